@@ -1,0 +1,2 @@
+//! Latency of one question.
+fn main() {}

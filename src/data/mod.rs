@@ -1,0 +1,14 @@
+//! What happened: log files become [`Event`]s, in time order, without identities.
+
+mod event;
+pub mod log;
+mod place;
+pub mod simulate;
+mod split;
+mod vocabulary;
+
+pub use event::{AppId, Battery, Event, Network, Signal, Timestamp, UserId};
+pub use log::Log;
+pub use place::{PlaceGrid, PlaceId, PrivacyKey};
+pub use split::Split;
+pub use vocabulary::Vocabulary;

@@ -1,0 +1,1 @@
+//! People whose habits, and so the best possible score, are known.
