@@ -4,11 +4,11 @@ mod event;
 pub mod log;
 mod place;
 pub mod simulate;
-mod split;
+pub mod split;
 mod vocabulary;
 
 pub use event::{AppId, Battery, Event, Network, Signal, Timestamp, UserId};
 pub use log::Log;
 pub use place::{PlaceGrid, PlaceId, PrivacyKey};
-pub use split::Split;
+pub use split::{Split, SplitPlan};
 pub use vocabulary::Vocabulary;

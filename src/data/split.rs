@@ -1,5 +1,97 @@
-//! Training, validation and test as ranges of time.
+//! Training, validation and test: always by time, the later never before the earlier.
 
-/// Placeholder until the replay needs it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Split;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::Timestamp;
+
+/// How each user's questions are parted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SplitPlan {
+    /// The last questions of each user are the test: this share of them, rounded.
+    TestShare(f64),
+    /// The questions of each user's last days are the test.
+    LastDays(u32),
+    /// Rolling origin: the second half of each user's questions is cut into this many equal blocks, and each block
+    /// in turn is the test of what came before it.
+    RollingOrigin(usize),
+}
+
+impl Default for SplitPlan {
+    /// 70 % training, 15 % validation, 15 % test.
+    fn default() -> Self {
+        Self::TestShare(0.15)
+    }
+}
+
+/// Numbers of one user's questions, in time order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// Learned from.
+    pub train: Range<usize>,
+    /// Used to stop, to calibrate and to choose thresholds.
+    pub validation: Range<usize>,
+    /// Scored.
+    pub test: Range<usize>,
+}
+
+/// The share of what comes before the test that validates: 15 of 85 parts.
+const VALIDATION_SHARE: f64 = 0.15 / 0.85;
+
+impl SplitPlan {
+    /// How many times a user's questions are split.
+    pub fn rounds(&self) -> usize {
+        match *self {
+            Self::TestShare(_) | Self::LastDays(_) => 1,
+            Self::RollingOrigin(blocks) => blocks,
+        }
+    }
+
+    /// The split of `round` (from 0) of a user whose questions were asked at `asked`, in time order.
+    pub fn split(&self, asked: &[Timestamp], round: usize) -> Split {
+        let questions = asked.len();
+        let (test_start, test_end) = match *self {
+            Self::TestShare(share) => (questions - part(questions, share), questions),
+            Self::LastDays(days) => {
+                let start = asked.last().map(|last| Timestamp(last.0.saturating_sub(i64::from(days) * 86_400)));
+                (start.map_or(0, |start| asked.partition_point(|at| *at <= start)), questions)
+            }
+            Self::RollingOrigin(blocks) => {
+                let block = |n: usize| questions / 2 + (questions - questions / 2) * n / blocks.max(1);
+                (block(round), block((round + 1).min(blocks)))
+            }
+        };
+        let validation_start = test_start - part(test_start, VALIDATION_SHARE);
+        Split { train: 0..validation_start, validation: validation_start..test_start, test: test_start..test_end }
+    }
+}
+
+/// `share` of `whole`, rounded; a share that is no share counts as its nearest bound.
+fn part(whole: usize, share: f64) -> usize {
+    (whole as f64 * share.clamp(0.0, 1.0)).round() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_are_chronological_and_complete() {
+        let hourly: Vec<Timestamp> = (0..100).map(|hour| Timestamp(hour * 3_600)).collect();
+        let one_day = SplitPlan::LastDays(1).split(&hourly, 0);
+        assert_eq!(one_day.test, 76..100);
+        let default = SplitPlan::default().split(&hourly, 0);
+        assert_eq!(default, Split { train: 0..70, validation: 70..85, test: 85..100 });
+        let blocks: Vec<_> = (0..5).map(|round| SplitPlan::RollingOrigin(5).split(&hourly, round).test).collect();
+        assert_eq!(blocks, [50..60, 60..70, 70..80, 80..90, 90..100]);
+        for plan in [SplitPlan::TestShare(0.2), SplitPlan::TestShare(f64::NAN), SplitPlan::LastDays(30)] {
+            for questions in [0, 1, 2, 100] {
+                let split = plan.split(&hourly[..questions], 0);
+                assert_eq!((split.train.start, split.train.end), (0, split.validation.start), "{plan:?}");
+                assert_eq!((split.validation.end, questions), (split.test.start, split.test.end), "{plan:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The small counters that a history is made of. Each is bounded, whatever it is fed.
+
+use std::collections::HashMap;
+
+use crate::data::Timestamp;
+
+/// Position of an app in a history's table.
+pub(super) type Slot = u32;
+
+/// A count that halves every `half_life_secs`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Decayed {
+    value: f32,
+    at: Timestamp,
+}
+
+impl Decayed {
+    /// The count at `now`. A clock that ran backwards does not make it grow.
+    pub fn value(&self, now: Timestamp, half_life_secs: f32) -> f32 {
+        if self.value == 0.0 {
+            return 0.0;
+        }
+        let age_secs = now.secs_since(self.at).max(0) as f32;
+        self.value * (-age_secs / half_life_secs).exp2()
+    }
+
+    pub fn add_one(&mut self, now: Timestamp, half_life_secs: f32) {
+        *self = Self { value: self.value(now, half_life_secs) + 1.0, at: now };
+    }
+}
+
+/// How often each app came next. At most [`Row::CAPACITY`] apps; the rarest makes room for a new one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Row {
+    counts: Vec<(Slot, f32)>,
+    total: f32,
+}
+
+impl Row {
+    const CAPACITY: usize = 32;
+
+    pub fn add_one(&mut self, slot: Slot) {
+        self.total += 1.0;
+        if let Some((_, count)) = self.counts.iter_mut().find(|(s, _)| *s == slot) {
+            *count += 1.0;
+            return;
+        }
+        if self.counts.len() == Self::CAPACITY {
+            let rarest = (0..self.counts.len()).min_by(|&a, &b| self.counts[a].1.total_cmp(&self.counts[b].1));
+            self.counts.swap_remove(rarest.unwrap_or(0));
+        }
+        self.counts.push((slot, 1.0));
+    }
+
+    pub fn count(&self, slot: Slot) -> f32 {
+        self.counts.iter().find(|(s, _)| *s == slot).map_or(0.0, |(_, count)| *count)
+    }
+
+    pub fn total(&self) -> f32 {
+        self.total
+    }
+
+    /// Share of `slot`, drawn towards `prior` as by `weight` further observations.
+    pub fn share(&self, slot: Slot, prior: f32, weight: f32) -> f32 {
+        (self.count(slot) + weight * prior) / (self.total + weight)
+    }
+
+    pub fn forget(&mut self, slot: Slot) {
+        self.total -= self.count(slot);
+        self.counts.retain(|(s, _)| *s != slot);
+    }
+}
+
+/// What came after a pair of apps. At most [`Pairs::CAPACITY`] pairs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pairs {
+    rows: HashMap<(Slot, Slot), Row>,
+}
+
+impl Pairs {
+    const CAPACITY: usize = 2048;
+
+    pub fn add_one(&mut self, pair: (Slot, Slot), next: Slot) {
+        if self.rows.len() >= Self::CAPACITY && !self.rows.contains_key(&pair) {
+            // Pairs seen least make room; the threshold rises until half the table is free, so the work is rare.
+            let mut threshold = 1.0;
+            while self.rows.len() > Self::CAPACITY / 2 {
+                self.rows.retain(|_, row| row.total() > threshold);
+                threshold *= 2.0;
+            }
+        }
+        self.rows.entry(pair).or_default().add_one(next);
+    }
+
+    pub fn get(&self, pair: (Slot, Slot)) -> Option<&Row> {
+        self.rows.get(&pair)
+    }
+
+    pub fn forget(&mut self, slot: Slot) {
+        self.rows.retain(|&(a, b), _| a != slot && b != slot);
+        self.rows.values_mut().for_each(|row| row.forget(slot));
+    }
+}
+
+/// A ring of the last `N` values, newest first.
+#[derive(Debug, Clone)]
+pub(super) struct Recent<T, const N: usize> {
+    values: std::collections::VecDeque<T>,
+}
+
+impl<T, const N: usize> Default for Recent<T, N> {
+    fn default() -> Self {
+        Self { values: std::collections::VecDeque::with_capacity(N) }
+    }
+}
+
+impl<T: Copy, const N: usize> Recent<T, N> {
+    pub fn push(&mut self, value: T) {
+        self.values.truncate(N - 1);
+        self.values.push_front(value);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
+        self.values.iter().copied()
+    }
+
+    pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        self.values.retain(keep);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decayed_count_halves_each_half_life() {
+        let mut count = Decayed::default();
+        count.add_one(Timestamp(0), 100.0);
+        count.add_one(Timestamp(100), 100.0);
+        assert_eq!(count.value(Timestamp(100), 100.0), 1.5);
+        assert_eq!(count.value(Timestamp(200), 100.0), 0.75);
+        assert_eq!(count.value(Timestamp(-500), 100.0), 1.5, "a clock running backwards");
+    }
+
+    #[test]
+    fn rows_and_pairs_stay_bounded() {
+        let mut row = Row::default();
+        (0..100).for_each(|_| row.add_one(7));
+        (0..1000).for_each(|slot| row.add_one(slot));
+        assert_eq!(row.counts.len(), Row::CAPACITY);
+        assert_eq!((row.count(7), row.total()), (101.0, 1100.0));
+
+        let mut pairs = Pairs::default();
+        (0..10).for_each(|_| pairs.add_one((1, 2), 3));
+        (0..5000).for_each(|slot| pairs.add_one((slot, slot + 1), 3));
+        assert!(pairs.rows.len() <= Pairs::CAPACITY);
+        assert_eq!(pairs.get((1, 2)).map(Row::total), Some(11.0));
+    }
+
+    #[test]
+    fn recent_keeps_the_newest() {
+        let mut recent: Recent<u32, 3> = Recent::default();
+        (0..5).for_each(|value| recent.push(value));
+        assert_eq!(recent.iter().collect::<Vec<_>>(), [4, 3, 2]);
+    }
+}

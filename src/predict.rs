@@ -1,0 +1,117 @@
+//! The contract: whoever can score the candidates of a [`Context`] is a [`Predictor`].
+//!
+//! Baselines, trees and networks implement it; the router and the evaluation know nothing else of them.
+
+use std::any::Any;
+use std::cmp::Ordering;
+use std::fmt;
+
+use crate::context::Context;
+use crate::data::AppId;
+
+/// Scores candidates, without allocating and without failing: loading has validated everything.
+pub trait Predictor: Send + Sync {
+    /// Working memory for [`score`](Predictor::score), one a thread.
+    fn new_scratch(&self) -> Scratch;
+
+    /// Writes one logit a candidate of `context` into `scores`: finite, higher is more probable.
+    ///
+    /// # Shapes
+    /// `scores`: `[context.candidates().len()]`.
+    fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]);
+}
+
+/// A predictor's working memory. Any scratch serves any predictor: one that it does not know is replaced.
+pub struct Scratch(Box<dyn Any + Send>);
+
+impl Scratch {
+    /// Wraps a predictor's own buffers.
+    pub fn new<T: Any + Send>(buffers: T) -> Self {
+        Self(Box::new(buffers))
+    }
+
+    /// For a predictor that needs none.
+    pub fn none() -> Self {
+        Self::new(())
+    }
+
+    /// The buffers of type `T`, made anew if this scratch came from another kind of predictor.
+    pub fn buffers<T: Any + Send + Default>(&mut self) -> &mut T {
+        if !self.0.is::<T>() {
+            self.0 = Box::new(T::default());
+        }
+        #[expect(clippy::expect_used, reason = "the type was settled on the line above")]
+        self.0.downcast_mut().expect("the scratch holds a T")
+    }
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scratch(..)")
+    }
+}
+
+/// An app with its place in the answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// The app.
+    pub app: AppId,
+    /// Probability that it is opened next.
+    pub probability: f64,
+}
+
+/// A ranked answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The candidates, most probable first.
+    pub candidates: Vec<Candidate>,
+    /// Probability that none of them is opened next, but an app never opened before.
+    pub none_of_these: f64,
+}
+
+impl Prediction {
+    /// Ranks `scores` of the candidates of `context`. Dividing the logits by `temperature` makes them honest
+    /// probabilities; 1 leaves them as they are.
+    ///
+    /// # Shapes
+    /// `scores`: `[context.candidates().len()]`.
+    pub fn new(context: &Context<'_>, scores: &[f32], temperature: f64) -> Self {
+        let none_of_these = if scores.is_empty() { 1.0 } else { context.none_of_these() };
+        let log_normalizer = log_sum_exp(scores, temperature);
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|&a, &b| compare(context, scores, a, b));
+        let candidate = |&i: &usize| Candidate {
+            app: context.candidates()[i],
+            probability: (1.0 - none_of_these) * (f64::from(scores[i]) / temperature - log_normalizer).exp(),
+        };
+        Self { candidates: order.iter().map(candidate).collect(), none_of_these }
+    }
+}
+
+/// How many candidates rank before `answer`: 0 is the first place. `None` when it is no candidate.
+///
+/// # Shapes
+/// `scores`: `[context.candidates().len()]`.
+pub fn rank_of(context: &Context<'_>, scores: &[f32], answer: AppId) -> Option<usize> {
+    let target = context.candidates().iter().position(|&app| app == answer)?;
+    Some((0..scores.len()).filter(|&i| compare(context, scores, i, target) == Ordering::Less).count())
+}
+
+/// `ln(sum(exp(scores / temperature)))`; minus infinity of no scores.
+pub fn log_sum_exp(scores: &[f32], temperature: f64) -> f64 {
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if largest == f32::NEG_INFINITY {
+        return f64::NEG_INFINITY;
+    }
+    let largest = f64::from(largest) / temperature;
+    scores.iter().map(|&score| (f64::from(score) / temperature - largest).exp()).sum::<f64>().ln() + largest
+}
+
+/// Higher scores first; equal ones by higher past frequency, then by id. No metric may profit from a tie.
+fn compare(context: &Context<'_>, scores: &[f32], a: usize, b: usize) -> Ordering {
+    scores[b].total_cmp(&scores[a]).then_with(|| {
+        let (a, b) = (context.candidates()[a], context.candidates()[b]);
+        let launches = |app| context.app_use(app).map_or(0, crate::context::AppUse::launches);
+        launches(b).cmp(&launches(a)).then(a.cmp(&b))
+    })
+}

@@ -1,0 +1,222 @@
+//! The gradient-boosted ranker as a [`Predictor`]: features in, trees over them, one logit a candidate out.
+
+use std::sync::Arc;
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::context::features::{self, SCHEMA};
+use crate::context::{Context, Task, replay};
+use crate::data::{AppId, Event};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gbdt::{Binner, CandidateSoftmax, Dataset, DatasetBuilder, Forest, GbdtConfig, train};
+use crate::predict::{Predictor, Scratch};
+use crate::progress::{Progress, Silent};
+
+/// The trees and the features they read.
+#[derive(Debug, Clone)]
+pub struct Ranker {
+    forest: Forest,
+}
+
+impl Ranker {
+    /// A ranker of trees over the columns of [`SCHEMA`].
+    ///
+    /// # Errors
+    /// The forest was trained on another number of features.
+    pub fn new(forest: Forest) -> Result<Self> {
+        if forest.columns() != SCHEMA.len() {
+            let message = format!("trees over {} features, but the schema has {}", forest.columns(), SCHEMA.len());
+            return Err(Error::new(ErrorKind::Model, message).next_step("train the model again with this version"));
+        }
+        Ok(Self { forest })
+    }
+
+    /// The trees.
+    pub fn forest(&self) -> &Forest {
+        &self.forest
+    }
+}
+
+impl Predictor for Ranker {
+    fn new_scratch(&self) -> Scratch {
+        Scratch::new(Vec::<f32>::new())
+    }
+
+    fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
+        let matrix = scratch.buffers::<Vec<f32>>();
+        features::fill(context, matrix);
+        self.forest.score(matrix, scores);
+    }
+}
+
+/// How a ranker is trained.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RankerConfig {
+    /// The trees.
+    pub gbdt: GbdtConfig,
+    /// Most rows (candidates over all questions) to train on; beyond them, questions are drawn. 0 takes all.
+    pub max_rows: usize,
+}
+
+/// One user's events and which of their questions to learn from.
+#[derive(Debug, Clone)]
+pub struct Lesson<'a> {
+    /// The user's events, in time order.
+    pub events: &'a [Event],
+    /// Numbers of the questions to learn from.
+    pub train: std::ops::Range<usize>,
+    /// Numbers of the later questions that tell when to stop.
+    pub validation: std::ops::Range<usize>,
+}
+
+/// What [`train_ranker`] gives.
+#[derive(Debug, Clone)]
+pub struct TrainedRanker {
+    /// Trained on training and validation questions together.
+    pub ranker: Ranker,
+    /// Trained on the training questions alone: what validation figures are to be measured with.
+    pub without_validation: Ranker,
+    /// Mean validation loss a question after each round.
+    pub losses: Vec<f64>,
+}
+
+/// Trains a ranker: first on the training questions, stopping on the later validation questions; then, for as many
+/// rounds as proved best, on both.
+///
+/// # Errors
+/// No question whose answer is a candidate, or a configuration that cannot be trained with.
+pub fn train_ranker(
+    config: &RankerConfig,
+    task: Task,
+    favourites: &Arc<[AppId]>,
+    lessons: &[Lesson<'_>],
+    progress: &dyn Progress,
+) -> Result<TrainedRanker> {
+    let material = Material { config, task, favourites, lessons };
+    progress.start("computing features", 3 * lessons.len() as u64);
+    let binner = material.fit_binner(progress);
+    let train_set = material.dataset(&binner, |lesson| lesson.train.clone(), progress)?;
+    let validation = material.dataset(&binner, |lesson| lesson.validation.clone(), progress)?;
+    progress.finish();
+    if train_set.rows() == 0 {
+        return Err(Error::new(ErrorKind::Data, format!("no question of the task {task} to learn from"))
+            .next_step("give a longer log, or the other task: a log without unlocks has no first-after-unlock"));
+    }
+    let has_validation = validation.rows() > 0;
+    let early = train(&config.gbdt, &CandidateSoftmax, &train_set, has_validation.then_some(&validation), progress)?;
+    let without_validation = Ranker::new(early.forest)?;
+    if !has_validation {
+        return Ok(TrainedRanker { ranker: without_validation.clone(), without_validation, losses: early.losses });
+    }
+    let all = train_set.append(validation)?;
+    let rounds = without_validation.forest.trees().len();
+    let final_config = GbdtConfig { trees: rounds, early_stopping: 0, ..config.gbdt.clone() };
+    let full = train(&final_config, &CandidateSoftmax, &all, None, progress)?;
+    Ok(TrainedRanker { ranker: Ranker::new(full.forest)?, without_validation, losses: early.losses })
+}
+
+/// What the ranker learns from.
+struct Material<'a> {
+    config: &'a RankerConfig,
+    task: Task,
+    favourites: &'a Arc<[AppId]>,
+    lessons: &'a [Lesson<'a>],
+}
+
+/// Rows from which bin boundaries are learned.
+const BINNING_ROWS: usize = 200_000;
+
+impl Material<'_> {
+    /// Learns bin boundaries from a sample of the training questions.
+    fn fit_binner(&self, progress: &dyn Progress) -> Binner {
+        let questions: usize = self.lessons.iter().map(|lesson| lesson.train.len()).sum();
+        // About 30 candidates a question; more only means a larger sample.
+        let fraction = (BINNING_ROWS as f64 / 30.0 / questions.max(1) as f64).min(1.0);
+        let parts: Vec<Vec<f32>> = self.lessons.par_iter().enumerate().map(|(index, lesson)| {
+            let mut random = self.random(1, index);
+            let mut sample = Vec::new();
+            let mut matrix = Vec::new();
+            replay(lesson.events, self.task, self.favourites, lesson.train.end, |number, _, context| {
+                if lesson.train.contains(&number) && random.random_bool(fraction) {
+                    features::fill(context, &mut matrix);
+                    sample.extend_from_slice(&matrix);
+                }
+            });
+            progress.advance(1);
+            sample
+        }).collect();
+        Binner::fit(&parts.concat(), SCHEMA.len(), self.config.gbdt.max_bins)
+    }
+
+    /// The questions that `part` names, as groups of binned rows, in the order of the lessons.
+    fn dataset(
+        &self,
+        binner: &Binner,
+        part: impl Fn(&Lesson<'_>) -> std::ops::Range<usize> + Sync,
+        progress: &dyn Progress,
+    ) -> Result<Dataset> {
+        let mut all = DatasetBuilder::new(binner.clone()).finish();
+        let fraction = self.fraction();
+        // A few users at a time: their rows exist twice until they are appended.
+        for (chunk, lessons) in self.lessons.chunks(16).enumerate() {
+            let parts: Result<Vec<Dataset>> = lessons.par_iter().enumerate().map(|(index, lesson)| {
+                let numbers = part(lesson);
+                let mut random = self.random(2, chunk * 16 + index);
+                let mut builder = DatasetBuilder::new(binner.clone());
+                let (mut matrix, mut labels, mut outcome) = (Vec::new(), Vec::new(), Ok(()));
+                replay(lesson.events, self.task, self.favourites, numbers.end, |number, question, context| {
+                    let drawn = fraction >= 1.0 || random.random_bool(fraction);
+                    // An answer that no candidate can match teaches nothing about candidates.
+                    let known = context.candidates().contains(&question.answer);
+                    if !numbers.contains(&number) || !drawn || !known || outcome.is_err() {
+                        return;
+                    }
+                    features::fill(context, &mut matrix);
+                    labels.clear();
+                    labels.extend(context.candidates().iter().map(|&app| f32::from(u8::from(app == question.answer))));
+                    outcome = builder.push_group(&matrix, &labels);
+                });
+                progress.advance(1);
+                outcome.map(|()| builder.finish())
+            }).collect();
+            for part in parts? {
+                all = all.append(part)?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The share of questions to draw so that about `max_rows` rows remain.
+    fn fraction(&self) -> f64 {
+        if self.config.max_rows == 0 {
+            return 1.0;
+        }
+        let rows: usize = self.lessons.par_iter().map(|lesson| {
+            let mut rows = 0;
+            replay(lesson.events, self.task, self.favourites, lesson.train.end, |_, _, context| {
+                rows += context.candidates().len();
+            });
+            rows
+        }).sum();
+        (self.config.max_rows as f64 / rows.max(1) as f64).min(1.0)
+    }
+
+    /// Draws that depend on the lesson, not on the thread.
+    fn random(&self, purpose: u64, lesson: usize) -> ChaCha8Rng {
+        let mut random = ChaCha8Rng::seed_from_u64(self.config.gbdt.seed);
+        random.set_stream(purpose << 32 | lesson as u64);
+        random
+    }
+}
+
+/// Trains quietly: for tests and short logs.
+///
+/// # Errors
+/// As [`train_ranker`].
+pub fn train_quietly(config: &RankerConfig, task: Task, lessons: &[Lesson<'_>]) -> Result<TrainedRanker> {
+    train_ranker(config, task, &Arc::default(), lessons, &Silent)
+}
