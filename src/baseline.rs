@@ -16,7 +16,10 @@ impl Predictor for MostRecent {
 
     fn score(&self, context: &Context<'_>, _scratch: &mut Scratch, scores: &mut [f32]) {
         each_candidate(context, scores, |app| {
-            let rank = context.app_use(app).filter(|used| used.launches() > 0).map_or(5_000, |used| used.recency_rank());
+            let rank = context
+                .app_use(app)
+                .filter(|used| used.launches() > 0)
+                .map_or(5_000, |used| used.recency_rank());
             // Zipf's law: the n-th last app is about 1/n as probable as the last.
             -(1.0 + rank as f32).ln()
         });
@@ -77,7 +80,9 @@ impl Predictor for Optimum<'_> {
 
     fn score(&self, context: &Context<'_>, _scratch: &mut Scratch, scores: &mut [f32]) {
         let known = context.user().and_then(|user| self.truth.first_after_unlock(user, context.now()));
-        each_candidate(context, scores, |app| known.map_or(0.0, |known| known.probability(app).max(1e-9).ln()));
+        each_candidate(context, scores, |app| {
+            known.map_or(0.0, |known| known.probability(app).max(1e-9).ln())
+        });
     }
 }
 

@@ -5,6 +5,7 @@ pub mod context;
 pub mod data;
 mod error;
 pub mod evaluate;
+pub mod file;
 pub mod gbdt;
 pub mod predict;
 mod progress;

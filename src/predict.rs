@@ -97,6 +97,14 @@ pub fn rank_of(context: &Context<'_>, scores: &[f32], answer: AppId) -> Option<u
     Some((0..scores.len()).filter(|&i| compare(context, scores, i, target) == Ordering::Less).count())
 }
 
+/// Position of the candidate that ranks first; `None` without candidates.
+///
+/// # Shapes
+/// `scores`: `[context.candidates().len()]`.
+pub fn first(context: &Context<'_>, scores: &[f32]) -> Option<usize> {
+    (0..scores.len()).min_by(|&a, &b| compare(context, scores, a, b))
+}
+
 /// `ln(sum(exp(scores / temperature)))`; minus infinity of no scores.
 pub fn log_sum_exp(scores: &[f32], temperature: f64) -> f64 {
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);

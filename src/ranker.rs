@@ -28,8 +28,11 @@ impl Ranker {
     /// The forest was trained on another number of features.
     pub fn new(forest: Forest) -> Result<Self> {
         if forest.columns() != SCHEMA.len() {
-            let message = format!("trees over {} features, but the schema has {}", forest.columns(), SCHEMA.len());
-            return Err(Error::new(ErrorKind::Model, message).next_step("train the model again with this version"));
+            let message =
+                format!("trees over {} features, but the schema has {}", forest.columns(), SCHEMA.len());
+            return Err(
+                Error::new(ErrorKind::Model, message).next_step("train the model again with this version")
+            );
         }
         Ok(Self { forest })
     }
@@ -104,13 +107,20 @@ pub fn train_ranker(
     progress.finish();
     if train_set.rows() == 0 {
         return Err(Error::new(ErrorKind::Data, format!("no question of the task {task} to learn from"))
-            .next_step("give a longer log, or the other task: a log without unlocks has no first-after-unlock"));
+            .next_step(
+                "give a longer log, or the other task: a log without unlocks has no first-after-unlock",
+            ));
     }
     let has_validation = validation.rows() > 0;
-    let early = train(&config.gbdt, &CandidateSoftmax, &train_set, has_validation.then_some(&validation), progress)?;
+    let early =
+        train(&config.gbdt, &CandidateSoftmax, &train_set, has_validation.then_some(&validation), progress)?;
     let without_validation = Ranker::new(early.forest)?;
     if !has_validation {
-        return Ok(TrainedRanker { ranker: without_validation.clone(), without_validation, losses: early.losses });
+        return Ok(TrainedRanker {
+            ranker: without_validation.clone(),
+            without_validation,
+            losses: early.losses,
+        });
     }
     let all = train_set.append(validation)?;
     let rounds = without_validation.forest.trees().len();
@@ -136,19 +146,24 @@ impl Material<'_> {
         let questions: usize = self.lessons.iter().map(|lesson| lesson.train.len()).sum();
         // About 30 candidates a question; more only means a larger sample.
         let fraction = (BINNING_ROWS as f64 / 30.0 / questions.max(1) as f64).min(1.0);
-        let parts: Vec<Vec<f32>> = self.lessons.par_iter().enumerate().map(|(index, lesson)| {
-            let mut random = self.random(1, index);
-            let mut sample = Vec::new();
-            let mut matrix = Vec::new();
-            replay(lesson.events, self.task, self.favourites, lesson.train.end, |number, _, context| {
-                if lesson.train.contains(&number) && random.random_bool(fraction) {
-                    features::fill(context, &mut matrix);
-                    sample.extend_from_slice(&matrix);
-                }
-            });
-            progress.advance(1);
-            sample
-        }).collect();
+        let parts: Vec<Vec<f32>> = self
+            .lessons
+            .par_iter()
+            .enumerate()
+            .map(|(index, lesson)| {
+                let mut random = self.random(1, index);
+                let mut sample = Vec::new();
+                let mut matrix = Vec::new();
+                replay(lesson.events, self.task, self.favourites, lesson.train.end, |number, _, context| {
+                    if lesson.train.contains(&number) && random.random_bool(fraction) {
+                        features::fill(context, &mut matrix);
+                        sample.extend_from_slice(&matrix);
+                    }
+                });
+                progress.advance(1);
+                sample
+            })
+            .collect();
         Binner::fit(&parts.concat(), SCHEMA.len(), self.config.gbdt.max_bins)
     }
 
@@ -163,26 +178,41 @@ impl Material<'_> {
         let fraction = self.fraction();
         // A few users at a time: their rows exist twice until they are appended.
         for (chunk, lessons) in self.lessons.chunks(16).enumerate() {
-            let parts: Result<Vec<Dataset>> = lessons.par_iter().enumerate().map(|(index, lesson)| {
-                let numbers = part(lesson);
-                let mut random = self.random(2, chunk * 16 + index);
-                let mut builder = DatasetBuilder::new(binner.clone());
-                let (mut matrix, mut labels, mut outcome) = (Vec::new(), Vec::new(), Ok(()));
-                replay(lesson.events, self.task, self.favourites, numbers.end, |number, question, context| {
-                    let drawn = fraction >= 1.0 || random.random_bool(fraction);
-                    // An answer that no candidate can match teaches nothing about candidates.
-                    let known = context.candidates().contains(&question.answer);
-                    if !numbers.contains(&number) || !drawn || !known || outcome.is_err() {
-                        return;
-                    }
-                    features::fill(context, &mut matrix);
-                    labels.clear();
-                    labels.extend(context.candidates().iter().map(|&app| f32::from(u8::from(app == question.answer))));
-                    outcome = builder.push_group(&matrix, &labels);
-                });
-                progress.advance(1);
-                outcome.map(|()| builder.finish())
-            }).collect();
+            let parts: Result<Vec<Dataset>> = lessons
+                .par_iter()
+                .enumerate()
+                .map(|(index, lesson)| {
+                    let numbers = part(lesson);
+                    let mut random = self.random(2, chunk * 16 + index);
+                    let mut builder = DatasetBuilder::new(binner.clone());
+                    let (mut matrix, mut labels, mut outcome) = (Vec::new(), Vec::new(), Ok(()));
+                    replay(
+                        lesson.events,
+                        self.task,
+                        self.favourites,
+                        numbers.end,
+                        |number, question, context| {
+                            let drawn = fraction >= 1.0 || random.random_bool(fraction);
+                            // An answer that no candidate can match teaches nothing about candidates.
+                            let known = context.candidates().contains(&question.answer);
+                            if !numbers.contains(&number) || !drawn || !known || outcome.is_err() {
+                                return;
+                            }
+                            features::fill(context, &mut matrix);
+                            labels.clear();
+                            labels.extend(
+                                context
+                                    .candidates()
+                                    .iter()
+                                    .map(|&app| f32::from(u8::from(app == question.answer))),
+                            );
+                            outcome = builder.push_group(&matrix, &labels);
+                        },
+                    );
+                    progress.advance(1);
+                    outcome.map(|()| builder.finish())
+                })
+                .collect();
             for part in parts? {
                 all = all.append(part)?;
             }
@@ -195,13 +225,17 @@ impl Material<'_> {
         if self.config.max_rows == 0 {
             return 1.0;
         }
-        let rows: usize = self.lessons.par_iter().map(|lesson| {
-            let mut rows = 0;
-            replay(lesson.events, self.task, self.favourites, lesson.train.end, |_, _, context| {
-                rows += context.candidates().len();
-            });
-            rows
-        }).sum();
+        let rows: usize = self
+            .lessons
+            .par_iter()
+            .map(|lesson| {
+                let mut rows = 0;
+                replay(lesson.events, self.task, self.favourites, lesson.train.end, |_, _, context| {
+                    rows += context.candidates().len();
+                });
+                rows
+            })
+            .sum();
         (self.config.max_rows as f64 / rows.max(1) as f64).min(1.0)
     }
 

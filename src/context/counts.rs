@@ -46,7 +46,8 @@ impl Row {
             return;
         }
         if self.counts.len() == Self::CAPACITY {
-            let rarest = (0..self.counts.len()).min_by(|&a, &b| self.counts[a].1.total_cmp(&self.counts[b].1));
+            let rarest =
+                (0..self.counts.len()).min_by(|&a, &b| self.counts[a].1.total_cmp(&self.counts[b].1));
             self.counts.swap_remove(rarest.unwrap_or(0));
         }
         self.counts.push((slot, 1.0));

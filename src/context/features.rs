@@ -4,7 +4,7 @@
 //! times that span decades are on a log scale; what is unknown is NaN, and the trees learn which way to send it.
 
 use super::counts::{Row, Slot};
-use super::history::{AppUse, Context, DAY_SECS, HOUR_SECS, History, MAX_PLACES, WEEK_SECS};
+use super::history::{AppUse, Context, DAY_SECS, HABIT_SECS, HOUR_SECS, History, MAX_PLACES, WEEK_SECS};
 use crate::data::{Network, Timestamp};
 
 /// Version of the schema: it changes with any column's name, order or meaning, and a model of another version is
@@ -78,6 +78,15 @@ columns! { (q, c)
         = q.last_next_unlock.map_or(f32::NAN, |row| row.share(c.slot, c.unlock_week_share, 3.0));
     unlock_after_unlock ["share"] "share among first-after-unlock apps after the previous one"
         = q.open_next.map_or(f32::NAN, |row| row.share(c.slot, c.unlock_week_share, 3.0));
+    unlock_after_pause ["share"] "share among first-after-unlock apps when this app was used last and the pause was as long"
+        = q.last_next_pause.map_or(f32::NAN, |row| row.share(c.slot, q.last_next_unlock.map_or(0.0, |row| row.share(c.slot, c.unlock_week_share, 3.0)), 3.0));
+    habit ["share"] "x" = {
+        let here: f32 = q.hour_weights.iter().map(|&(h, w)| w * c.used.habit_by_hour[h].value(q.now, HABIT_SECS)).sum();
+        smoothed(here, q.habit, c.week_share, 5.0) };
+    overdue ["ln"] "x" = if c.used.launches > 1 { c.since_launch() - (c.used.last_launch.secs_since(c.used.first_launch).max(0) as f32 / (c.used.launches - 1) as f32).ln_1p() } else { f32::NAN };
+    in_last_session ["0/1"] "x" = flag(c.used.launches > 0 && c.used.last_in_session + 1 == q.history.session);
+    first_of_last_session ["0/1"] "x" = flag(c.slot == q.history.first_of_session[1]);
+    is_newest_notification ["0/1"] "x" = flag(c.slot == q.history.newest_notification && c.used.pending_notifications > 0);
     is_last ["0/1"] "it is the app used last" = flag(c.used.launches > 0 && c.used.recency_rank == 0);
     is_second_last ["0/1"] "it is the app before that" = flag(c.used.launches > 0 && c.used.recency_rank == 1);
     is_last_unlock ["0/1"] "it was the first app of the last unlock"
@@ -162,6 +171,8 @@ struct AtQuestion<'a> {
     last_next_unlock: Option<&'a Row>,
     pair_next: Option<&'a Row>,
     open_next: Option<&'a Row>,
+    last_next_pause: Option<&'a Row>,
+    habit: f32,
 }
 
 impl<'a> AtQuestion<'a> {
@@ -178,8 +189,12 @@ impl<'a> AtQuestion<'a> {
         let recent = history.recent_launches.iter().map(|(slot, _)| slot);
         last_launches.iter_mut().zip(recent).for_each(|(to, slot)| *to = slot);
         let mut last_unlock_opens = [Slot::MAX; 10];
-        last_unlock_opens.iter_mut().zip(history.recent_unlock_opens.iter()).for_each(|(to, slot)| *to = slot);
-        let last_hour = history.recent_launches.iter().take_while(|(_, at)| now.secs_since(*at) <= HOUR_SECS as i64);
+        last_unlock_opens
+            .iter_mut()
+            .zip(history.recent_unlock_opens.iter())
+            .for_each(|(to, slot)| *to = slot);
+        let last_hour =
+            history.recent_launches.iter().take_while(|(_, at)| now.secs_since(*at) <= HOUR_SECS as i64);
         Self {
             history,
             now,
@@ -202,7 +217,14 @@ impl<'a> AtQuestion<'a> {
             last_unlock_opens,
             last_next: last.map(|slot| &used(slot).next),
             last_next_unlock: last.map(|slot| &used(slot).next_unlock),
-            pair_next: last.zip(history.nth_last(1)).and_then(|(last, before)| history.pairs.get((before, last))),
+            pair_next: last
+                .zip(history.nth_last(1))
+                .and_then(|(last, before)| history.pairs.get((before, last))),
+            last_next_pause: last.map(|slot| &used(slot).next_unlock_after_pause[history.pause(now)]),
+            habit: hour_weights
+                .iter()
+                .map(|&(h, w)| w * history.habit_by_hour[h].value(now, HABIT_SECS))
+                .sum(),
             open_next: history.nth_last_unlock_open(0).map(|slot| &used(slot).after_unlock_open),
         }
     }

@@ -23,6 +23,10 @@ use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, Us
 pub const MAX_APPS: usize = 4096;
 /// Places that one history tells apart; beyond them the one visited least is forgotten.
 pub(super) const MAX_PLACES: usize = 16;
+/// Kinds of pauses between two uses: see [`History::pause`].
+pub(super) const PAUSES: usize = 3;
+/// Half-life of the habits of each hour of the day.
+pub(super) const HABIT_SECS: f32 = 5.0 * DAY_SECS;
 pub(super) const HOUR_SECS: f32 = 3_600.0;
 pub(super) const DAY_SECS: f32 = 24.0 * HOUR_SECS;
 pub(super) const WEEK_SECS: f32 = 7.0 * DAY_SECS;
@@ -51,6 +55,9 @@ pub struct AppUse {
     pub(super) unlock_opens_day: Decayed,
     pub(super) unlock_opens_week: Decayed,
     pub(super) unlock_by_hour: [f32; 24],
+    pub(super) habit_by_hour: [Decayed; 24],
+    pub(super) session: u32,
+    pub(super) last_in_session: u32,
 
     /// Times in the foreground of which the end is known, and their total length.
     pub(super) stays: u32,
@@ -71,6 +78,8 @@ pub struct AppUse {
     /// unlock after the one that this app was first in.
     pub(super) next: Row,
     pub(super) next_unlock: Row,
+    /// The same, apart by how long the phone had lain unused: see [`pause_kind`].
+    pub(super) next_unlock_after_pause: [Row; PAUSES],
     pub(super) after_unlock_open: Row,
 }
 
@@ -123,6 +132,10 @@ pub struct History {
     pub(super) unlock_opens_day: Decayed,
     pub(super) unlock_opens_week: Decayed,
     pub(super) unlock_by_hour: [f32; 24],
+    pub(super) habit_by_hour: [Decayed; 24],
+    pub(super) session: u32,
+    pub(super) first_of_session: [Slot; 2],
+    pub(super) newest_notification: Slot,
     pub(super) pairs: Pairs,
     places: Vec<PlaceId>,
 
@@ -226,6 +239,12 @@ impl History {
         if app.unseen_epoch == self.epoch { app.unseen_notifications } else { 0 }
     }
 
+    /// The kind of pause that an unlock at `now` ends: up to a minute, up to a quarter of an hour, longer.
+    pub(super) fn pause(&self, now: Timestamp) -> usize {
+        let secs = self.last_use.map_or(i64::MAX, |last| now.secs_since(last));
+        usize::from(secs > 60) + usize::from(secs > 900)
+    }
+
     /// Hour of the day (0 to 23.99) and day of the week (0 is Monday) on the user's clock.
     pub(super) fn wall_clock(&self, now: Timestamp) -> (f32, u32) {
         let local_secs = now.0.saturating_add(i64::from(self.utc_offset_secs));
@@ -261,6 +280,7 @@ impl History {
         self.launches_week.add_one(now, WEEK_SECS);
         self.by_hour[hour] += 1.0;
         self.by_day_kind[day_kind] += 1.0;
+        self.habit_by_hour[hour].add_one(now, HABIT_SECS);
         let place = self.place;
         if let Some(place) = place {
             self.by_place[place] += 1.0;
@@ -269,6 +289,10 @@ impl History {
         self.session_apps += 1;
         self.unlocks_without_app = 0;
 
+        let session = self.session;
+        if self.session_apps == 1 {
+            self.first_of_session[0] = slot;
+        }
         let used = &mut self.uses[slot as usize];
         if used.launches == 0 {
             used.first_launch = now;
@@ -285,6 +309,8 @@ impl History {
         used.launches_week.add_one(now, WEEK_SECS);
         used.by_hour[hour] += 1.0;
         used.by_day_kind[day_kind] += 1.0;
+        used.habit_by_hour[hour].add_one(now, HABIT_SECS);
+        used.last_in_session = session;
         if let Some(place) = place {
             used.by_place[place] += 1.0;
         }
@@ -305,7 +331,10 @@ impl History {
         }
         if let Some(previous) = previous {
             self.recent_resumes.push(previous == slot);
-            self.uses[previous as usize].next_unlock.add_one(slot);
+            let pause = self.pause(self.unlocked.unwrap_or(now));
+            let previous = &mut self.uses[previous as usize];
+            previous.next_unlock.add_one(slot);
+            previous.next_unlock_after_pause[pause].add_one(slot);
         }
         if let Some(previous_open) = self.nth_last_unlock_open(0) {
             self.uses[previous_open as usize].after_unlock_open.add_one(slot);
@@ -351,6 +380,7 @@ impl History {
     fn notification(&mut self, app: AppId, now: Timestamp) {
         let slot = self.slot_for(app);
         let epoch = self.epoch;
+        self.newest_notification = slot;
         let used = &mut self.uses[slot as usize];
         used.last_notification = Some(now);
         used.pending_notifications += 1;
@@ -367,6 +397,10 @@ impl History {
     fn unlock(&mut self, now: Timestamp) {
         if self.unlocked.is_none() {
             self.last_session_apps = self.session_apps;
+            if self.session_apps > 0 {
+                self.session += 1;
+                self.first_of_session = [Slot::MAX, self.first_of_session[0]];
+            }
             self.session_apps = 0;
         }
         if self.awaits_first_app {
@@ -437,10 +471,12 @@ impl History {
 
     /// Forgets the app whose last sign of life is the oldest, and frees its slot.
     fn forget_stalest(&mut self) -> Slot {
-        let seen = |used: &AppUse| used.last_notification.map_or(used.last_launch, |at| at.max(used.last_launch));
+        let seen =
+            |used: &AppUse| used.last_notification.map_or(used.last_launch, |at| at.max(used.last_launch));
         let current = self.nth_last(0);
         let slots = 0..self.uses.len() as Slot;
-        let stalest = slots.filter(|&slot| Some(slot) != current).min_by_key(|&slot| seen(&self.uses[slot as usize]));
+        let stalest =
+            slots.filter(|&slot| Some(slot) != current).min_by_key(|&slot| seen(&self.uses[slot as usize]));
         let slot = stalest.unwrap_or(0);
 
         self.slots.remove(&self.uses[slot as usize].app);
@@ -462,6 +498,7 @@ impl History {
         for used in &mut self.uses {
             used.next.forget(slot);
             used.next_unlock.forget(slot);
+            used.next_unlock_after_pause.iter_mut().for_each(|row| row.forget(slot));
             used.after_unlock_open.forget(slot);
         }
         self.pairs.forget(slot);
@@ -479,7 +516,8 @@ impl History {
             self.places.push(place);
             return self.places.len() - 1;
         }
-        let least = (0..MAX_PLACES).min_by(|&a, &b| self.by_place[a].total_cmp(&self.by_place[b])).unwrap_or(0);
+        let least =
+            (0..MAX_PLACES).min_by(|&a, &b| self.by_place[a].total_cmp(&self.by_place[b])).unwrap_or(0);
         self.places[least] = place;
         self.by_place[least] = 0.0;
         self.uses.iter_mut().for_each(|used| used.by_place[least] = 0.0);
@@ -560,7 +598,8 @@ impl<'a> Context<'a> {
     /// How probable it is that the answer is none of the candidates: the share of this user's past questions
     /// that were answered by an app opened for the first time, (n + 1/2) / (N + 1).
     pub fn none_of_these(&self) -> f64 {
-        let (new, all) = (self.history.unforeseen[self.task as usize], self.history.answered[self.task as usize]);
+        let (new, all) =
+            (self.history.unforeseen[self.task as usize], self.history.answered[self.task as usize]);
         (f64::from(new) + 0.5) / (f64::from(all) + 1.0)
     }
 }

@@ -63,7 +63,11 @@ pub fn questions(task: Task, events: &[Event]) -> Vec<Question> {
             (Task::FirstAfterUnlock, Signal::Unlock) => open = Some(position),
             (Task::FirstAfterUnlock, Signal::ScreenOn | Signal::ScreenOff) => open = None,
             (Task::FirstAfterUnlock, Signal::Launch(app)) => {
-                found.extend(open.take().map(|asked_at| Question { asked_at, answer: app, answered_at: position }));
+                found.extend(open.take().map(|asked_at| Question {
+                    asked_at,
+                    answer: app,
+                    answered_at: position,
+                }));
             }
             (Task::NextLaunch, Signal::Launch(app)) if foreground != Some(app) => {
                 found.extend(open.map(|asked_at| Question { asked_at, answer: app, answered_at: position }));
@@ -114,18 +118,43 @@ mod tests {
             asked_and_answer: &'static [(usize, AppId)],
         }
         let cases = [
-            Case { signals: &[Unlock, Launch(A), Launch(B)], task: Task::FirstAfterUnlock, asked_and_answer: &[(0, A)] },
-            Case { signals: &[Unlock, ScreenOff, Unlock, Launch(B)], task: Task::FirstAfterUnlock, asked_and_answer: &[(2, B)] },
-            Case { signals: &[Unlock, ScreenOn, Launch(A)], task: Task::FirstAfterUnlock, asked_and_answer: &[] },
-            Case { signals: &[Unlock, Notification(A), Close(A), Launch(B)], task: Task::FirstAfterUnlock, asked_and_answer: &[(0, B)] },
-            Case { signals: &[Unlock, Unlock, Launch(A)], task: Task::FirstAfterUnlock, asked_and_answer: &[(1, A)] },
-            Case { signals: &[Launch(A), Launch(A), ScreenOff, Launch(B), Launch(A)], task: Task::NextLaunch, asked_and_answer: &[(0, B), (3, A)] },
+            Case {
+                signals: &[Unlock, Launch(A), Launch(B)],
+                task: Task::FirstAfterUnlock,
+                asked_and_answer: &[(0, A)],
+            },
+            Case {
+                signals: &[Unlock, ScreenOff, Unlock, Launch(B)],
+                task: Task::FirstAfterUnlock,
+                asked_and_answer: &[(2, B)],
+            },
+            Case {
+                signals: &[Unlock, ScreenOn, Launch(A)],
+                task: Task::FirstAfterUnlock,
+                asked_and_answer: &[],
+            },
+            Case {
+                signals: &[Unlock, Notification(A), Close(A), Launch(B)],
+                task: Task::FirstAfterUnlock,
+                asked_and_answer: &[(0, B)],
+            },
+            Case {
+                signals: &[Unlock, Unlock, Launch(A)],
+                task: Task::FirstAfterUnlock,
+                asked_and_answer: &[(1, A)],
+            },
+            Case {
+                signals: &[Launch(A), Launch(A), ScreenOff, Launch(B), Launch(A)],
+                task: Task::NextLaunch,
+                asked_and_answer: &[(0, B), (3, A)],
+            },
             Case { signals: &[], task: Task::NextLaunch, asked_and_answer: &[] },
         ];
         for case in cases {
             let events: Vec<Event> =
                 case.signals.iter().map(|&signal| Event::new(UserId(1), Timestamp(0), signal)).collect();
-            let found: Vec<_> = questions(case.task, &events).iter().map(|q| (q.asked_at, q.answer)).collect();
+            let found: Vec<_> =
+                questions(case.task, &events).iter().map(|q| (q.asked_at, q.answer)).collect();
             assert_eq!(found, case.asked_and_answer, "{:?} {:?}", case.task, case.signals);
         }
     }

@@ -55,7 +55,8 @@ impl SplitPlan {
         let (test_start, test_end) = match *self {
             Self::TestShare(share) => (questions - part(questions, share), questions),
             Self::LastDays(days) => {
-                let start = asked.last().map(|last| Timestamp(last.0.saturating_sub(i64::from(days) * 86_400)));
+                let start =
+                    asked.last().map(|last| Timestamp(last.0.saturating_sub(i64::from(days) * 86_400)));
                 (start.map_or(0, |start| asked.partition_point(|at| *at <= start)), questions)
             }
             Self::RollingOrigin(blocks) => {
@@ -64,7 +65,11 @@ impl SplitPlan {
             }
         };
         let validation_start = test_start - part(test_start, VALIDATION_SHARE);
-        Split { train: 0..validation_start, validation: validation_start..test_start, test: test_start..test_end }
+        Split {
+            train: 0..validation_start,
+            validation: validation_start..test_start,
+            test: test_start..test_end,
+        }
     }
 }
 
@@ -84,7 +89,8 @@ mod tests {
         assert_eq!(one_day.test, 76..100);
         let default = SplitPlan::default().split(&hourly, 0);
         assert_eq!(default, Split { train: 0..70, validation: 70..85, test: 85..100 });
-        let blocks: Vec<_> = (0..5).map(|round| SplitPlan::RollingOrigin(5).split(&hourly, round).test).collect();
+        let blocks: Vec<_> =
+            (0..5).map(|round| SplitPlan::RollingOrigin(5).split(&hourly, round).test).collect();
         assert_eq!(blocks, [50..60, 60..70, 70..80, 80..90, 90..100]);
         for plan in [SplitPlan::TestShare(0.2), SplitPlan::TestShare(f64::NAN), SplitPlan::LastDays(30)] {
             for questions in [0, 1, 2, 100] {

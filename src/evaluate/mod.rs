@@ -1,1 +1,13 @@
-//! scratch
+//! How good an answer is: a replay of each user's log, question by question, over any [`Predictor`].
+//!
+//! [`Predictor`]: crate::predict::Predictor
+
+mod intervals;
+mod metrics;
+mod replay;
+pub mod report;
+
+pub use intervals::Interval;
+pub use metrics::{Coverage, Metrics, Outcome, calibration_curve, coverage_curve};
+pub use replay::{Contender, Latency, Protocol, Tested, measure_latency, test};
+pub use report::{ModelReport, Report};

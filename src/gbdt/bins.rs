@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn few_values_get_a_bin_each_and_many_share() {
         let binner = Binner::fit(&[1.0, f32::NAN, 2.0, 2.0, 4.0, f32::INFINITY], 1, 254);
-        let bins: Vec<u8> = [f32::NAN, -9.0, 1.0, 1.5, 1.6, 2.0, 3.5, f32::INFINITY].map(|v| binner.bin(0, v)).into();
+        let bins: Vec<u8> =
+            [f32::NAN, -9.0, 1.0, 1.5, 1.6, 2.0, 3.5, f32::INFINITY].map(|v| binner.bin(0, v)).into();
         assert_eq!(bins, [0, 1, 1, 1, 2, 2, 3, 4]);
 
         let many: Vec<f32> = (0..10_000).map(|i| i as f32).collect();

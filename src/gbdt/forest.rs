@@ -129,7 +129,10 @@ impl Forest {
     /// A tree that refers to a feature or node that does not exist.
     pub fn new(trees: Vec<Tree>, columns: usize) -> Result<Self> {
         if columns > usize::from(u16::MAX) {
-            return Err(Error::new(ErrorKind::Model, format!("{columns} features; at most 65,535 are possible")));
+            return Err(Error::new(
+                ErrorKind::Model,
+                format!("{columns} features; at most 65,535 are possible"),
+            ));
         }
         let mut forest = Self { trees, columns, nodes: Vec::new(), values: Vec::new(), flat: Vec::new() };
         for index in 0..forest.trees.len() {
@@ -217,7 +220,8 @@ impl Forest {
                         self.values[position] = tree.leaf_values[leaf];
                     }
                     Child::Split(node) => {
-                        let SplitNode { feature, threshold, missing_left, left, right, .. } = tree.splits[node];
+                        let SplitNode { feature, threshold, missing_left, left, right, .. } =
+                            tree.splits[node];
                         let children = self.nodes.len() as u32;
                         self.nodes[position] =
                             FlatNode { threshold, feature: feature as u16, missing_left, left: children };

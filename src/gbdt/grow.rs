@@ -88,14 +88,16 @@ pub(super) fn grow(
         });
         split_bins.push(split.bin);
 
-        let middle = leaf.rows.start + partition(&mut rows[leaf.rows.clone()], &data.columns[split.column], split);
+        let middle =
+            leaf.rows.start + partition(&mut rows[leaf.rows.clone()], &data.columns[split.column], split);
         let (left_rows, right_rows) = (leaf.rows.start..middle, middle..leaf.rows.end);
         let left_is_smaller = left_rows.len() <= right_rows.len();
         let smaller_rows = if left_is_smaller { &left_rows } else { &right_rows };
         let smaller = Histogram::build(data, columns, &rows[smaller_rows.clone()], gradients);
         let larger = leaf.histogram.minus(&smaller);
         let (left, right) = if left_is_smaller { (smaller, larger) } else { (larger, smaller) };
-        let children = [(left_rows, split.left, left, Side::Left), (right_rows, split.right, right, Side::Right)];
+        let children =
+            [(left_rows, split.left, left, Side::Left), (right_rows, split.right, right, Side::Right)];
         for (rows, sums, histogram, side) in children {
             let depth = leaf.depth + 1;
             let may_split = depth < config.max_depth;

@@ -70,7 +70,12 @@ impl Objective for CandidateSoftmax {
 }
 
 /// Gradients of all groups.
-pub(super) fn all_gradients(objective: &dyn Objective, data: &Dataset, scores: &[f32], gradients: &mut [Gradient]) {
+pub(super) fn all_gradients(
+    objective: &dyn Objective,
+    data: &Dataset,
+    scores: &[f32],
+    gradients: &mut [Gradient],
+) {
     let mut parts = Vec::with_capacity(data.groups());
     let mut rest = gradients;
     for range in data.group_starts.windows(2) {

@@ -67,7 +67,9 @@ impl Default for GbdtConfig {
 impl GbdtConfig {
     fn check(&self) -> Result<()> {
         let wrong = |field: &str, rule: &str| {
-            Err(Error::new(ErrorKind::Config, "not a setting that can be trained with").field(field).next_step(rule))
+            Err(Error::new(ErrorKind::Config, "not a setting that can be trained with")
+                .field(field)
+                .next_step(rule))
         };
         let is_share = |share: f64| share > 0.0 && share <= 1.0;
         match self {
@@ -76,8 +78,12 @@ impl GbdtConfig {
             Self { max_depth: 0, .. } => wrong("max_depth", "ask for at least one"),
             _ if !(self.learning_rate > 0.0) => wrong("learning_rate", "choose a positive number"),
             _ if !(self.lambda >= 0.0) => wrong("lambda", "choose zero or more"),
-            _ if !is_share(self.group_fraction) => wrong("group_fraction", "choose a share above 0, at most 1"),
-            _ if !is_share(self.feature_fraction) => wrong("feature_fraction", "choose a share above 0, at most 1"),
+            _ if !is_share(self.group_fraction) => {
+                wrong("group_fraction", "choose a share above 0, at most 1")
+            }
+            _ if !is_share(self.feature_fraction) => {
+                wrong("feature_fraction", "choose a share above 0, at most 1")
+            }
             _ => Ok(()),
         }
     }
@@ -169,7 +175,8 @@ fn sample_rows(data: &Dataset, fraction: f64, random: &mut ChaCha8Rng) -> Vec<u3
 
 /// Columns in ascending order, of those that have more than one bin.
 fn sample_columns(data: &Dataset, fraction: f64, random: &mut ChaCha8Rng) -> Vec<usize> {
-    let useful: Vec<usize> = (0..data.binner.columns()).filter(|&column| data.binner.bins(column) > 2).collect();
+    let useful: Vec<usize> =
+        (0..data.binner.columns()).filter(|&column| data.binner.bins(column) > 2).collect();
     let wanted = ((useful.len() as f64 * fraction).ceil() as usize).max(1);
     let mut drawn: Vec<usize> = useful.sample(random, wanted).copied().collect();
     drawn.sort_unstable();

@@ -1,0 +1,81 @@
+//! How sure a figure is: a bootstrap over users, or over days where users are few.
+//!
+//! Questions of one user are alike, so resampling single questions would look far too sure. Source: Efron and
+//! Tibshirani, "An Introduction to the Bootstrap", 1993, percentile intervals of clustered data.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::metrics::{Metrics, Outcome};
+
+/// The middle 95 % of the bootstrap's figures.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Interval(pub f64, pub f64);
+
+/// Fewer users than this, and days are resampled.
+const FEWEST_USERS: usize = 10;
+const RESAMPLES: usize = 1_000;
+
+/// Intervals of hr1, hr3, hr5, mrr, ndcg5, log loss, and of the share of questions whose confidence reaches
+/// `threshold`. `None` where there are fewer than two clusters to resample.
+pub(super) fn intervals(outcomes: &[Outcome], threshold: f32, seed: u64) -> Option<[Interval; 7]> {
+    let clusters = clusters(outcomes, threshold);
+    if clusters.len() < 2 {
+        return None;
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut draws: [Vec<f64>; 7] = Default::default();
+    for _ in 0..RESAMPLES {
+        let (mut sums, mut questions) = ([0.0; 7], 0.0);
+        for _ in 0..clusters.len() {
+            let (cluster, n) = &clusters[random.random_range(0..clusters.len())];
+            sums.iter_mut().zip(cluster).for_each(|(sum, value)| *sum += value);
+            questions += n;
+        }
+        draws.iter_mut().zip(sums).for_each(|(draws, sum)| draws.push(sum / questions));
+    }
+    Some(draws.map(|mut draws| {
+        draws.sort_by(f64::total_cmp);
+        Interval(draws[RESAMPLES * 25 / 1_000], draws[RESAMPLES * 975 / 1_000 - 1])
+    }))
+}
+
+/// Sums of the figures over each cluster, and its number of questions.
+fn clusters(outcomes: &[Outcome], threshold: f32) -> Vec<([f64; 7], f64)> {
+    let users: std::collections::BTreeSet<u32> = outcomes.iter().map(|outcome| outcome.user).collect();
+    let by_user = users.len() >= FEWEST_USERS;
+    let mut clusters: BTreeMap<(u32, i32), ([f64; 7], f64)> = BTreeMap::new();
+    for outcome in outcomes {
+        let key = (outcome.user, if by_user { 0 } else { outcome.day });
+        let (sums, questions) = clusters.entry(key).or_default();
+        let means = Metrics::means_of(outcome);
+        let answered = f64::from(u8::from(outcome.confidence >= threshold));
+        sums.iter_mut().zip(means.into_iter().chain([answered])).for_each(|(sum, value)| *sum += value);
+        *questions += 1.0;
+    }
+    clusters.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metrics::tests::outcome;
+    use super::*;
+
+    #[test]
+    fn an_interval_holds_its_figure_and_widens_with_clustering() {
+        let question =
+            |i: u32, user: u32| Outcome { user, ..outcome(Some(u32::from(i.is_multiple_of(4))), 0.5) };
+        let spread: Vec<Outcome> = (0..4_000).map(|i| question(i, i / 4 % 100)).collect();
+        let [hr1, ..] = intervals(&spread, 0.5, 1).unwrap();
+        assert!(hr1.0 <= 0.75 && 0.75 <= hr1.1);
+        // The same answers, but each user is always right or always wrong.
+        let clustered: Vec<Outcome> = (0..4_000).map(|i| question(i / 40, i / 40)).collect();
+        let [wide, ..] = intervals(&clustered, 0.5, 1).unwrap();
+        assert!(wide.1 - wide.0 > 3.0 * (hr1.1 - hr1.0), "{wide:?} {hr1:?}");
+        assert_eq!(intervals(&spread, 0.5, 1), intervals(&spread, 0.5, 1), "seeded");
+        assert_eq!(intervals(&spread[..4], 0.5, 1), None, "one user, one day");
+    }
+}

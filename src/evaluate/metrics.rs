@@ -1,0 +1,295 @@
+//! Figures of merit over scored questions. Counts first, division last.
+//!
+//! An answer that was no candidate counts as a miss everywhere; equal scores were ranked by past frequency, then by
+//! id, so no figure profits from a tie.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::data::AppId;
+
+/// What came of one question.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// Number of the user, in log order.
+    pub user: u32,
+    /// Day of the question on the user's clock, counted from 1970-01-01.
+    pub day: i32,
+    /// Hour of the day on the user's clock, 0 to 23.
+    pub hour: u8,
+    /// How many launches the user's history held.
+    pub launches_before: u32,
+    /// The app that was opened.
+    pub answer: AppId,
+    /// The app ranked first; `None` without candidates.
+    pub first: Option<AppId>,
+    /// Place of the answer, 0 is the first; `None` where it was no candidate.
+    pub rank: Option<u32>,
+    /// Probability given to the app ranked first.
+    pub confidence: f32,
+    /// Probability given to the answer, or to "none of the candidates" where it was none.
+    pub probability: f32,
+}
+
+impl Outcome {
+    /// Whether the answer was among the first `k`.
+    pub fn hit(&self, k: u32) -> bool {
+        self.rank.is_some_and(|rank| rank < k)
+    }
+
+    fn reciprocal_rank(&self) -> f64 {
+        self.rank.map_or(0.0, |rank| 1.0 / (f64::from(rank) + 1.0))
+    }
+
+    fn ndcg5(&self) -> f64 {
+        self.rank.filter(|&rank| rank < 5).map_or(0.0, |rank| 1.0 / (f64::from(rank) + 2.0).log2())
+    }
+
+    fn log_loss(&self) -> f64 {
+        -f64::from(self.probability.max(1e-9)).ln()
+    }
+}
+
+/// A threshold on the confidence, chosen on validation questions, and what it gives on test questions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Coverage {
+    /// Questions whose confidence reaches it are answered.
+    pub threshold: f32,
+    /// Share of the test questions that are answered.
+    pub share: f64,
+    /// Share of the answered ones whose first app was right; `None` where none is answered.
+    pub precision: Option<f64>,
+}
+
+impl Coverage {
+    /// The lowest threshold at which the validation questions are answered with at least `precision`, most confident
+    /// first; above 1 (nothing is answered) where there is none.
+    pub fn choose_threshold(validation: &[Outcome], precision: f64) -> f32 {
+        let mut sorted: Vec<&Outcome> = validation.iter().collect();
+        sorted.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+        let (mut hits, mut answered, mut threshold) = (0, 0, 2.0);
+        // Questions of equal confidence are answered together or not at all.
+        for tied in sorted.chunk_by(|a, b| a.confidence == b.confidence) {
+            hits += tied.iter().filter(|outcome| outcome.hit(1)).count();
+            answered += tied.len();
+            if hits as f64 >= precision * answered as f64 {
+                threshold = tied[0].confidence;
+            }
+        }
+        threshold
+    }
+
+    /// What `threshold` gives on `test`.
+    pub fn at(threshold: f32, test: &[Outcome]) -> Self {
+        let answered = test.iter().filter(|outcome| outcome.confidence >= threshold);
+        let (hits, count) = answered.fold((0, 0), |(hits, n), o| (hits + usize::from(o.hit(1)), n + 1));
+        let precision = (count > 0).then(|| hits as f64 / count as f64);
+        Self { threshold, share: count as f64 / test.len().max(1) as f64, precision }
+    }
+}
+
+/// Figures over a set of questions.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Metrics {
+    /// How many questions.
+    pub questions: usize,
+    /// Share whose answer ranked first.
+    pub hr1: f64,
+    /// Share whose answer ranked among the first three.
+    pub hr3: f64,
+    /// Share whose answer ranked among the first five.
+    pub hr5: f64,
+    /// Mean reciprocal rank.
+    pub mrr: f64,
+    /// Normalised discounted cumulative gain of the first five; one relevant app a question.
+    pub ndcg5: f64,
+    /// Precision of the first suggestion, averaged over the apps that were suggested or opened.
+    pub macro_precision: f64,
+    /// Recall of the first suggestion, averaged over the same apps.
+    pub macro_recall: f64,
+    /// Harmonic mean of the two, app by app, averaged over the same apps.
+    pub macro_f1: f64,
+    /// Mean of `-ln p(answer)`, in nats.
+    pub log_loss: f64,
+    /// Expected calibration error: |confidence - hit rate| over fifteen equal bins of confidence, weighted.
+    pub calibration_error: f64,
+    /// Share whose answer was no candidate.
+    pub unforeseen: f64,
+}
+
+impl Metrics {
+    /// Counts over `outcomes`; all zero of none.
+    pub fn of(outcomes: &[Outcome]) -> Self {
+        let questions = outcomes.len();
+        let mean = |value: &dyn Fn(&Outcome) -> f64| {
+            outcomes.iter().map(value).sum::<f64>() / questions.max(1) as f64
+        };
+        let share = |what: &dyn Fn(&Outcome) -> bool| mean(&|outcome| f64::from(u8::from(what(outcome))));
+        let (macro_precision, macro_recall, macro_f1) = macro_scores(outcomes);
+        Self {
+            questions,
+            hr1: share(&|o| o.hit(1)),
+            hr3: share(&|o| o.hit(3)),
+            hr5: share(&|o| o.hit(5)),
+            mrr: mean(&Outcome::reciprocal_rank),
+            ndcg5: mean(&Outcome::ndcg5),
+            macro_precision,
+            macro_recall,
+            macro_f1,
+            log_loss: mean(&Outcome::log_loss),
+            calibration_error: calibration_error(outcomes),
+            unforeseen: share(&|o| o.rank.is_none()),
+        }
+    }
+
+    /// The figures that are means over questions, by name: those that a bootstrap can sum up.
+    pub(super) fn means_of(outcome: &Outcome) -> [f64; 6] {
+        let hit = |k| f64::from(u8::from(outcome.hit(k)));
+        [hit(1), hit(3), hit(5), outcome.reciprocal_rank(), outcome.ndcg5(), outcome.log_loss()]
+    }
+}
+
+/// Precision, recall and F1 of the first suggestion, averaged over apps.
+fn macro_scores(outcomes: &[Outcome]) -> (f64, f64, f64) {
+    #[derive(Default)]
+    struct Counts {
+        suggested: u32,
+        opened: u32,
+        both: u32,
+    }
+    // Ordered, so that the sums below are the same every time.
+    let mut apps: BTreeMap<AppId, Counts> = BTreeMap::new();
+    for outcome in outcomes {
+        apps.entry(outcome.answer).or_default().opened += 1;
+        if let Some(first) = outcome.first {
+            let counts = apps.entry(first).or_default();
+            counts.suggested += 1;
+            counts.both += u32::from(outcome.hit(1));
+        }
+    }
+    let ratio = |part: u32, whole: u32| if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) };
+    let mean =
+        |value: &dyn Fn(&Counts) -> f64| apps.values().map(value).sum::<f64>() / apps.len().max(1) as f64;
+    (
+        mean(&|c| ratio(c.both, c.suggested)),
+        mean(&|c| ratio(c.both, c.opened)),
+        mean(&|c| ratio(2 * c.both, c.suggested + c.opened)),
+    )
+}
+
+/// A bin of a calibration curve.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct CalibrationBin {
+    /// Questions in it.
+    pub questions: usize,
+    /// Their mean confidence.
+    pub confidence: f64,
+    /// Share of them whose first app was right.
+    pub hit_rate: f64,
+}
+
+/// Confidence against hit rate, in equal bins of confidence; empty ones are left out.
+pub fn calibration_curve(outcomes: &[Outcome], bins: usize) -> Vec<CalibrationBin> {
+    let mut sums = vec![(0usize, 0.0f64, 0usize); bins.max(1)];
+    for outcome in outcomes {
+        let bin = (f64::from(outcome.confidence) * bins as f64) as usize;
+        let sum = &mut sums[bin.min(bins.saturating_sub(1))];
+        *sum = (sum.0 + 1, sum.1 + f64::from(outcome.confidence), sum.2 + usize::from(outcome.hit(1)));
+    }
+    let filled = sums.into_iter().filter(|(questions, ..)| *questions > 0);
+    filled
+        .map(|(questions, confidence, hits)| CalibrationBin {
+            questions,
+            confidence: confidence / questions as f64,
+            hit_rate: hits as f64 / questions as f64,
+        })
+        .collect()
+}
+
+fn calibration_error(outcomes: &[Outcome]) -> f64 {
+    let gaps = calibration_curve(outcomes, 15);
+    let weighted = gaps.iter().map(|bin| (bin.confidence - bin.hit_rate).abs() * bin.questions as f64);
+    weighted.sum::<f64>() / outcomes.len().max(1) as f64
+}
+
+/// Precision at each percent of coverage, most confident questions first: `(share answered, precision)`.
+pub fn coverage_curve(outcomes: &[Outcome]) -> Vec<(f64, f64)> {
+    let mut sorted: Vec<&Outcome> = outcomes.iter().collect();
+    sorted.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    let mut hits = 0;
+    let mut curve: Vec<(f64, f64)> = Vec::new();
+    for (index, outcome) in sorted.iter().enumerate() {
+        hits += usize::from(outcome.hit(1));
+        let answered = index + 1;
+        let percent = answered * 100 / sorted.len();
+        if percent > index * 100 / sorted.len() && percent > 0 {
+            curve.push((answered as f64 / sorted.len() as f64, hits as f64 / answered as f64));
+        }
+    }
+    curve
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub fn outcome(rank: Option<u32>, confidence: f32) -> Outcome {
+        let first = Some(if rank == Some(0) { AppId(0) } else { AppId(1) });
+        Outcome {
+            user: 0,
+            day: 0,
+            hour: 12,
+            launches_before: 0,
+            answer: AppId(0),
+            first,
+            rank,
+            confidence,
+            probability: 0.5,
+        }
+    }
+
+    #[test]
+    fn figures_by_hand() {
+        let outcomes =
+            [outcome(Some(0), 0.9), outcome(Some(2), 0.8), outcome(Some(7), 0.6), outcome(None, 0.4)];
+        let metrics = Metrics::of(&outcomes);
+        assert_eq!((metrics.hr1, metrics.hr3, metrics.hr5), (0.25, 0.5, 0.5));
+        assert!((metrics.mrr - (1.0 + 1.0 / 3.0 + 1.0 / 8.0) / 4.0).abs() < 1e-12);
+        assert!((metrics.ndcg5 - (1.0 + 0.5) / 4.0).abs() < 1e-12);
+        assert!((metrics.log_loss - 2.0_f64.ln()).abs() < 1e-12);
+        assert_eq!(metrics.unforeseen, 0.25);
+        // App 0: suggested once, opened four times, both once. App 1: suggested three times, never opened.
+        assert_eq!((metrics.macro_precision, metrics.macro_recall), (0.5, 0.125));
+        assert!((metrics.macro_f1 - 0.2).abs() < 1e-12);
+        let gap = (0.1 + 0.8 + 0.6 + 0.4) / 4.0;
+        assert!((metrics.calibration_error - gap).abs() < 1e-6);
+        assert_eq!(Metrics::of(&[]).hr1, 0.0);
+    }
+
+    #[test]
+    fn coverage_is_chosen_once_and_reported_elsewhere() {
+        let validation =
+            [outcome(Some(0), 0.9), outcome(Some(0), 0.8), outcome(Some(1), 0.7), outcome(Some(0), 0.1)];
+        assert_eq!(Coverage::choose_threshold(&validation, 0.9), 0.8);
+        // All tied: three hits of four are not nine of ten.
+        let tied = validation.map(|o| Outcome { confidence: 0.5, ..o });
+        assert_eq!(Coverage::choose_threshold(&tied, 0.9), 2.0);
+        assert_eq!(Coverage::choose_threshold(&tied, 0.75), 0.5);
+        let reported =
+            Coverage::at(0.8, &[outcome(Some(0), 0.8), outcome(Some(3), 0.85), outcome(Some(0), 0.79)]);
+        assert_eq!((reported.share, reported.precision), (2.0 / 3.0, Some(0.5)));
+        assert_eq!(Coverage::at(2.0, &validation).precision, None);
+        assert_eq!(Coverage::choose_threshold(&[], 0.9), 2.0);
+    }
+
+    #[test]
+    fn coverage_curve_ends_at_the_hit_rate() {
+        let outcomes: Vec<Outcome> =
+            (0..250).map(|i| outcome(Some(u32::from(i >= 100)), 1.0 - i as f32 / 250.0)).collect();
+        let curve = coverage_curve(&outcomes);
+        assert_eq!(curve.first().map(|point| point.1), Some(1.0));
+        assert_eq!(curve.last(), Some(&(1.0, 0.4)));
+        assert_eq!(curve.len(), 100);
+    }
+}

@@ -1,0 +1,252 @@
+//! The protocol: each user's log is replayed, and each question is asked with everything before it known.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::metrics::{Coverage, Outcome};
+use crate::context::{Context, Question, Task, features, replay};
+use crate::data::{AppId, Event, Split};
+use crate::predict::{Predictor, first, log_sum_exp, rank_of};
+use crate::progress::Progress;
+
+/// What is asked, of whom, and which questions count.
+#[derive(Debug, Clone)]
+pub struct Protocol<'a> {
+    /// The task.
+    pub task: Task,
+    /// Candidates for a user without a history.
+    pub favourites: Arc<[AppId]>,
+    /// Each user's events, in time order, with the numbers of the questions to validate and test on.
+    pub users: Vec<(&'a [Event], Split)>,
+}
+
+/// A predictor that takes part.
+#[derive(Clone, Copy)]
+pub struct Contender<'a> {
+    /// Its name in tables and reports.
+    pub name: &'a str,
+    /// The predictor that is tested.
+    pub predictor: &'a dyn Predictor,
+    /// The same, ignorant of the validation questions: temperature and thresholds are chosen with it.
+    pub for_validation: &'a dyn Predictor,
+}
+
+/// One contender's test.
+#[derive(Debug, Clone)]
+pub struct Tested {
+    /// Its name.
+    pub name: String,
+    /// What its logits are divided by, fitted on the validation questions.
+    pub temperature: f64,
+    /// The threshold of 90 % precision, chosen on the validation questions.
+    pub threshold90: f32,
+    /// The validation questions, as the ignorant version answers them.
+    pub validation: Vec<Outcome>,
+    /// The test questions.
+    pub test: Vec<Outcome>,
+}
+
+/// Tests one contender.
+pub fn test(protocol: &Protocol<'_>, contender: &Contender<'_>, progress: &dyn Progress) -> Tested {
+    let users = &protocol.users;
+    progress.start(&format!("scoring {}", contender.name), 3 * users.len() as u64);
+    let temperature = fit_temperature(protocol, contender.for_validation, progress);
+    let validation =
+        outcomes(protocol, contender.for_validation, temperature, |split| split.validation.clone(), progress);
+    let threshold90 = Coverage::choose_threshold(&validation, 0.9);
+    let test = outcomes(protocol, contender.predictor, temperature, |split| split.test.clone(), progress);
+    progress.finish();
+    Tested { name: contender.name.to_owned(), temperature, threshold90, validation, test }
+}
+
+fn outcomes(
+    protocol: &Protocol<'_>,
+    predictor: &dyn Predictor,
+    temperature: f64,
+    part: impl Fn(&Split) -> std::ops::Range<usize> + Sync,
+    progress: &dyn Progress,
+) -> Vec<Outcome> {
+    let of_user = |(user, (events, split)): (usize, &(&[Event], Split))| {
+        let numbers = part(split);
+        let (mut scratch, mut scores, mut found) = (predictor.new_scratch(), Vec::new(), Vec::new());
+        replay(events, protocol.task, &protocol.favourites, numbers.end, |number, question, context| {
+            if numbers.contains(&number) {
+                scores.clear();
+                scores.resize(context.candidates().len(), 0.0);
+                predictor.score(context, &mut scratch, &mut scores);
+                found.push(outcome(
+                    user as u32,
+                    &events[question.asked_at],
+                    question,
+                    context,
+                    &scores,
+                    temperature,
+                ));
+            }
+        });
+        progress.advance(1);
+        found
+    };
+    let by_user: Vec<Vec<Outcome>> = protocol.users.par_iter().enumerate().map(of_user).collect();
+    by_user.concat()
+}
+
+fn outcome(
+    user: u32,
+    asked: &Event,
+    question: &Question,
+    context: &Context<'_>,
+    scores: &[f32],
+    temperature: f64,
+) -> Outcome {
+    let none_of_these = if scores.is_empty() { 1.0 } else { context.none_of_these() };
+    let normalizer = log_sum_exp(scores, temperature);
+    let probability =
+        |score: f32| (1.0 - none_of_these) * (f64::from(score) / temperature - normalizer).exp();
+    let first = first(context, scores);
+    let answer = context.candidates().iter().position(|&app| app == question.answer);
+    Outcome {
+        user,
+        day: (asked.at.0.saturating_add(i64::from(asked.utc_offset_secs)).div_euclid(86_400)) as i32,
+        hour: context.hour() as u8,
+        launches_before: context.launches(),
+        answer: question.answer,
+        first: first.map(|first| context.candidates()[first]),
+        rank: rank_of(context, scores, question.answer).map(|rank| rank as u32),
+        confidence: first.map_or(0.0, |first| probability(scores[first])) as f32,
+        probability: answer.map_or(none_of_these, |answer| probability(scores[answer])) as f32,
+    }
+}
+
+/// Most validation questions a user that the temperature is fitted on: enough for one number.
+const TEMPERATURE_QUESTIONS: usize = 400;
+
+/// The one number that the logits are divided by so that the validation questions' log loss is least.
+fn fit_temperature(protocol: &Protocol<'_>, predictor: &dyn Predictor, progress: &dyn Progress) -> f64 {
+    // Scores of each question and the position of its answer.
+    let of_user = |(events, split): &(&[Event], Split)| {
+        let numbers = split.validation.clone();
+        let numbers = numbers.end.saturating_sub(TEMPERATURE_QUESTIONS).max(numbers.start)..numbers.end;
+        let (mut scratch, mut found) = (predictor.new_scratch(), Vec::new());
+        replay(events, protocol.task, &protocol.favourites, numbers.end, |number, question, context| {
+            let answer = context.candidates().iter().position(|&app| app == question.answer);
+            if let Some(answer) = answer.filter(|_| numbers.contains(&number)) {
+                let mut scores = vec![0.0; context.candidates().len()];
+                predictor.score(context, &mut scratch, &mut scores);
+                found.push((scores, answer));
+            }
+        });
+        progress.advance(1);
+        found
+    };
+    let questions: Vec<(Vec<f32>, usize)> =
+        protocol.users.par_iter().map(of_user).collect::<Vec<_>>().concat();
+    if questions.is_empty() {
+        return 1.0;
+    }
+    let loss = |ln_temperature: f64| {
+        let temperature = ln_temperature.exp();
+        let losses: Vec<f64> = questions
+            .par_iter()
+            .map(|(scores, answer)| {
+                log_sum_exp(scores, temperature) - f64::from(scores[*answer]) / temperature
+            })
+            .collect();
+        losses.iter().sum::<f64>()
+    };
+    golden_section(loss, (0.05_f64).ln(), (20.0_f64).ln()).exp()
+}
+
+/// Where a function of one valley is lowest.
+fn golden_section(f: impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> f64 {
+    let ratio = (5.0_f64.sqrt() - 1.0) / 2.0;
+    let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
+    let (mut fa, mut fb) = (f(a), f(b));
+    while high - low > 1e-3 {
+        if fa < fb {
+            (high, b, fb) = (b, a, fa);
+            a = high - ratio * (high - low);
+            fa = f(a);
+        } else {
+            (low, a, fa) = (a, b, fb);
+            b = low + ratio * (high - low);
+            fb = f(b);
+        }
+    }
+    (low + high) / 2.0
+}
+
+/// Times a question, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Latency {
+    /// The median.
+    pub p50: f64,
+    /// Ninety-nine of a hundred are faster.
+    pub p99: f64,
+}
+
+impl Latency {
+    fn of(mut nanos: Vec<u64>) -> Self {
+        nanos.sort_unstable();
+        let at = |share: f64| {
+            let index = ((nanos.len() as f64 * share) as usize).min(nanos.len().saturating_sub(1));
+            nanos.get(index).map_or(0.0, |&n| n as f64 / 1_000.0)
+        };
+        Self { p50: at(0.5), p99: at(0.99) }
+    }
+}
+
+/// Questions timed: enough for a 99th percentile.
+const TIMED_QUESTIONS: usize = 3_000;
+
+/// Times the test questions on one thread, in turn for all contenders: first the features alone, then each
+/// contender's whole answer (its features included) in the order given.
+pub fn measure_latency(protocol: &Protocol<'_>, contenders: &[Contender<'_>]) -> (Latency, Vec<Latency>) {
+    let mut matrix = Vec::new();
+    let mut features_nanos = Vec::new();
+    let mut nanos = vec![Vec::new(); contenders.len()];
+    let mut scratches: Vec<_> =
+        contenders.iter().map(|contender| contender.predictor.new_scratch()).collect();
+    let mut scores = Vec::new();
+    for (events, split) in &protocol.users {
+        if features_nanos.len() >= TIMED_QUESTIONS {
+            break;
+        }
+        replay(events, protocol.task, &protocol.favourites, split.test.end, |number, _, context| {
+            if !split.test.contains(&number) {
+                return;
+            }
+            let start = Instant::now();
+            features::fill(context, &mut matrix);
+            features_nanos.push(start.elapsed().as_nanos() as u64);
+            scores.clear();
+            scores.resize(context.candidates().len(), 0.0);
+            for ((contender, scratch), nanos) in contenders.iter().zip(&mut scratches).zip(&mut nanos) {
+                let start = Instant::now();
+                contender.predictor.score(context, scratch, &mut scores);
+                nanos.push(start.elapsed().as_nanos() as u64);
+            }
+        });
+    }
+    (Latency::of(features_nanos), nanos.into_iter().map(Latency::of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_section_finds_the_valley() {
+        assert!((golden_section(|x| (x - 1.3).powi(2), -3.0, 3.0) - 1.3).abs() < 1e-3);
+    }
+
+    #[test]
+    fn percentiles_by_hand() {
+        let latency = Latency::of((1..=1_000).map(|n| n * 1_000).collect());
+        assert_eq!((latency.p50, latency.p99), (501.0, 991.0));
+        assert_eq!(Latency::of(vec![]), Latency::default());
+    }
+}

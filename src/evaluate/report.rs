@@ -1,0 +1,268 @@
+//! Everything that a test showed, in one structure: printed as a table, written as JSON, drawn as HTML.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+
+use super::intervals::{Interval, intervals};
+use super::metrics::{CalibrationBin, Coverage, Metrics, Outcome, calibration_curve, coverage_curve};
+use super::replay::{Latency, Tested};
+use crate::context::Task;
+use crate::data::{SplitPlan, UserId};
+use crate::error::Result;
+use crate::file::write_atomically;
+
+/// What a test showed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The task.
+    pub task: Task,
+    /// How test questions were chosen.
+    pub split: SplitPlan,
+    /// How many users had test questions.
+    pub users: usize,
+    /// Time to compute the features of one question.
+    pub features_us: Latency,
+    /// The contenders, in the order of the table; an object by name in JSON.
+    #[serde(serialize_with = "by_name")]
+    pub models: Vec<ModelReport>,
+    /// Users that training never saw, where they were tested.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "by_name")]
+    pub cold_start: Vec<ModelReport>,
+    /// The ranker's features, most important first.
+    pub importance: Vec<FeatureImportance>,
+}
+
+/// What a test showed of one contender.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelReport {
+    /// Its name.
+    #[serde(skip)]
+    pub name: String,
+    /// Its figures.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// Intervals of its figures.
+    #[serde(flatten)]
+    pub intervals: Option<Intervals>,
+    /// Share of the questions answered at 90 % precision, by a threshold chosen on validation questions.
+    pub coverage90: f64,
+    /// Precision that the threshold gave on the test questions.
+    pub coverage90_precision: Option<f64>,
+    /// The threshold.
+    pub coverage90_threshold: f32,
+    /// What its logits are divided by.
+    pub temperature: f64,
+    /// Time of a whole answer, features included.
+    pub latency_us: Latency,
+    /// Figures by hour of the day; hours without questions are left out.
+    pub by_hour: Vec<Slice>,
+    /// Figures by the number of launches in the history.
+    pub by_history: Vec<Slice>,
+    /// Confidence against hit rate.
+    pub calibration: Vec<CalibrationBin>,
+    /// Share answered against precision, most confident questions first.
+    pub coverage: Vec<(f64, f64)>,
+    /// Figures of each user.
+    pub per_user: Vec<UserReport>,
+}
+
+/// 95 % intervals by bootstrap over users, or over days where users are fewer than ten.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Intervals {
+    /// Of the hit rate at one.
+    pub hr1_interval: Interval,
+    /// Of the hit rate at three.
+    pub hr3_interval: Interval,
+    /// Of the hit rate at five.
+    pub hr5_interval: Interval,
+    /// Of the mean reciprocal rank.
+    pub mrr_interval: Interval,
+    /// Of the NDCG.
+    pub ndcg5_interval: Interval,
+    /// Of the log loss.
+    pub log_loss_interval: Interval,
+    /// Of the coverage at 90 % precision.
+    pub coverage90_interval: Interval,
+}
+
+/// Hit rates over a part of the questions.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Slice {
+    /// First value that belongs to it: an hour, or a number of launches.
+    pub from: u32,
+    /// Questions in it.
+    pub questions: usize,
+    /// Hit rate at one.
+    pub hr1: f64,
+    /// Hit rate at three.
+    pub hr3: f64,
+}
+
+/// One user's figures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UserReport {
+    /// The user's keyed hash.
+    pub user: String,
+    /// Test questions.
+    pub questions: usize,
+    /// Hit rate at one.
+    pub hr1: f64,
+    /// Hit rate at three.
+    pub hr3: f64,
+    /// Hit rate at five.
+    pub hr5: f64,
+    /// Share of the questions answered under the common threshold of 90 % precision.
+    pub coverage90: f64,
+}
+
+/// How much a feature mattered in training.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FeatureImportance {
+    /// Its name in the schema.
+    pub name: &'static str,
+    /// Its share of all gain.
+    pub gain_share: f64,
+    /// How many splits ask for it.
+    pub splits: u32,
+}
+
+impl ModelReport {
+    /// Sums up one contender's test. `users` are those of the protocol, in order.
+    pub fn new(tested: &Tested, latency_us: Latency, users: &[UserId]) -> Self {
+        let outcomes = &tested.test;
+        let coverage = Coverage::at(tested.threshold90, outcomes);
+        let interval = intervals(outcomes, tested.threshold90, 0);
+        Self {
+            name: tested.name.clone(),
+            metrics: Metrics::of(outcomes),
+            intervals: interval.map(|[hr1, hr3, hr5, mrr, ndcg5, log_loss, coverage90]| Intervals {
+                hr1_interval: hr1,
+                hr3_interval: hr3,
+                hr5_interval: hr5,
+                mrr_interval: mrr,
+                ndcg5_interval: ndcg5,
+                log_loss_interval: log_loss,
+                coverage90_interval: coverage90,
+            }),
+            coverage90: coverage.share,
+            coverage90_precision: coverage.precision,
+            coverage90_threshold: coverage.threshold,
+            temperature: tested.temperature,
+            latency_us,
+            by_hour: slices(outcomes, &(0..24).collect::<Vec<u32>>(), |outcome| u32::from(outcome.hour)),
+            by_history: slices(outcomes, &HISTORY_BOUNDS, |outcome| outcome.launches_before),
+            calibration: calibration_curve(outcomes, 10),
+            coverage: coverage_curve(outcomes),
+            per_user: per_user(outcomes, tested.threshold90, users),
+        }
+    }
+}
+
+/// First numbers of launches of the history slices.
+const HISTORY_BOUNDS: [u32; 8] = [0, 10, 30, 100, 300, 1_000, 3_000, 10_000];
+
+/// Parts `outcomes` by the bound that `key` reaches; empty parts are left out.
+fn slices(outcomes: &[Outcome], bounds: &[u32], key: impl Fn(&Outcome) -> u32) -> Vec<Slice> {
+    let mut parts: Vec<Vec<Outcome>> = vec![Vec::new(); bounds.len()];
+    for outcome in outcomes {
+        let part = bounds.partition_point(|bound| *bound <= key(outcome)).saturating_sub(1);
+        parts[part].push(*outcome);
+    }
+    let filled = bounds.iter().zip(parts).filter(|(_, part)| !part.is_empty());
+    filled
+        .map(|(&from, part)| {
+            let Metrics { questions, hr1, hr3, .. } = Metrics::of(&part);
+            Slice { from, questions, hr1, hr3 }
+        })
+        .collect()
+}
+
+fn per_user(outcomes: &[Outcome], threshold: f32, users: &[UserId]) -> Vec<UserReport> {
+    let of_user = |part: &[Outcome]| {
+        let Metrics { questions, hr1, hr3, hr5, .. } = Metrics::of(part);
+        let user = users.get(part[0].user as usize).map(UserId::to_string).unwrap_or_default();
+        UserReport { user, questions, hr1, hr3, hr5, coverage90: Coverage::at(threshold, part).share }
+    };
+    outcomes.chunk_by(|a, b| a.user == b.user).map(of_user).collect()
+}
+
+impl Report {
+    /// The report of one contender.
+    pub fn model(&self, name: &str) -> Option<&ModelReport> {
+        self.models.iter().find(|model| model.name == name)
+    }
+
+    /// Writes it as JSON, whole or not at all.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_json(&self, file: &Path) -> Result<()> {
+        write_atomically(file, |out| serde_json::to_writer_pretty(out, self).map_err(std::io::Error::from))
+    }
+}
+
+fn by_name<S: Serializer>(models: &[ModelReport], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(models.iter().map(|model| (&model.name, model)))
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let questions = self.models.first().map_or(0, |model| model.metrics.questions);
+        writeln!(f, "{questions} questions of {} users, task {}", self.users, self.task)?;
+        table(f, &self.models)?;
+        writeln!(f, "features of one question: {:.1} µs at the median", self.features_us.p50)?;
+        if !self.cold_start.is_empty() {
+            let questions = self.cold_start[0].metrics.questions;
+            writeln!(f, "\nusers that training never saw, from their first day on: {questions} questions")?;
+            table(f, &self.cold_start)?;
+        }
+        Ok(())
+    }
+}
+
+fn table(f: &mut fmt::Formatter<'_>, models: &[ModelReport]) -> fmt::Result {
+    writeln!(
+        f,
+        "{:<10} {:>6} {:>15} {:>6} {:>6} {:>6} {:>7} {:>9} {:>6} {:>9} {:>9} {:>9}",
+        "model",
+        "HR@1",
+        "95 % interval",
+        "HR@3",
+        "HR@5",
+        "MRR",
+        "NDCG@5",
+        "log loss",
+        "ECE",
+        "cover@90",
+        "p50 µs",
+        "p99 µs"
+    )?;
+    for model in models {
+        let metrics = &model.metrics;
+        let interval = model
+            .intervals
+            .map_or("-".to_owned(), |Intervals { hr1_interval: Interval(low, high), .. }| {
+                format!("{low:.3} - {high:.3}")
+            });
+        let time = |us: f64| if us > 0.0 { format!("{us:.1}") } else { "-".to_owned() };
+        writeln!(
+            f,
+            "{:<10} {:>6.3} {:>15} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>9.3} {:>6.3} {:>9.3} {:>9} {:>9}",
+            model.name,
+            metrics.hr1,
+            interval,
+            metrics.hr3,
+            metrics.hr5,
+            metrics.mrr,
+            metrics.ndcg5,
+            metrics.log_loss,
+            metrics.calibration_error,
+            model.coverage90,
+            time(model.latency_us.p50),
+            time(model.latency_us.p99),
+        )?;
+    }
+    Ok(())
+}
