@@ -4,7 +4,7 @@ use super::bins::{Dataset, MISSING};
 use super::forest::{Child, SplitNode, Tree};
 use super::histogram::{Histogram, Sums};
 use super::objective::Gradient;
-use super::split::{Split, best_split, leaf_value};
+use super::split::{Bounds, Split, best_split, leaf_value};
 use super::train::GbdtConfig;
 
 /// A tree with the bins of its splits, so that binned rows can be sent down it.
@@ -41,6 +41,7 @@ struct Leaf {
     /// Its rows, as a range of the shared list.
     rows: std::ops::Range<usize>,
     sums: Sums,
+    bounds: Bounds,
     depth: usize,
     histogram: Histogram,
     best: Option<Split>,
@@ -67,8 +68,8 @@ pub(super) fn grow(
         let Gradient { g, h } = gradients[row as usize];
         sums.plus(Sums { g: f64::from(g), h: f64::from(h), rows: 1 })
     });
-    let best = best_split(&histogram, columns, sums, config);
-    let mut leaves = vec![Leaf { rows: 0..rows.len(), sums, depth: 0, histogram, best, parent: None }];
+    let best = best_split(&histogram, columns, sums, Bounds::NONE, config);
+    let mut leaves = vec![Leaf { rows: 0..rows.len(), sums, bounds: Bounds::NONE, depth: 0, histogram, best, parent: None }];
     let mut splits: Vec<SplitNode> = Vec::new();
     let mut split_bins = Vec::new();
 
@@ -98,18 +99,18 @@ pub(super) fn grow(
         let (left, right) = if left_is_smaller { (smaller, larger) } else { (larger, smaller) };
         let children =
             [(left_rows, split.left, left, Side::Left), (right_rows, split.right, right, Side::Right)];
-        for (rows, sums, histogram, side) in children {
+        for (rows, sums, bounds, histogram, side) in children {
             let depth = leaf.depth + 1;
             let may_split = depth < config.max_depth;
-            let best = may_split.then(|| best_split(&histogram, columns, sums, config)).flatten();
-            leaves.push(Leaf { rows, sums, depth, histogram, best, parent: Some((node, side)) });
+            let best = may_split.then(|| best_split(&histogram, columns, sums, bounds, config)).flatten();
+            leaves.push(Leaf { rows, sums, bounds, depth, histogram, best, parent: Some((node, side)) });
         }
     }
 
     let mut leaf_values = Vec::with_capacity(leaves.len());
     for (index, leaf) in leaves.iter().enumerate() {
         hang(&mut splits, leaf.parent, Child::Leaf(index));
-        leaf_values.push(leaf_value(leaf.sums, config));
+        leaf_values.push(leaf_value(leaf.sums, leaf.bounds, config));
     }
     GrownTree { tree: Tree { splits, leaf_values }, split_bins }
 }

@@ -40,6 +40,9 @@ pub struct GbdtConfig {
     pub max_bins: usize,
     /// Stop after this many trees without a better loss on the validation set; 0 never stops.
     pub early_stopping: usize,
+    /// For each feature, 1 where the score may only rise with it, -1 where it may only fall, 0 where it is free;
+    /// features beyond the end of the list are free.
+    pub monotone: Vec<i8>,
     /// Seed of the draws.
     pub seed: u64,
 }
@@ -59,6 +62,7 @@ impl Default for GbdtConfig {
             feature_fraction: 0.5,
             max_bins: 254,
             early_stopping: 30,
+            monotone: Vec::new(),
             seed: 0,
         }
     }
