@@ -133,8 +133,10 @@ fn usagestats_sections_become_one_story() {
     let (log, warnings, vocabulary) = read(USAGESTATS, &options()).unwrap();
     let expected = [
         "0 +com.chat",
+        "10 -com.chat",
         "10 on",
         "12 unlock",
+        "13 +com.chat",
         "30 -com.chat",
         "30 +com.maps",
         "40 !com.chat",

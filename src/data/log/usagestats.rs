@@ -262,9 +262,13 @@ fn write(rows: &[(i64, Row)], user: UserId, clock: &Clock, draft: &mut Draft<'_>
             }
             Kind::KeyguardHidden => {
                 phone.unlocked = true;
+                phone.leave_if_paused(moment.at);
                 phone.push(moment, Signal::Unlock);
             }
             Kind::ScreenOn => {
+                // Nothing was in front of a dark screen, even where its going dark was not recorded: what comes
+                // to the front now, even the same package, is a launch.
+                phone.leave(moment);
                 phone.lit = true;
                 let telling = |row: &&(i64, Row)| {
                     !matches!(row.1.kind, Kind::Other | Kind::Notification | Kind::Paused)
