@@ -8,7 +8,7 @@ pub mod split;
 mod vocabulary;
 
 pub use event::{AppId, Battery, Event, Network, Signal, Timestamp, UserId};
-pub use log::Log;
+pub use log::{Log, LogFormat, LogOptions, Warnings, forget, read_logs, write_log};
 pub use place::{PlaceGrid, PlaceId, PrivacyKey};
 pub use split::{Split, SplitPlan};
 pub use vocabulary::Vocabulary;

@@ -15,6 +15,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A city-level bucket: a geohash cell, up to eight characters packed big-endian.
 ///
+/// A log that names its places instead of giving coordinates gets a *named* bucket
+/// ([`PrivacyKey::place_id`]): `a` and seven characters. No geohash contains an `a`, so a named bucket is
+/// never mistaken for a cell; it says that two events were in one place, not where on Earth.
+///
 /// Source: the public-domain geohash of Gustavo Niemeyer, 2008.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlaceId(u64);
@@ -32,14 +36,28 @@ impl fmt::Display for PlaceId {
 impl FromStr for PlaceId {
     type Err = ();
 
-    /// Reads a geohash of one to eight characters.
+    /// Reads a geohash of one to eight characters, or a named bucket.
     fn from_str(text: &str) -> std::result::Result<Self, ()> {
-        let is_geohash = |b: u8| matches!(b, b'0'..=b'9' | b'b'..=b'z') && !matches!(b, b'i' | b'l' | b'o');
-        if text.is_empty() || text.len() > 8 || !text.bytes().all(is_geohash) {
+        let cell = named_part(text).unwrap_or(text);
+        if cell.is_empty() || cell.len() > 8 || !cell.bytes().all(|byte| GEOHASH_DIGITS.contains(&byte)) {
             return Err(());
         }
-        Ok(Self(text.bytes().fold(0, |packed, byte| packed << 8 | u64::from(byte))))
+        Ok(Self::pack(text.as_bytes()))
     }
+}
+
+impl PlaceId {
+    fn pack(text: &[u8]) -> Self {
+        Self(text.iter().fold(0, |packed, &byte| packed << 8 | u64::from(byte)))
+    }
+}
+
+/// The 32 digits of a geohash: no `a`, `i`, `l` or `o`.
+const GEOHASH_DIGITS: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
+
+/// The seven characters after the `a` of a named bucket.
+fn named_part(text: &str) -> Option<&str> {
+    text.strip_prefix('a').filter(|rest| rest.len() == 7)
 }
 
 /// How coarse a place is.
@@ -80,8 +98,11 @@ impl PlaceGrid {
         cell.parse().ok()
     }
 
-    /// A geohash from a file, cut to this grid, or `None` if it is none.
+    /// A geohash from a file, cut to this grid, or `None` if it is none. A named bucket stays whole.
     pub fn coarsen(&self, geohash: &str) -> Option<PlaceId> {
+        if named_part(geohash).is_some() {
+            return geohash.parse().ok();
+        }
         let cell = geohash.get(..self.characters.min(geohash.len()))?;
         cell.parse().ok()
     }
@@ -122,11 +143,26 @@ impl PrivacyKey {
 
     /// The hash of a raw id: the first eight bytes of HMAC-SHA-256 (RFC 2104).
     pub fn user_id(&self, raw: &str) -> UserId {
-        // HMAC accepts a key of any length, so this cannot fail; the zero id is never reached.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return UserId(0) };
+        UserId(self.hash(raw))
+    }
+
+    /// The named bucket of a place that a log knows only by a name, such as a base station's id.
+    pub fn place_id(&self, raw: &str) -> PlaceId {
+        // The prefix keeps a place's hash apart from that of a user of the same name.
+        let hash = self.hash(&format!("place:{raw}"));
+        let mut text = *b"a0000000";
+        for (index, character) in text.iter_mut().skip(1).enumerate() {
+            *character = GEOHASH_DIGITS[(hash >> (5 * index)) as usize % GEOHASH_DIGITS.len()];
+        }
+        PlaceId::pack(&text)
+    }
+
+    fn hash(&self, raw: &str) -> u64 {
+        // HMAC accepts a key of any length, so this cannot fail; zero is never reached.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return 0 };
         mac.update(raw.as_bytes());
         let digest = mac.finalize().into_bytes();
-        UserId(digest.iter().take(8).fold(0, |id, &byte| id << 8 | u64::from(byte)))
+        digest.iter().take(8).fold(0, |id, &byte| id << 8 | u64::from(byte))
     }
 
     fn from_hex(text: &str) -> Option<Self> {
@@ -180,6 +216,19 @@ mod tests {
         assert_eq!(grid.place(91.0, 0.0), None);
         assert!(PlaceGrid::at_least_km(0.1).is_err());
         assert_eq!(PlaceGrid::at_least_km(5.0).unwrap(), grid);
+    }
+
+    #[test]
+    fn named_places_are_never_cells() {
+        let place = PrivacyKey::from_bytes([7; 32]).place_id("station 42");
+        let text = place.to_string();
+        assert!(text.starts_with('a') && text.len() == 8, "{text}");
+        assert_eq!(text.parse(), Ok(place));
+        assert_eq!(PlaceGrid::default().coarsen(&text), Some(place));
+        assert_ne!(PrivacyKey::from_bytes([8; 32]).place_id("station 42"), place);
+        for bad in ["a", "a012345", "a01234567", "aaaaaaaa", "u0a", "é"] {
+            assert_eq!(bad.parse::<PlaceId>(), Err(()), "{bad}");
+        }
     }
 
     #[test]

@@ -1,6 +1,38 @@
 //! Log files of several formats become one [`Log`].
+//!
+//! A file opens as numbered lines (`lines`), a format's loader takes each line apart and writes events into a
+//! `draft`, the draft joins positions and names the apps, and all files together become the log. A row that
+//! cannot be used is counted in [`Warnings`], or an error where the options are strict.
+
+mod app_usage;
+mod clock;
+mod draft;
+mod lines;
+mod lsapp;
+mod native;
+mod positions;
+mod runs;
+mod tsinghua;
+mod usagestats;
+mod warnings;
+mod write;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+pub use warnings::{Warning, WarningKind, Warnings};
+pub use write::{ForgetReport, forget, write_log};
 
 use super::event::{Event, UserId};
+use super::place::{PlaceGrid, PrivacyKey};
+use super::vocabulary::Vocabulary;
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Progress;
+use draft::Draft;
+use lines::Lines;
+use positions::Positions;
 
 /// Events of any number of users: each user's rows together, in time order; users in order of appearance.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -12,7 +44,7 @@ impl Log {
     /// Groups `events` by user (in order of first appearance) and sorts each user's by time.
     /// Rows of one second keep their order.
     pub fn from_events(mut events: Vec<Event>) -> Self {
-        let mut order: std::collections::HashMap<UserId, usize> = std::collections::HashMap::new();
+        let mut order: HashMap<UserId, usize> = HashMap::new();
         for event in &events {
             let next = order.len();
             order.entry(event.user).or_insert(next);
@@ -30,4 +62,197 @@ impl Log {
     pub fn users(&self) -> impl Iterator<Item = &[Event]> {
         self.events.chunk_by(|a, b| a.user == b.user)
     }
+}
+
+/// The formats that can be read. Each one's module describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// foretap's own CSV or JSON Lines.
+    Native,
+    /// The Activity export of the Android app "App Usage".
+    AppUsage,
+    /// What `adb shell dumpsys usagestats` prints.
+    UsageStats,
+    /// LSApp, the public benchmark.
+    Lsapp,
+    /// The Tsinghua app usage trace.
+    Tsinghua,
+}
+
+impl LogFormat {
+    /// All formats. When a file is recognised, the first that fits wins.
+    pub const ALL: [LogFormat; 5] = [
+        LogFormat::Native,
+        LogFormat::AppUsage,
+        LogFormat::UsageStats,
+        LogFormat::Lsapp,
+        LogFormat::Tsinghua,
+    ];
+
+    /// Whether the first lines of a file look like this format.
+    fn recognises(self, head: &[String]) -> bool {
+        match self {
+            LogFormat::Native => native::recognises(head),
+            LogFormat::AppUsage => app_usage::recognises(head),
+            LogFormat::UsageStats => usagestats::recognises(head),
+            LogFormat::Lsapp => lsapp::recognises(head),
+            LogFormat::Tsinghua => tsinghua::recognises(head),
+        }
+    }
+
+    fn read(self, lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
+        match self {
+            LogFormat::Native => native::read(lines, draft),
+            LogFormat::AppUsage => app_usage::read(lines, draft),
+            LogFormat::UsageStats => usagestats::read(lines, draft),
+            LogFormat::Lsapp => lsapp::read(lines, draft),
+            LogFormat::Tsinghua => tsinghua::read(lines, draft),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LogFormat::Native => "native",
+            LogFormat::AppUsage => "app-usage",
+            LogFormat::UsageStats => "usagestats",
+            LogFormat::Lsapp => "lsapp",
+            LogFormat::Tsinghua => "tsinghua",
+        })
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|format| format.to_string() == text).ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("there is no log format `{text}`"))
+                .next_step(format!("the formats are {}", all_names()))
+        })
+    }
+}
+
+fn all_names() -> String {
+    LogFormat::ALL.map(|format| format.to_string()).join(", ")
+}
+
+/// How to read log files.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// The format, or `None` to recognise it from each file's content.
+    pub format: Option<LogFormat>,
+    /// The zone of the logs' wall clocks, such as `Europe/Paris`. Without one the wall clock is taken as UTC.
+    pub time_zone: Option<String>,
+    /// Files of positions (`unix_seconds,lat,lon`): none, one for all data files, or one for each.
+    pub places: Vec<PathBuf>,
+    /// How coarse places become.
+    pub grid: PlaceGrid,
+    /// The secret under which ids are hashed.
+    pub key: PrivacyKey,
+    /// Whether a row that cannot be used is an error instead of a warning.
+    pub strict: bool,
+}
+
+impl LogOptions {
+    /// Every format recognised, UTC, no positions, city-level places, bad rows skipped with a warning.
+    pub fn new(key: PrivacyKey) -> Self {
+        Self {
+            format: None,
+            time_zone: None,
+            places: Vec::new(),
+            grid: PlaceGrid::default(),
+            key,
+            strict: false,
+        }
+    }
+}
+
+/// Reads `files` in turn. App names go into `vocabulary`, each file's in order of first appearance in time.
+/// `progress` counts bytes, one stage a file.
+///
+/// # Errors
+/// A file cannot be read, is in an unknown or another format, is not UTF-8, or has no usable row; the time zone
+/// is unknown; the positions do not pair up; or a row cannot be used and the options are strict.
+pub fn read_logs(
+    files: &[PathBuf],
+    options: &LogOptions,
+    vocabulary: &mut Vocabulary,
+    progress: &dyn Progress,
+) -> Result<(Log, Warnings)> {
+    let mut warnings = Warnings::default();
+    let mut events = Vec::new();
+    let positions = read_positions(files, options, &mut warnings)?;
+    for (index, file) in files.iter().enumerate() {
+        let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+        progress.start(&format!("reading {}", file.file_name().unwrap_or_default().to_string_lossy()), bytes);
+        let here = positions.get(index).or(positions.first());
+        read_one(file, options, here, &mut warnings, progress, vocabulary, &mut events)?;
+        progress.finish();
+    }
+    Ok((Log::from_events(events), warnings))
+}
+
+fn read_one(
+    file: &Path,
+    options: &LogOptions,
+    positions: Option<&Positions>,
+    warnings: &mut Warnings,
+    progress: &dyn Progress,
+    vocabulary: &mut Vocabulary,
+    events: &mut Vec<Event>,
+) -> Result<()> {
+    let mut lines = Lines::open(file, progress)?;
+    let head = lines.look_ahead(100)?;
+    let format = format_of(file, options.format, &head)?;
+    let mut draft = Draft::new(file, options, warnings);
+    let in_utc =
+        format == LogFormat::Native || (format != LogFormat::Tsinghua && options.time_zone.is_some());
+    if positions.is_some() && !in_utc {
+        let detail = "positions are in UTC, but this log's time zone is not given; name it with --time-zone";
+        draft.warn(WarningKind::PlacesWithoutZone, None, detail);
+    }
+    format.read(&mut lines, &mut draft)?;
+    draft.finish(positions, vocabulary, events)
+}
+
+/// The format of a file that begins with `head`, checked against the declared one.
+fn format_of(file: &Path, declared: Option<LogFormat>, head: &[String]) -> Result<LogFormat> {
+    if head.is_empty() {
+        return Err(Error::new(ErrorKind::Data, "the file is empty")
+            .file(file)
+            .next_step("export the log again"));
+    }
+    let recognised = LogFormat::ALL.into_iter().find(|format| format.recognises(head));
+    match (declared, recognised) {
+        (Some(declared), Some(recognised)) if declared != recognised && !declared.recognises(head) => {
+            Err(Error::new(ErrorKind::Data, format!("this is not in the format {declared}"))
+                .file(file)
+                .next_step(format!("it looks like {recognised}: name that with --format {recognised}")))
+        }
+        (Some(declared), _) => Ok(declared),
+        (None, Some(recognised)) => Ok(recognised),
+        (None, None) => Err(Error::new(ErrorKind::Data, "the format of this file is not recognised")
+            .file(file)
+            .next_step(format!("name it with --format; the formats are {}", all_names()))),
+    }
+}
+
+fn read_positions(
+    files: &[PathBuf],
+    options: &LogOptions,
+    warnings: &mut Warnings,
+) -> Result<Vec<Positions>> {
+    let (places, data) = (options.places.len(), files.len());
+    if places > 1 && places != data {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("{places} files of positions for {data} data files"),
+        )
+        .next_step("give one for all of them, or one for each in the same order"));
+    }
+    let read = |file: &PathBuf| Positions::read(file, options.grid, options.strict, warnings);
+    options.places.iter().map(read).collect()
 }

@@ -1,0 +1,155 @@
+//! What the examples share: the arguments that name the data, a progress bar, and how errors end a program.
+
+#![allow(dead_code)] // each example uses a part
+
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use foretap::data::{Log, LogFormat, LogOptions, PlaceGrid, PrivacyKey, Vocabulary, read_logs};
+use foretap::{Error, ErrorKind, Progress};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Which log files to read, and how.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// Log files, plain or gzip
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub data: Vec<PathBuf>,
+
+    /// native, app-usage, usagestats, lsapp or tsinghua; recognised from the content unless given
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<LogFormat>,
+
+    /// Zone of the log's wall clock, such as Europe/Paris; without it the wall clock is taken as UTC
+    #[arg(long, value_name = "ZONE")]
+    pub time_zone: Option<String>,
+
+    /// Positions as unix_seconds,lat,lon: one file for all data files, or one for each in the same order
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub places: Vec<PathBuf>,
+
+    /// How coarse places become: 5, 39, 156, 1250 or 5000 km
+    #[arg(long, value_name = "KM", default_value_t = 5.0)]
+    pub place_km: f64,
+
+    /// Key under which user ids are hashed, made on first use [default: foretap/key in the configuration folder]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// Stop at a row that cannot be used instead of skipping it with a warning
+    #[arg(long)]
+    pub strict: bool,
+}
+
+impl DataArgs {
+    /// Reads the log and prints warnings to stderr. App names go into `vocabulary`.
+    pub fn load(&self, vocabulary: &mut Vocabulary, progress: &dyn Progress) -> foretap::Result<Log> {
+        let options = LogOptions {
+            format: self.format,
+            time_zone: self.time_zone.clone(),
+            places: self.places.clone(),
+            grid: PlaceGrid::at_least_km(self.place_km)?,
+            strict: self.strict,
+            ..LogOptions::new(self.key()?)
+        };
+        let (log, warnings) = read_logs(&self.data, &options, vocabulary, progress)?;
+        for warning in warnings.iter() {
+            eprintln!("warning: {warning}");
+        }
+        Ok(log)
+    }
+
+    /// The key that `--key` names, or the one in the user's configuration folder.
+    pub fn key(&self) -> foretap::Result<PrivacyKey> {
+        let folder = || {
+            let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+            variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))
+        };
+        let file = self.key.clone().or_else(|| Some(folder()?.join("foretap/key")));
+        let file = file.ok_or_else(|| {
+            Error::new(ErrorKind::Config, "there is no home folder to keep the key in")
+                .next_step("name a file with --key")
+        })?;
+        PrivacyKey::load_or_create(&file)
+    }
+}
+
+/// A progress bar on stderr. It appears when a stage has lasted two seconds, and only on a terminal.
+#[derive(Debug, Default)]
+pub struct Bar {
+    stage: Mutex<Option<Stage>>,
+}
+
+#[derive(Debug)]
+struct Stage {
+    bar: ProgressBar,
+    since: Instant,
+    is_drawn: bool,
+}
+
+impl Bar {
+    const APPEARS_AFTER: Duration = Duration::from_secs(2);
+
+    /// A bar that waits for its first stage.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn with_stage(&self, act: impl FnOnce(&mut Option<Stage>)) {
+        // A thread that panicked while holding the bar leaves nothing that drawing could not cope with.
+        act(&mut self.stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+}
+
+impl Progress for Bar {
+    fn start(&self, what: &str, total: u64) {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3} %, {eta} left") {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        self.with_stage(|stage| *stage = Some(Stage { bar, since: Instant::now(), is_drawn: false }));
+    }
+
+    fn advance(&self, steps: u64) {
+        self.with_stage(|stage| {
+            let Some(stage) = stage else { return };
+            if !stage.is_drawn
+                && stage.since.elapsed() > Self::APPEARS_AFTER
+                && std::io::stderr().is_terminal()
+            {
+                stage.bar.set_draw_target(ProgressDrawTarget::stderr());
+                stage.is_drawn = true;
+            }
+            stage.bar.inc(steps);
+        });
+    }
+
+    fn finish(&self) {
+        self.with_stage(|stage| {
+            if let Some(stage) = stage.take() {
+                stage.bar.finish_and_clear();
+            }
+        });
+    }
+}
+
+/// Prints `text`. A reader that has gone away, such as `head`, is no error.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Runs a program's body. An error is printed with its next step, and the program fails.
+pub fn exit_on_error(run: impl FnOnce() -> foretap::Result<()>) -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

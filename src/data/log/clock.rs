@@ -1,0 +1,325 @@
+//! Wall-clock text to UTC seconds: time zones by name, nights of daylight saving, dates in several styles.
+
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{AmbiguousOffset, TimeZone};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The zone of a log's wall clock. Without one the wall clock is taken as UTC.
+#[derive(Debug, Clone)]
+pub(super) struct Clock {
+    zone: Option<TimeZone>,
+}
+
+impl Clock {
+    /// The clock of a zone such as `Europe/Paris`.
+    ///
+    /// # Errors
+    /// There is no zone of that name.
+    pub fn new(zone: Option<&str>) -> Result<Self> {
+        let zone = zone.map(|name| TimeZone::get(name).map_err(|_| unknown_zone(name))).transpose()?;
+        Ok(Self { zone })
+    }
+
+    /// UTC seconds of a local time. An hour that the night repeats is read as its first pass, unless that
+    /// would be before `not_before`; in an hour that the night skips, the clock reads as if not yet changed.
+    pub fn utc_secs(&self, local: DateTime, not_before: Option<i64>) -> Option<i64> {
+        let Some(zone) = &self.zone else {
+            return Some(jiff::tz::Offset::UTC.to_timestamp(local).ok()?.as_second());
+        };
+        let secs = |offset: jiff::tz::Offset| offset.to_timestamp(local).ok().map(|at| at.as_second());
+        match zone.to_ambiguous_timestamp(local).offset() {
+            AmbiguousOffset::Unambiguous { offset } => secs(offset),
+            AmbiguousOffset::Gap { before, .. } => secs(before),
+            AmbiguousOffset::Fold { before, after } => {
+                let first = secs(before)?;
+                if not_before.is_some_and(|earlier| first < earlier) { secs(after) } else { Some(first) }
+            }
+        }
+    }
+
+    /// Local time minus UTC at that moment, in seconds.
+    pub fn offset_secs(&self, at: i64) -> i32 {
+        let moment = jiff::Timestamp::from_second(at);
+        match (&self.zone, moment) {
+            (Some(zone), Ok(moment)) => zone.to_offset(moment).seconds(),
+            _ => 0,
+        }
+    }
+}
+
+fn unknown_zone(name: &str) -> Error {
+    let wanted = name.to_lowercase().replace(' ', "_");
+    let city = |zone: &str| zone.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let nearest = jiff::tz::db()
+        .available()
+        .map(|zone| zone.as_str().to_owned())
+        .map(|zone| (edits(&zone.to_lowercase(), &wanted).min(edits(&city(&zone), &wanted)), zone))
+        .min();
+    let hint = match nearest {
+        Some((edits, zone)) if edits * 4 <= wanted.chars().count() && edits <= 3 => {
+            format!("did you mean `{zone}`?")
+        }
+        _ => "name it as the tz database does, for example Europe/Paris, America/New_York or UTC; \
+              https://en.wikipedia.org/wiki/List_of_tz_database_time_zones lists them"
+            .to_owned(),
+    };
+    Error::new(ErrorKind::Config, format!("there is no time zone `{name}`")).next_step(hint)
+}
+
+/// How many characters to insert, remove or replace to make `a` into `b` (Levenshtein's distance).
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, &to) in b.iter().enumerate() {
+            let replaced = row.get(j).copied().unwrap_or_default() + usize::from(from != to);
+            let removed = row.get(j + 1).copied().unwrap_or_default() + 1;
+            let inserted = next.last().copied().unwrap_or_default() + 1;
+            next.push(replaced.min(removed).min(inserted));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// Three numbers that are a date in some order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DateNumbers {
+    numbers: [i16; 3],
+    separator: char,
+    short_year: bool,
+}
+
+impl DateNumbers {
+    /// `12/5/19`, `05.12.2019`, `2019-12-05`; a comma may follow.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().trim_end_matches(',');
+        let separator = text.chars().find(|c| matches!(c, '/' | '-' | '.'))?;
+        let mut parts = text.trim_end_matches('.').split(separator).map(str::trim);
+        let parts = [parts.next()?, parts.next()?, parts.next().filter(|_| parts.next().is_none())?];
+        let is_number =
+            |part: &str| (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        if !parts.into_iter().all(is_number) {
+            return None;
+        }
+        let numbers = parts.map(|part| part.parse().unwrap_or(-1));
+        let short_year = parts.iter().all(|part| part.len() <= 2);
+        Some(Self { numbers, separator, short_year })
+    }
+
+    /// The date in `order`, if it is one. A year of two digits is in this century.
+    pub fn date(self, order: DateOrder) -> Option<Date> {
+        let [a, b, c] = self.numbers;
+        let (year, month, day) = match order {
+            // 12/5/19 is no day of 2012 in anyone's custom.
+            DateOrder::Ymd if self.short_year => return None,
+            DateOrder::Ymd => (a, b, c),
+            DateOrder::Mdy => (c, a, b),
+            DateOrder::Dmy => (c, b, a),
+        };
+        let year = if self.short_year { year.checked_add(2000)? } else { year };
+        Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
+    }
+}
+
+impl std::fmt::Display for DateNumbers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ([a, b, c], separator) = (self.numbers, self.separator);
+        write!(f, "{a}{separator}{b}{separator}{c}")
+    }
+}
+
+/// The order of a date's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DateOrder {
+    /// 2019-12-31
+    Ymd,
+    /// 12/31/19
+    Mdy,
+    /// 31/12/2019
+    Dmy,
+}
+
+impl std::fmt::Display for DateOrder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            DateOrder::Ymd => "year-month-day",
+            DateOrder::Mdy => "month/day/year",
+            DateOrder::Dmy => "day/month/year",
+        })
+    }
+}
+
+impl DateOrder {
+    /// The order of a whole file, and whether the file leaves a doubt.
+    ///
+    /// The order in which more rows are dates wins: one day above 12 decides. Then the one in which the rows
+    /// run more steadily in one direction, then the one with the shorter span from first to last, and last
+    /// the custom of the spelling: `M/D/YY` with slashes and a short year, else the day first.
+    pub fn of_file(rows: &[(DateNumbers, Time)]) -> (Self, bool) {
+        let custom = match rows.first() {
+            Some((date, _)) if date.separator == '/' && date.short_year => DateOrder::Mdy,
+            _ => DateOrder::Dmy,
+        };
+        let mut fits: Vec<Fit> = [DateOrder::Ymd, DateOrder::Mdy, DateOrder::Dmy]
+            .into_iter()
+            .map(|order| Fit::of(order, custom, rows))
+            .collect();
+        fits.sort_by_key(|fit| (fit.not_dates, fit.disorder, fit.span_days, fit.unaccustomed));
+        match fits.as_slice() {
+            [best, second, ..] => {
+                let as_good = (best.not_dates, best.disorder) == (second.not_dates, second.disorder);
+                let differs = rows.iter().any(|(date, _)| date.date(best.order) != date.date(second.order));
+                (best.order, as_good && differs)
+            }
+            _ => (custom, false),
+        }
+    }
+}
+
+/// How well an order fits a file: less is better.
+struct Fit {
+    order: DateOrder,
+    not_dates: usize,
+    disorder: usize,
+    span_days: i32,
+    unaccustomed: bool,
+}
+
+impl Fit {
+    fn of(order: DateOrder, custom: DateOrder, rows: &[(DateNumbers, Time)]) -> Self {
+        let times: Vec<DateTime> =
+            rows.iter().filter_map(|(date, time)| Some(date.date(order)?.to_datetime(*time))).collect();
+        let span = times.iter().max().zip(times.iter().min());
+        Self {
+            order,
+            not_dates: rows.len() - times.len(),
+            disorder: disorder(&times),
+            span_days: span.map_or(0, |(last, first)| (last.date() - first.date()).get_days()),
+            unaccustomed: order != custom,
+        }
+    }
+}
+
+/// How many steps go against the direction of most.
+fn disorder(times: &[DateTime]) -> usize {
+    let steps = times.iter().zip(times.iter().skip(1));
+    let (mut up, mut down) = (0, 0);
+    for (a, b) in steps {
+        up += usize::from(b > a);
+        down += usize::from(b < a);
+    }
+    up.min(down)
+}
+
+/// `19:39:20`, `19:39`, `7:39:20 PM`, `7:39 p.m.`
+pub(super) fn time_of_day(text: &str) -> Option<Time> {
+    let text = text.trim();
+    // Most logs have plain digits: only the others pay for a copy.
+    let is_plain = text.bytes().all(|b| b.is_ascii_digit() || b == b':');
+    let lower =
+        if is_plain { String::new() } else { text.to_lowercase().replace(['.', '\u{a0}', '\u{202f}'], "") };
+    let half = |suffix, hours| lower.strip_suffix(suffix).map(|digits: &str| (digits.trim(), Some(hours)));
+    let (digits, half) =
+        half("am", 0).or(half("pm", 12)).unwrap_or((if is_plain { text } else { &lower }, None));
+    let mut parts = digits.split(':').map(small_number);
+    let (hour, minute) = (parts.next()??, parts.next()??);
+    let second = parts.next().unwrap_or(Some(0))?;
+    let hour = match half {
+        None => hour,
+        Some(hours) if (1..=12).contains(&hour) => hour % 12 + hours,
+        Some(_) => return None,
+    };
+    if parts.next().is_some() {
+        return None;
+    }
+    Time::new(hour, minute, second, 0).ok()
+}
+
+/// `2018-01-16 06:01:05`, the form of most logs.
+pub(super) fn iso_date_time(text: &str) -> Option<DateTime> {
+    let (date, time) = text.trim().split_once([' ', 'T'])?;
+    let date = DateNumbers::parse(date).filter(|date| date.separator == '-' && !date.short_year)?;
+    Some(date.date(DateOrder::Ymd)?.to_datetime(time_of_day(time)?))
+}
+
+fn small_number(text: &str) -> Option<i8> {
+    let is_number = matches!(text.len(), 1 | 2) && text.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::{date, time};
+
+    #[test]
+    fn nights_of_daylight_saving_keep_time_in_order() {
+        let paris = Clock::new(Some("Europe/Paris")).unwrap();
+        // 2019-10-27 03:00 became 02:00: 02:30 came at 00:30 and at 01:30 UTC.
+        let autumn = date(2019, 10, 27).at(2, 30, 0, 0);
+        assert_eq!(paris.utc_secs(autumn, None), Some(1_572_136_200));
+        assert_eq!(paris.utc_secs(autumn, Some(1_572_136_200)), Some(1_572_136_200));
+        assert_eq!(paris.utc_secs(autumn, Some(1_572_136_201)), Some(1_572_139_800));
+        assert_eq!((paris.offset_secs(1_572_136_200), paris.offset_secs(1_572_139_800)), (7200, 3600));
+        // 2019-03-31 02:00 became 03:00: 02:30 never came, and is 03:30.
+        let spring = date(2019, 3, 31).at(2, 30, 0, 0);
+        assert_eq!(paris.utc_secs(spring, None), paris.utc_secs(date(2019, 3, 31).at(3, 30, 0, 0), None));
+        assert_eq!(Clock::new(None).unwrap().utc_secs(autumn, None), Some(1_572_143_400));
+    }
+
+    #[test]
+    fn unknown_zones_get_a_hint() {
+        let message = |name| Clock::new(Some(name)).unwrap_err().to_string();
+        assert!(
+            message("Europe/Pariss").contains("did you mean `Europe/Paris`?"),
+            "{}",
+            message("Europe/Pariss")
+        );
+        assert!(message("new york").contains("`America/New_York`"), "{}", message("new york"));
+        assert!(message("x").contains("tz database"), "{}", message("x"));
+        assert!(message("Middle-earth/Shire").contains("tz database"));
+    }
+
+    #[test]
+    fn times_of_day() {
+        let cases = [
+            ("19:39:28", Some(time(19, 39, 28, 0))),
+            ("7:05", Some(time(7, 5, 0, 0))),
+            ("12:00:01 AM", Some(time(0, 0, 1, 0))),
+            ("12:30\u{202f}p.m.", Some(time(12, 30, 0, 0))),
+            ("13:00 PM", None),
+            ("24:00:00", None),
+            ("1:2:3:4", None),
+            ("noon", None),
+            ("+1:00", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(time_of_day(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn date_style_is_told_by_the_file() {
+        let order = |texts: &[&str]| {
+            let rows: Vec<_> =
+                texts.iter().map(|text| (DateNumbers::parse(text).unwrap(), Time::midnight())).collect();
+            DateOrder::of_file(&rows)
+        };
+        assert_eq!(order(&["12/13/19", "12/1/19"]), (DateOrder::Mdy, false));
+        assert_eq!(order(&["13/12/2019", "01/12/2019"]), (DateOrder::Dmy, false));
+        assert_eq!(order(&["2019-12-13"]), (DateOrder::Ymd, false));
+        // Steady in one direction only as month/day.
+        assert_eq!(order(&["3/2/19", "2/4/19", "2/3/19", "1/5/19"]), (DateOrder::Mdy, false));
+        // Both are steady: nine days beat eight months, with a doubt.
+        assert_eq!(order(&["12/9/19", "12/1/19"]), (DateOrder::Mdy, true));
+        assert_eq!(order(&["09/12/2019", "01/12/2019"]), (DateOrder::Dmy, true));
+        assert_eq!(order(&["5/5/19"]), (DateOrder::Mdy, false));
+        assert_eq!(order(&["5/6/19"]), (DateOrder::Mdy, true));
+        assert_eq!(DateNumbers::parse("1/2"), None);
+        assert_eq!(DateNumbers::parse("99999/1/1"), None);
+        assert_eq!(DateNumbers::parse("31/31/2019").and_then(|d| d.date(DateOrder::Dmy)), None);
+    }
+}

@@ -1,0 +1,205 @@
+//! One file on its way to becoming events: what every format's loader writes into.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::LogOptions;
+use super::lines::Line;
+use super::positions::Positions;
+use super::warnings::{WarningKind, Warnings};
+use crate::data::event::{AppId, Event, Signal, Timestamp, UserId};
+use crate::data::place::PlaceId;
+use crate::data::vocabulary::Vocabulary;
+use crate::error::{Error, ErrorKind, Result};
+
+/// 2000-01-01 and 2100-01-01: a time outside comes from a clock that was not set.
+const BELIEVABLE_SECS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
+/// A silence longer than this is more likely a clock than a drawer.
+const YEAR_SECS: i64 = 366 * 86_400;
+
+/// Why a row cannot be used.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub field: &'static str,
+    pub message: String,
+}
+
+impl Problem {
+    /// `text` is not `expected`.
+    pub fn not(field: &'static str, text: &str, expected: &str) -> Self {
+        let text: String = text.chars().take(60).collect();
+        Self { field, message: format!("`{text}` is not {expected}") }
+    }
+
+    pub fn new(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field, message: message.into() }
+    }
+}
+
+/// The events of one file, with apps named by ids of its own.
+pub(super) struct Draft<'a> {
+    pub file: &'a Path,
+    pub options: &'a LogOptions,
+    pub names: Vocabulary,
+    warnings: &'a mut Warnings,
+    events: Vec<Event>,
+    users: HashMap<String, UserId>,
+    stations: HashMap<String, PlaceId>,
+    last_at: HashMap<UserId, i64>,
+    last_event: HashMap<UserId, Event>,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(file: &'a Path, options: &'a LogOptions, warnings: &'a mut Warnings) -> Self {
+        Self {
+            file,
+            options,
+            names: Vocabulary::new(),
+            warnings,
+            events: Vec::new(),
+            users: HashMap::new(),
+            stations: HashMap::new(),
+            last_at: HashMap::new(),
+            last_event: HashMap::new(),
+        }
+    }
+
+    /// The hashed id of a user named `raw` in the file; one that is hashed already is kept.
+    pub fn user(&mut self, raw: &str) -> UserId {
+        if let Some(&user) = self.users.get(raw) {
+            return user;
+        }
+        let user = raw.parse().unwrap_or_else(|()| self.options.key.user_id(raw));
+        self.users.insert(raw.to_owned(), user);
+        user
+    }
+
+    /// The named bucket of a place that the file calls `raw`.
+    pub fn station(&mut self, raw: &str) -> PlaceId {
+        if let Some(&place) = self.stations.get(raw) {
+            return place;
+        }
+        let place = self.options.key.place_id(raw);
+        self.stations.insert(raw.to_owned(), place);
+        place
+    }
+
+    /// The file's name without folder and extensions: the raw user id where the format has none.
+    pub fn stem(&self) -> String {
+        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned()
+    }
+
+    /// Counts a row that cannot be used.
+    ///
+    /// # Errors
+    /// The options are strict.
+    pub fn skip(&mut self, line: Line<'_>, problem: Problem) -> Result<()> {
+        let kind = if line.complete { WarningKind::BadRow } else { WarningKind::CutOff };
+        self.skip_as(kind, line.number, problem)
+    }
+
+    /// Counts a warning that is not about a row that is lost.
+    pub fn warn(&mut self, kind: WarningKind, line: Option<u64>, detail: impl Into<String>) {
+        self.warnings.add(kind, self.file, line, detail);
+    }
+
+    /// Whether a row of `user` at `at` (UTC seconds) has a believable time; counts disorder and clock jumps.
+    ///
+    /// # Errors
+    /// The time is not believable, so the row is lost, and the options are strict.
+    pub fn check_time(&mut self, user: UserId, at: i64, line: u64) -> Result<bool> {
+        if !BELIEVABLE_SECS.contains(&at) {
+            let problem =
+                Problem::new("time", format!("at {}, not between 2000 and 2100 (skipped)", words(at)));
+            self.skip_as(WarningKind::ClockJump, line, problem)?;
+            return Ok(false);
+        }
+        let previous = self.last_at.insert(user, at).unwrap_or(at);
+        if at < previous {
+            let detail = format!("at {} after {}", words(at), words(previous));
+            self.warn(WarningKind::OutOfOrder, Some(line), detail);
+        } else if at - previous > YEAR_SECS {
+            let detail = format!("from {} to {}", words(previous), words(at));
+            self.warn(WarningKind::ClockJump, Some(line), detail);
+        }
+        Ok(true)
+    }
+
+    /// Takes an event. One that repeats its user's last is counted and dropped, except for notifications:
+    /// an app may well post two in one second.
+    pub fn push(&mut self, event: Event, line: Option<u64>) {
+        let previous = self.last_event.insert(event.user, event);
+        if previous == Some(event) && !matches!(event.signal, Signal::Notification(_)) {
+            self.warn(WarningKind::Duplicate, line, "");
+        } else {
+            self.events.push(event);
+        }
+    }
+
+    /// Joins places, and gives the apps their ids in order of first appearance in time.
+    ///
+    /// # Errors
+    /// There is no event at all.
+    pub fn finish(
+        self,
+        positions: Option<&Positions>,
+        vocabulary: &mut Vocabulary,
+        log: &mut Vec<Event>,
+    ) -> Result<()> {
+        let Self { file, names, events, .. } = self;
+        if events.is_empty() {
+            return Err(Error::new(ErrorKind::Data, "no usable row").file(file));
+        }
+        let mut first_at = vec![None; names.len()];
+        for event in &events {
+            if let Some(first) = event.signal.app().and_then(|app| first_at.get_mut(app.0 as usize)) {
+                *first = Some(first.map_or(event.at, |first: Timestamp| first.min(event.at)));
+            }
+        }
+        let mut by_time: Vec<(Timestamp, usize)> =
+            first_at.iter().enumerate().filter_map(|(app, first)| Some(((*first)?, app))).collect();
+        by_time.sort_unstable();
+        let mut ids = vec![None; names.len()];
+        for (_, app) in by_time {
+            if let (Some(name), Some(id)) = (names.names().get(app), ids.get_mut(app)) {
+                *id = Some(vocabulary.intern(name));
+            }
+        }
+        let id = |app: AppId| ids.get(app.0 as usize).copied().flatten().unwrap_or(app);
+        log.extend(events.into_iter().map(|mut event| {
+            event.signal = match event.signal {
+                Signal::Launch(app) => Signal::Launch(id(app)),
+                Signal::Close(app) => Signal::Close(id(app)),
+                Signal::Notification(app) => Signal::Notification(id(app)),
+                screen => screen,
+            };
+            event.place = event.place.or_else(|| positions?.place_at(event.at.0));
+            event
+        }));
+        Ok(())
+    }
+
+    fn skip_as(&mut self, kind: WarningKind, line: u64, problem: Problem) -> Result<()> {
+        if self.options.strict {
+            let error = Error::new(ErrorKind::Data, problem.message).file(self.file).line(line);
+            return Err(error
+                .field(problem.field)
+                .next_step("mend the row, or leave out --strict to skip it"));
+        }
+        let detail = format!("field `{}`: {}", problem.field, problem.message);
+        self.warn(kind, Some(line), detail);
+        Ok(())
+    }
+}
+
+/// An event of which user, time, zone and signal are known.
+pub(super) fn event(user: UserId, at: i64, utc_offset_secs: i32, signal: Signal) -> Event {
+    Event { utc_offset_secs, ..Event::new(user, Timestamp(at), signal) }
+}
+
+/// A time for people to read.
+fn words(at: i64) -> String {
+    jiff::Timestamp::from_second(at).map_or_else(|_| format!("second {at}"), |moment| moment.to_string())
+}

@@ -1,0 +1,67 @@
+//! Where the phone was, from a file of its own, joined to the events as city-level places.
+//!
+//! Comma-separated, one row a change, in UTC; the header may be missing:
+//!
+//! ```text
+//! unix_seconds,lat,lon
+//! 1700000000,48.86,2.35
+//! ```
+
+use std::path::Path;
+
+use super::lines::{Lines, split_commas};
+use super::warnings::{WarningKind, Warnings};
+use crate::data::place::{PlaceGrid, PlaceId};
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Silent;
+
+/// How long a position stays believable. A file with one row a change is silent while the phone lies at home,
+/// so a night and a day must pass; after longer, the recorder was more likely off.
+const MAX_AGE_SECS: i64 = 24 * 3600;
+
+/// Positions in time order.
+#[derive(Debug)]
+pub(super) struct Positions {
+    rows: Vec<(i64, PlaceId)>,
+}
+
+impl Positions {
+    /// Reads `file`, coarsening every position to `grid` at once.
+    pub fn read(file: &Path, grid: PlaceGrid, strict: bool, warnings: &mut Warnings) -> Result<Self> {
+        let mut lines = Lines::open(file, &Silent)?;
+        let mut rows = Vec::new();
+        while let Some(line) = lines.next()? {
+            let fields = split_commas(line.text).unwrap_or_default();
+            let number = |index: usize| fields.get(index).map(|field| field.trim());
+            let position = || {
+                let at = number(0)?.parse::<f64>().ok().filter(|at| at.abs() < 1e11)? as i64;
+                Some((at, grid.place(number(1)?.parse().ok()?, number(2)?.parse().ok()?)?))
+            };
+            match position() {
+                Some(row) => rows.push(row),
+                None if line.number == 1 && line.text.contains("lat") => {}
+                None => {
+                    let message = format!("`{}` is not `unix_seconds,lat,lon`", line.text.trim());
+                    if strict {
+                        return Err(Error::new(ErrorKind::Data, message).file(file).line(line.number));
+                    }
+                    warnings.add(WarningKind::BadRow, file, Some(line.number), message);
+                }
+            }
+        }
+        if rows.is_empty() {
+            return Err(Error::new(ErrorKind::Data, "no usable position")
+                .file(file)
+                .next_step("give rows of `unix_seconds,lat,lon`, or leave out --places"));
+        }
+        rows.sort_by_key(|&(at, _)| at);
+        Ok(Self { rows })
+    }
+
+    /// The last place at or before `at`, if it is not too old.
+    pub fn place_at(&self, at: i64) -> Option<PlaceId> {
+        let later = self.rows.partition_point(|&(then, _)| then <= at);
+        let &(then, place) = self.rows.get(later.checked_sub(1)?)?;
+        (at - then <= MAX_AGE_SECS).then_some(place)
+    }
+}

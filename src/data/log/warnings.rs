@@ -1,0 +1,123 @@
+//! What was odd about the files: counted by kind, each with the first place where it was seen.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What can be odd about a log that is still usable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WarningKind {
+    /// Rows that cannot be read. They were skipped.
+    BadRow,
+    /// A last line that ends in the middle. It was skipped.
+    CutOff,
+    /// Rows that repeat the row before them where a repeat has no meaning. They were dropped.
+    Duplicate,
+    /// Rows earlier than the row before them. They were sorted into place.
+    OutOfOrder,
+    /// Times outside 2000-2100, which were skipped, or more than a year after the row before, which stay.
+    ClockJump,
+    /// No row says that the screen was unlocked, so nothing can be asked after an unlock.
+    NoUnlock,
+    /// Names that look like a label in a language that the label table lacks. They count as apps.
+    UnknownLabel,
+    /// Dates that can be read both as month/day and as day/month.
+    AmbiguousDates,
+    /// A phone without a lock screen: the screen lighting up counts as its unlock.
+    NoKeyguard,
+    /// Positions are in UTC but the log's wall clock has no zone, so places may be hours late.
+    PlacesWithoutZone,
+}
+
+/// One kind of warning, how often it came, and where first.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Warning {
+    /// What is odd.
+    pub kind: WarningKind,
+    /// How many rows (or files) it concerns.
+    pub count: u64,
+    /// The file that had it first.
+    pub file: PathBuf,
+    /// Its first line there, counted from 1, where one line is to blame.
+    pub line: Option<u64>,
+    /// What the first one looks like, in words.
+    pub detail: String,
+}
+
+/// Everything odd that reading met, one entry a kind, in the order in which the kinds came up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct Warnings {
+    list: Vec<Warning>,
+}
+
+impl Warnings {
+    /// Whether nothing was odd.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// One entry a kind.
+    pub fn iter(&self) -> impl Iterator<Item = &Warning> {
+        self.list.iter()
+    }
+
+    /// How often `kind` came up.
+    pub fn count(&self, kind: WarningKind) -> u64 {
+        self.list.iter().find(|warning| warning.kind == kind).map_or(0, |warning| warning.count)
+    }
+
+    pub(super) fn add(
+        &mut self,
+        kind: WarningKind,
+        file: &Path,
+        line: Option<u64>,
+        detail: impl Into<String>,
+    ) {
+        match self.list.iter_mut().find(|warning| warning.kind == kind) {
+            Some(warning) => warning.count += 1,
+            None => self.list.push(Warning {
+                kind,
+                count: 1,
+                file: file.to_path_buf(),
+                line,
+                detail: detail.into(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        let detail = &self.detail;
+        let rows = if self.count == 1 { "1 row".to_owned() } else { format!("{} rows", self.count) };
+        match self.kind {
+            WarningKind::BadRow => write!(f, ": {rows} skipped, the first because {detail}"),
+            WarningKind::CutOff => write!(f, ": the last line is cut off and was skipped ({detail})"),
+            WarningKind::Duplicate => write!(f, ": {rows} dropped, each repeating the row before it"),
+            WarningKind::OutOfOrder => {
+                write!(f, ": {rows} out of order, the first {detail}; sorted by time")
+            }
+            WarningKind::ClockJump => write!(f, ": {rows} where the clock jumps, the first {detail}"),
+            _ => write!(f, ": {detail}"),
+        }
+    }
+}
+
+impl fmt::Display for Warnings {
+    /// One line a kind.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, warning) in self.list.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{warning}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! Writing logs and forgetting people, so that a crash leaves either the old file or the new one.
+
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
+
+use super::Log;
+use super::native::{self, Header};
+use crate::data::event::UserId;
+use crate::data::place::PrivacyKey;
+use crate::data::vocabulary::Vocabulary;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Writes `log` in foretap's own format, by the extension of `file`: `.csv` or `.jsonl`, and `.gz` after it for
+/// gzip. A new file is readable by its owner alone. [`read_logs`](super::read_logs) gives the same log back.
+///
+/// # Errors
+/// The extension is another, the folder cannot be written to, or an app's name cannot be written in this form.
+pub fn write_log(file: &Path, log: &Log, vocabulary: &Vocabulary) -> Result<()> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let (name, gzip) = match name.strip_suffix(".gz") {
+        Some(name) => (name, true),
+        None => (name.as_str(), false),
+    };
+    let as_json = match name.rsplit_once('.') {
+        Some((_, "csv")) => false,
+        Some((_, "jsonl")) => true,
+        _ => {
+            return Err(Error::new(ErrorKind::Config, "the extension does not say in which form to write")
+                .file(file)
+                .next_step("name it .csv or .jsonl, or .csv.gz or .jsonl.gz"));
+        }
+    };
+    replace(file, gzip, |out| native::write(out, log.events(), vocabulary, as_json))
+}
+
+/// What [`forget`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct ForgetReport {
+    /// Rows of the person, now gone.
+    pub removed_rows: u64,
+    /// Rows of others, byte for byte as they were.
+    pub kept_rows: u64,
+    /// Rows that cannot be read, so that nobody can say whose they are. They are kept.
+    pub unreadable_rows: u64,
+    /// The first of those, counted from 1.
+    pub first_unreadable_line: Option<u64>,
+}
+
+/// Removes a person, by raw or hashed id, from a log in foretap's own format. The file is replaced in one step;
+/// where it has no row of the person it stays untouched.
+///
+/// # Errors
+/// The file cannot be read or replaced, or is not in foretap's own format.
+pub fn forget(file: &Path, user: &str, key: &PrivacyKey) -> Result<ForgetReport> {
+    let whose = |text: &str| -> UserId { text.parse().unwrap_or_else(|()| key.user_id(text)) };
+    let person = whose(user);
+    // The file behind a link is replaced, not the link.
+    let file = fs::canonicalize(file).map_err(|error| Error::io(file, "read the log", error))?;
+    let mut report = ForgetReport::default();
+    let (gzip, kept) = {
+        let (gzip, mut reader) = open(&file)?;
+        (gzip, spool(&mut *reader, &file, &mut report, |text| whose(text) == person)?)
+    };
+    if report.removed_rows > 0 {
+        replace(&file, gzip, |out| {
+            let mut kept = BufReader::new(kept);
+            std::io::copy(&mut kept, out)
+                .map(drop)
+                .map_err(|error| Error::new(ErrorKind::Io, format!("cannot write: {error}")).source(error))
+        })?;
+    }
+    Ok(report)
+}
+
+fn open(file: &Path) -> Result<(bool, Box<dyn BufRead>)> {
+    let failed = |error| Error::io(file, "read the log", error);
+    let mut reader = BufReader::new(File::open(file).map_err(failed)?);
+    let gzip = reader.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
+    Ok((gzip, if gzip { Box::new(BufReader::new(MultiGzDecoder::new(reader))) } else { Box::new(reader) }))
+}
+
+/// Copies the rows to keep into a file without a name, and counts.
+fn spool(
+    reader: &mut dyn BufRead,
+    file: &Path,
+    report: &mut ForgetReport,
+    is_person: impl Fn(&str) -> bool,
+) -> Result<File> {
+    let failed = |error| Error::io(file, "read or copy the log", error);
+    let mut kept = BufWriter::new(tempfile::tempfile_in(folder(file)).map_err(failed)?);
+    let (mut line, mut number) = (Vec::new(), 0);
+    let mut header = None;
+    let mut is_first = true;
+    loop {
+        line.clear();
+        number += 1;
+        if reader.take(1 << 24).read_until(b'\n', &mut line).map_err(failed)? == 0 {
+            break;
+        }
+        let text = std::str::from_utf8(&line)
+            .ok()
+            .map(|text| text.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']));
+        if text.is_some_and(|text| text.trim().is_empty()) {
+            kept.write_all(&line).map_err(failed)?;
+            continue;
+        }
+        let is_json = text.is_some_and(|text| text.trim_start().starts_with('{'));
+        if std::mem::take(&mut is_first) && !is_json {
+            let parsed = text.and_then(|text| Header::parse(text).ok()).ok_or_else(|| {
+                Error::new(ErrorKind::Data, "this is not a log in foretap's own format")
+                    .file(file)
+                    .line(number)
+                    .next_step("convert it first, then forget the person")
+            })?;
+            header = Some(parsed);
+            kept.write_all(&line).map_err(failed)?;
+            continue;
+        }
+        let user = match &header {
+            Some(header) => text.and_then(|text| header.user(text)),
+            None => text.and_then(native::json_user),
+        };
+        match user.map(Cow::into_owned) {
+            Some(user) if is_person(&user) => {
+                report.removed_rows += 1;
+                continue;
+            }
+            Some(_) => report.kept_rows += 1,
+            None => {
+                report.unreadable_rows += 1;
+                report.first_unreadable_line.get_or_insert(number);
+            }
+        }
+        kept.write_all(&line).map_err(failed)?;
+    }
+    let mut kept = kept.into_inner().map_err(|error| failed(error.into_error()))?;
+    std::io::Seek::rewind(&mut kept).map_err(failed)?;
+    Ok(kept)
+}
+
+/// Fills a new file beside `file`, then puts it in its place.
+fn replace(file: &Path, gzip: bool, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let failed = |error| {
+        Error::io(file, "write the log here", error)
+            .next_step("name a file in a folder that you may write to")
+    };
+    let temporary = tempfile::Builder::new().prefix(".foretap-").tempfile_in(folder(file)).map_err(failed)?;
+    if let Ok(old) = fs::metadata(file) {
+        fs::set_permissions(temporary.path(), old.permissions()).map_err(failed)?;
+    }
+    let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file());
+    if gzip {
+        let mut packed = GzEncoder::new(&mut out, Compression::default());
+        fill(&mut packed).map_err(|error| error.file(file))?;
+        packed.finish().map_err(failed)?;
+    } else {
+        fill(&mut out).map_err(|error| error.file(file))?;
+    }
+    out.flush().map_err(failed)?;
+    drop(out);
+    temporary.as_file().sync_all().map_err(failed)?;
+    temporary.persist(file).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+fn folder(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
