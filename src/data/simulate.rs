@@ -1,1 +1,0 @@
-//! People whose habits, and so the best possible score, are known.
