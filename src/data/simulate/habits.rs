@@ -8,7 +8,7 @@ use std::f64::consts::TAU;
 
 use super::past::{Past, REACH};
 use super::person::{App, Person, Slot};
-use crate::data::Network;
+use crate::data::{Network, Timestamp};
 
 /// Writes the probability of each installed app to be opened next, and returns on how many past launches it
 /// depends (a run of one app counts once).
@@ -34,8 +34,13 @@ pub(super) fn next_app(person: &Person, past: &Past, probabilities: &mut Vec<f32
 pub(super) fn routine_step(person: &Person, past: &Past) -> Option<(Slot, usize, bool)> {
     let mut best: Option<(Slot, usize, bool)> = None;
     for routine in &person.habits.routines {
+        if past.recent.ends_with(routine) {
+            continue; // It has just been completed.
+        }
         for done in (1..routine.len()).rev() {
-            if past.recent.ends_with(&routine[..done]) {
+            // A routine that ends by staying is over once its app has been opened again.
+            let over = past.run > 1 && past.last() == Some(routine[done]);
+            if past.recent.ends_with(&routine[..done]) && !over {
                 if best.is_none_or(|(_, longest, _)| done > longest) {
                     best = Some((routine[done], done, done + 1 == routine.len()));
                 }
@@ -125,7 +130,7 @@ fn morning(person: &Person, past: &Past, claims: &mut Claims) {
     let early = (4.5..12.0).contains(&past.hour()) && past.now.secs_since(since) < 3600;
     let on_track = launches == 0 || past.recent.ends_with(&steps[..launches.min(steps.len())]);
     if early && on_track && launches < steps.len() {
-        claims.claim(steps[launches], 0.75, launches);
+        claims.claim(steps[launches], 0.6, launches);
     }
 }
 
@@ -144,7 +149,7 @@ fn daily(person: &Person, past: &Past, claims: &mut Claims) {
         let due = (from_hour..from_hour + 3.0).contains(&past.hour());
         let done = past.launched[slot].is_some_and(|at| past.day_of(at) == today);
         if due && !done {
-            claims.claim(slot, 0.35, 0);
+            claims.claim(slot, 0.25, 0);
         }
     }
 }
@@ -167,6 +172,9 @@ fn notifications(person: &Person, past: &Past, claims: &mut Claims, weight: f64)
     }
 }
 
+/// Tastes come in phases: an app used lately is liked more, and that fades within hours.
+const PHASE_SECS: f64 = 7200.0;
+
 fn taste(person: &Person, past: &Past, claims: &mut Claims) {
     let hour = past.hour();
     let low_battery =
@@ -183,7 +191,12 @@ fn taste(person: &Person, past: &Past, claims: &mut Claims) {
         let clock = (profile.sharpness * (TAU * (hour - profile.peak_hour) / 24.0).cos()).exp();
         app.taste * place * network * battery * clock
     };
-    let mut weights: Vec<f64> = person.apps.iter().map(weight).collect();
+    let lately = |at: &Option<Timestamp>| {
+        let age_secs = at.map_or(f64::INFINITY, |at| past.now.secs_since(at) as f64);
+        1.0 + person.habits.phase * (-age_secs / PHASE_SECS).exp()
+    };
+    let apps = person.apps.iter().zip(&past.launched);
+    let mut weights: Vec<f64> = apps.map(|(app, launched)| weight(app) * lately(launched)).collect();
     if let Some(barred) = claims.barred {
         weights[barred] = 0.0;
     }

@@ -80,9 +80,11 @@ impl<'a> Phone<'a> {
             return;
         }
         self.lie_still_until(at, rng);
+        let quick = rng.random_bool(self.person.rhythm.quick_bouts);
+        let more_apps = self.person.rhythm.more_apps * if quick { 0.4 } else { 1.0 };
         loop {
-            self.session(rng);
-            if !rng.random_bool(self.person.rhythm.more_unlocks) {
+            self.session(more_apps, rng);
+            if quick || !rng.random_bool(self.person.rhythm.more_unlocks) {
                 return;
             }
             // Half of the phones' screen-off times are under one or two minutes, a tenth under three seconds.
@@ -92,8 +94,8 @@ impl<'a> Phone<'a> {
         }
     }
 
-    /// From one unlock to the screen going off.
-    fn session(&mut self, rng: &mut ChaCha8Rng) {
+    /// From one unlock to the screen going off. `more_apps` is the probability of each further app.
+    fn session(&mut self, more_apps: f64, rng: &mut ChaCha8Rng) {
         if rng.random_bool(0.5) {
             self.emit(self.now.0, Signal::ScreenOn);
             self.pass(1);
@@ -107,7 +109,7 @@ impl<'a> Phone<'a> {
             self.truth.after_unlock.push(unlocked, memory, &self.probabilities);
             self.pass(rng.random_range(0..3));
             loop {
-                app = match self.use_app(app, rng) {
+                app = match self.use_app(app, more_apps, rng) {
                     Some(next) => next,
                     None => break,
                 };
@@ -117,14 +119,14 @@ impl<'a> Phone<'a> {
     }
 
     /// Opens `app`, lets it run its time and closes it. Returns the next one, drawn at the moment of opening.
-    fn use_app(&mut self, app: Slot, rng: &mut ChaCha8Rng) -> Option<Slot> {
+    fn use_app(&mut self, app: Slot, more_apps: f64, rng: &mut ChaCha8Rng) -> Option<Slot> {
         let id = self.person.apps[app].id;
         self.emit(self.now.0, Signal::Launch(id));
         // Routines are walked through in one go, but their last step is mostly left for the next time.
         let goes_on = match routine_step(self.person, &self.past) {
             Some((_, _, true)) => 0.08,
             Some((_, _, false)) => 0.9,
-            None => self.person.rhythm.more_apps,
+            None => more_apps,
         };
         let next = rng.random_bool(goes_on).then(|| {
             let (next, memory) = self.draw_app(rng);
@@ -144,7 +146,7 @@ impl<'a> Phone<'a> {
     fn draw_app(&mut self, rng: &mut ChaCha8Rng) -> (Slot, u8) {
         let memory = next_app(self.person, &self.past, &mut self.probabilities);
         let total: f64 = self.probabilities.iter().map(|&p| f64::from(p)).sum();
-        let mut left = rng.random_range(0.0..1.0) * total;
+        let mut left = rng.random::<f64>() * total;
         let mut drawn = 0;
         for (slot, &probability) in self.probabilities.iter().enumerate() {
             if probability > 0.0 {
@@ -240,4 +242,71 @@ impl<'a> Phone<'a> {
 fn log_normal_secs(rng: &mut ChaCha8Rng, median: f64, deviation: f64, low: i64, high: i64) -> i64 {
     let z: f64 = rng.sample(StandardNormal);
     ((median * (deviation * z).exp()) as i64).clamp(low, high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::simulate::person::stream;
+
+    /// Folds the emitted log alone and calls `check` with the past at every launch that is recorded, with the
+    /// probabilities that were recorded for it.
+    fn refold(mut check: impl FnMut(&Person, &Past, &[f32], u8)) {
+        let config = SimulationConfig { days: 14, record_every_launch: true, ..Default::default() };
+        for index in 0..6 {
+            let person = Person::draw(&config, index);
+            let (events, truth) = live(&person, &config, &mut stream(config.seed, 2 * index as u64 + 1));
+            let truth = super::super::truth::Truth::new([(person.user, truth)]);
+            let mut past = Past::new(&person);
+            for event in &events {
+                past.observe(&person, event);
+                let recorded = match event.signal {
+                    Signal::Unlock => truth.first_after_unlock(person.user, event.at),
+                    Signal::Launch(_) => truth.next_within_session(person.user, event.at),
+                    _ => None,
+                };
+                if let Some(recorded) = recorded {
+                    check(&person, &past, recorded.probabilities, recorded.memory);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_emitted_log_alone_gives_the_recorded_probabilities() {
+        let (mut probabilities, mut checked) = (Vec::new(), 0);
+        refold(|person, past, recorded, memory| {
+            let found = next_app(person, past, &mut probabilities);
+            assert_eq!((found, &probabilities[..]), (memory, recorded));
+            checked += 1;
+        });
+        assert!(checked > 5_000, "{checked}");
+    }
+
+    /// After an unlock, launches further back than `memory` change nothing, and the last of those within it do.
+    #[test]
+    fn memory_is_how_far_back_the_launches_matter() {
+        let mut probabilities = Vec::new();
+        let (mut deep, mut felt) = (0, 0);
+        refold(|person, past, recorded, memory| {
+            let reach = usize::from(memory);
+            if past.in_front.is_some() || past.meeting.is_some() {
+                return;
+            }
+            let forget = |keep: usize| {
+                let mut past = past.clone();
+                past.recent.drain(..past.recent.len().saturating_sub(keep));
+                past
+            };
+            next_app(person, &forget(reach), &mut probabilities);
+            assert_eq!(probabilities, recorded);
+            if reach > 0 && past.recent.len() >= reach {
+                deep += 1;
+                next_app(person, &forget(reach - 1), &mut probabilities);
+                felt += usize::from(probabilities != recorded);
+            }
+        });
+        // Resuming can have lost all its probability, after a long night.
+        assert!(felt * 100 > deep * 99, "{felt} of {deep}");
+    }
 }

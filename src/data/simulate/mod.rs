@@ -53,10 +53,11 @@ pub struct SimulationConfig {
     pub seed: u64,
     /// The period begins with the local day of this moment, in UTC seconds.
     pub start_unix_secs: i64,
-    /// Mean probability of a routine's next step, 0 to 1. At 0 nothing depends on sequences of three and more
-    /// launches but the morning routine.
+    /// Mean probability of a routine's next step, 0 to 1. At 0 no sequence of launches matters, but for the
+    /// morning's and for a look at the calendar before a meeting.
     pub routine_strength: f64,
-    /// Mean probability of going back to the last app right after the screen went off, 0 to 1.
+    /// Mean share of going back to the last app right after the screen went off, 0 to 1, where no stronger
+    /// habit applies.
     pub resume_strength: f64,
     /// Mean notifications a person and day, up to 10,000.
     pub notifications_a_day: f64,
@@ -74,7 +75,8 @@ impl Default for SimulationConfig {
             // Monday 2026-01-05.
             start_unix_secs: 1_767_571_200,
             routine_strength: 0.85,
-            resume_strength: 0.88,
+            // This and the persons' constants: `tests/simulator.rs` prints what they lead to beside real people.
+            resume_strength: 0.92,
             notifications_a_day: 70.0,
             record_every_launch: false,
         }

@@ -26,6 +26,8 @@ pub(super) struct Past {
     pub in_front: Option<Slot>,
     /// The last launches, newest last; relaunching the newest adds nothing.
     pub recent: Vec<Slot>,
+    /// How many times in a row the newest was launched.
+    pub run: usize,
     /// Seconds between the end of the last session and the last unlock.
     pub off_secs: Option<i64>,
     /// The first unlock after a rest, and how many different launches followed.
@@ -49,6 +51,7 @@ impl Past {
             unseen: vec![None; person.apps.len()],
             in_front: None,
             recent: Vec::with_capacity(REACH),
+            run: 0,
             off_secs: None,
             rested: None,
             meeting: None,
@@ -107,7 +110,9 @@ impl Past {
         self.launched[slot] = Some(self.now);
         self.unseen[slot] = None;
         self.in_front = Some(slot);
+        self.run += 1;
         if self.last() != Some(slot) {
+            self.run = 1;
             if self.recent.len() == REACH {
                 self.recent.remove(0);
             }

@@ -79,8 +79,9 @@ pub struct TrueDistribution<'a> {
     pub apps: &'a [AppId],
     /// The probability of each of `apps`; they sum to 1 within rounding.
     pub probabilities: &'a [f32],
-    /// On how many past launches the distribution depends beyond time, place, device and notifications: 0 is
-    /// taste only, 1 the last app, 3 and more a longer routine. A run of one app counts once; 8 means 8 or more.
+    /// On the order of how many past launches the distribution depends, beyond time, place, device,
+    /// notifications and how long ago each app was used: 0 is taste only, 1 the last app, 3 and more a longer
+    /// routine. A run of one app counts once; 8 means 8 or more.
     pub memory: u8,
 }
 
