@@ -1,6 +1,7 @@
 //! The synthetic app store: names, kinds, and when and where each kind of app is liked.
 
-/// Apps that every simulated phone carries; the habits refer to some of them by position.
+/// Apps that every simulated phone carries. They come first in the store and so on every phone, which is why
+/// habits may name some of them by position.
 pub(super) const ESSENTIALS: usize = 16;
 pub(super) const WEATHER: usize = 6;
 pub(super) const CLOCK: usize = 7;

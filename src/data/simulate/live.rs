@@ -246,8 +246,9 @@ fn log_normal_secs(rng: &mut ChaCha8Rng, median: f64, deviation: f64, low: i64, 
 
 #[cfg(test)]
 mod tests {
+    use super::super::person::stream;
+    use super::super::truth::Truth;
     use super::*;
-    use crate::data::simulate::person::stream;
 
     /// Folds the emitted log alone and calls `check` with the past at every launch that is recorded, with the
     /// probabilities that were recorded for it.
@@ -256,7 +257,7 @@ mod tests {
         for index in 0..6 {
             let person = Person::draw(&config, index);
             let (events, truth) = live(&person, &config, &mut stream(config.seed, 2 * index as u64 + 1));
-            let truth = super::super::truth::Truth::new([(person.user, truth)]);
+            let truth = Truth::new([(person.user, truth)]);
             let mut past = Past::new(&person);
             for event in &events {
                 past.observe(&person, event);

@@ -49,7 +49,7 @@ pub struct SimulationConfig {
     pub days: u32,
     /// Apps in the store, 16 to 10,000. A person installs 32 to 62 of them.
     pub apps: usize,
-    /// Equal seeds give equal logs, on any number of threads.
+    /// Equal seeds give equal logs, on any number of threads of one kind of machine.
     pub seed: u64,
     /// The period begins with the local day of this moment, in UTC seconds.
     pub start_unix_secs: i64,

@@ -145,7 +145,7 @@ fn user_id(seed: u64, index: usize) -> UserId {
 fn draw_apps(config: &SimulationConfig, rng: &mut ChaCha8Rng) -> Vec<App> {
     // The three phones used 45 to 68 apps in a month; some of the installed ones stay unopened.
     let installed = rng.random_range(32..=62).min(config.apps);
-    // Gumbel keys pick without replacement in proportion to popularity (Efraimidis and Spirakis 2006).
+    // The largest of log-weights plus Gumbel noise are a weighted sample without replacement.
     let mut keys: Vec<(f64, usize)> = (catalog::ESSENTIALS..config.apps)
         .map(|app| (gumbel(rng) - 0.8 * ((app + 1) as f64).ln(), app))
         .collect();
