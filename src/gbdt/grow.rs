@@ -97,8 +97,11 @@ pub(super) fn grow(
         let smaller = Histogram::build(data, columns, &rows[smaller_rows.clone()], gradients);
         let larger = leaf.histogram.minus(&smaller);
         let (left, right) = if left_is_smaller { (smaller, larger) } else { (larger, smaller) };
-        let children =
-            [(left_rows, split.left, left, Side::Left), (right_rows, split.right, right, Side::Right)];
+        let (low, high) = leaf.bounds.of_children(&split, config);
+        let children = [
+            (left_rows, split.left, low, left, Side::Left),
+            (right_rows, split.right, high, right, Side::Right),
+        ];
         for (rows, sums, bounds, histogram, side) in children {
             let depth = leaf.depth + 1;
             let may_split = depth < config.max_depth;
