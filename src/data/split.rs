@@ -10,9 +10,15 @@ use super::event::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum SplitPlan {
-    /// The last questions of each user are the test: this share of them, rounded.
-    TestShare(f64),
-    /// The questions of each user's last days are the test.
+    /// The last questions of each user are the test, those before them the validation: shares of all questions,
+    /// rounded.
+    Shares {
+        /// Share that validates.
+        validation: f64,
+        /// Share that tests.
+        test: f64,
+    },
+    /// The questions of each user's last days are the test, 15 of 85 parts of what comes before them the validation.
     LastDays(u32),
     /// Rolling origin: the second half of each user's questions is cut into this many equal blocks, and each block
     /// in turn is the test of what came before it.
@@ -22,7 +28,7 @@ pub enum SplitPlan {
 impl Default for SplitPlan {
     /// 70 % training, 15 % validation, 15 % test.
     fn default() -> Self {
-        Self::TestShare(0.15)
+        Self::Shares { validation: 0.15, test: 0.15 }
     }
 }
 
@@ -44,7 +50,7 @@ impl SplitPlan {
     /// How many times a user's questions are split.
     pub fn rounds(&self) -> usize {
         match *self {
-            Self::TestShare(_) | Self::LastDays(_) => 1,
+            Self::Shares { .. } | Self::LastDays(_) => 1,
             Self::RollingOrigin(blocks) => blocks,
         }
     }
@@ -53,7 +59,7 @@ impl SplitPlan {
     pub fn split(&self, asked: &[Timestamp], round: usize) -> Split {
         let questions = asked.len();
         let (test_start, test_end) = match *self {
-            Self::TestShare(share) => (questions - part(questions, share), questions),
+            Self::Shares { test, .. } => (questions - part(questions, test), questions),
             Self::LastDays(days) => {
                 let start =
                     asked.last().map(|last| Timestamp(last.0.saturating_sub(i64::from(days) * 86_400)));
@@ -64,7 +70,11 @@ impl SplitPlan {
                 (block(round), block((round + 1).min(blocks)))
             }
         };
-        let validation_start = test_start - part(test_start, VALIDATION_SHARE);
+        let validating = match *self {
+            Self::Shares { validation, .. } => part(questions, validation).min(test_start),
+            Self::LastDays(_) | Self::RollingOrigin(_) => part(test_start, VALIDATION_SHARE),
+        };
+        let validation_start = test_start - validating;
         Split {
             train: 0..validation_start,
             validation: validation_start..test_start,
@@ -92,7 +102,8 @@ mod tests {
         let blocks: Vec<_> =
             (0..5).map(|round| SplitPlan::RollingOrigin(5).split(&hourly, round).test).collect();
         assert_eq!(blocks, [50..60, 60..70, 70..80, 80..90, 90..100]);
-        for plan in [SplitPlan::TestShare(0.2), SplitPlan::TestShare(f64::NAN), SplitPlan::LastDays(30)] {
+        let shares = |validation, test| SplitPlan::Shares { validation, test };
+        for plan in [shares(0.1, 0.2), shares(f64::NAN, f64::NAN), shares(9.0, 0.9), SplitPlan::LastDays(30)] {
             for questions in [0, 1, 2, 100] {
                 let split = plan.split(&hourly[..questions], 0);
                 assert_eq!((split.train.start, split.train.end), (0, split.validation.start), "{plan:?}");

@@ -19,10 +19,9 @@ pub struct Interval(pub f64, pub f64);
 const FEWEST_USERS: usize = 10;
 const RESAMPLES: usize = 1_000;
 
-/// Intervals of hr1, hr3, hr5, mrr, ndcg5, log loss, and of the share of questions whose confidence reaches
-/// `threshold`. `None` where there are fewer than two clusters to resample.
-pub(super) fn intervals(outcomes: &[Outcome], threshold: f32, seed: u64) -> Option<[Interval; 7]> {
-    let clusters = clusters(outcomes, threshold);
+/// Intervals of hr1, hr3, hr5, mrr, ndcg5, log loss and coverage at 90 % precision. `None` where there are fewer than two clusters to resample.
+pub(super) fn intervals(outcomes: &[Outcome], seed: u64) -> Option<[Interval; 7]> {
+    let clusters = clusters(outcomes);
     if clusters.len() < 2 {
         return None;
     }
@@ -44,16 +43,14 @@ pub(super) fn intervals(outcomes: &[Outcome], threshold: f32, seed: u64) -> Opti
 }
 
 /// Sums of the figures over each cluster, and its number of questions.
-fn clusters(outcomes: &[Outcome], threshold: f32) -> Vec<([f64; 7], f64)> {
+fn clusters(outcomes: &[Outcome]) -> Vec<([f64; 7], f64)> {
     let users: std::collections::BTreeSet<u32> = outcomes.iter().map(|outcome| outcome.user).collect();
     let by_user = users.len() >= FEWEST_USERS;
     let mut clusters: BTreeMap<(u32, i32), ([f64; 7], f64)> = BTreeMap::new();
     for outcome in outcomes {
         let key = (outcome.user, if by_user { 0 } else { outcome.day });
         let (sums, questions) = clusters.entry(key).or_default();
-        let means = Metrics::means_of(outcome);
-        let answered = f64::from(u8::from(outcome.confidence >= threshold));
-        sums.iter_mut().zip(means.into_iter().chain([answered])).for_each(|(sum, value)| *sum += value);
+        sums.iter_mut().zip(Metrics::means_of(outcome)).for_each(|(sum, value)| *sum += value);
         *questions += 1.0;
     }
     clusters.into_values().collect()
@@ -69,13 +66,13 @@ mod tests {
         let question =
             |i: u32, user: u32| Outcome { user, ..outcome(Some(u32::from(i.is_multiple_of(4))), 0.5) };
         let spread: Vec<Outcome> = (0..4_000).map(|i| question(i, i / 4 % 100)).collect();
-        let [hr1, ..] = intervals(&spread, 0.5, 1).unwrap();
+        let [hr1, ..] = intervals(&spread, 1).unwrap();
         assert!(hr1.0 <= 0.75 && 0.75 <= hr1.1);
         // The same answers, but each user is always right or always wrong.
         let clustered: Vec<Outcome> = (0..4_000).map(|i| question(i / 40, i / 40)).collect();
-        let [wide, ..] = intervals(&clustered, 0.5, 1).unwrap();
+        let [wide, ..] = intervals(&clustered, 1).unwrap();
         assert!(wide.1 - wide.0 > 3.0 * (hr1.1 - hr1.0), "{wide:?} {hr1:?}");
-        assert_eq!(intervals(&spread, 0.5, 1), intervals(&spread, 0.5, 1), "seeded");
-        assert_eq!(intervals(&spread[..4], 0.5, 1), None, "one user, one day");
+        assert_eq!(intervals(&spread, 1), intervals(&spread, 1), "seeded");
+        assert_eq!(intervals(&spread[..4], 1), None, "one user, one day");
     }
 }

@@ -30,6 +30,8 @@ pub struct Outcome {
     pub confidence: f32,
     /// Probability given to the answer, or to "none of the candidates" where it was none.
     pub probability: f32,
+    /// Whether the confidence reached the threshold of 90 % precision, chosen on validation questions.
+    pub answered90: bool,
 }
 
 impl Outcome {
@@ -51,42 +53,21 @@ impl Outcome {
     }
 }
 
-/// A threshold on the confidence, chosen on validation questions, and what it gives on test questions.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Coverage {
-    /// Questions whose confidence reaches it are answered.
-    pub threshold: f32,
-    /// Share of the test questions that are answered.
-    pub share: f64,
-    /// Share of the answered ones whose first app was right; `None` where none is answered.
-    pub precision: Option<f64>,
-}
-
-impl Coverage {
-    /// The lowest threshold at which the validation questions are answered with at least `precision`, most confident
-    /// first; above 1 (nothing is answered) where there is none.
-    pub fn choose_threshold(validation: &[Outcome], precision: f64) -> f32 {
-        let mut sorted: Vec<&Outcome> = validation.iter().collect();
-        sorted.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
-        let (mut hits, mut answered, mut threshold) = (0, 0, 2.0);
-        // Questions of equal confidence are answered together or not at all.
-        for tied in sorted.chunk_by(|a, b| a.confidence == b.confidence) {
-            hits += tied.iter().filter(|outcome| outcome.hit(1)).count();
-            answered += tied.len();
-            if hits as f64 >= precision * answered as f64 {
-                threshold = tied[0].confidence;
-            }
+/// The lowest threshold on the confidence at which `validation` questions are answered with at least `precision`,
+/// most confident first; above 1 (nothing is answered) where there is none.
+pub fn choose_threshold(validation: &[Outcome], precision: f64) -> f32 {
+    let mut sorted: Vec<&Outcome> = validation.iter().collect();
+    sorted.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    let (mut hits, mut answered, mut threshold) = (0, 0, 2.0);
+    // Questions of equal confidence are answered together or not at all.
+    for tied in sorted.chunk_by(|a, b| a.confidence == b.confidence) {
+        hits += tied.iter().filter(|outcome| outcome.hit(1)).count();
+        answered += tied.len();
+        if hits as f64 >= precision * answered as f64 {
+            threshold = tied[0].confidence;
         }
-        threshold
     }
-
-    /// What `threshold` gives on `test`.
-    pub fn at(threshold: f32, test: &[Outcome]) -> Self {
-        let answered = test.iter().filter(|outcome| outcome.confidence >= threshold);
-        let (hits, count) = answered.fold((0, 0), |(hits, n), o| (hits + usize::from(o.hit(1)), n + 1));
-        let precision = (count > 0).then(|| hits as f64 / count as f64);
-        Self { threshold, share: count as f64 / test.len().max(1) as f64, precision }
-    }
+    threshold
 }
 
 /// Figures over a set of questions.
@@ -102,6 +83,8 @@ pub struct Metrics {
     pub hr5: f64,
     /// Mean reciprocal rank.
     pub mrr: f64,
+    /// Mean reciprocal rank where places after the fifth count as zero.
+    pub mrr5: f64,
     /// Normalised discounted cumulative gain of the first five; one relevant app a question.
     pub ndcg5: f64,
     /// Precision of the first suggestion, averaged over the apps that were suggested or opened.
@@ -116,6 +99,10 @@ pub struct Metrics {
     pub calibration_error: f64,
     /// Share whose answer was no candidate.
     pub unforeseen: f64,
+    /// Share answered at 90 % precision: those whose confidence reached a threshold chosen on validation questions.
+    pub coverage90: f64,
+    /// Precision of the first suggestion on the answered ones; `None` where none was answered.
+    pub coverage90_precision: Option<f64>,
 }
 
 impl Metrics {
@@ -126,6 +113,8 @@ impl Metrics {
             outcomes.iter().map(value).sum::<f64>() / questions.max(1) as f64
         };
         let share = |what: &dyn Fn(&Outcome) -> bool| mean(&|outcome| f64::from(u8::from(what(outcome))));
+        let answered = outcomes.iter().filter(|o| o.answered90).count();
+        let hits = outcomes.iter().filter(|o| o.answered90 && o.hit(1)).count();
         let (macro_precision, macro_recall, macro_f1) = macro_scores(outcomes);
         Self {
             questions,
@@ -133,6 +122,7 @@ impl Metrics {
             hr3: share(&|o| o.hit(3)),
             hr5: share(&|o| o.hit(5)),
             mrr: mean(&Outcome::reciprocal_rank),
+            mrr5: mean(&|o| if o.hit(5) { o.reciprocal_rank() } else { 0.0 }),
             ndcg5: mean(&Outcome::ndcg5),
             macro_precision,
             macro_recall,
@@ -140,13 +130,15 @@ impl Metrics {
             log_loss: mean(&Outcome::log_loss),
             calibration_error: calibration_error(outcomes),
             unforeseen: share(&|o| o.rank.is_none()),
+            coverage90: share(&|o| o.answered90),
+            coverage90_precision: (answered > 0).then(|| hits as f64 / answered as f64),
         }
     }
 
     /// The figures that are means over questions, by name: those that a bootstrap can sum up.
-    pub(super) fn means_of(outcome: &Outcome) -> [f64; 6] {
+    pub(super) fn means_of(outcome: &Outcome) -> [f64; 7] {
         let hit = |k| f64::from(u8::from(outcome.hit(k)));
-        [hit(1), hit(3), hit(5), outcome.reciprocal_rank(), outcome.ndcg5(), outcome.log_loss()]
+        [hit(1), hit(3), hit(5), outcome.reciprocal_rank(), outcome.ndcg5(), outcome.log_loss(), f64::from(u8::from(outcome.answered90))]
     }
 }
 
@@ -246,6 +238,7 @@ pub(super) mod tests {
             rank,
             confidence,
             probability: 0.5,
+            answered90: false,
         }
     }
 
@@ -271,16 +264,16 @@ pub(super) mod tests {
     fn coverage_is_chosen_once_and_reported_elsewhere() {
         let validation =
             [outcome(Some(0), 0.9), outcome(Some(0), 0.8), outcome(Some(1), 0.7), outcome(Some(0), 0.1)];
-        assert_eq!(Coverage::choose_threshold(&validation, 0.9), 0.8);
+        assert_eq!(choose_threshold(&validation, 0.9), 0.8);
         // All tied: three hits of four are not nine of ten.
         let tied = validation.map(|o| Outcome { confidence: 0.5, ..o });
-        assert_eq!(Coverage::choose_threshold(&tied, 0.9), 2.0);
-        assert_eq!(Coverage::choose_threshold(&tied, 0.75), 0.5);
-        let reported =
-            Coverage::at(0.8, &[outcome(Some(0), 0.8), outcome(Some(3), 0.85), outcome(Some(0), 0.79)]);
-        assert_eq!((reported.share, reported.precision), (2.0 / 3.0, Some(0.5)));
-        assert_eq!(Coverage::at(2.0, &validation).precision, None);
-        assert_eq!(Coverage::choose_threshold(&[], 0.9), 2.0);
+        assert_eq!(choose_threshold(&tied, 0.9), 2.0);
+        assert_eq!(choose_threshold(&tied, 0.75), 0.5);
+        assert_eq!(choose_threshold(&[], 0.9), 2.0);
+        let test = [outcome(Some(0), 0.8), outcome(Some(3), 0.85), outcome(Some(0), 0.79)];
+        let metrics = Metrics::of(&test.map(|o| Outcome { answered90: o.confidence >= 0.8, ..o }));
+        assert_eq!((metrics.coverage90, metrics.coverage90_precision), (2.0 / 3.0, Some(0.5)));
+        assert_eq!(Metrics::of(&test).coverage90_precision, None);
     }
 
     #[test]

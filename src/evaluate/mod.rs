@@ -8,6 +8,6 @@ mod replay;
 pub mod report;
 
 pub use intervals::Interval;
-pub use metrics::{Coverage, Metrics, Outcome, calibration_curve, coverage_curve};
-pub use replay::{Contender, Latency, Protocol, Tested, measure_latency, test};
+pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverage_curve};
+pub use replay::{Contender, Latency, Protocol, Tested, fit_temperature, measure_latency, test};
 pub use report::{ModelReport, Report};

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::metrics::{Coverage, Outcome};
+use super::metrics::{Outcome, choose_threshold};
 use crate::context::{Context, Question, Task, features, replay};
 use crate::data::{AppId, Event, Split};
 use crate::predict::{Predictor, first, log_sum_exp, rank_of};
@@ -43,10 +43,18 @@ pub struct Tested {
     pub temperature: f64,
     /// The threshold of 90 % precision, chosen on the validation questions.
     pub threshold90: f32,
-    /// The validation questions, as the ignorant version answers them.
-    pub validation: Vec<Outcome>,
     /// The test questions.
     pub test: Vec<Outcome>,
+}
+
+impl Tested {
+    /// Adds the test questions of a later round; temperature and threshold become the later round's.
+    pub fn append(&mut self, later: Tested) {
+        let earlier = std::mem::replace(self, later);
+        self.test.splice(0..0, earlier.test);
+        // A user's questions together, in time order.
+        self.test.sort_by_key(|outcome| outcome.user);
+    }
 }
 
 /// Tests one contender.
@@ -56,10 +64,11 @@ pub fn test(protocol: &Protocol<'_>, contender: &Contender<'_>, progress: &dyn P
     let temperature = fit_temperature(protocol, contender.for_validation, progress);
     let validation =
         outcomes(protocol, contender.for_validation, temperature, |split| split.validation.clone(), progress);
-    let threshold90 = Coverage::choose_threshold(&validation, 0.9);
-    let test = outcomes(protocol, contender.predictor, temperature, |split| split.test.clone(), progress);
+    let threshold90 = choose_threshold(&validation, 0.9);
+    let mut test = outcomes(protocol, contender.predictor, temperature, |split| split.test.clone(), progress);
+    test.iter_mut().for_each(|outcome| outcome.answered90 = outcome.confidence >= threshold90);
     progress.finish();
-    Tested { name: contender.name.to_owned(), temperature, threshold90, validation, test }
+    Tested { name: contender.name.to_owned(), temperature, threshold90, test }
 }
 
 fn outcomes(
@@ -118,6 +127,7 @@ fn outcome(
         rank: rank_of(context, scores, question.answer).map(|rank| rank as u32),
         confidence: first.map_or(0.0, |first| probability(scores[first])) as f32,
         probability: answer.map_or(none_of_these, |answer| probability(scores[answer])) as f32,
+        answered90: false,
     }
 }
 
@@ -125,7 +135,7 @@ fn outcome(
 const TEMPERATURE_QUESTIONS: usize = 400;
 
 /// The one number that the logits are divided by so that the validation questions' log loss is least.
-fn fit_temperature(protocol: &Protocol<'_>, predictor: &dyn Predictor, progress: &dyn Progress) -> f64 {
+pub fn fit_temperature(protocol: &Protocol<'_>, predictor: &dyn Predictor, progress: &dyn Progress) -> f64 {
     // Scores of each question and the position of its answer.
     let of_user = |(events, split): &(&[Event], Split)| {
         let numbers = split.validation.clone();

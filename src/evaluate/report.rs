@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 
 use super::intervals::{Interval, intervals};
-use super::metrics::{CalibrationBin, Coverage, Metrics, Outcome, calibration_curve, coverage_curve};
+use super::metrics::{CalibrationBin, Metrics, Outcome, calibration_curve, coverage_curve};
 use super::replay::{Latency, Tested};
 use crate::context::Task;
 use crate::data::{SplitPlan, UserId};
@@ -46,11 +46,7 @@ pub struct ModelReport {
     /// Intervals of its figures.
     #[serde(flatten)]
     pub intervals: Option<Intervals>,
-    /// Share of the questions answered at 90 % precision, by a threshold chosen on validation questions.
-    pub coverage90: f64,
-    /// Precision that the threshold gave on the test questions.
-    pub coverage90_precision: Option<f64>,
-    /// The threshold.
+    /// The confidence from which on a question was answered at 90 % precision.
     pub coverage90_threshold: f32,
     /// What its logits are divided by.
     pub temperature: f64,
@@ -132,8 +128,7 @@ impl ModelReport {
     /// Sums up one contender's test. `users` are those of the protocol, in order.
     pub fn new(tested: &Tested, latency_us: Latency, users: &[UserId]) -> Self {
         let outcomes = &tested.test;
-        let coverage = Coverage::at(tested.threshold90, outcomes);
-        let interval = intervals(outcomes, tested.threshold90, 0);
+        let interval = intervals(outcomes, 0);
         Self {
             name: tested.name.clone(),
             metrics: Metrics::of(outcomes),
@@ -146,16 +141,14 @@ impl ModelReport {
                 log_loss_interval: log_loss,
                 coverage90_interval: coverage90,
             }),
-            coverage90: coverage.share,
-            coverage90_precision: coverage.precision,
-            coverage90_threshold: coverage.threshold,
+            coverage90_threshold: tested.threshold90,
             temperature: tested.temperature,
             latency_us,
             by_hour: slices(outcomes, &(0..24).collect::<Vec<u32>>(), |outcome| u32::from(outcome.hour)),
             by_history: slices(outcomes, &HISTORY_BOUNDS, |outcome| outcome.launches_before),
             calibration: calibration_curve(outcomes, 10),
             coverage: coverage_curve(outcomes),
-            per_user: per_user(outcomes, tested.threshold90, users),
+            per_user: per_user(outcomes, users),
         }
     }
 }
@@ -179,11 +172,11 @@ fn slices(outcomes: &[Outcome], bounds: &[u32], key: impl Fn(&Outcome) -> u32) -
         .collect()
 }
 
-fn per_user(outcomes: &[Outcome], threshold: f32, users: &[UserId]) -> Vec<UserReport> {
+fn per_user(outcomes: &[Outcome], users: &[UserId]) -> Vec<UserReport> {
     let of_user = |part: &[Outcome]| {
-        let Metrics { questions, hr1, hr3, hr5, .. } = Metrics::of(part);
+        let Metrics { questions, hr1, hr3, hr5, coverage90, .. } = Metrics::of(part);
         let user = users.get(part[0].user as usize).map(UserId::to_string).unwrap_or_default();
-        UserReport { user, questions, hr1, hr3, hr5, coverage90: Coverage::at(threshold, part).share }
+        UserReport { user, questions, hr1, hr3, hr5, coverage90 }
     };
     outcomes.chunk_by(|a, b| a.user == b.user).map(of_user).collect()
 }
@@ -259,7 +252,7 @@ fn table(f: &mut fmt::Formatter<'_>, models: &[ModelReport]) -> fmt::Result {
             metrics.ndcg5,
             metrics.log_loss,
             metrics.calibration_error,
-            model.coverage90,
+            metrics.coverage90,
             time(model.latency_us.p50),
             time(model.latency_us.p99),
         )?;

@@ -1,0 +1,294 @@
+//! From a log to a report: train on the earlier questions of each user, compare on the later ones.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::baseline::{Markov, MostFrequent, MostRecent, Optimum};
+use crate::context::features::SCHEMA;
+use crate::context::{Task, questions};
+use crate::data::simulate::Truth;
+use crate::data::{AppId, Event, Log, Signal, Split, SplitPlan, UserId, Vocabulary};
+use crate::error::{Error, ErrorKind, Result};
+use crate::evaluate::report::FeatureImportance;
+use crate::evaluate::{
+    Contender, Latency, ModelReport, Protocol, Report, Tested, fit_temperature, measure_latency, test,
+};
+use crate::model::Model;
+use crate::predict::Predictor;
+use crate::progress::Progress;
+use crate::ranker::{Lesson, Ranker, RankerConfig, TrainedRanker, train_ranker};
+
+/// What is compared, and how.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Experiment {
+    /// The task.
+    pub task: Task,
+    /// How each user's questions are parted.
+    pub split: SplitPlan,
+    /// How the ranker is trained.
+    pub ranker: RankerConfig,
+    /// Whether users that training never saw are tested too.
+    pub cold_start: bool,
+}
+
+/// What an experiment gave.
+#[derive(Debug)]
+pub struct Findings {
+    /// The comparison.
+    pub report: Report,
+    /// The ranker that was tested.
+    pub model: Model,
+}
+
+/// One user: events and when the questions were asked.
+struct Person<'a> {
+    events: &'a [Event],
+    questions: usize,
+    asked: Vec<crate::data::Timestamp>,
+}
+
+impl Experiment {
+    /// Trains and compares all predictors on `log`; `truth` adds the best possible one of simulated people.
+    ///
+    /// # Errors
+    /// The log has no question of the task, or the configuration is impossible.
+    pub fn run(
+        &self,
+        log: &Log,
+        vocabulary: &Vocabulary,
+        truth: Option<&Truth>,
+        progress: &dyn Progress,
+    ) -> Result<Findings> {
+        self.check()?;
+        let people = self.people(log)?;
+        let mut tested: Vec<Tested> = Vec::new();
+        let mut last_round = None;
+        for round in 0..self.split.rounds() {
+            let splits = people.iter().map(|person| self.split.split(&person.asked, round)).collect();
+            let round = Round::new(self, &people, splits, progress)?;
+            let optimum = truth.filter(|_| self.task == Task::FirstAfterUnlock).map(|truth| Optimum { truth });
+            let found = round.test(optimum.as_ref(), progress);
+            if tested.is_empty() {
+                tested = found;
+            } else {
+                tested.iter_mut().zip(found).for_each(|(all, later)| all.append(later));
+            }
+            last_round = Some((round, optimum));
+        }
+        let Some((last_round, optimum)) = last_round else {
+            return Err(Error::new(ErrorKind::Config, "a rolling origin of no blocks").next_step("ask for one or more"));
+        };
+        let (features_us, latencies) = last_round.latency(optimum.as_ref());
+        let users: Vec<UserId> = people.iter().map(|person| person.events[0].user).collect();
+        let cold_start = if self.cold_start { self.cold_start(&people, progress)? } else { Vec::new() };
+        let report = Report {
+            task: self.task,
+            split: self.split,
+            users: people.len(),
+            features_us,
+            models: model_reports(&tested, &latencies, &users),
+            cold_start: model_reports(&cold_start, &[], &users),
+            importance: importance(&last_round.trained.ranker),
+        };
+        let temperature = last_round.temperature(progress);
+        let training = people.iter().zip(&last_round.protocol.users);
+        let training = training.map(|(person, (_, split))| before_test(person, split));
+        let model = self.model(last_round.trained.ranker.clone(), temperature, training, vocabulary);
+        Ok(Findings { report, model })
+    }
+
+    /// Trains a ranker on all of `log`: its latest questions tell when to stop, and are then learned from too.
+    ///
+    /// # Errors
+    /// The log has no question of the task, or the configuration is impossible.
+    pub fn train(&self, log: &Log, vocabulary: &Vocabulary, progress: &dyn Progress) -> Result<Trained> {
+        self.check()?;
+        let people = self.people(log)?;
+        let splits = people.iter().map(|person| no_test(self, person)).collect();
+        let round = Round::new(self, &people, splits, progress)?;
+        let temperature = round.temperature(progress);
+        let training = people.iter().map(|person| person.events);
+        let model = self.model(round.trained.ranker.clone(), temperature, training, vocabulary);
+        Ok(Trained { model, losses: round.trained.losses })
+    }
+
+    fn check(&self) -> Result<()> {
+        let is_share = |share: f64| (0.0..1.0).contains(&share);
+        match self.split {
+            SplitPlan::Shares { validation, test }
+                if !(is_share(validation) && is_share(test) && test > 0.0 && validation + test < 1.0) =>
+            {
+                Err(Error::new(ErrorKind::Config, format!("a validation share of {validation} and a test share of {test}"))
+                    .next_step("choose shares that leave something to train on, such as 0.15 and 0.2"))
+            }
+            SplitPlan::LastDays(0) => Err(Error::new(ErrorKind::Config, "a test of no days").next_step("ask for one or more")),
+            _ => Ok(()),
+        }
+    }
+
+    fn people<'a>(&self, log: &'a Log) -> Result<Vec<Person<'a>>> {
+        let people: Vec<Person<'_>> = log
+            .users()
+            .map(|events| {
+                let questions = questions(self.task, events);
+                let asked = questions.iter().map(|question| events[question.asked_at].at).collect();
+                Person { events, questions: questions.len(), asked }
+            })
+            .filter(|person| person.questions > 0)
+            .collect();
+        if people.is_empty() {
+            return Err(Error::new(ErrorKind::Data, format!("the log has no question of the task {}", self.task))
+                .next_step("give a longer log, or the other --task: one without unlocks has no first-after-unlock"));
+        }
+        Ok(people)
+    }
+
+    fn model<'a>(
+        &self,
+        ranker: Ranker,
+        temperature: f64,
+        training: impl Iterator<Item = &'a [Event]>,
+        vocabulary: &Vocabulary,
+    ) -> Model {
+        let apps = most_launched(training).iter().map(|&app| vocabulary.name(app).to_owned()).collect();
+        Model { task: self.task, ranker, temperature, apps, config: self.ranker.clone() }
+    }
+
+    /// Tests users that training never saw on all their questions: one in five where users are many, each in turn
+    /// where they are few.
+    fn cold_start(&self, people: &[Person<'_>], progress: &dyn Progress) -> Result<Vec<Tested>> {
+        let folds: Vec<Vec<usize>> = match people.len() {
+            0 | 1 => Vec::new(),
+            few @ ..10 => (0..few).map(|user| vec![user]).collect(),
+            many => vec![(0..many).step_by(5).collect()],
+        };
+        let mut tested: Vec<Tested> = Vec::new();
+        for unseen in folds {
+            let split = |(user, person): (usize, &Person<'_>)| match unseen.contains(&user) {
+                true => Split { train: 0..0, validation: 0..0, test: 0..person.questions },
+                false => no_test(self, person),
+            };
+            let splits = people.iter().enumerate().map(split).collect();
+            let found = Round::new(self, people, splits, progress)?.test(None, progress);
+            if tested.is_empty() {
+                tested = found;
+            } else {
+                tested.iter_mut().zip(found).for_each(|(all, more)| all.append(more));
+            }
+        }
+        Ok(tested)
+    }
+}
+
+/// What training gave.
+#[derive(Debug)]
+pub struct Trained {
+    /// The model.
+    pub model: Model,
+    /// Mean validation loss a question after each round.
+    pub losses: Vec<f64>,
+}
+
+/// One split, and the ranker trained on it.
+struct Round<'a> {
+    protocol: Protocol<'a>,
+    trained: TrainedRanker,
+}
+
+const FREQUENT: MostFrequent = MostFrequent;
+const RECENT: MostRecent = MostRecent;
+const MARKOV: Markov = Markov { back_off: 1.0 };
+
+impl<'a> Round<'a> {
+    fn new(
+        experiment: &Experiment,
+        people: &[Person<'a>],
+        splits: Vec<Split>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let training = people.iter().zip(&splits).map(|(person, split)| before_test(person, split));
+        let mut favourites = most_launched(training);
+        favourites.truncate(50);
+        let lesson = |(person, split): (&Person<'a>, &Split)| Lesson {
+            events: person.events,
+            train: split.train.clone(),
+            validation: split.validation.clone(),
+        };
+        let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
+        let favourites: Arc<[AppId]> = favourites.into();
+        let trained = train_ranker(&experiment.ranker, experiment.task, &favourites, &lessons, progress)?;
+        let users = people.iter().map(|person| person.events).zip(splits).collect();
+        Ok(Self { protocol: Protocol { task: experiment.task, favourites, users }, trained })
+    }
+
+    fn contenders<'b>(&'b self, optimum: Option<&'b Optimum<'_>>) -> Vec<Contender<'b>> {
+        let both = |name, predictor: &'b dyn Predictor| Contender { name, predictor, for_validation: predictor };
+        let mut contenders = vec![both("recent", &RECENT), both("frequent", &FREQUENT), both("markov", &MARKOV)];
+        contenders.push(Contender {
+            name: "gbdt",
+            predictor: &self.trained.ranker,
+            for_validation: &self.trained.without_validation,
+        });
+        contenders.extend(optimum.map(|optimum| both("optimum", optimum)));
+        contenders
+    }
+
+    fn test(&self, optimum: Option<&Optimum<'_>>, progress: &dyn Progress) -> Vec<Tested> {
+        self.contenders(optimum).iter().map(|contender| test(&self.protocol, contender, progress)).collect()
+    }
+
+    fn latency(&self, optimum: Option<&Optimum<'_>>) -> (Latency, Vec<Latency>) {
+        measure_latency(&self.protocol, &self.contenders(optimum))
+    }
+
+    fn temperature(&self, progress: &dyn Progress) -> f64 {
+        fit_temperature(&self.protocol, &self.trained.without_validation, progress)
+    }
+}
+
+fn no_test(experiment: &Experiment, person: &Person<'_>) -> Split {
+    let split = experiment.split.split(&person.asked, 0);
+    let share = split.validation.len() as f64 / person.questions.max(1) as f64;
+    SplitPlan::Shares { validation: share, test: 0.0 }.split(&person.asked, 0)
+}
+
+/// The events up to the first test question.
+fn before_test<'a>(person: &Person<'a>, split: &Split) -> &'a [Event] {
+    let first = person.asked.get(split.test.start);
+    let until = first.map_or(person.events.len(), |first| person.events.partition_point(|event| event.at < *first));
+    &person.events[..until]
+}
+
+/// Apps by how often they were launched, most first.
+fn most_launched<'a>(users: impl Iterator<Item = &'a [Event]>) -> Vec<AppId> {
+    let mut launches: HashMap<AppId, u64> = HashMap::new();
+    for event in users.flatten() {
+        if let Signal::Launch(app) = event.signal {
+            *launches.entry(app).or_default() += 1;
+        }
+    }
+    let mut apps: Vec<(AppId, u64)> = launches.into_iter().collect();
+    apps.sort_by_key(|&(app, launches)| (std::cmp::Reverse(launches), app));
+    apps.into_iter().map(|(app, _)| app).collect()
+}
+
+fn model_reports(tested: &[Tested], latencies: &[Latency], users: &[UserId]) -> Vec<ModelReport> {
+    let latency = |index: usize| latencies.get(index).copied().unwrap_or_default();
+    tested.iter().enumerate().map(|(index, tested)| ModelReport::new(tested, latency(index), users)).collect()
+}
+
+fn importance(ranker: &Ranker) -> Vec<FeatureImportance> {
+    let importance = ranker.forest().importance();
+    let total: f64 = importance.iter().map(|feature| feature.gain).sum();
+    let share = |gain: f64| if total > 0.0 { gain / total } else { 0.0 };
+    let features = SCHEMA.iter().zip(importance);
+    let mut features: Vec<FeatureImportance> = features
+        .map(|(feature, importance)| FeatureImportance {
+            name: feature.name,
+            gain_share: share(importance.gain),
+            splits: importance.splits,
+        })
+        .collect();
+    features.sort_by(|a, b| b.gain_share.total_cmp(&a.gain_share));
+    features
+}

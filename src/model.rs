@@ -1,0 +1,168 @@
+//! A trained ranker in a file: checked whole before it is believed, written whole or not at all.
+//!
+//! The first line says what the file is, the rest is JSON:
+//!
+//! ```text
+//! {"foretap":"model","version":1,"bytes":512345,"sha256":"9f86d081..."}
+//! {"task":"first-after-unlock","schema_version":1,"features":[...],"apps":[...],"trees":[...],...}
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::context::Task;
+use crate::context::features::{SCHEMA, SCHEMA_VERSION};
+use crate::data::{AppId, Vocabulary};
+use crate::error::{Error, ErrorKind, Result};
+use crate::file::write_atomically;
+use crate::gbdt::{Forest, Tree};
+use crate::ranker::{Ranker, RankerConfig};
+
+/// Version of the file format.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A ranker with all that is needed to ask it.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// What it answers.
+    pub task: Task,
+    /// The trees.
+    pub ranker: Ranker,
+    /// What its logits are divided by to become probabilities.
+    pub temperature: f64,
+    /// App names of the training log, most launched first: candidates for a user without a history.
+    pub apps: Vec<String>,
+    /// How it was trained.
+    pub config: RankerConfig,
+}
+
+/// Most apps that are offered to a user without a history.
+const MAX_FAVOURITES: usize = 50;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    foretap: String,
+    version: u32,
+    bytes: usize,
+    sha256: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Payload {
+    task: Task,
+    schema_version: u32,
+    features: Vec<String>,
+    temperature: f64,
+    apps: Vec<String>,
+    config: RankerConfig,
+    trees: Vec<Tree>,
+}
+
+impl Model {
+    /// A vocabulary that begins with the model's apps, to read a log into.
+    pub fn vocabulary(&self) -> Vocabulary {
+        Vocabulary::from_names(&self.apps)
+    }
+
+    /// Candidates for a user without a history, in ids of [`vocabulary`](Model::vocabulary).
+    pub fn favourites(&self) -> Arc<[AppId]> {
+        (0..self.apps.len().min(MAX_FAVOURITES) as u32).map(AppId).collect()
+    }
+
+    /// Writes the model to `file`.
+    ///
+    /// # Errors
+    /// The file cannot be written; it is then as it was.
+    pub fn save(&self, file: &Path) -> Result<()> {
+        let payload = Payload {
+            task: self.task,
+            schema_version: SCHEMA_VERSION,
+            features: SCHEMA.iter().map(|feature| feature.name.to_owned()).collect(),
+            temperature: self.temperature,
+            apps: self.apps.clone(),
+            config: self.config.clone(),
+            trees: self.ranker.forest().trees().to_vec(),
+        };
+        let broken = |error: serde_json::Error| {
+            Error::new(ErrorKind::Model, format!("the model cannot be written as JSON: {error}")).file(file)
+        };
+        let payload = serde_json::to_vec(&payload).map_err(broken)?;
+        let header = Header {
+            foretap: "model".to_owned(),
+            version: FORMAT_VERSION,
+            bytes: payload.len(),
+            sha256: sha256(&payload),
+        };
+        let header = serde_json::to_string(&header).map_err(broken)?;
+        write_atomically(file, |out| {
+            writeln!(out, "{header}")?;
+            out.write_all(&payload)
+        })
+    }
+
+    /// Reads a model and checks all of it.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no model, is damaged or cut off, or is of another version.
+    pub fn load(file: &Path) -> Result<Self> {
+        let bytes = std::fs::read(file).map_err(|error| {
+            Error::io(file, "read the model", error).next_step("make one with the `train` example")
+        })?;
+        Self::from_bytes(&bytes).map_err(|error| error.file(file))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let wrong = |message: String, next_step: &str| {
+            Error::new(ErrorKind::Model, message).next_step(next_step)
+        };
+        let again = "train the model again with the `train` example";
+        let line_end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+        // The version is read by itself first: a later version's header may have other fields.
+        let preamble: serde_json::Value = serde_json::from_slice(&bytes[..line_end]).unwrap_or_default();
+        if preamble["foretap"] != "model" {
+            return Err(wrong("this is not a foretap model".into(), "name a file that the `train` example wrote"));
+        }
+        if preamble["version"] != FORMAT_VERSION {
+            return Err(wrong(
+                format!("model version {}, but this build reads {FORMAT_VERSION}", preamble["version"]),
+                again,
+            ));
+        }
+        let header: Header = serde_json::from_value(preamble)
+            .map_err(|error| wrong(format!("the first line is damaged: {error}"), "copy the file again"))?;
+        let payload = bytes.get(line_end + 1..).unwrap_or_default();
+        if payload.len() != header.bytes {
+            let message = format!("{} bytes of {}: the file is cut off or damaged", payload.len(), header.bytes);
+            return Err(wrong(message, "copy the file again"));
+        }
+        if sha256(payload) != header.sha256 {
+            return Err(wrong("the checksum does not match: the file is damaged".into(), "copy the file again"));
+        }
+        let payload: Payload = serde_json::from_slice(payload)
+            .map_err(|error| wrong(format!("the content does not fit this version: {error}"), again))?;
+        if payload.schema_version != SCHEMA_VERSION || !payload.features.iter().eq(SCHEMA.iter().map(|f| f.name)) {
+            let message =
+                format!("feature schema {}, but this build computes {SCHEMA_VERSION}", payload.schema_version);
+            return Err(wrong(message, again));
+        }
+        if !(payload.temperature.is_finite() && payload.temperature > 0.0) {
+            return Err(wrong(format!("a temperature of {}", payload.temperature), again).field("temperature"));
+        }
+        Ok(Self {
+            task: payload.task,
+            ranker: Ranker::new(Forest::new(payload.trees, SCHEMA.len())?)?,
+            temperature: payload.temperature,
+            apps: payload.apps,
+            config: payload.config,
+        })
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
