@@ -61,6 +61,13 @@ columns! { (q, c)
     in_last_10_unlocks ["count"] "how many of the last ten first-after-unlock openings"
         = q.among_last_unlock_opens(c.slot);
 
+    chosen_day_share ["share"] "x" = share(c.used.chosen_day.value(q.now, DAY_SECS), q.history.chosen_day.value(q.now, DAY_SECS));
+    chosen_week_share ["share"] "x" = share(c.used.chosen_week.value(q.now, WEEK_SECS), q.history.chosen_week.value(q.now, WEEK_SECS));
+    chosen_hour_affinity ["share"] "x" = {
+        let here: f32 = q.hour_weights.iter().map(|&(h, w)| w * c.used.chosen_by_hour[h]).sum();
+        let all: f32 = q.hour_weights.iter().map(|&(h, w)| w * q.history.chosen_by_hour[h]).sum();
+        smoothed(here, all, share(c.used.chosen_week.value(q.now, WEEK_SECS), q.history.chosen_week.value(q.now, WEEK_SECS)), 5.0) };
+    since_chosen ["ln s"] "x" = ln_secs(q.now, c.used.last_chosen);
     // Affinities: shares here over shares anywhere, smoothed.
     hour_affinity ["share"] "share of launches around this hour of the day" = c.hour_share(q);
     unlock_hour_affinity ["share"] "share of first-after-unlock openings around this hour" = c.unlock_hour_share(q);
@@ -87,6 +94,7 @@ columns! { (q, c)
     in_last_session ["0/1"] "x" = flag(c.used.launches > 0 && c.used.last_in_session + 1 == q.history.session);
     first_of_last_session ["0/1"] "x" = flag(c.slot == q.history.first_of_session[1]);
     is_newest_notification ["0/1"] "x" = flag(c.slot == q.history.newest_notification && c.used.pending_notifications > 0);
+    unlock_after_two ["share"] "x" = q.unlock_pair_next.map_or(f32::NAN, |row| row.share(c.slot, q.last_next_unlock.map_or(0.0, |row| row.share(c.slot, c.unlock_week_share, 3.0)), 3.0));
     is_last ["0/1"] "it is the app used last" = flag(c.used.launches > 0 && c.used.recency_rank == 0);
     is_second_last ["0/1"] "it is the app before that" = flag(c.used.launches > 0 && c.used.recency_rank == 1);
     is_last_unlock ["0/1"] "it was the first app of the last unlock"
@@ -120,6 +128,9 @@ columns! { (q, c)
     since_use ["ln s"] "time since any app was in use" = ln_secs(q.now, q.history.last_use);
     screen_off_for ["ln s"] "how long the screen had been dark" = ln_secs(q.now, q.history.screen_off);
     unused_for ["ln s"] "how long ago the screen was last unlocked" = ln_secs(q.now, q.history.use_ended);
+    lit_for ["ln s"] "how long the screen had been lit before the unlock" = ln_secs(q.now, q.history.lit);
+    lit_after_notification ["ln s"] "x" = match (q.history.lit.or(Some(q.now)), q.history.last_notification) { (Some(l), Some(n)) => (l.secs_since(n) as f32).max(-1.0).ln_1p().max(-1.0), _ => f32::NAN };
+    idle_before_lock ["ln s"] "x" = q.history.idle_before_lock_secs.map_or(f32::NAN, f32::ln_1p);
     glances ["count"] "times the screen lit up without an unlock since" = q.history.glances as f32;
     candidates ["count"] "how many candidates" = q.candidates;
     events_last_hour ["ln count"] "launches in the last hour" = q.launches_last_hour;
@@ -173,6 +184,7 @@ struct AtQuestion<'a> {
     open_next: Option<&'a Row>,
     last_next_pause: Option<&'a Row>,
     habit: f32,
+    unlock_pair_next: Option<&'a Row>,
 }
 
 impl<'a> AtQuestion<'a> {
@@ -217,6 +229,7 @@ impl<'a> AtQuestion<'a> {
             last_unlock_opens,
             last_next: last.map(|slot| &used(slot).next),
             last_next_unlock: last.map(|slot| &used(slot).next_unlock),
+            unlock_pair_next: last.zip(history.nth_last(1)).and_then(|(last, before)| history.unlock_pairs.get((before, last))),
             pair_next: last
                 .zip(history.nth_last(1))
                 .and_then(|(last, before)| history.pairs.get((before, last))),

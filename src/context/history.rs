@@ -56,7 +56,10 @@ pub struct AppUse {
     pub(super) unlock_opens_week: Decayed,
     pub(super) unlock_by_hour: [f32; 24],
     pub(super) habit_by_hour: [Decayed; 24],
-    pub(super) session: u32,
+    pub(super) chosen_by_hour: [f32; 24],
+    pub(super) chosen_week: Decayed,
+    pub(super) chosen_day: Decayed,
+    pub(super) last_chosen: Option<Timestamp>,
     pub(super) last_in_session: u32,
 
     /// Times in the foreground of which the end is known, and their total length.
@@ -133,10 +136,14 @@ pub struct History {
     pub(super) unlock_opens_week: Decayed,
     pub(super) unlock_by_hour: [f32; 24],
     pub(super) habit_by_hour: [Decayed; 24],
+    pub(super) chosen_by_hour: [f32; 24],
+    pub(super) chosen_week: Decayed,
+    pub(super) chosen_day: Decayed,
     pub(super) session: u32,
     pub(super) first_of_session: [Slot; 2],
     pub(super) newest_notification: Slot,
     pub(super) pairs: Pairs,
+    pub(super) unlock_pairs: Pairs,
     places: Vec<PlaceId>,
 
     pub(super) recent_launches: Recent<(Slot, Timestamp), 64>,
@@ -161,6 +168,9 @@ pub struct History {
     /// When the screen went dark (or was locked) after it was last in use.
     pub(super) use_ended: Option<Timestamp>,
     pub(super) glances: u32,
+    pub(super) lit: Option<Timestamp>,
+    pub(super) idle_before_lock_secs: Option<f32>,
+    pub(super) last_notification: Option<Timestamp>,
     unlocked: Option<Timestamp>,
     awaits_first_app: bool,
     pub(super) session_apps: u32,
@@ -208,10 +218,12 @@ impl History {
             Signal::ScreenOn => {
                 self.screen_unused(now);
                 self.glances += 1;
+                self.lit = Some(now);
             }
             Signal::ScreenOff => {
                 self.screen_unused(now);
                 self.screen_off = Some(now);
+                self.lit = None;
             }
         }
     }
@@ -239,10 +251,11 @@ impl History {
         if app.unseen_epoch == self.epoch { app.unseen_notifications } else { 0 }
     }
 
-    /// The kind of pause that an unlock at `now` ends: up to a minute, up to a quarter of an hour, longer.
+    /// The kind of pause that an unlock at `now` ends.
     pub(super) fn pause(&self, now: Timestamp) -> usize {
+        if self.idle_before_lock_secs.is_none_or(|secs| secs <= 1.0) { return 0; }
         let secs = self.last_use.map_or(i64::MAX, |last| now.secs_since(last));
-        usize::from(secs > 60) + usize::from(secs > 900)
+        1 + usize::from(secs > 300)
     }
 
     /// Hour of the day (0 to 23.99) and day of the week (0 is Monday) on the user's clock.
@@ -335,6 +348,7 @@ impl History {
             let previous = &mut self.uses[previous as usize];
             previous.next_unlock.add_one(slot);
             previous.next_unlock_after_pause[pause].add_one(slot);
+            if let (Some(a), Some(b)) = (self.nth_last(1), self.nth_last(0)) { self.unlock_pairs.add_one((a, b), slot); }
         }
         if let Some(previous_open) = self.nth_last_unlock_open(0) {
             self.uses[previous_open as usize].after_unlock_open.add_one(slot);
@@ -345,6 +359,16 @@ impl History {
         self.unlock_by_hour[hour] += 1.0;
         self.recent_unlock_opens.push(slot);
 
+        if previous != Some(slot) {
+            self.chosen_by_hour[hour] += 1.0;
+            self.chosen_day.add_one(now, DAY_SECS);
+            self.chosen_week.add_one(now, WEEK_SECS);
+            let used = &mut self.uses[slot as usize];
+            used.chosen_by_hour[hour] += 1.0;
+            used.chosen_day.add_one(now, DAY_SECS);
+            used.chosen_week.add_one(now, WEEK_SECS);
+            used.last_chosen = Some(now);
+        }
         let used = &mut self.uses[slot as usize];
         used.unlock_opens += 1;
         used.last_unlock_open = Some(now);
@@ -381,6 +405,7 @@ impl History {
         let slot = self.slot_for(app);
         let epoch = self.epoch;
         self.newest_notification = slot;
+        self.last_notification = Some(now);
         let used = &mut self.uses[slot as usize];
         used.last_notification = Some(now);
         used.pending_notifications += 1;
@@ -418,6 +443,8 @@ impl History {
             self.epoch += 1;
             self.notified.clear();
             self.use_ended = Some(now);
+            let until = if self.foreground.is_some() { Some(now) } else { self.last_use };
+            self.idle_before_lock_secs = until.map(|u| now.secs_since(u).max(0) as f32);
             self.glances = 0;
             if self.awaits_first_app {
                 self.unlocks_without_app += 1;
@@ -502,6 +529,7 @@ impl History {
             used.after_unlock_open.forget(slot);
         }
         self.pairs.forget(slot);
+        self.unlock_pairs.forget(slot);
         self.recent_launches.retain(|&(s, _)| s != slot);
         self.recent_unlock_opens.retain(|&s| s != slot);
         self.notified.retain(|&s| s != slot);

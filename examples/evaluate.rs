@@ -1,0 +1,86 @@
+//! How well a log's next apps can be predicted: train on the earlier questions of each user, score the later ones.
+//!
+//! ```text
+//! cargo run --release --example evaluate -- --data phone.csv --task first-after-unlock --test-share 0.2
+//! ```
+
+mod cli;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use foretap::data::{SplitPlan, Vocabulary};
+use foretap::experiment::Experiment;
+
+/// Compare all predictors on a log
+///
+/// Each user's earlier questions are learned from, the later ones scored with everything before them known. Without
+/// a choice of the test, the last 20 % of each user's questions are it.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(flatten)]
+    data: cli::DataArgs,
+
+    #[command(flatten)]
+    training: cli::TrainingArgs,
+
+    /// Score this share of each user's questions, the latest
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, conflicts_with_all = ["test_days", "rolling"])]
+    test_share: f64,
+
+    /// Of each user's questions, this share before the test tells when to stop training
+    #[arg(long, value_name = "SHARE", default_value_t = 0.15, conflicts_with_all = ["test_days", "rolling"])]
+    validation_share: f64,
+
+    /// Score the questions of each user's last days instead, such as 30
+    #[arg(long, value_name = "DAYS", conflicts_with = "rolling")]
+    test_days: Option<u32>,
+
+    /// Score the later half in this many blocks instead, each after training on all before it
+    #[arg(long, value_name = "BLOCKS")]
+    rolling: Option<usize>,
+
+    /// Also test users that training never saw
+    #[arg(long)]
+    cold_start: bool,
+
+    /// Write the report for machines
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Write the report as a self-contained page with plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::exit_on_error(|| run(&args))
+}
+
+fn run(args: &Args) -> foretap::Result<()> {
+    let split = match (args.test_days, args.rolling) {
+        (Some(days), _) => SplitPlan::LastDays(days),
+        (None, Some(blocks)) => SplitPlan::RollingOrigin(blocks),
+        (None, None) => SplitPlan::Shares { validation: args.validation_share, test: args.test_share },
+    };
+    let bar = cli::Bar::new();
+    let mut vocabulary = Vocabulary::new();
+    let log = args.data.load(&mut vocabulary, &bar)?;
+    let experiment = Experiment {
+        task: args.training.task,
+        split,
+        ranker: args.training.ranker(),
+        cold_start: args.cold_start,
+    };
+    let report = experiment.run(&log, &vocabulary, None, &bar)?.report;
+    cli::say(&report.to_string());
+    if let Some(file) = &args.json {
+        report.write_json(file)?;
+    }
+    if let Some(file) = &args.html {
+        report.write_html(file, &[])?;
+    }
+    Ok(())
+}

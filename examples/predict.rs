@@ -1,0 +1,156 @@
+//! Which app would be opened next: a model's answer for one person at one moment, in words or as JSON.
+//!
+//! ```text
+//! cargo run --release --example predict -- --model model.json --data phone.csv --at 2019-12-05T08:00
+//! ```
+
+mod cli;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use foretap::context::{History, Task};
+use foretap::data::{Event, Log, Signal, Timestamp, UserId, Vocabulary};
+use foretap::model::Model;
+use foretap::predict::{Prediction, Predictor};
+use foretap::{Error, ErrorKind};
+
+/// Rank the apps that a person would open next
+#[derive(Debug, Parser)]
+struct Args {
+    /// The model, from the `train` example
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+
+    #[command(flatten)]
+    data: cli::DataArgs,
+
+    /// Whose phone, by hashed id, where the log has several
+    #[arg(long, value_name = "USER")]
+    user: Option<UserArg>,
+
+    /// Ask at this moment of the log's wall clock, such as 2019-12-05T08:00; later events are not looked at.
+    /// Without it the moment is the log's end
+    #[arg(long, value_name = "TIME")]
+    at: Option<jiff::civil::DateTime>,
+
+    /// How many apps to show
+    #[arg(long, default_value_t = 5)]
+    top: usize,
+
+    /// Write the answer for machines
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct UserArg(UserId);
+
+impl std::str::FromStr for UserArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|()| "not a hashed id such as u0011223344556677".to_owned())
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::exit_on_error(|| run(&args))
+}
+
+fn run(args: &Args) -> foretap::Result<()> {
+    let model = Model::load(&args.model)?;
+    let mut vocabulary = model.vocabulary();
+    let log = args.data.load(&mut vocabulary, &cli::Bar::new())?;
+    let events = events_of(&log, args.user)?;
+    let (history, asked) = history_at(&model, events, args.at)?;
+    let context = history.context_at(asked.at, model.task);
+    let mut scores = vec![0.0; context.candidates().len()];
+    model.ranker.score(&context, &mut model.ranker.new_scratch(), &mut scores);
+    let prediction = Prediction::new(&context, &scores, model.temperature);
+    cli::say(&in_words(&prediction, &asked, model.task, &vocabulary, args.top));
+    if let Some(file) = &args.json {
+        let apps: Vec<_> = prediction
+            .candidates
+            .iter()
+            .take(args.top)
+            .map(|c| serde_json::json!({ "app": vocabulary.name(c.app), "probability": c.probability }))
+            .collect();
+        let answer = serde_json::json!({
+            "user": asked.user.to_string(),
+            "at": asked.at.0,
+            "task": model.task,
+            "apps": apps,
+            "none_of_these": prediction.none_of_these,
+        });
+        cli::write_json(file, &answer)?;
+    }
+    Ok(())
+}
+
+/// The events of the one user that is meant.
+fn events_of(log: &Log, user: Option<UserArg>) -> foretap::Result<&[Event]> {
+    let users: Vec<&[Event]> = log.users().collect();
+    let wrong = |message: String| {
+        let names: Vec<String> = users.iter().take(5).map(|events| events[0].user.to_string()).collect();
+        let more = if users.len() > 5 { ", .." } else { "" };
+        Err(Error::new(ErrorKind::Config, message).next_step(format!("name one with --user: {}{more}", names.join(", "))))
+    };
+    match (user, users.as_slice()) {
+        (None, [only]) => Ok(only),
+        (None, _) => wrong(format!("the log has {} users", users.len())),
+        (Some(UserArg(user)), _) => match users.iter().find(|events| events[0].user == user) {
+            Some(events) => Ok(events),
+            None => wrong(format!("the log has no user {user}")),
+        },
+    }
+}
+
+/// The history up to the moment asked about, and that moment as an event: an unlock where the task wants one.
+fn history_at(
+    model: &Model,
+    events: &[Event],
+    at: Option<jiff::civil::DateTime>,
+) -> foretap::Result<(History, Event)> {
+    let until = match at {
+        None => events.len(),
+        Some(at) => {
+            let local_secs = at.to_zoned(jiff::tz::TimeZone::UTC).map(|at| at.timestamp().as_second());
+            let local_secs = local_secs.map_err(|error| {
+                Error::new(ErrorKind::Config, format!("{at} is out of range: {error}")).field("--at")
+            })?;
+            events.partition_point(|event| event.at.0 + i64::from(event.utc_offset_secs) <= local_secs)
+        }
+    };
+    let Some(last) = until.checked_sub(1).and_then(|last| events.get(last)) else {
+        return Err(Error::new(ErrorKind::Config, "the log begins later").field("--at").next_step("name a later time"));
+    };
+    let mut history = History::new(model.favourites());
+    events[..until].iter().for_each(|event| history.observe(event));
+    let local_secs = at.and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok()).map(|at| at.timestamp().as_second());
+    let now = local_secs.map_or(last.at, |local| Timestamp(local - i64::from(last.utc_offset_secs)));
+    let asked = Event { at: now, signal: Signal::Unlock, ..*last };
+    if model.task == Task::FirstAfterUnlock && last.signal != Signal::Unlock {
+        history.observe(&asked);
+    }
+    Ok((history, asked))
+}
+
+fn in_words(prediction: &Prediction, asked: &Event, task: Task, vocabulary: &Vocabulary, top: usize) -> String {
+    let when = match task {
+        Task::FirstAfterUnlock => "Unlocked",
+        Task::NextLaunch => "Asked",
+    };
+    let mut lines = vec![format!("{when} on {}, this person opens:", cli::local_time(asked.at, asked.utc_offset_secs))];
+    let shown = prediction.candidates.iter().take(top).enumerate();
+    lines.extend(shown.map(|(index, candidate)| {
+        let (name, percent) = (vocabulary.name(candidate.app), 100.0 * candidate.probability);
+        format!("{:>3}. {name:<30} {percent:>5.1} %", index + 1)
+    }));
+    let rest: f64 = prediction.candidates.iter().skip(top).map(|candidate| candidate.probability).sum();
+    lines.push(format!("     {:<30} {:>5.1} %", "another app used before", 100.0 * rest));
+    lines.push(format!("     {:<30} {:>5.1} %", "an app never opened before", 100.0 * prediction.none_of_these));
+    lines.join("\n")
+}

@@ -1,0 +1,155 @@
+//! The main job in one go: a log, all predictors compared, a report with plots, and predictions in words.
+//!
+//! ```text
+//! cargo run --release --example quickstart
+//! ```
+
+mod cli;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use foretap::context::{Task, replay};
+use foretap::data::simulate::{SimulationConfig, Truth, simulate};
+use foretap::data::{Log, SplitPlan, Vocabulary};
+use foretap::evaluate::Report;
+use foretap::experiment::{Experiment, Findings};
+use foretap::predict::{Prediction, Predictor};
+use foretap::{Error, Progress};
+
+/// Train, compare, report and predict, on simulated people or on your own log
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(flatten)]
+    data: cli::OptionalDataArgs,
+
+    /// Folder for report.json and report.html
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    out: PathBuf,
+
+    /// Seed of the simulation and the training
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Copy report.json to this file too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::exit_on_error(|| run(&args))
+}
+
+fn run(args: &Args) -> foretap::Result<()> {
+    let bar = cli::Bar::new();
+    make_folder(&args.out)?;
+    let (log, vocabulary, truth) = read_or_simulate(args, &bar)?;
+    let mut experiment = Experiment {
+        split: SplitPlan::Shares { validation: 0.15, test: 0.2 },
+        cold_start: true,
+        ..Experiment::default()
+    };
+    experiment.ranker.gbdt.seed = args.seed;
+    // Enough for the differences between predictors to show, and quick.
+    experiment.ranker.max_rows = 500_000;
+    let Findings { report, model } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
+    cli::say(&report.to_string());
+    if let Some(distance) = distance_to_optimum(&report) {
+        cli::say(&distance);
+    }
+
+    let examples = three_predictions(&log, &vocabulary, &experiment, &model)?;
+    report.write_json(&args.out.join("report.json"))?;
+    if let Some(file) = &args.json {
+        report.write_json(file)?;
+    }
+    let page = args.out.join("report.html");
+    report.write_html(&page, &examples)?;
+    cli::say(&format!("plots: {}\n", page.display()));
+    for example in examples {
+        cli::say(&example);
+    }
+    Ok(())
+}
+
+fn make_folder(folder: &Path) -> foretap::Result<()> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Error::io(folder, "make this folder", error).next_step("name another with --out"))
+}
+
+fn read_or_simulate(args: &Args, progress: &dyn Progress) -> foretap::Result<(Log, Vocabulary, Option<Truth>)> {
+    if let Some(data) = args.data.given() {
+        let mut vocabulary = Vocabulary::new();
+        let log = data.load(&mut vocabulary, progress)?;
+        return Ok((log, vocabulary, None));
+    }
+    let config = SimulationConfig { seed: args.seed, ..SimulationConfig::default() };
+    cli::say(&format!("simulating {} people for {} days\n", config.people, config.days));
+    let simulation = simulate(&config, progress)?;
+    Ok((simulation.log, simulation.vocabulary, Some(simulation.truth)))
+}
+
+/// Where the ranker stands between Markov and the best possible score of simulated people.
+fn distance_to_optimum(report: &Report) -> Option<String> {
+    let [markov, gbdt, optimum] =
+        ["markov", "gbdt", "optimum"].map(|name| report.model(name).map(|model| model.metrics));
+    let (markov, gbdt, optimum) = (markov?, gbdt?, optimum?);
+    let part = |low: f64, here: f64, high: f64| 100.0 * (here - low) / (high - low);
+    Some(format!(
+        "from markov to the best possible score, gbdt comes {:.0} % of the way in HR@1 ({:.3} short of it), \
+         {:.0} % in HR@3 ({:.3}) and {:.0} % in log loss ({:.3})\n",
+        part(markov.hr1, gbdt.hr1, optimum.hr1),
+        optimum.hr1 - gbdt.hr1,
+        part(markov.hr3, gbdt.hr3, optimum.hr3),
+        optimum.hr3 - gbdt.hr3,
+        part(markov.log_loss, gbdt.log_loss, optimum.log_loss),
+        gbdt.log_loss - optimum.log_loss,
+    ))
+}
+
+/// The last question of three users (or the last three of fewer), answered in words.
+fn three_predictions(
+    log: &Log,
+    vocabulary: &Vocabulary,
+    experiment: &Experiment,
+    model: &foretap::model::Model,
+) -> foretap::Result<Vec<String>> {
+    let users: Vec<_> = log.users().collect();
+    let users_shown = users.len().min(3);
+    let mut sentences = Vec::new();
+    for events in users.iter().take(users_shown) {
+        let mut latest = Vec::new();
+        let mut scratch = model.ranker.new_scratch();
+        let questions = foretap::context::questions(experiment.task, events).len();
+        let wanted = questions.saturating_sub(3 / users_shown.max(1))..questions;
+        replay(events, experiment.task, &model.favourites(), questions, |number, question, context| {
+            if !wanted.contains(&number) {
+                return;
+            }
+            let mut scores = vec![0.0; context.candidates().len()];
+            model.ranker.score(context, &mut scratch, &mut scores);
+            let prediction = Prediction::new(context, &scores, model.temperature);
+            let asked = &events[question.asked_at];
+            let guesses: Vec<String> = prediction
+                .candidates
+                .iter()
+                .take(3)
+                .map(|guess| format!("{} ({:.0} %)", vocabulary.name(guess.app), 100.0 * guess.probability))
+                .collect();
+            latest.push(format!(
+                "{}, {}: foretap expects {}; opened was {}.",
+                cli::local_time(asked.at, asked.utc_offset_secs),
+                match experiment.task {
+                    Task::FirstAfterUnlock => "the phone is unlocked",
+                    Task::NextLaunch => "an app is in use",
+                },
+                guesses.join(", then "),
+                vocabulary.name(question.answer)
+            ));
+        });
+        sentences.extend(latest);
+    }
+    Ok(sentences)
+}

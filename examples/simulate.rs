@@ -1,0 +1,112 @@
+//! Writes the log of simulated people, whose habits are known.
+//!
+//! ```text
+//! cargo run --release --example simulate -- --people 292 --days 15 --out people.csv.gz
+//! ```
+
+mod cli;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use foretap::context::{Task, questions};
+use foretap::data::simulate::{Simulation, SimulationConfig, simulate};
+use foretap::data::{Signal, write_log};
+
+/// Write the log of simulated people
+#[derive(Debug, Parser)]
+struct Args {
+    /// How many people
+    #[arg(long, default_value_t = 60)]
+    people: usize,
+
+    /// How many days each
+    #[arg(long, default_value_t = 28)]
+    days: u32,
+
+    /// How many apps there are
+    #[arg(long, default_value_t = 87)]
+    apps: usize,
+
+    /// The same seed gives the same people
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Write the log here: .csv or .jsonl, and .gz after it for gzip
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// Write a summary for machines, with the best possible scores
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::exit_on_error(|| run(&args))
+}
+
+fn run(args: &Args) -> foretap::Result<()> {
+    let config = SimulationConfig {
+        people: args.people,
+        days: args.days,
+        apps: args.apps,
+        seed: args.seed,
+        ..SimulationConfig::default()
+    };
+    let simulation = simulate(&config, &cli::Bar::new())?;
+    write_log(&args.out, &simulation.log, &simulation.vocabulary)?;
+    let events = simulation.log.events();
+    let launches = events.iter().filter(|event| matches!(event.signal, Signal::Launch(_))).count();
+    let best = Best::of(&simulation);
+    cli::say(&format!(
+        "{} people, {} apps, {} events, {launches} launches, {} first-after-unlock questions, written to {}",
+        args.people,
+        simulation.vocabulary.len(),
+        events.len(),
+        best.questions,
+        args.out.display()
+    ));
+    let [hr1, hr3, hr5] = best.hit_rates;
+    cli::say(&format!(
+        "the best that any predictor can do: HR@1/3/5 {hr1:.3}/{hr3:.3}/{hr5:.3}, log loss {:.3}",
+        best.log_loss
+    ));
+    if let Some(file) = &args.json {
+        let summary = serde_json::json!({
+            "config": config,
+            "events": events.len(),
+            "launches": launches,
+            "best": { "questions": best.questions, "hr1": hr1, "hr3": hr3, "hr5": hr5, "log_loss": best.log_loss },
+        });
+        cli::write_json(file, &summary)?;
+    }
+    Ok(())
+}
+
+/// Expected scores of whoever knows the true probabilities, all of a person's apps being candidates.
+struct Best {
+    questions: usize,
+    hit_rates: [f64; 3],
+    log_loss: f64,
+}
+
+impl Best {
+    fn of(simulation: &Simulation) -> Self {
+        let mut best = Self { questions: 0, hit_rates: [0.0; 3], log_loss: 0.0 };
+        for events in simulation.log.users() {
+            for question in questions(Task::FirstAfterUnlock, events) {
+                let asked = &events[question.asked_at];
+                let Some(truth) = simulation.truth.first_after_unlock(asked.user, asked.at) else { continue };
+                best.questions += 1;
+                best.log_loss += truth.entropy();
+                for (rate, k) in best.hit_rates.iter_mut().zip([1, 3, 5]) {
+                    *rate += truth.best_hit_rate(k);
+                }
+            }
+        }
+        let questions = best.questions.max(1) as f64;
+        Self { hit_rates: best.hit_rates.map(|sum| sum / questions), log_loss: best.log_loss / questions, ..best }
+    }
+}

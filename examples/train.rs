@@ -1,0 +1,67 @@
+//! Trains the ranker on a whole log and writes it to a file that `predict` reads.
+//!
+//! ```text
+//! cargo run --release --example train -- --data phone.csv --out model.json
+//! ```
+
+mod cli;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use foretap::data::Vocabulary;
+use foretap::experiment::Experiment;
+
+/// Train the ranker on a log
+///
+/// The latest questions of each user tell when to stop; then all of them are learned from.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(flatten)]
+    data: cli::DataArgs,
+
+    #[command(flatten)]
+    training: cli::TrainingArgs,
+
+    /// Write the model here
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// Write a summary for machines
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::exit_on_error(|| run(&args))
+}
+
+fn run(args: &Args) -> foretap::Result<()> {
+    let bar = cli::Bar::new();
+    let mut vocabulary = Vocabulary::new();
+    let log = args.data.load(&mut vocabulary, &bar)?;
+    let experiment =
+        Experiment { task: args.training.task, ranker: args.training.ranker(), ..Experiment::default() };
+    let trained = experiment.train(&log, &vocabulary, &bar)?;
+    trained.model.save(&args.out)?;
+    let trees = trained.model.ranker.forest().trees().len();
+    let loss = trained.losses.iter().copied().reduce(f64::min).unwrap_or_default();
+    cli::say(&format!(
+        "{trees} trees for the task {}, validation log loss {loss:.3}, written to {}",
+        experiment.task,
+        args.out.display()
+    ));
+    if let Some(file) = &args.json {
+        let summary = serde_json::json!({
+            "task": experiment.task,
+            "trees": trees,
+            "temperature": trained.model.temperature,
+            "validation_losses": trained.losses,
+            "config": experiment.ranker,
+        });
+        cli::write_json(file, &summary)?;
+    }
+    Ok(())
+}
