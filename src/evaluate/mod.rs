@@ -2,6 +2,7 @@
 //!
 //! [`Predictor`]: crate::predict::Predictor
 
+mod html;
 mod intervals;
 mod metrics;
 mod replay;

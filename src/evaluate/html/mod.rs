@@ -1,0 +1,355 @@
+//! The report as one HTML page that needs nothing but itself: tables and SVG plots, no scripts, no other files.
+//!
+//! Whatever comes from the data is escaped; a figure that is not a number is shown as a dash.
+
+mod columns;
+mod markup;
+mod plot;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use self::columns::COLUMNS;
+use self::markup::{
+    NO_DATA, STYLE, beside, count, decimals, escape, figure, grouped, percent, section, short, table,
+};
+use self::plot::{Axis, Bar, Ink, Plot, Point, Series, bars};
+use super::report::{ModelReport, Report, Slice, UserReport};
+use crate::context::Task;
+use crate::data::SplitPlan;
+use crate::error::Result;
+use crate::file::write_atomically;
+
+/// The contender that knows what the simulator drew from: a bound, so it wins no column.
+const BOUND: &str = "optimum";
+/// Rates over fewer questions are drawn as open markers: chance moves them by some ten percentage points.
+const FEW_QUESTIONS: usize = 30;
+const MOST_FEATURES: usize = 20;
+const MOST_USERS: usize = 30;
+const MOST_PREDICTIONS: usize = 3;
+
+impl Report {
+    /// Writes it as one HTML page, whole or not at all. `predictions` tell of real predictions in words; up to
+    /// three are shown.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_html(&self, file: &Path, predictions: &[String]) -> Result<()> {
+        let page = self.page(predictions);
+        write_atomically(file, |out| out.write_all(page.as_bytes()))
+    }
+
+    fn page(&self, predictions: &[String]) -> String {
+        let sections = [
+            self.model_section(),
+            prediction_section(predictions),
+            self.hour_section(),
+            self.history_section(),
+            self.calibration_section(),
+            self.coverage_section(),
+            self.importance_section(),
+            self.user_section(),
+            self.cold_start_section(),
+        ];
+        format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>Which app is opened next: test report</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+             <header><h1>Which app is opened next</h1>\n<p>{}</p></header>\n<main>\n{}</main>\n</body>\n</html>\n",
+            self.summary(),
+            sections.concat(),
+        )
+    }
+
+    fn summary(&self) -> String {
+        let questions = self.models.first().map_or(0, |model| model.metrics.questions);
+        let task = match self.task {
+            Task::FirstAfterUnlock => "which app is opened first after an unlock",
+            Task::NextLaunch => "which other app is opened next",
+        };
+        let split = match self.split {
+            SplitPlan::TestShare(share) => format!("the last {} of each user's questions", percent(share)),
+            SplitPlan::LastDays(days) => {
+                format!("the questions of each user's last {}", count(days as usize, "day"))
+            }
+            SplitPlan::RollingOrigin(blocks) => format!(
+                "the second half of each user's questions, in {}, each foretold from what came before it",
+                count(blocks, "block")
+            ),
+        };
+        format!(
+            "A test of {} of {}: <strong>{task}</strong>? Tested on {split}.",
+            count(questions, "question"),
+            count(self.users, "user")
+        )
+    }
+
+    fn model_section(&self) -> String {
+        let features = match self.features_us.p50 {
+            us if us > 0.0 => format!("<p>Features of one question take {us:.1} µs at the median.</p>"),
+            _ => String::new(),
+        };
+        section(
+            "The models",
+            &format!(
+                "<p>HR@k is the share of questions whose answer stood among the first k; MRR and NDCG@5 also ask \
+                 how high it stood. Log loss and ECE judge the probabilities, and less is better. Cover@90 is the \
+                 share of questions answered by a threshold that was chosen for 90&nbsp;% precision. Times are of a \
+                 whole answer. The best of each column is bold; the range below a figure holds it with 95&nbsp;% \
+                 confidence.{}</p>\n{}{features}",
+                if self.models.iter().any(is_bound) {
+                    " The <em>optimum</em> knows what the simulator drew from: it shows what was possible and \
+                     takes no part."
+                } else {
+                    ""
+                },
+                self.model_table(&self.models)
+            ),
+        )
+    }
+
+    fn model_table(&self, models: &[ModelReport]) -> String {
+        let best = COLUMNS.map(|column| column.best(models));
+        let row = |model: &ModelReport| {
+            let cells = COLUMNS.iter().zip(&best).map(|(column, best)| column.cell(model, best.as_deref()));
+            format!("<tr>{}{}</tr>\n", self.row_head(model), cells.collect::<String>())
+        };
+        let heads = ["model"].into_iter().chain(COLUMNS.map(|column| column.head));
+        table(heads, models.iter().map(row))
+    }
+
+    fn hour_section(&self) -> String {
+        let words = format!(
+            "How often the app that was opened stood first (left), and among the first three (right), by the hour \
+             on the user's clock. Higher is better. Open markers stand on fewer than {FEW_QUESTIONS} questions and \
+             may be chance; a line stops where nothing was asked."
+        );
+        let hours = Axis::hours("hour of day");
+        self.slice_section("By hour of day", &words, |model| &model.by_hour, (0..24).collect(), hours)
+    }
+
+    fn history_section(&self) -> String {
+        let words = format!(
+            "The same two figures by how many launches of the user were known when the question was asked. A model \
+             that learns from the user climbs to the right; the left end shows how it copes with a new phone. Open \
+             markers stand on fewer than {FEW_QUESTIONS} questions."
+        );
+        let slices = self.models.iter().flat_map(|model| &model.by_history);
+        let bounds: BTreeSet<u32> = slices.map(|slice| slice.from).collect();
+        let labels = bounds.iter().map(|&from| format!("{}+", short(from)));
+        let axis = Axis::categories("launches in the history", labels);
+        let bounds = bounds.iter().copied().collect();
+        self.slice_section("By length of history", &words, |model| &model.by_history, bounds, axis)
+    }
+
+    /// Lines of two hit rates over the slices that `slices` names, at the places of `bounds` in order.
+    fn slice_section(
+        &self,
+        title: &str,
+        words: &str,
+        slices: fn(&ModelReport) -> &[Slice],
+        bounds: Vec<u32>,
+        x: Axis,
+    ) -> String {
+        let all = || self.models.iter().flat_map(slices);
+        let y = |label| Axis::shares(label, all().flat_map(|slice| [slice.hr1, slice.hr3]).chain([0.0]));
+        let plot = |label, rate: fn(&Slice) -> f64| {
+            let points = |model: &ModelReport| {
+                let point = |(place, bound): (usize, &u32)| {
+                    let slice = slices(model).iter().find(|slice| slice.from == *bound);
+                    let y = slice.map_or(f64::NAN, rate);
+                    let filled = slice.is_some_and(|slice| slice.questions >= FEW_QUESTIONS);
+                    Point { x: place as f64, y, radius: 7, filled }
+                };
+                bounds.iter().enumerate().map(point).collect()
+            };
+            self.plot(x.clone(), y(label), vec![], points).svg()
+        };
+        let plots = [
+            figure("answer ranked first", &plot("HR@1", |slice| slice.hr1)),
+            figure("answer among the first three", &plot("HR@3", |slice| slice.hr3)),
+        ];
+        let legend = self.legend();
+        section(title, &format!("<p>{words}</p>\n{legend}<div class=\"pair\">{}</div>\n", plots.concat()))
+    }
+
+    fn calibration_section(&self) -> String {
+        let most = self.models.iter().flat_map(|model| &model.calibration).map(|bin| bin.questions).max();
+        let most = most.unwrap_or(0).max(1) as f64;
+        let points = |model: &ModelReport| {
+            let bins = model.calibration.iter().map(|bin| {
+                let radius = (18.0 * (bin.questions as f64 / most).sqrt()).max(4.0) as u32;
+                Point { x: bin.confidence, y: bin.hit_rate, radius, filled: true }
+            });
+            bins.collect()
+        };
+        let axis = |label| Axis::shares(label, [0.0, 1.0].into_iter());
+        let diagonal = vec![[(0.0, 0.0), (1.0, 1.0)]];
+        let plot = self.plot(axis("confidence"), axis("hit rate"), diagonal, points);
+        let words = format!(
+            "<p>Of the questions that a model answered with 70&nbsp;% confidence, 70&nbsp;% should be right: then \
+             its line lies on the dashed diagonal. Below the diagonal it promises too much, above it too little. The larger a \
+             marker, the more questions stand behind it.</p>\n{}",
+            self.legend()
+        );
+        let figure = figure("confidence in the first app, and how often it was right", &plot.svg());
+        section("Is it as sure as it should be?", &beside(&words, &figure))
+    }
+
+    fn coverage_section(&self) -> String {
+        let points = |model: &ModelReport| {
+            let radius = if model.coverage.len() == 1 { 7 } else { 0 };
+            model.coverage.iter().map(|&(x, y)| Point { x, y, radius, filled: true }).collect()
+        };
+        let chosen = self.models.iter().filter_map(|model| {
+            let y = model.coverage90_precision?;
+            let point = Point { x: model.coverage90, y, radius: 14, filled: false };
+            Some(Series { ink: self.ink(model), points: vec![point] })
+        });
+        let curves = self.models.iter().flat_map(|model| &model.coverage).map(|point| point.1);
+        let chosen: Vec<Series> = chosen.collect();
+        let marks = chosen.iter().flat_map(|series| &series.points).map(|point| point.y);
+        let y = Axis::shares("precision", curves.chain(marks).chain([0.9, 1.0]));
+        let x = Axis::shares("share of questions answered", [0.0, 1.0].into_iter());
+        let mut plot = self.plot(x, y, vec![[(0.0, 0.9), (1.0, 0.9)]], points);
+        plot.series.extend(chosen);
+
+        let row = |model: &ModelReport| {
+            let threshold = match f64::from(model.coverage90_threshold) {
+                never if never > 1.0 => "never".to_owned(),
+                threshold => decimals(threshold, 3),
+            };
+            let (head, answered) = (self.row_head(model), percent(model.coverage90));
+            let precision = percent(model.coverage90_precision.unwrap_or(f64::NAN));
+            format!("<tr>{head}<td>{threshold}</td><td>{answered}</td><td>{precision}</td></tr>\n")
+        };
+        let words = format!(
+            "<p>A phone need not answer every question. Here each model answers those it is surest of first: the \
+             line shows how many of its answers are right while it answers more and more. The further right a line \
+             meets the dashed 90&nbsp;%, the better. The large open marker is what a threshold chosen beforehand, on \
+             validation questions, gave.</p>\n{}",
+            table(["model", "from confidence", "answered", "precision"], self.models.iter().map(row))
+        );
+        let figure = figure("precision while more and more questions are answered", &plot.svg());
+        section("How often can it answer well?", &beside(&words, &figure))
+    }
+
+    fn importance_section(&self) -> String {
+        let shown = self.importance.iter().take(MOST_FEATURES).map(|feature| Bar {
+            name: feature.name.to_owned(),
+            share: feature.gain_share,
+            text: percent(feature.gain_share),
+        });
+        let more = self.importance.len().saturating_sub(MOST_FEATURES);
+        let more = if more > 0 { format!(" {} more are not shown.", grouped(more)) } else { String::new() };
+        let words = format!(
+            "<p>The features that the trees of the ranker lean on, by their share of all gain in training. Features \
+             that tell the same story share it among them, so a short bar does not mean that nothing would be lost \
+             without it.{more}</p>"
+        );
+        let figure = figure("share of all gain", &bars("share of all gain", &shown.collect::<Vec<_>>()));
+        section("What the ranker looks at", &beside(&words, &figure))
+    }
+
+    fn user_section(&self) -> String {
+        let Some(model) = self.best_model().filter(|model| !model.per_user.is_empty()) else {
+            return section("User by user", NO_DATA);
+        };
+        let mut users: Vec<_> = model.per_user.iter().collect();
+        users.sort_by(|a, b| {
+            let worst_first = a.hr1.total_cmp(&b.hr1).then(b.questions.cmp(&a.questions));
+            worst_first.then_with(|| a.user.cmp(&b.user))
+        });
+        let row = |user: &&UserReport| {
+            let rates = [user.hr1, user.hr3, user.hr5, user.coverage90].map(|rate| decimals(rate, 3));
+            format!(
+                "<tr><th scope=\"row\"><code>{}</code></th><td>{}</td><td>{}</td></tr>\n",
+                escape(&user.user),
+                grouped(user.questions),
+                rates.join("</td><td>")
+            )
+        };
+        let more = users.len().saturating_sub(MOST_USERS);
+        let more = match more {
+            0 => String::new(),
+            more => format!("<p>{} did as well or better and are not shown.</p>", count(more, "more user")),
+        };
+        section(
+            "User by user",
+            &format!(
+                "<p>The users of <strong>{}</strong>, the model that most often ranks the answer first, worst first. \
+                 Few questions make for wild figures: look at the users with many.</p>\n{}{more}",
+                escape(&model.name),
+                table(
+                    ["user", "questions", "HR@1", "HR@3", "HR@5", "cover@90"],
+                    users.iter().take(MOST_USERS).map(row)
+                )
+            ),
+        )
+    }
+
+    fn cold_start_section(&self) -> String {
+        let Some(first) = self.cold_start.first() else { return String::new() };
+        section(
+            "New users",
+            &format!(
+                "<p>{} of users that training never saw, from their first day on. Columns as in the first table.</p>\n{}",
+                count(first.metrics.questions, "question"),
+                self.model_table(&self.cold_start)
+            ),
+        )
+    }
+
+    /// A plot with one line of `points` for each model.
+    fn plot(
+        &self,
+        x: Axis,
+        y: Axis,
+        guides: Vec<[(f64, f64); 2]>,
+        points: impl Fn(&ModelReport) -> Vec<Point>,
+    ) -> Plot {
+        let series = self.models.iter().map(|model| Series { ink: self.ink(model), points: points(model) });
+        Plot { x, y, guides, series: series.collect() }
+    }
+
+    fn legend(&self) -> String {
+        let entry =
+            |model: &ModelReport| format!("<li>{}{}</li>", self.ink(model).swatch(), escape(&model.name));
+        format!("<ul class=\"legend\">{}</ul>\n", self.models.iter().map(entry).collect::<String>())
+    }
+
+    fn row_head(&self, model: &ModelReport) -> String {
+        format!("<th scope=\"row\">{}{}</th>", self.ink(model).swatch(), escape(&model.name))
+    }
+
+    /// How a model is drawn, by its place in the first table; the same where it starts cold.
+    fn ink(&self, model: &ModelReport) -> Ink {
+        if is_bound(model) {
+            return Ink::BOUND;
+        }
+        let mut drawn = self.models.iter().filter(|other| !is_bound(other));
+        Ink::of_model(drawn.position(|other| other.name == model.name).unwrap_or(self.models.len()))
+    }
+
+    fn best_model(&self) -> Option<&ModelReport> {
+        let hr1 = |model: &&ModelReport| if model.metrics.hr1.is_finite() { model.metrics.hr1 } else { -1.0 };
+        let contenders = self.models.iter().filter(|model| !is_bound(model));
+        // The least of the reversed order: the first of equals.
+        contenders.min_by(|a, b| hr1(b).total_cmp(&hr1(a))).or(self.models.first())
+    }
+}
+
+fn is_bound(model: &ModelReport) -> bool {
+    model.name == BOUND
+}
+
+fn prediction_section(predictions: &[String]) -> String {
+    if predictions.is_empty() {
+        return String::new();
+    }
+    let told = predictions.iter().take(MOST_PREDICTIONS).map(|told| format!("<li>{}</li>\n", escape(told)));
+    section("Predictions in words", &format!("<ul>\n{}</ul>", told.collect::<String>()))
+}
+
+#[cfg(test)]
+mod tests;
