@@ -96,7 +96,8 @@ fn events_of(log: &Log, user: Option<UserArg>) -> foretap::Result<&[Event]> {
     let wrong = |message: String| {
         let names: Vec<String> = users.iter().take(5).map(|events| events[0].user.to_string()).collect();
         let more = if users.len() > 5 { ", .." } else { "" };
-        Err(Error::new(ErrorKind::Config, message).next_step(format!("name one with --user: {}{more}", names.join(", "))))
+        Err(Error::new(ErrorKind::Config, message)
+            .next_step(format!("name one with --user: {}{more}", names.join(", "))))
     };
     match (user, users.as_slice()) {
         (None, [only]) => Ok(only),
@@ -125,11 +126,14 @@ fn history_at(
         }
     };
     let Some(last) = until.checked_sub(1).and_then(|last| events.get(last)) else {
-        return Err(Error::new(ErrorKind::Config, "the log begins later").field("--at").next_step("name a later time"));
+        return Err(Error::new(ErrorKind::Config, "the log begins later")
+            .field("--at")
+            .next_step("name a later time"));
     };
     let mut history = History::new(model.favourites());
     events[..until].iter().for_each(|event| history.observe(event));
-    let local_secs = at.and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok()).map(|at| at.timestamp().as_second());
+    let local_secs =
+        at.and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok()).map(|at| at.timestamp().as_second());
     let now = local_secs.map_or(last.at, |local| Timestamp(local - i64::from(last.utc_offset_secs)));
     let asked = Event { at: now, signal: Signal::Unlock, ..*last };
     if model.task == Task::FirstAfterUnlock && last.signal != Signal::Unlock {
@@ -138,12 +142,19 @@ fn history_at(
     Ok((history, asked))
 }
 
-fn in_words(prediction: &Prediction, asked: &Event, task: Task, vocabulary: &Vocabulary, top: usize) -> String {
+fn in_words(
+    prediction: &Prediction,
+    asked: &Event,
+    task: Task,
+    vocabulary: &Vocabulary,
+    top: usize,
+) -> String {
     let when = match task {
         Task::FirstAfterUnlock => "Unlocked",
         Task::NextLaunch => "Asked",
     };
-    let mut lines = vec![format!("{when} on {}, this person opens:", cli::local_time(asked.at, asked.utc_offset_secs))];
+    let mut lines =
+        vec![format!("{when} on {}, this person opens:", cli::local_time(asked.at, asked.utc_offset_secs))];
     let shown = prediction.candidates.iter().take(top).enumerate();
     lines.extend(shown.map(|(index, candidate)| {
         let (name, percent) = (vocabulary.name(candidate.app), 100.0 * candidate.probability);
@@ -151,6 +162,10 @@ fn in_words(prediction: &Prediction, asked: &Event, task: Task, vocabulary: &Voc
     }));
     let rest: f64 = prediction.candidates.iter().skip(top).map(|candidate| candidate.probability).sum();
     lines.push(format!("     {:<30} {:>5.1} %", "another app used before", 100.0 * rest));
-    lines.push(format!("     {:<30} {:>5.1} %", "an app never opened before", 100.0 * prediction.none_of_these));
+    lines.push(format!(
+        "     {:<30} {:>5.1} %",
+        "an app never opened before",
+        100.0 * prediction.none_of_these
+    ));
     lines.join("\n")
 }

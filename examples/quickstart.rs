@@ -22,7 +22,7 @@ use foretap::{Error, Progress};
 #[derive(Debug, Parser)]
 struct Args {
     #[command(flatten)]
-    data: cli::OptionalDataArgs,
+    data: Option<cli::DataArgs>,
 
     /// Folder for report.json and report.html
     #[arg(long, value_name = "DIR", default_value = "out")]
@@ -79,8 +79,11 @@ fn make_folder(folder: &Path) -> foretap::Result<()> {
         .map_err(|error| Error::io(folder, "make this folder", error).next_step("name another with --out"))
 }
 
-fn read_or_simulate(args: &Args, progress: &dyn Progress) -> foretap::Result<(Log, Vocabulary, Option<Truth>)> {
-    if let Some(data) = args.data.given() {
+fn read_or_simulate(
+    args: &Args,
+    progress: &dyn Progress,
+) -> foretap::Result<(Log, Vocabulary, Option<Truth>)> {
+    if let Some(data) = &args.data {
         let mut vocabulary = Vocabulary::new();
         let log = data.load(&mut vocabulary, progress)?;
         return Ok((log, vocabulary, None));

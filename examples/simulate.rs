@@ -107,6 +107,10 @@ impl Best {
             }
         }
         let questions = best.questions.max(1) as f64;
-        Self { hit_rates: best.hit_rates.map(|sum| sum / questions), log_loss: best.log_loss / questions, ..best }
+        Self {
+            hit_rates: best.hit_rates.map(|sum| sum / questions),
+            log_loss: best.log_loss / questions,
+            ..best
+        }
     }
 }

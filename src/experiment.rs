@@ -66,7 +66,8 @@ impl Experiment {
         for round in 0..self.split.rounds() {
             let splits = people.iter().map(|person| self.split.split(&person.asked, round)).collect();
             let round = Round::new(self, &people, splits, progress)?;
-            let optimum = truth.filter(|_| self.task == Task::FirstAfterUnlock).map(|truth| Optimum { truth });
+            let optimum =
+                truth.filter(|_| self.task == Task::FirstAfterUnlock).map(|truth| Optimum { truth });
             let found = round.test(optimum.as_ref(), progress);
             if tested.is_empty() {
                 tested = found;
@@ -76,7 +77,8 @@ impl Experiment {
             last_round = Some((round, optimum));
         }
         let Some((last_round, optimum)) = last_round else {
-            return Err(Error::new(ErrorKind::Config, "a rolling origin of no blocks").next_step("ask for one or more"));
+            return Err(Error::new(ErrorKind::Config, "a rolling origin of no blocks")
+                .next_step("ask for one or more"));
         };
         let (features_us, latencies) = last_round.latency(optimum.as_ref());
         let users: Vec<UserId> = people.iter().map(|person| person.events[0].user).collect();
@@ -118,10 +120,15 @@ impl Experiment {
             SplitPlan::Shares { validation, test }
                 if !(is_share(validation) && is_share(test) && test > 0.0 && validation + test < 1.0) =>
             {
-                Err(Error::new(ErrorKind::Config, format!("a validation share of {validation} and a test share of {test}"))
-                    .next_step("choose shares that leave something to train on, such as 0.15 and 0.2"))
+                Err(Error::new(
+                    ErrorKind::Config,
+                    format!("a validation share of {validation} and a test share of {test}"),
+                )
+                .next_step("choose shares that leave something to train on, such as 0.15 and 0.2"))
             }
-            SplitPlan::LastDays(0) => Err(Error::new(ErrorKind::Config, "a test of no days").next_step("ask for one or more")),
+            SplitPlan::LastDays(0) => {
+                Err(Error::new(ErrorKind::Config, "a test of no days").next_step("ask for one or more"))
+            }
             _ => Ok(()),
         }
     }
@@ -137,8 +144,13 @@ impl Experiment {
             .filter(|person| person.questions > 0)
             .collect();
         if people.is_empty() {
-            return Err(Error::new(ErrorKind::Data, format!("the log has no question of the task {}", self.task))
-                .next_step("give a longer log, or the other --task: one without unlocks has no first-after-unlock"));
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("the log has no question of the task {}", self.task),
+            )
+            .next_step(
+                "give a longer log, or the other --task: one without unlocks has no first-after-unlock",
+            ));
         }
         Ok(people)
     }
@@ -222,8 +234,10 @@ impl<'a> Round<'a> {
     }
 
     fn contenders<'b>(&'b self, optimum: Option<&'b Optimum<'_>>) -> Vec<Contender<'b>> {
-        let both = |name, predictor: &'b dyn Predictor| Contender { name, predictor, for_validation: predictor };
-        let mut contenders = vec![both("recent", &RECENT), both("frequent", &FREQUENT), both("markov", &MARKOV)];
+        let both =
+            |name, predictor: &'b dyn Predictor| Contender { name, predictor, for_validation: predictor };
+        let mut contenders =
+            vec![both("recent", &RECENT), both("frequent", &FREQUENT), both("markov", &MARKOV)];
         contenders.push(Contender {
             name: "gbdt",
             predictor: &self.trained.ranker,
@@ -255,7 +269,8 @@ fn no_test(experiment: &Experiment, person: &Person<'_>) -> Split {
 /// The events up to the first test question.
 fn before_test<'a>(person: &Person<'a>, split: &Split) -> &'a [Event] {
     let first = person.asked.get(split.test.start);
-    let until = first.map_or(person.events.len(), |first| person.events.partition_point(|event| event.at < *first));
+    let until =
+        first.map_or(person.events.len(), |first| person.events.partition_point(|event| event.at < *first));
     &person.events[..until]
 }
 

@@ -117,15 +117,17 @@ impl Model {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let wrong = |message: String, next_step: &str| {
-            Error::new(ErrorKind::Model, message).next_step(next_step)
-        };
+        let wrong =
+            |message: String, next_step: &str| Error::new(ErrorKind::Model, message).next_step(next_step);
         let again = "train the model again with the `train` example";
         let line_end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
         // The version is read by itself first: a later version's header may have other fields.
         let preamble: serde_json::Value = serde_json::from_slice(&bytes[..line_end]).unwrap_or_default();
         if preamble["foretap"] != "model" {
-            return Err(wrong("this is not a foretap model".into(), "name a file that the `train` example wrote"));
+            return Err(wrong(
+                "this is not a foretap model".into(),
+                "name a file that the `train` example wrote",
+            ));
         }
         if preamble["version"] != FORMAT_VERSION {
             return Err(wrong(
@@ -137,21 +139,31 @@ impl Model {
             .map_err(|error| wrong(format!("the first line is damaged: {error}"), "copy the file again"))?;
         let payload = bytes.get(line_end + 1..).unwrap_or_default();
         if payload.len() != header.bytes {
-            let message = format!("{} bytes of {}: the file is cut off or damaged", payload.len(), header.bytes);
+            let message =
+                format!("{} bytes of {}: the file is cut off or damaged", payload.len(), header.bytes);
             return Err(wrong(message, "copy the file again"));
         }
         if sha256(payload) != header.sha256 {
-            return Err(wrong("the checksum does not match: the file is damaged".into(), "copy the file again"));
+            return Err(wrong(
+                "the checksum does not match: the file is damaged".into(),
+                "copy the file again",
+            ));
         }
         let payload: Payload = serde_json::from_slice(payload)
             .map_err(|error| wrong(format!("the content does not fit this version: {error}"), again))?;
-        if payload.schema_version != SCHEMA_VERSION || !payload.features.iter().eq(SCHEMA.iter().map(|f| f.name)) {
-            let message =
-                format!("feature schema {}, but this build computes {SCHEMA_VERSION}", payload.schema_version);
+        if payload.schema_version != SCHEMA_VERSION
+            || !payload.features.iter().eq(SCHEMA.iter().map(|f| f.name))
+        {
+            let message = format!(
+                "feature schema {}, but this build computes {SCHEMA_VERSION}",
+                payload.schema_version
+            );
             return Err(wrong(message, again));
         }
         if !(payload.temperature.is_finite() && payload.temperature > 0.0) {
-            return Err(wrong(format!("a temperature of {}", payload.temperature), again).field("temperature"));
+            return Err(
+                wrong(format!("a temperature of {}", payload.temperature), again).field("temperature")
+            );
         }
         Ok(Self {
             task: payload.task,

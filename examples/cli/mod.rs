@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each example uses a part
 
+mod training;
+
 use std::io::{IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +12,9 @@ use std::time::{Duration, Instant};
 
 use foretap::data::{Log, LogFormat, LogOptions, PlaceGrid, PrivacyKey, Vocabulary, read_logs};
 use foretap::{Error, ErrorKind, Progress};
+#[allow(unused_imports)] // each example uses a part
+pub use training::{TrainingArgs, local_time, write_json};
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Which log files to read, and how.

@@ -29,6 +29,70 @@ impl Decayed {
     }
 }
 
+/// Half-lives, in seconds.
+pub(super) const HOUR_SECS: f32 = 3_600.0;
+pub(super) const DAY_SECS: f32 = 24.0 * HOUR_SECS;
+pub(super) const WEEK_SECS: f32 = 7.0 * DAY_SECS;
+/// Half-life of the habits of each hour of the day.
+const HABIT_SECS: f32 = 5.0 * DAY_SECS;
+
+/// How often something happened: ever, lately, and by the hour of the day.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    pub count: u32,
+    pub last: Option<Timestamp>,
+    hour: Decayed,
+    day: Decayed,
+    week: Decayed,
+    by_hour: [f32; 24],
+    habits: [Decayed; 24],
+}
+
+impl Tally {
+    /// `hour_of_day`: 0 to 23.
+    pub fn add_one(&mut self, now: Timestamp, hour_of_day: usize) {
+        self.count += 1;
+        self.last = Some(now);
+        self.hour.add_one(now, HOUR_SECS);
+        self.day.add_one(now, DAY_SECS);
+        self.week.add_one(now, WEEK_SECS);
+        self.by_hour[hour_of_day] += 1.0;
+        self.habits[hour_of_day].add_one(now, HABIT_SECS);
+    }
+
+    /// The count, halved every hour, every day, every week.
+    pub fn decayed(&self, now: Timestamp) -> [f32; 3] {
+        [self.hour.value(now, HOUR_SECS), self.day.value(now, DAY_SECS), self.week.value(now, WEEK_SECS)]
+    }
+
+    /// The count around an hour of the day, under the weights of `hours`.
+    pub fn around(&self, hours: &HourWeights) -> f32 {
+        hours.iter().map(|&(hour, weight)| weight * self.by_hour[hour]).sum()
+    }
+
+    /// The same, halved every five days.
+    pub fn lately_around(&self, now: Timestamp, hours: &HourWeights) -> f32 {
+        hours.iter().map(|&(hour, weight)| weight * self.habits[hour].value(now, HABIT_SECS)).sum()
+    }
+}
+
+/// Hours of the day with their weights.
+pub(super) type HourWeights = [(usize, f32); 5];
+
+/// A triangular kernel, two hours wide to either side, over the 24 hourly counters: midnight is near 23 h.
+///
+/// `hour`: 0 to 23.99.
+pub(super) fn hour_weights(hour: f32) -> HourWeights {
+    let centre = hour as i32;
+    // Counter `h` holds what happened from `h` to `h + 1`: its middle is half an hour later.
+    let offset = hour - (centre as f32 + 0.5);
+    std::array::from_fn(|i| {
+        let step = i as i32 - 2;
+        let distance = (step as f32 - offset).abs();
+        ((centre + step).rem_euclid(24) as usize, (1.0 - distance / 2.0).max(0.0))
+    })
+}
+
 /// How often each app came next. At most [`Row::CAPACITY`] apps; the rarest makes room for a new one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Row {
@@ -59,11 +123,6 @@ impl Row {
 
     pub fn total(&self) -> f32 {
         self.total
-    }
-
-    /// Share of `slot`, drawn towards `prior` as by `weight` further observations.
-    pub fn share(&self, slot: Slot, prior: f32, weight: f32) -> f32 {
-        (self.count(slot) + weight * prior) / (self.total + weight)
     }
 
     pub fn forget(&mut self, slot: Slot) {
@@ -142,6 +201,17 @@ mod tests {
         assert_eq!(count.value(Timestamp(100), 100.0), 1.5);
         assert_eq!(count.value(Timestamp(200), 100.0), 0.75);
         assert_eq!(count.value(Timestamp(-500), 100.0), 1.5, "a clock running backwards");
+    }
+
+    #[test]
+    fn hours_are_circular() {
+        let late: Vec<usize> =
+            hour_weights(23.9).iter().filter(|(_, weight)| *weight > 0.0).map(|(h, _)| *h).collect();
+        assert_eq!(late, [22, 23, 0, 1]);
+        let mut tally = Tally::default();
+        tally.add_one(Timestamp(0), 0);
+        assert!(tally.around(&hour_weights(23.9)) > 0.5);
+        assert_eq!(tally.around(&hour_weights(12.0)), 0.0);
     }
 
     #[test]

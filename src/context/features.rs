@@ -3,8 +3,10 @@
 //! Each line of the table below is a column: its name, its unit, what it means, and how it is computed. Counts and
 //! times that span decades are on a log scale; what is unknown is NaN, and the trees learn which way to send it.
 
-use super::counts::{Row, Slot};
-use super::history::{AppUse, Context, DAY_SECS, HABIT_SECS, HOUR_SECS, History, MAX_PLACES, WEEK_SECS};
+use super::app_use::AppUse;
+use super::counts::{HOUR_SECS, HourWeights, Row, Slot, hour_weights};
+use super::history::History;
+use super::question::Context;
 use crate::data::{Network, Timestamp};
 
 /// Version of the schema: it changes with any column's name, order or meaning, and a model of another version is
@@ -36,69 +38,72 @@ macro_rules! columns {
 }
 
 columns! { (q, c)
-    // How recently and how often.
-    since_launch ["ln s"] "time since the app last came to the foreground" = c.since_launch();
+    // How recently.
+    since_launch ["ln s"] "time since the app last came to the foreground" = c.since_launch;
     since_unlock_open ["ln s"] "time since it was last the first app after an unlock"
-        = ln_secs(q.now, c.used.last_unlock_open);
-    age ["ln s"] "time since the app was first opened" = ln_secs(q.now, c.opened(c.used.first_launch));
-    recency_rank ["rank"] "0 for the app used last" = c.used.recency_rank as f32;
+        = ln_secs(q.now, c.used.counters.unlock_opens.last);
+    since_choice ["ln s"] "time since it was last chosen after an unlock, not resumed"
+        = ln_secs(q.now, c.used.counters.choices.last);
+    recency_rank ["rank"] "0 for the app used last" = rank(c.used.launches(), c.used.recency_rank);
     unlock_recency_rank ["rank"] "0 for the last first-after-unlock app"
-        = if c.used.unlock_opens > 0 { c.used.unlock_recency_rank as f32 } else { f32::NAN };
-    frequency_rank ["rank"] "0 for the app launched most" = c.used.frequency_rank as f32;
-    launch_share ["share"] "share of all launches" = c.launch_share;
-    unlock_share ["share"] "share of first-after-unlock openings" = c.unlock_share;
-    hour_decayed_share ["share"] "share of launches, halved every hour"
-        = share(c.used.launches_hour.value(q.now, HOUR_SECS), q.launches_hour);
-    day_decayed_share ["share"] "share of launches, halved every day" = c.day_share;
-    week_decayed_share ["share"] "share of launches, halved every week" = c.week_share;
-    trend ["ln ratio"] "the last day's share over the last week's"
-        = ((c.day_share + 0.01) / (c.week_share + 0.01)).ln();
-    unlock_day_decayed_share ["share"] "share of first-after-unlock openings, halved every day"
-        = share(c.used.unlock_opens_day.value(q.now, DAY_SECS), q.unlock_opens_day);
-    unlock_week_decayed_share ["share"] "share of first-after-unlock openings, halved every week"
-        = c.unlock_week_share;
-    in_last_10 ["count"] "how many of the last ten launches" = q.among_last_launches(c.slot);
+        = rank(c.used.counters.unlock_opens.count, c.used.unlock_recency_rank);
+    is_last ["0/1"] "it is the app used last" = c.has_recency_rank(0);
+    is_second_last ["0/1"] "it is the app before that" = c.has_recency_rank(1);
+    is_last_unlock ["0/1"] "it was the first app of the last unlock that had one"
+        = flag(c.used.counters.unlock_opens.count > 0 && c.used.unlock_recency_rank == 0);
+    in_last_session ["0/1"] "it was used between the last unlock and dark"
+        = flag(c.used.launches() > 0 && c.used.last_session + 1 == q.history.session);
+    in_last_10 ["count"] "how many of the last ten launches" = count(&q.last_launches, c.slot);
     in_last_10_unlocks ["count"] "how many of the last ten first-after-unlock openings"
-        = q.among_last_unlock_opens(c.slot);
+        = count(&q.last_unlock_opens, c.slot);
+    overdue ["ln ratio"] "time since the last launch over the mean time between launches" = c.overdue();
 
-    chosen_day_share ["share"] "x" = share(c.used.chosen_day.value(q.now, DAY_SECS), q.history.chosen_day.value(q.now, DAY_SECS));
-    chosen_week_share ["share"] "x" = share(c.used.chosen_week.value(q.now, WEEK_SECS), q.history.chosen_week.value(q.now, WEEK_SECS));
-    chosen_hour_affinity ["share"] "x" = {
-        let here: f32 = q.hour_weights.iter().map(|&(h, w)| w * c.used.chosen_by_hour[h]).sum();
-        let all: f32 = q.hour_weights.iter().map(|&(h, w)| w * q.history.chosen_by_hour[h]).sum();
-        smoothed(here, all, share(c.used.chosen_week.value(q.now, WEEK_SECS), q.history.chosen_week.value(q.now, WEEK_SECS)), 5.0) };
-    since_chosen ["ln s"] "x" = ln_secs(q.now, c.used.last_chosen);
-    // Affinities: shares here over shares anywhere, smoothed.
-    hour_affinity ["share"] "share of launches around this hour of the day" = c.hour_share(q);
-    unlock_hour_affinity ["share"] "share of first-after-unlock openings around this hour" = c.unlock_hour_share(q);
-    day_kind_affinity ["share"] "share of launches on weekdays, or on weekends"
-        = smoothed(c.used.by_day_kind[q.day_kind], q.history.by_day_kind[q.day_kind], c.launch_share, 20.0);
-    place_affinity ["share"] "share of launches at this place"
-        = q.place.map_or(f32::NAN, |p| smoothed(c.used.by_place[p], q.history.by_place[p], c.launch_share, 20.0));
+    // How often.
+    frequency_rank ["rank"] "0 for the app launched most" = rank(c.used.launches(), c.used.frequency_rank);
+    launch_share ["share"] "share of all launches" = c.launch_share;
+    unlock_share ["share"] "share of first-after-unlock openings"
+        = share(c.used.counters.unlock_opens.count as f32, q.history.totals.unlock_opens.count as f32);
+    hour_decayed_share ["share"] "share of launches, halved every hour" = c.launches_decayed[0];
+    day_decayed_share ["share"] "share of launches, halved every day" = c.launches_decayed[1];
+    week_decayed_share ["share"] "share of launches, halved every week" = c.launches_decayed[2];
+    trend ["ln ratio"] "the last day's share over the last week's"
+        = ((c.launches_decayed[1] + 0.01) / (c.launches_decayed[2] + 0.01)).ln();
+    unlock_day_decayed_share ["share"] "share of first-after-unlock openings, halved every day"
+        = c.unlock_opens_decayed[1];
+    unlock_week_decayed_share ["share"] "share of first-after-unlock openings, halved every week"
+        = c.unlock_opens_decayed[2];
+    choice_day_decayed_share ["share"] "share of what was chosen after an unlock, halved every day"
+        = c.choices_decayed[1];
+    choice_week_decayed_share ["share"] "share of what was chosen after an unlock, halved every week"
+        = c.choices_decayed[2];
+
+    // Affinities to this time and place, smoothed towards the share anywhere.
+    hour_affinity ["share"] "share of launches around this hour of the day"
+        = smoothed(c.used.counters.launches.around(&q.hours), q.launches_around, c.launch_share, 10.0);
+    recent_hour_affinity ["share"] "the same, halved every five days" = smoothed(
+        c.used.counters.launches.lately_around(q.now, &q.hours), q.launches_lately_around, c.launches_decayed[2], 5.0);
+    unlock_hour_affinity ["share"] "share of first-after-unlock openings around this hour" = smoothed(
+        c.used.counters.unlock_opens.around(&q.hours), q.unlock_opens_around, c.unlock_opens_decayed[2], 10.0);
+    choice_hour_affinity ["share"] "share of what was chosen after an unlock around this hour" = smoothed(
+        c.used.counters.choices.around(&q.hours), q.choices_around, c.choices_decayed[2], 5.0);
+    day_kind_affinity ["share"] "share of launches on weekdays, or on weekends" = smoothed(
+        c.used.counters.by_day_kind[q.day_kind], q.history.totals.by_day_kind[q.day_kind], c.launch_share, 20.0);
+    place_affinity ["share"] "share of launches at this place" = q.history.place.map_or(f32::NAN, |p| smoothed(
+        c.used.counters.by_place[p], q.history.totals.by_place[p], c.launch_share, 20.0));
 
     // What usually follows.
     after_last ["share"] "share among the apps that followed the app used last"
-        = q.last_next.map_or(f32::NAN, |row| row.share(c.slot, c.launch_share, 3.0));
+        = following(q.last_next, c.slot, c.launch_share);
     after_last_two ["share"] "share among the apps that followed the last two"
-        = q.pair_next.map_or(f32::NAN, |row| row.share(c.slot, c.launch_share, 2.0));
+        = following(q.pair_next, c.slot, c.launch_share);
     unlock_after_last ["share"] "share among first-after-unlock apps when this app was used last"
-        = q.last_next_unlock.map_or(f32::NAN, |row| row.share(c.slot, c.unlock_week_share, 3.0));
+        = c.unlock_after_last;
+    unlock_after_departure ["share"] "the same, where the phone was also left as it was now: in an app or at home"
+        = following(q.departure_next, c.slot, c.unlock_after_last);
+    unlock_after_two ["share"] "share among first-after-unlock apps when these two apps were used last"
+        = following(q.pair_next_unlock, c.slot, c.unlock_after_last);
     unlock_after_unlock ["share"] "share among first-after-unlock apps after the previous one"
-        = q.open_next.map_or(f32::NAN, |row| row.share(c.slot, c.unlock_week_share, 3.0));
-    unlock_after_pause ["share"] "share among first-after-unlock apps when this app was used last and the pause was as long"
-        = q.last_next_pause.map_or(f32::NAN, |row| row.share(c.slot, q.last_next_unlock.map_or(0.0, |row| row.share(c.slot, c.unlock_week_share, 3.0)), 3.0));
-    habit ["share"] "x" = {
-        let here: f32 = q.hour_weights.iter().map(|&(h, w)| w * c.used.habit_by_hour[h].value(q.now, HABIT_SECS)).sum();
-        smoothed(here, q.habit, c.week_share, 5.0) };
-    overdue ["ln"] "x" = if c.used.launches > 1 { c.since_launch() - (c.used.last_launch.secs_since(c.used.first_launch).max(0) as f32 / (c.used.launches - 1) as f32).ln_1p() } else { f32::NAN };
-    in_last_session ["0/1"] "x" = flag(c.used.launches > 0 && c.used.last_in_session + 1 == q.history.session);
-    first_of_last_session ["0/1"] "x" = flag(c.slot == q.history.first_of_session[1]);
-    is_newest_notification ["0/1"] "x" = flag(c.slot == q.history.newest_notification && c.used.pending_notifications > 0);
-    unlock_after_two ["share"] "x" = q.unlock_pair_next.map_or(f32::NAN, |row| row.share(c.slot, q.last_next_unlock.map_or(0.0, |row| row.share(c.slot, c.unlock_week_share, 3.0)), 3.0));
-    is_last ["0/1"] "it is the app used last" = flag(c.used.launches > 0 && c.used.recency_rank == 0);
-    is_second_last ["0/1"] "it is the app before that" = flag(c.used.launches > 0 && c.used.recency_rank == 1);
-    is_last_unlock ["0/1"] "it was the first app of the last unlock"
-        = flag(c.used.unlock_opens > 0 && c.used.unlock_recency_rank == 0);
+        = following(q.open_next, c.slot, c.unlock_opens_decayed[2]);
 
     // Time in the foreground.
     mean_stay ["ln s"] "mean time in the foreground"
@@ -126,15 +131,17 @@ columns! { (q, c)
     };
     since_event ["ln s"] "time since the event before the question" = ln_secs(q.now, q.history.event_before);
     since_use ["ln s"] "time since any app was in use" = ln_secs(q.now, q.history.last_use);
-    screen_off_for ["ln s"] "how long the screen had been dark" = ln_secs(q.now, q.history.screen_off);
-    unused_for ["ln s"] "how long ago the screen was last unlocked" = ln_secs(q.now, q.history.use_ended);
-    lit_for ["ln s"] "how long the screen had been lit before the unlock" = ln_secs(q.now, q.history.lit);
-    lit_after_notification ["ln s"] "x" = match (q.history.lit.or(Some(q.now)), q.history.last_notification) { (Some(l), Some(n)) => (l.secs_since(n) as f32).max(-1.0).ln_1p().max(-1.0), _ => f32::NAN };
-    idle_before_lock ["ln s"] "x" = q.history.idle_before_lock_secs.map_or(f32::NAN, f32::ln_1p);
-    glances ["count"] "times the screen lit up without an unlock since" = q.history.glances as f32;
+    screen_off_for ["ln s"] "time since the screen went dark" = ln_secs(q.now, q.history.screen_off);
+    unused_for ["ln s"] "time since the screen was last in use" = ln_secs(q.now, q.history.use_ended);
+    idle_before_dark ["ln s"] "time without an app in the foreground before the screen went dark"
+        = q.history.idle_before_dark_secs.map_or(f32::NAN, f32::ln_1p);
+    lit_for ["ln s"] "time since the screen lit up" = ln_secs(q.now, q.history.lit);
+    lit_after_notification ["ln s"] "time from the last notification to the screen lighting up"
+        = q.history.lit.map_or(f32::NAN, |lit| ln_secs(lit, q.history.last_notification));
+    glances ["count"] "times the screen lit up without an unlock since it was in use" = q.history.glances as f32;
     candidates ["count"] "how many candidates" = q.candidates;
-    events_last_hour ["ln count"] "launches in the last hour" = q.launches_last_hour;
-    last_session_apps ["count"] "launches in the last session" = q.history.last_session_apps as f32;
+    launches_last_hour ["ln count"] "launches in the last hour" = q.launches_last_hour;
+    last_session_launches ["count"] "launches in the last session" = q.history.last_session_launches as f32;
     unlocks_without_app ["count"] "unlocks since the last launch that opened nothing"
         = q.history.unlocks_without_app as f32;
     resume_rate ["share"] "share of the last twenty unlocks that reopened the app used last" = q.resume_rate;
@@ -150,11 +157,16 @@ pub fn fill(context: &Context<'_>, matrix: &mut Vec<f32>) {
     let question = AtQuestion::new(context);
     let never_used = AppUse::default();
     for &app in context.candidates() {
-        let used = context.app_use(app).unwrap_or(&never_used);
-        let slot = context.history.slot(app).unwrap_or(Slot::MAX);
+        let (used, slot) = match context.history.slot(app) {
+            Some(slot) => (&context.history.uses[slot as usize], slot),
+            None => (&never_used, UNSEEN),
+        };
         matrix.extend_from_slice(&row(&question, &AtCandidate::new(&question, used, slot)));
     }
 }
+
+/// No history has as many slots; an app that was never seen follows nothing and is among no recent ones.
+const UNSEEN: Slot = Slot::MAX;
 
 /// What the columns need of the question.
 struct AtQuestion<'a> {
@@ -163,91 +175,69 @@ struct AtQuestion<'a> {
     hour: f32,
     weekday: f32,
     day_kind: usize,
-    place: Option<usize>,
     candidates: f32,
-    /// Weights of the hours around this one, and the totals over all apps under these weights.
-    hour_weights: [(usize, f32); 5],
-    launches_around_hour: f32,
-    unlock_opens_around_hour: f32,
-    launches_hour: f32,
-    launches_day: f32,
-    launches_week: f32,
-    unlock_opens_day: f32,
-    unlock_opens_week: f32,
+    // Totals over all apps, of what the columns take shares of.
+    hours: HourWeights,
+    launches_around: f32,
+    launches_lately_around: f32,
+    unlock_opens_around: f32,
+    choices_around: f32,
+    launches_decayed: [f32; 3],
+    unlock_opens_decayed: [f32; 3],
+    choices_decayed: [f32; 3],
     launches_last_hour: f32,
     resume_rate: f32,
-    last_launches: [Slot; 10],
-    last_unlock_opens: [Slot; 10],
+    last_launches: [Option<Slot>; 10],
+    last_unlock_opens: [Option<Slot>; 10],
+    // What followed the same situations before.
     last_next: Option<&'a Row>,
-    last_next_unlock: Option<&'a Row>,
     pair_next: Option<&'a Row>,
+    last_next_unlock: Option<&'a Row>,
+    departure_next: Option<&'a Row>,
+    pair_next_unlock: Option<&'a Row>,
     open_next: Option<&'a Row>,
-    last_next_pause: Option<&'a Row>,
-    habit: f32,
-    unlock_pair_next: Option<&'a Row>,
 }
 
 impl<'a> AtQuestion<'a> {
     fn new(context: &Context<'a>) -> Self {
         let (history, now) = (context.history, context.now());
+        let totals = &history.totals;
         let (hour, weekday) = history.wall_clock(now);
-        let hour_weights = hour_weights(hour);
-        let around_hour = |by_hour: &[f32; 24]| hour_weights.iter().map(|&(h, w)| w * by_hour[h]).sum();
+        let hours = hour_weights(hour);
         let last = history.nth_last(0);
+        let pair = history.nth_last(1).zip(last);
         let used = |slot: Slot| &history.uses[slot as usize];
-        let resumes = history.recent_resumes.iter();
-        let (resumed, unlocks) = resumes.fold((0.0, 0.0), |(r, n), resumed| (r + flag(resumed), n + 1.0));
-        let mut last_launches = [Slot::MAX; 10];
-        let recent = history.recent_launches.iter().map(|(slot, _)| slot);
-        last_launches.iter_mut().zip(recent).for_each(|(to, slot)| *to = slot);
-        let mut last_unlock_opens = [Slot::MAX; 10];
-        last_unlock_opens
-            .iter_mut()
-            .zip(history.recent_unlock_opens.iter())
-            .for_each(|(to, slot)| *to = slot);
-        let last_hour =
-            history.recent_launches.iter().take_while(|(_, at)| now.secs_since(*at) <= HOUR_SECS as i64);
+        let (resumed, unlocks) =
+            history.recent_resumes.iter().fold((0.0, 0.0), |(r, n), resumed| (r + flag(resumed), n + 1.0));
+        let in_last_hour = |at: &Timestamp| now.secs_since(*at) <= HOUR_SECS as i64;
+        let recent = history.recent_launches.iter();
         Self {
             history,
             now,
             hour,
             weekday: weekday as f32,
             day_kind: usize::from(weekday >= 5),
-            place: history.place.filter(|&place| place < MAX_PLACES),
             candidates: context.candidates().len() as f32,
-            hour_weights,
-            launches_around_hour: around_hour(&history.by_hour),
-            unlock_opens_around_hour: around_hour(&history.unlock_by_hour),
-            launches_hour: history.launches_hour.value(now, HOUR_SECS),
-            launches_day: history.launches_day.value(now, DAY_SECS),
-            launches_week: history.launches_week.value(now, WEEK_SECS),
-            unlock_opens_day: history.unlock_opens_day.value(now, DAY_SECS),
-            unlock_opens_week: history.unlock_opens_week.value(now, WEEK_SECS),
-            launches_last_hour: (last_hour.count() as f32).ln_1p(),
+            hours,
+            launches_around: totals.launches.around(&hours),
+            launches_lately_around: totals.launches.lately_around(now, &hours),
+            unlock_opens_around: totals.unlock_opens.around(&hours),
+            choices_around: totals.choices.around(&hours),
+            launches_decayed: totals.launches.decayed(now),
+            unlock_opens_decayed: totals.unlock_opens.decayed(now),
+            choices_decayed: totals.choices.decayed(now),
+            launches_last_hour: (recent.take_while(|(_, at)| in_last_hour(at)).count() as f32).ln_1p(),
             resume_rate: (resumed + 1.0) / (unlocks + 2.0),
-            last_launches,
-            last_unlock_opens,
+            last_launches: first_ten(history.recent_launches.iter().map(|(slot, _)| slot)),
+            last_unlock_opens: first_ten(history.recent_unlock_opens.iter()),
             last_next: last.map(|slot| &used(slot).next),
+            pair_next: pair.and_then(|pair| history.pairs.get(pair)),
             last_next_unlock: last.map(|slot| &used(slot).next_unlock),
-            unlock_pair_next: last.zip(history.nth_last(1)).and_then(|(last, before)| history.unlock_pairs.get((before, last))),
-            pair_next: last
-                .zip(history.nth_last(1))
-                .and_then(|(last, before)| history.pairs.get((before, last))),
-            last_next_pause: last.map(|slot| &used(slot).next_unlock_after_pause[history.pause(now)]),
-            habit: hour_weights
-                .iter()
-                .map(|&(h, w)| w * history.habit_by_hour[h].value(now, HABIT_SECS))
-                .sum(),
+            departure_next: last
+                .map(|slot| &used(slot).next_unlock_by_departure[history.departure(now) as usize]),
+            pair_next_unlock: pair.and_then(|pair| history.unlock_pairs.get(pair)),
             open_next: history.nth_last_unlock_open(0).map(|slot| &used(slot).after_unlock_open),
         }
-    }
-
-    fn among_last_launches(&self, slot: Slot) -> f32 {
-        self.last_launches.iter().filter(|&&s| s == slot).count() as f32
-    }
-
-    fn among_last_unlock_opens(&self, slot: Slot) -> f32 {
-        self.last_unlock_opens.iter().filter(|&&s| s == slot).count() as f32
     }
 }
 
@@ -255,59 +245,57 @@ impl<'a> AtQuestion<'a> {
 struct AtCandidate<'a> {
     used: &'a AppUse,
     slot: Slot,
-    now: Timestamp,
+    since_launch: f32,
     launch_share: f32,
-    unlock_share: f32,
-    day_share: f32,
-    week_share: f32,
-    unlock_week_share: f32,
+    /// Shares of counts halved every hour, day, week.
+    launches_decayed: [f32; 3],
+    unlock_opens_decayed: [f32; 3],
+    choices_decayed: [f32; 3],
+    unlock_after_last: f32,
 }
 
 impl<'a> AtCandidate<'a> {
     fn new(q: &AtQuestion<'_>, used: &'a AppUse, slot: Slot) -> Self {
+        let counters = &used.counters;
+        let unlock_opens_decayed = shares(counters.unlock_opens.decayed(q.now), q.unlock_opens_decayed);
         Self {
             used,
-            // An app that was never seen must not match the filler of a short history.
-            slot: if slot == Slot::MAX { Slot::MAX - 1 } else { slot },
-            now: q.now,
-            launch_share: share(used.launches as f32, q.history.launches as f32),
-            unlock_share: share(used.unlock_opens as f32, q.history.unlock_opens as f32),
-            day_share: share(used.launches_day.value(q.now, DAY_SECS), q.launches_day),
-            week_share: share(used.launches_week.value(q.now, WEEK_SECS), q.launches_week),
-            unlock_week_share: share(used.unlock_opens_week.value(q.now, WEEK_SECS), q.unlock_opens_week),
+            slot,
+            since_launch: ln_secs(q.now, counters.launches.last),
+            launch_share: share(counters.launches.count as f32, q.history.totals.launches.count as f32),
+            launches_decayed: shares(counters.launches.decayed(q.now), q.launches_decayed),
+            unlock_opens_decayed,
+            choices_decayed: shares(counters.choices.decayed(q.now), q.choices_decayed),
+            unlock_after_last: following(q.last_next_unlock, slot, unlock_opens_decayed[2]),
         }
     }
 
-    /// `at`, if the app was ever opened.
-    fn opened(&self, at: Timestamp) -> Option<Timestamp> {
-        (self.used.launches > 0).then_some(at)
+    fn has_recency_rank(&self, rank: u32) -> f32 {
+        flag(self.used.launches() > 0 && self.used.recency_rank == rank)
     }
 
-    fn since_launch(&self) -> f32 {
-        ln_secs(self.now, self.opened(self.used.last_launch))
-    }
-
-    fn hour_share(&self, q: &AtQuestion<'_>) -> f32 {
-        let here: f32 = q.hour_weights.iter().map(|&(h, w)| w * self.used.by_hour[h]).sum();
-        smoothed(here, q.launches_around_hour, self.launch_share, 10.0)
-    }
-
-    fn unlock_hour_share(&self, q: &AtQuestion<'_>) -> f32 {
-        let here: f32 = q.hour_weights.iter().map(|&(h, w)| w * self.used.unlock_by_hour[h]).sum();
-        smoothed(here, q.unlock_opens_around_hour, self.unlock_share, 10.0)
+    fn overdue(&self) -> f32 {
+        let Some(last) = self.used.last_launch().filter(|_| self.used.launches() > 1) else {
+            return f32::NAN;
+        };
+        let between_secs =
+            last.secs_since(self.used.first_launch).max(0) as f32 / (self.used.launches() - 1) as f32;
+        self.since_launch - between_secs.ln_1p()
     }
 }
 
-/// A triangular kernel, two hours wide to either side, over the 24 hourly counters: midnight is near 23 h.
-fn hour_weights(hour: f32) -> [(usize, f32); 5] {
-    let centre = hour as i32;
-    // Counter `h` holds what happened from `h` to `h + 1`: its middle is half an hour later.
-    let offset = hour - (centre as f32 + 0.5);
-    std::array::from_fn(|i| {
-        let step = i as i32 - 2;
-        let distance = (step as f32 - offset).abs();
-        ((centre + step).rem_euclid(24) as usize, (1.0 - distance / 2.0).max(0.0))
-    })
+fn first_ten(slots: impl Iterator<Item = Slot>) -> [Option<Slot>; 10] {
+    let mut first = [None; 10];
+    first.iter_mut().zip(slots).for_each(|(to, slot)| *to = Some(slot));
+    first
+}
+
+fn count(slots: &[Option<Slot>; 10], slot: Slot) -> f32 {
+    slots.iter().filter(|&&s| s == Some(slot)).count() as f32
+}
+
+fn rank(times: u32, rank: u32) -> f32 {
+    if times > 0 { rank as f32 } else { f32::NAN }
 }
 
 fn ln_secs(now: Timestamp, then: Option<Timestamp>) -> f32 {
@@ -319,9 +307,18 @@ fn share(part: f32, whole: f32) -> f32 {
     if whole > 1e-20 { part / whole } else { 0.0 }
 }
 
+fn shares(parts: [f32; 3], wholes: [f32; 3]) -> [f32; 3] {
+    std::array::from_fn(|i| share(parts[i], wholes[i]))
+}
+
 /// `part / whole`, drawn towards `prior` as by `weight` further observations.
 fn smoothed(part: f32, whole: f32, prior: f32, weight: f32) -> f32 {
     (part + weight * prior) / (whole + weight)
+}
+
+/// Share of `slot` in `row`, drawn towards `prior` as by three observations.
+fn following(row: Option<&Row>, slot: Slot, prior: f32) -> f32 {
+    row.map_or(f32::NAN, |row| smoothed(row.count(slot), row.total(), prior, 3.0))
 }
 
 fn flag(yes: bool) -> f32 {

@@ -15,169 +15,85 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::counts::{Decayed, Pairs, Recent, Row, Slot};
+use super::app_use::{AppUse, Counters, MAX_PLACES};
+use super::counts::{HOUR_SECS, Pairs, Recent, Slot};
+use super::question::Context;
 use super::task::Task;
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
 
 /// Apps that one history remembers; beyond them the one used longest ago is forgotten.
 pub const MAX_APPS: usize = 4096;
-/// Places that one history tells apart; beyond them the one visited least is forgotten.
-pub(super) const MAX_PLACES: usize = 16;
-/// Kinds of pauses between two uses: see [`History::pause`].
-pub(super) const PAUSES: usize = 3;
-/// Half-life of the habits of each hour of the day.
-pub(super) const HABIT_SECS: f32 = 5.0 * DAY_SECS;
-pub(super) const HOUR_SECS: f32 = 3_600.0;
-pub(super) const DAY_SECS: f32 = 24.0 * HOUR_SECS;
-pub(super) const WEEK_SECS: f32 = 7.0 * DAY_SECS;
 
-/// What one user's history knows of one app.
-#[derive(Debug, Clone, Default)]
-pub struct AppUse {
-    pub(super) app: AppId,
-    pub(super) launches: u32,
-    pub(super) first_launch: Timestamp,
-    pub(super) last_launch: Timestamp,
-    pub(super) recency_rank: u32,
-    pub(super) frequency_rank: u32,
-    pub(super) launches_hour: Decayed,
-    pub(super) launches_day: Decayed,
-    pub(super) launches_week: Decayed,
-    pub(super) by_hour: [f32; 24],
-    /// Weekdays, weekends.
-    pub(super) by_day_kind: [f32; 2],
-    pub(super) by_place: [f32; MAX_PLACES],
-
-    /// Openings as the first app after an unlock.
-    pub(super) unlock_opens: u32,
-    pub(super) last_unlock_open: Option<Timestamp>,
-    pub(super) unlock_recency_rank: u32,
-    pub(super) unlock_opens_day: Decayed,
-    pub(super) unlock_opens_week: Decayed,
-    pub(super) unlock_by_hour: [f32; 24],
-    pub(super) habit_by_hour: [Decayed; 24],
-    pub(super) chosen_by_hour: [f32; 24],
-    pub(super) chosen_week: Decayed,
-    pub(super) chosen_day: Decayed,
-    pub(super) last_chosen: Option<Timestamp>,
-    pub(super) last_in_session: u32,
-
-    /// Times in the foreground of which the end is known, and their total length.
-    pub(super) stays: u32,
-    pub(super) stay_secs: f64,
-    pub(super) last_stay_secs: Option<f32>,
-
-    pub(super) last_notification: Option<Timestamp>,
-    /// Posted since the app was last opened.
-    pub(super) pending_notifications: u32,
-    /// Posted since the screen last went dark after use; valid in `unseen_epoch` only.
-    pub(super) unseen_notifications: u32,
-    pub(super) unseen_epoch: u32,
-    /// Unlocks that found an unseen notification of this app, and those that then opened it first.
-    pub(super) notified_unlocks: u32,
-    pub(super) answered_notifications: u32,
-
-    /// What followed this app: the next different app; the first app of the next unlock; the first app of the
-    /// unlock after the one that this app was first in.
-    pub(super) next: Row,
-    pub(super) next_unlock: Row,
-    /// The same, apart by how long the phone had lain unused: see [`pause_kind`].
-    pub(super) next_unlock_after_pause: [Row; PAUSES],
-    pub(super) after_unlock_open: Row,
-}
-
-impl AppUse {
-    /// The app.
-    pub fn app(&self) -> AppId {
-        self.app
-    }
-
-    /// How often it came to the foreground.
-    pub fn launches(&self) -> u32 {
-        self.launches
-    }
-
-    /// 0 for the app used last, 1 for the one before it, and so on.
-    pub fn recency_rank(&self) -> u32 {
-        self.recency_rank
-    }
-
-    /// When it last came to the foreground.
-    pub fn last_launch(&self) -> Timestamp {
-        self.last_launch
-    }
+/// How the phone was left before an unlock.
+///
+/// It tells resuming from choosing: an app that was in front when the screen went dark is in front again after the
+/// unlock, whereas the home screen asks for a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// An app was in the foreground until the screen went dark.
+    InApp,
+    /// The home screen was; the last app was in use at most five minutes before the unlock.
+    AtHome,
+    /// The same, longer ago.
+    AtHomeLongAgo,
 }
 
 /// One user's past. [`observe`](History::observe) events in time order; ask with
 /// [`context_at`](History::context_at).
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    user: Option<UserId>,
+    pub(super) user: Option<UserId>,
     favourites: Arc<[AppId]>,
     slots: HashMap<AppId, Slot>,
     pub(super) uses: Vec<AppUse>,
+    pub(super) totals: Counters,
 
     /// Opened apps, most recent first: the candidates. Slots of the same apps beside them.
     candidates: Vec<AppId>,
     recency: Vec<Slot>,
     frequency: Vec<Slot>,
     unlock_recency: Vec<Slot>,
-
-    // Totals over all apps of the counters in `AppUse`.
-    pub(super) launches: u32,
-    pub(super) launches_hour: Decayed,
-    pub(super) launches_day: Decayed,
-    pub(super) launches_week: Decayed,
-    pub(super) by_hour: [f32; 24],
-    pub(super) by_day_kind: [f32; 2],
-    pub(super) by_place: [f32; MAX_PLACES],
-    pub(super) unlock_opens: u32,
-    pub(super) unlock_opens_day: Decayed,
-    pub(super) unlock_opens_week: Decayed,
-    pub(super) unlock_by_hour: [f32; 24],
-    pub(super) habit_by_hour: [Decayed; 24],
-    pub(super) chosen_by_hour: [f32; 24],
-    pub(super) chosen_week: Decayed,
-    pub(super) chosen_day: Decayed,
-    pub(super) session: u32,
-    pub(super) first_of_session: [Slot; 2],
-    pub(super) newest_notification: Slot,
+    /// What followed two apps in a row: the next different app; the first app of the next unlock.
     pub(super) pairs: Pairs,
     pub(super) unlock_pairs: Pairs,
-    places: Vec<PlaceId>,
-
     pub(super) recent_launches: Recent<(Slot, Timestamp), 64>,
-    pub(super) recent_unlock_opens: Recent<Slot, 20>,
+    pub(super) recent_unlock_opens: Recent<Slot, 10>,
     /// Whether each of the last unlocks reopened the app that was used last.
     pub(super) recent_resumes: Recent<bool, 20>,
-    /// Questions of each task, and those whose answer had never been opened before.
-    answered: [u32; 2],
-    unforeseen: [u32; 2],
+    places: Vec<PlaceId>,
+    /// By task: questions whose answer had never been opened before, and all questions.
+    answers: [[u32; 2]; 2],
 
     // The present.
-    pub(super) utc_offset_secs: i32,
+    utc_offset_secs: i32,
     pub(super) place: Option<usize>,
     pub(super) battery: Battery,
     pub(super) network: Network,
-    pub(super) last_event: Option<Timestamp>,
+    last_event: Option<Timestamp>,
     /// The last event at an earlier second than `last_event`.
     pub(super) event_before: Option<Timestamp>,
     foreground: Option<(Slot, Timestamp)>,
     pub(super) last_use: Option<Timestamp>,
-    pub(super) screen_off: Option<Timestamp>,
-    /// When the screen went dark (or was locked) after it was last in use.
-    pub(super) use_ended: Option<Timestamp>,
-    pub(super) glances: u32,
-    pub(super) lit: Option<Timestamp>,
-    pub(super) idle_before_lock_secs: Option<f32>,
     pub(super) last_notification: Option<Timestamp>,
+    /// Apps with a notification that came while the phone lay unused.
+    pub(super) notified: Vec<Slot>,
+    epoch: u32,
+
+    // The screen, and the sessions between unlock and dark.
     unlocked: Option<Timestamp>,
     awaits_first_app: bool,
-    pub(super) session_apps: u32,
-    pub(super) last_session_apps: u32,
+    pub(super) screen_off: Option<Timestamp>,
+    /// When the screen lit up, while it is lit.
+    pub(super) lit: Option<Timestamp>,
+    /// When the screen went dark (or was locked) after it was last in use.
+    pub(super) use_ended: Option<Timestamp>,
+    /// For how long no app had been in the foreground then.
+    pub(super) idle_before_dark_secs: Option<f32>,
+    pub(super) glances: u32,
+    pub(super) session: u32,
+    session_launches: u32,
+    pub(super) last_session_launches: u32,
     pub(super) unlocks_without_app: u32,
-    epoch: u32,
-    pub(super) notified: Vec<Slot>,
 }
 
 impl History {
@@ -216,12 +132,12 @@ impl History {
             Signal::Notification(app) => self.notification(app, now),
             Signal::Unlock => self.unlock(now),
             Signal::ScreenOn => {
-                self.screen_unused(now);
+                self.end_use(now);
                 self.glances += 1;
                 self.lit = Some(now);
             }
             Signal::ScreenOff => {
-                self.screen_unused(now);
+                self.end_use(now);
                 self.screen_off = Some(now);
                 self.lit = None;
             }
@@ -230,7 +146,7 @@ impl History {
 
     /// The user's use of `app`, if it ever launched or notified.
     pub fn app_use(&self, app: AppId) -> Option<&AppUse> {
-        self.uses.get(*self.slots.get(&app)? as usize)
+        self.uses.get(self.slot(app)? as usize)
     }
 
     pub(super) fn slot(&self, app: AppId) -> Option<Slot> {
@@ -242,20 +158,29 @@ impl History {
         self.recency.get(n).copied()
     }
 
+    /// The app that was first after the last unlock, the one before it, and so on.
     pub(super) fn nth_last_unlock_open(&self, n: usize) -> Option<Slot> {
         self.unlock_recency.get(n).copied()
     }
 
-    /// Unseen notifications of one app.
+    /// Notifications of `app` that came while the phone lay unused.
     pub(super) fn unseen(&self, app: &AppUse) -> u32 {
         if app.unseen_epoch == self.epoch { app.unseen_notifications } else { 0 }
     }
 
-    /// The kind of pause that an unlock at `now` ends.
-    pub(super) fn pause(&self, now: Timestamp) -> usize {
-        if self.idle_before_lock_secs.is_none_or(|secs| secs <= 1.0) { return 0; }
-        let secs = self.last_use.map_or(i64::MAX, |last| now.secs_since(last));
-        1 + usize::from(secs > 300)
+    /// How the phone was left before an unlock at `now`.
+    pub(super) fn departure(&self, now: Timestamp) -> Departure {
+        // Logs round to seconds, so an app may seem to close a second before the screen goes dark.
+        if self.idle_before_dark_secs.is_none_or(|secs| secs <= 1.0) {
+            return Departure::InApp;
+        }
+        let unused_secs = self.last_use.map_or(i64::MAX, |last| now.secs_since(last));
+        if unused_secs <= 300 { Departure::AtHome } else { Departure::AtHomeLongAgo }
+    }
+
+    /// Questions of `task` whose answer had never been opened before, and all of them.
+    pub(super) fn answers(&self, task: Task) -> [u32; 2] {
+        self.answers[task as usize]
     }
 
     /// Hour of the day (0 to 23.99) and day of the week (0 is Monday) on the user's clock.
@@ -268,46 +193,30 @@ impl History {
     }
 
     fn launch(&mut self, app: AppId, now: Timestamp) {
-        let known = self.app_use(app).is_some_and(|known| known.launches > 0);
+        let is_known = self.app_use(app).is_some_and(|used| used.launches() > 0);
         let slot = self.slot_for(app);
         let (hour, weekday) = self.wall_clock(now);
-        let (hour, day_kind) = (hour as usize % 24, usize::from(weekday >= 5));
+        let hour = hour as usize % 24;
+        let last = self.nth_last(0);
+        let before = self.nth_last(1);
 
-        let previous = self.nth_last(0);
-        if self.awaits_first_app {
-            self.awaits_first_app = false;
-            self.answer(Task::FirstAfterUnlock, known);
-            self.unlock_open(slot, previous, now, hour);
+        if std::mem::take(&mut self.awaits_first_app) {
+            self.answer(Task::FirstAfterUnlock, is_known);
+            self.unlock_open(slot, last, before, now, hour);
         }
-        if let Some(previous) = previous.filter(|&previous| previous != slot) {
-            self.answer(Task::NextLaunch, known);
-            self.uses[previous as usize].next.add_one(slot);
-            if let Some(before) = self.nth_last(1) {
-                self.pairs.add_one((before, previous), slot);
+        if let Some(last) = last.filter(|&last| last != slot) {
+            self.answer(Task::NextLaunch, is_known);
+            self.uses[last as usize].next.add_one(slot);
+            if let Some(before) = before {
+                self.pairs.add_one((before, last), slot);
             }
         }
-
-        self.launches += 1;
-        self.launches_hour.add_one(now, HOUR_SECS);
-        self.launches_day.add_one(now, DAY_SECS);
-        self.launches_week.add_one(now, WEEK_SECS);
-        self.by_hour[hour] += 1.0;
-        self.by_day_kind[day_kind] += 1.0;
-        self.habit_by_hour[hour].add_one(now, HABIT_SECS);
-        let place = self.place;
-        if let Some(place) = place {
-            self.by_place[place] += 1.0;
-        }
-        self.recent_launches.push((slot, now));
-        self.session_apps += 1;
+        self.session_launches += 1;
         self.unlocks_without_app = 0;
+        self.recent_launches.push((slot, now));
 
-        let session = self.session;
-        if self.session_apps == 1 {
-            self.first_of_session[0] = slot;
-        }
-        let used = &mut self.uses[slot as usize];
-        if used.launches == 0 {
+        if !is_known {
+            let used = &mut self.uses[slot as usize];
             used.first_launch = now;
             used.recency_rank = self.recency.len() as u32;
             used.frequency_rank = self.frequency.len() as u32;
@@ -315,72 +224,60 @@ impl History {
             self.candidates.push(app);
             self.frequency.push(slot);
         }
-        used.launches += 1;
-        used.last_launch = now;
-        used.launches_hour.add_one(now, HOUR_SECS);
-        used.launches_day.add_one(now, DAY_SECS);
-        used.launches_week.add_one(now, WEEK_SECS);
-        used.by_hour[hour] += 1.0;
-        used.by_day_kind[day_kind] += 1.0;
-        used.habit_by_hour[hour].add_one(now, HABIT_SECS);
-        used.last_in_session = session;
-        if let Some(place) = place {
-            used.by_place[place] += 1.0;
+        let used = &mut self.uses[slot as usize];
+        for counters in [&mut self.totals, &mut used.counters] {
+            counters.launches.add_one(now, hour);
+            counters.by_day_kind[usize::from(weekday >= 5)] += 1.0;
+            if let Some(place) = self.place {
+                counters.by_place[place] += 1.0;
+            }
         }
+        used.last_session = self.session;
         used.pending_notifications = 0;
-
         self.move_to_front(slot);
         self.move_up_in_frequency(slot);
         self.foreground = Some((slot, now));
         self.last_use = Some(now);
     }
 
-    /// The first app after an unlock was `slot`; the app used before it was `previous`.
-    fn unlock_open(&mut self, slot: Slot, previous: Option<Slot>, now: Timestamp, hour: usize) {
+    /// The first app after an unlock was `slot`; `last` and `before` it were used last.
+    fn unlock_open(
+        &mut self,
+        slot: Slot,
+        last: Option<Slot>,
+        before: Option<Slot>,
+        now: Timestamp,
+        hour: usize,
+    ) {
         for notified in std::mem::take(&mut self.notified) {
             let used = &mut self.uses[notified as usize];
             used.notified_unlocks += 1;
             used.answered_notifications += u32::from(notified == slot);
         }
-        if let Some(previous) = previous {
-            self.recent_resumes.push(previous == slot);
-            let pause = self.pause(self.unlocked.unwrap_or(now));
-            let previous = &mut self.uses[previous as usize];
-            previous.next_unlock.add_one(slot);
-            previous.next_unlock_after_pause[pause].add_one(slot);
-            if let (Some(a), Some(b)) = (self.nth_last(1), self.nth_last(0)) { self.unlock_pairs.add_one((a, b), slot); }
+        if let Some(last) = last {
+            self.recent_resumes.push(last == slot);
+            let departure = self.departure(self.unlocked.unwrap_or(now));
+            let used = &mut self.uses[last as usize];
+            used.next_unlock.add_one(slot);
+            used.next_unlock_by_departure[departure as usize].add_one(slot);
+            if let Some(before) = before {
+                self.unlock_pairs.add_one((before, last), slot);
+            }
         }
-        if let Some(previous_open) = self.nth_last_unlock_open(0) {
-            self.uses[previous_open as usize].after_unlock_open.add_one(slot);
+        if let Some(previous) = self.nth_last_unlock_open(0) {
+            self.uses[previous as usize].after_unlock_open.add_one(slot);
         }
-        self.unlock_opens += 1;
-        self.unlock_opens_day.add_one(now, DAY_SECS);
-        self.unlock_opens_week.add_one(now, WEEK_SECS);
-        self.unlock_by_hour[hour] += 1.0;
         self.recent_unlock_opens.push(slot);
-
-        if previous != Some(slot) {
-            self.chosen_by_hour[hour] += 1.0;
-            self.chosen_day.add_one(now, DAY_SECS);
-            self.chosen_week.add_one(now, WEEK_SECS);
-            let used = &mut self.uses[slot as usize];
-            used.chosen_by_hour[hour] += 1.0;
-            used.chosen_day.add_one(now, DAY_SECS);
-            used.chosen_week.add_one(now, WEEK_SECS);
-            used.last_chosen = Some(now);
+        for counters in [&mut self.totals, &mut self.uses[slot as usize].counters] {
+            counters.unlock_opens.add_one(now, hour);
+            if last != Some(slot) {
+                counters.choices.add_one(now, hour);
+            }
         }
-        let used = &mut self.uses[slot as usize];
-        used.unlock_opens += 1;
-        used.last_unlock_open = Some(now);
-        used.unlock_opens_day.add_one(now, DAY_SECS);
-        used.unlock_opens_week.add_one(now, WEEK_SECS);
-        used.unlock_by_hour[hour] += 1.0;
-
-        let position = self.unlock_recency.iter().position(|&s| s == slot);
-        if position.is_none() {
+        let position = self.unlock_recency.iter().position(|&s| s == slot).unwrap_or_else(|| {
             self.unlock_recency.push(slot);
-        }
-        let position = position.unwrap_or(self.unlock_recency.len() - 1);
+            self.unlock_recency.len() - 1
+        });
         self.unlock_recency[..=position].rotate_right(1);
         for (rank, &moved) in self.unlock_recency[..=position].iter().enumerate() {
             self.uses[moved as usize].unlock_recency_rank = rank as u32;
@@ -404,7 +301,6 @@ impl History {
     fn notification(&mut self, app: AppId, now: Timestamp) {
         let slot = self.slot_for(app);
         let epoch = self.epoch;
-        self.newest_notification = slot;
         self.last_notification = Some(now);
         let used = &mut self.uses[slot as usize];
         used.last_notification = Some(now);
@@ -421,42 +317,36 @@ impl History {
 
     fn unlock(&mut self, now: Timestamp) {
         if self.unlocked.is_none() {
-            self.last_session_apps = self.session_apps;
-            if self.session_apps > 0 {
-                self.session += 1;
-                self.first_of_session = [Slot::MAX, self.first_of_session[0]];
-            }
-            self.session_apps = 0;
+            self.last_session_launches = self.session_launches;
+            self.session += u32::from(self.session_launches > 0);
+            self.session_launches = 0;
         }
-        if self.awaits_first_app {
-            self.unlocks_without_app += 1;
-        }
+        self.unlocks_without_app += u32::from(self.awaits_first_app);
         self.unlocked = Some(now);
         self.awaits_first_app = true;
         self.foreground = None;
     }
 
     /// The screen went dark or was locked.
-    fn screen_unused(&mut self, now: Timestamp) {
+    fn end_use(&mut self, now: Timestamp) {
         if self.unlocked.take().is_some() {
             // What was posted until now has been seen.
             self.epoch += 1;
             self.notified.clear();
             self.use_ended = Some(now);
-            let until = if self.foreground.is_some() { Some(now) } else { self.last_use };
-            self.idle_before_lock_secs = until.map(|u| now.secs_since(u).max(0) as f32);
+            let in_use_until = if self.foreground.is_some() { Some(now) } else { self.last_use };
+            self.idle_before_dark_secs = in_use_until.map(|until| now.secs_since(until).max(0) as f32);
             self.glances = 0;
-            if self.awaits_first_app {
-                self.unlocks_without_app += 1;
-            }
+            self.unlocks_without_app += u32::from(self.awaits_first_app);
         }
         self.awaits_first_app = false;
         self.foreground = None;
     }
 
-    fn answer(&mut self, task: Task, known: bool) {
-        self.answered[task as usize] += 1;
-        self.unforeseen[task as usize] += u32::from(!known);
+    fn answer(&mut self, task: Task, is_known: bool) {
+        let [unforeseen, answered] = &mut self.answers[task as usize];
+        *unforeseen += u32::from(!is_known);
+        *answered += 1;
     }
 
     fn move_to_front(&mut self, slot: Slot) {
@@ -469,9 +359,9 @@ impl History {
     }
 
     fn move_up_in_frequency(&mut self, slot: Slot) {
-        let launches = self.uses[slot as usize].launches;
+        let launches = self.uses[slot as usize].launches();
         let mut rank = self.uses[slot as usize].frequency_rank as usize;
-        while rank > 0 && self.uses[self.frequency[rank - 1] as usize].launches < launches {
+        while rank > 0 && self.uses[self.frequency[rank - 1] as usize].launches() < launches {
             self.frequency.swap(rank - 1, rank);
             self.uses[self.frequency[rank] as usize].frequency_rank = rank as u32;
             rank -= 1;
@@ -498,42 +388,35 @@ impl History {
 
     /// Forgets the app whose last sign of life is the oldest, and frees its slot.
     fn forget_stalest(&mut self) -> Slot {
-        let seen =
-            |used: &AppUse| used.last_notification.map_or(used.last_launch, |at| at.max(used.last_launch));
+        let seen = |slot: &Slot| {
+            let used = &self.uses[*slot as usize];
+            used.last_launch().max(used.last_notification)
+        };
         let current = self.nth_last(0);
-        let slots = 0..self.uses.len() as Slot;
-        let stalest =
-            slots.filter(|&slot| Some(slot) != current).min_by_key(|&slot| seen(&self.uses[slot as usize]));
-        let slot = stalest.unwrap_or(0);
+        let others = (0..self.uses.len() as Slot).filter(|slot| Some(*slot) != current);
+        let stalest = others.min_by_key(seen).unwrap_or(0);
 
-        self.slots.remove(&self.uses[slot as usize].app);
-        let keep: Vec<bool> = self.recency.iter().map(|&s| s != slot).collect();
-        let mut kept = keep.iter();
-        self.candidates.retain(|_| *kept.next().unwrap_or(&true));
-        self.recency.retain(|&s| s != slot);
-        self.frequency.retain(|&s| s != slot);
-        self.unlock_recency.retain(|&s| s != slot);
-        for (rank, &s) in self.recency.iter().enumerate() {
-            self.uses[s as usize].recency_rank = rank as u32;
+        let app = self.uses[stalest as usize].app;
+        self.slots.remove(&app);
+        self.candidates.retain(|candidate| *candidate != app);
+        for list in [&mut self.recency, &mut self.frequency, &mut self.unlock_recency, &mut self.notified] {
+            list.retain(|slot| *slot != stalest);
         }
-        for (rank, &s) in self.frequency.iter().enumerate() {
-            self.uses[s as usize].frequency_rank = rank as u32;
+        self.recent_launches.retain(|(slot, _)| *slot != stalest);
+        self.recent_unlock_opens.retain(|slot| *slot != stalest);
+        self.pairs.forget(stalest);
+        self.unlock_pairs.forget(stalest);
+        self.uses.iter_mut().flat_map(AppUse::rows_mut).for_each(|row| row.forget(stalest));
+        for (rank, &slot) in self.recency.iter().enumerate() {
+            self.uses[slot as usize].recency_rank = rank as u32;
         }
-        for (rank, &s) in self.unlock_recency.iter().enumerate() {
-            self.uses[s as usize].unlock_recency_rank = rank as u32;
+        for (rank, &slot) in self.frequency.iter().enumerate() {
+            self.uses[slot as usize].frequency_rank = rank as u32;
         }
-        for used in &mut self.uses {
-            used.next.forget(slot);
-            used.next_unlock.forget(slot);
-            used.next_unlock_after_pause.iter_mut().for_each(|row| row.forget(slot));
-            used.after_unlock_open.forget(slot);
+        for (rank, &slot) in self.unlock_recency.iter().enumerate() {
+            self.uses[slot as usize].unlock_recency_rank = rank as u32;
         }
-        self.pairs.forget(slot);
-        self.unlock_pairs.forget(slot);
-        self.recent_launches.retain(|&(s, _)| s != slot);
-        self.recent_unlock_opens.retain(|&s| s != slot);
-        self.notified.retain(|&s| s != slot);
-        slot
+        stalest
     }
 
     fn place_slot(&mut self, place: PlaceId) -> usize {
@@ -544,90 +427,11 @@ impl History {
             self.places.push(place);
             return self.places.len() - 1;
         }
-        let least =
-            (0..MAX_PLACES).min_by(|&a, &b| self.by_place[a].total_cmp(&self.by_place[b])).unwrap_or(0);
+        let visits = &self.totals.by_place;
+        let least = (0..MAX_PLACES).min_by(|&a, &b| visits[a].total_cmp(&visits[b])).unwrap_or(0);
         self.places[least] = place;
-        self.by_place[least] = 0.0;
-        self.uses.iter_mut().for_each(|used| used.by_place[least] = 0.0);
+        self.totals.by_place[least] = 0.0;
+        self.uses.iter_mut().for_each(|used| used.counters.by_place[least] = 0.0);
         least
-    }
-}
-
-/// What is known at a question.
-#[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
-    pub(super) history: &'a History,
-    task: Task,
-    now: Timestamp,
-    candidates: &'a [AppId],
-}
-
-impl<'a> Context<'a> {
-    /// The apps to rank. A history offers those that its user has opened, most recent first.
-    pub fn candidates(&self) -> &'a [AppId] {
-        self.candidates
-    }
-
-    /// The same question about other candidates.
-    pub fn with_candidates<'b>(&self, candidates: &'b [AppId]) -> Context<'b>
-    where
-        'a: 'b,
-    {
-        Context { candidates, ..*self }
-    }
-
-    /// What is asked.
-    pub fn task(&self) -> Task {
-        self.task
-    }
-
-    /// When it is asked.
-    pub fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    /// Whose phone is asked; `None` before the first event.
-    pub fn user(&self) -> Option<UserId> {
-        self.history.user
-    }
-
-    /// Hour of the day on the user's clock, 0 to 23.
-    pub fn hour(&self) -> usize {
-        self.history.wall_clock(self.now).0 as usize % 24
-    }
-
-    /// The user's use of `app`, if it ever launched or notified.
-    pub fn app_use(&self, app: AppId) -> Option<&'a AppUse> {
-        self.history.app_use(app)
-    }
-
-    /// How often any app came to the foreground so far: the length of the history.
-    pub fn launches(&self) -> u32 {
-        self.history.launches
-    }
-
-    /// The app used last.
-    pub fn last_app(&self) -> Option<AppId> {
-        self.history.candidates.first().copied()
-    }
-
-    /// Share of `app` among what followed the app used last (for this task), with the total that the share is
-    /// of: `(count, total)`. Both are 0 before the first such question.
-    pub fn transitions_to(&self, app: AppId) -> (f32, f32) {
-        let Some(last) = self.history.nth_last(0) else { return (0.0, 0.0) };
-        let last = &self.history.uses[last as usize];
-        let row = match self.task {
-            Task::FirstAfterUnlock => &last.next_unlock,
-            Task::NextLaunch => &last.next,
-        };
-        (self.history.slot(app).map_or(0.0, |slot| row.count(slot)), row.total())
-    }
-
-    /// How probable it is that the answer is none of the candidates: the share of this user's past questions
-    /// that were answered by an app opened for the first time, (n + 1/2) / (N + 1).
-    pub fn none_of_these(&self) -> f64 {
-        let (new, all) =
-            (self.history.unforeseen[self.task as usize], self.history.answered[self.task as usize]);
-        (f64::from(new) + 0.5) / (f64::from(all) + 1.0)
     }
 }

@@ -1,9 +1,13 @@
 //! What is known at the question: a [`History`] folds events in, a [`Context`] is what it knew at one moment.
 
+mod app_use;
 mod counts;
 pub mod features;
 mod history;
+mod question;
 mod task;
 
-pub use history::{AppUse, Context, History, MAX_APPS};
+pub use app_use::AppUse;
+pub use history::{History, MAX_APPS};
+pub use question::Context;
 pub use task::{Question, Task, questions, replay};

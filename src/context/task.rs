@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::history::{Context, History};
+use super::history::History;
+use super::question::Context;
 use crate::data::{AppId, Event, Signal};
 use crate::error::{Error, ErrorKind};
 

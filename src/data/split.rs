@@ -103,7 +103,8 @@ mod tests {
             (0..5).map(|round| SplitPlan::RollingOrigin(5).split(&hourly, round).test).collect();
         assert_eq!(blocks, [50..60, 60..70, 70..80, 80..90, 90..100]);
         let shares = |validation, test| SplitPlan::Shares { validation, test };
-        for plan in [shares(0.1, 0.2), shares(f64::NAN, f64::NAN), shares(9.0, 0.9), SplitPlan::LastDays(30)] {
+        for plan in [shares(0.1, 0.2), shares(f64::NAN, f64::NAN), shares(9.0, 0.9), SplitPlan::LastDays(30)]
+        {
             for questions in [0, 1, 2, 100] {
                 let split = plan.split(&hourly[..questions], 0);
                 assert_eq!((split.train.start, split.train.end), (0, split.validation.start), "{plan:?}");

@@ -138,7 +138,15 @@ impl Metrics {
     /// The figures that are means over questions, by name: those that a bootstrap can sum up.
     pub(super) fn means_of(outcome: &Outcome) -> [f64; 7] {
         let hit = |k| f64::from(u8::from(outcome.hit(k)));
-        [hit(1), hit(3), hit(5), outcome.reciprocal_rank(), outcome.ndcg5(), outcome.log_loss(), f64::from(u8::from(outcome.answered90))]
+        [
+            hit(1),
+            hit(3),
+            hit(5),
+            outcome.reciprocal_rank(),
+            outcome.ndcg5(),
+            outcome.log_loss(),
+            f64::from(u8::from(outcome.answered90)),
+        ]
     }
 }
 

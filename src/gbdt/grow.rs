@@ -69,7 +69,15 @@ pub(super) fn grow(
         sums.plus(Sums { g: f64::from(g), h: f64::from(h), rows: 1 })
     });
     let best = best_split(&histogram, columns, sums, Bounds::NONE, config);
-    let mut leaves = vec![Leaf { rows: 0..rows.len(), sums, bounds: Bounds::NONE, depth: 0, histogram, best, parent: None }];
+    let mut leaves = vec![Leaf {
+        rows: 0..rows.len(),
+        sums,
+        bounds: Bounds::NONE,
+        depth: 0,
+        histogram,
+        best,
+        parent: None,
+    }];
     let mut splits: Vec<SplitNode> = Vec::new();
     let mut split_bins = Vec::new();
 

@@ -123,7 +123,10 @@ mod tests {
         assert_eq!((split.column, split.bin, split.missing_left), (4, 1, false));
         // 10^2/10 + 10^2/10 - 0
         assert_eq!(split.gain, 20.0);
-        assert_eq!(leaf_value(split.left, Bounds::NONE, &GbdtConfig { learning_rate: 0.5, ..config.clone() }), -0.5);
+        assert_eq!(
+            leaf_value(split.left, Bounds::NONE, &GbdtConfig { learning_rate: 0.5, ..config.clone() }),
+            -0.5
+        );
 
         let limited = GbdtConfig { min_rows: 11, ..config.clone() };
         assert_eq!(best_split(&histogram, &[4], sums(0.0, 20), Bounds::NONE, &limited), None);

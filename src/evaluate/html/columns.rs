@@ -29,7 +29,7 @@ pub(super) const COLUMNS: [Column; 10] = [
     higher("NDCG@5", |model| model.metrics.ndcg5, |of| Some(of.ndcg5_interval)),
     lower("log loss", |model| model.metrics.log_loss, |of| Some(of.log_loss_interval)),
     lower("ECE", |model| model.metrics.calibration_error, |_| None),
-    higher("cover@90", |model| model.coverage90, |of| Some(of.coverage90_interval)),
+    higher("cover@90", |model| model.metrics.coverage90, |of| Some(of.coverage90_interval)),
     time("p50 µs", |model| measured(model.latency_us.p50)),
     time("p99 µs", |model| measured(model.latency_us.p99)),
 ];

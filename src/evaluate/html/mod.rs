@@ -68,7 +68,7 @@ impl Report {
             Task::NextLaunch => "which other app is opened next",
         };
         let split = match self.split {
-            SplitPlan::TestShare(share) => format!("the last {} of each user's questions", percent(share)),
+            SplitPlan::Shares { test, .. } => format!("the last {} of each user's questions", percent(test)),
             SplitPlan::LastDays(days) => {
                 format!("the questions of each user's last {}", count(days as usize, "day"))
             }
@@ -202,8 +202,8 @@ impl Report {
             model.coverage.iter().map(|&(x, y)| Point { x, y, radius, filled: true }).collect()
         };
         let chosen = self.models.iter().filter_map(|model| {
-            let y = model.coverage90_precision?;
-            let point = Point { x: model.coverage90, y, radius: 14, filled: false };
+            let y = model.metrics.coverage90_precision?;
+            let point = Point { x: model.metrics.coverage90, y, radius: 14, filled: false };
             Some(Series { ink: self.ink(model), points: vec![point] })
         });
         let curves = self.models.iter().flat_map(|model| &model.coverage).map(|point| point.1);
@@ -219,8 +219,8 @@ impl Report {
                 never if never > 1.0 => "never".to_owned(),
                 threshold => decimals(threshold, 3),
             };
-            let (head, answered) = (self.row_head(model), percent(model.coverage90));
-            let precision = percent(model.coverage90_precision.unwrap_or(f64::NAN));
+            let (head, answered) = (self.row_head(model), percent(model.metrics.coverage90));
+            let precision = percent(model.metrics.coverage90_precision.unwrap_or(f64::NAN));
             format!("<tr>{head}<td>{threshold}</td><td>{answered}</td><td>{precision}</td></tr>\n")
         };
         let words = format!(

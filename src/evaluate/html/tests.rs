@@ -119,9 +119,9 @@ fn odd_reports_still_give_a_page() {
     let broken = || {
         let mut model = made_up("broken", 2, 40, 0.5);
         model.metrics = Metrics { hr1: f64::NAN, log_loss: f64::INFINITY, ..model.metrics };
-        model.coverage90 = f64::NAN;
+        model.metrics.coverage90 = f64::NAN;
         model.coverage90_threshold = f32::NAN;
-        model.coverage90_precision = Some(f64::INFINITY);
+        model.metrics.coverage90_precision = Some(f64::INFINITY);
         model.by_hour[0].hr1 = f64::NAN;
         model.by_history[0].hr3 = f64::NEG_INFINITY;
         model.calibration[0].confidence = f64::NAN;

@@ -1,0 +1,60 @@
+//! Arguments of the examples that train, and small things that several of them write.
+
+use std::path::Path;
+
+use foretap::context::Task;
+use foretap::data::Timestamp;
+use foretap::file::write_atomically;
+use foretap::ranker::RankerConfig;
+
+/// What to learn, and how.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Training")]
+pub struct TrainingArgs {
+    /// first-after-unlock (asked when the phone is unlocked) or next-launch (asked when the app in use changes)
+    #[arg(long, default_value_t)]
+    pub task: Task,
+
+    /// Most trees
+    #[arg(long, value_name = "N", default_value_t = RankerConfig::default().gbdt.trees)]
+    pub trees: usize,
+
+    /// Most leaves a tree
+    #[arg(long, value_name = "N", default_value_t = RankerConfig::default().gbdt.leaves)]
+    pub leaves: usize,
+
+    /// How much of each tree's step is taken
+    #[arg(long, value_name = "RATE", default_value_t = RankerConfig::default().gbdt.learning_rate)]
+    pub learning_rate: f64,
+
+    /// Most rows (candidates over all questions) to train on, 0 for all; beyond them, questions are drawn
+    #[arg(long, value_name = "N", default_value_t = RankerConfig::default().max_rows)]
+    pub max_rows: usize,
+
+    /// The same seed gives the same trees
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+impl TrainingArgs {
+    /// The ranker's configuration: the defaults, with what was given in their place.
+    pub fn ranker(&self) -> RankerConfig {
+        let mut config = RankerConfig { max_rows: self.max_rows, ..RankerConfig::default() };
+        config.gbdt.trees = self.trees;
+        config.gbdt.leaves = self.leaves;
+        config.gbdt.learning_rate = self.learning_rate;
+        config.gbdt.seed = self.seed;
+        config
+    }
+}
+
+/// Writes `value` as JSON, whole or not at all.
+pub fn write_json(file: &Path, value: &serde_json::Value) -> foretap::Result<()> {
+    write_atomically(file, |out| serde_json::to_writer_pretty(out, value).map_err(std::io::Error::from))
+}
+
+/// A moment on the user's clock, as a person would say it.
+pub fn local_time(at: Timestamp, utc_offset_secs: i32) -> String {
+    jiff::Timestamp::from_second(at.0.saturating_add(i64::from(utc_offset_secs)))
+        .map_or_else(|_| "an unknown day".to_owned(), |at| at.strftime("%A %-d %B %Y, %H:%M").to_string())
+}

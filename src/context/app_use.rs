@@ -1,0 +1,86 @@
+//! What one user's history knows of one app.
+
+use super::counts::{Row, Tally};
+use crate::data::{AppId, Timestamp};
+
+/// Places that one history tells apart; beyond them the one visited least is forgotten.
+pub(super) const MAX_PLACES: usize = 16;
+
+/// Counters that each app has, and that the history has for all apps together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counters {
+    /// Times in the foreground.
+    pub launches: Tally,
+    /// Of these: as the first app after an unlock.
+    pub unlock_opens: Tally,
+    /// Of these: where another app had been used before, so that it was chosen, not resumed.
+    pub choices: Tally,
+    /// Launches on weekdays, on weekends.
+    pub by_day_kind: [f32; 2],
+    /// Launches at each place.
+    pub by_place: [f32; MAX_PLACES],
+}
+
+/// What one user's history knows of one app.
+#[derive(Debug, Clone, Default)]
+pub struct AppUse {
+    pub(super) app: AppId,
+    pub(super) counters: Counters,
+    pub(super) first_launch: Timestamp,
+    pub(super) recency_rank: u32,
+    pub(super) frequency_rank: u32,
+    pub(super) unlock_recency_rank: u32,
+    /// Number of the session (from unlock to dark) in which it was last used.
+    pub(super) last_session: u32,
+
+    /// Times in the foreground of which the end is known, and their total length.
+    pub(super) stays: u32,
+    pub(super) stay_secs: f64,
+    pub(super) last_stay_secs: Option<f32>,
+
+    pub(super) last_notification: Option<Timestamp>,
+    /// Posted since the app was last opened.
+    pub(super) pending_notifications: u32,
+    /// Posted since the screen last went dark after use; valid in `unseen_epoch` only.
+    pub(super) unseen_notifications: u32,
+    pub(super) unseen_epoch: u32,
+    /// Unlocks that found an unseen notification of this app, and those that then opened it first.
+    pub(super) notified_unlocks: u32,
+    pub(super) answered_notifications: u32,
+
+    /// The next different app.
+    pub(super) next: Row,
+    /// The first app of the next unlock; the same by [`Departure`](super::history::Departure).
+    pub(super) next_unlock: Row,
+    pub(super) next_unlock_by_departure: [Row; 3],
+    /// The first app of the unlock after the one that this app was first in.
+    pub(super) after_unlock_open: Row,
+}
+
+impl AppUse {
+    /// The app.
+    pub fn app(&self) -> AppId {
+        self.app
+    }
+
+    /// How often it came to the foreground.
+    pub fn launches(&self) -> u32 {
+        self.counters.launches.count
+    }
+
+    /// 0 for the app used last, 1 for the one before it, and so on; of no meaning before its first launch.
+    pub fn recency_rank(&self) -> u32 {
+        self.recency_rank
+    }
+
+    /// When it last came to the foreground.
+    pub fn last_launch(&self) -> Option<Timestamp> {
+        self.counters.launches.last
+    }
+
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut Row> {
+        [&mut self.next, &mut self.next_unlock, &mut self.after_unlock_open]
+            .into_iter()
+            .chain(&mut self.next_unlock_by_departure)
+    }
+}
