@@ -269,6 +269,12 @@ fn bad_files_say_what_to_do() {
         ),
         ("no zone", LSAPP.into(), zone("Nowhere"), &["`Nowhere`", "tz database"]),
         ("strict", bad_date.into(), strict.clone(), &["line 9", "field `Date`", "31/31/2019"]),
+        (
+            "strict",
+            "user,at,signal\nx,soon,unlock\n".into(),
+            strict.clone(),
+            &["line 2", "field `at`", "`soon` is not whole seconds"],
+        ),
         ("strict", half(LSAPP.as_bytes()), strict, &["line 8", "field `app_name`", "tabs"]),
         (
             "column",
@@ -363,6 +369,14 @@ fn odd_rows_are_counted_with_their_first_place() {
             Some(2),
         ),
         ("signal", native("x,1700000000,unlock,,,\nx,1700000001,tap,,,\n"), BadRow, 1, Some(3)),
+        // A quote that is not closed costs its own line, and not those after it.
+        (
+            "open quote",
+            native("x,1700000000,launch,\"Mail,,\nx,1700000001,unlock,,,\nx,1700000002,launch,\"Mail\",,\n"),
+            BadRow,
+            1,
+            Some(2),
+        ),
         ("no app", native("x,1700000000,unlock,,,\nx,1700000001,launch,,,\n"), BadRow, 1, Some(3)),
         ("place", native("x,1700000000,unlock,,,\nx,1700000001,unlock,,Paris,\n"), BadRow, 1, Some(3)),
         ("battery", native("x,1700000000,unlock,,,\nx,1700000001,unlock,,,101\n"), BadRow, 1, Some(3)),
@@ -538,12 +552,17 @@ fn a_forgotten_person_is_gone_and_others_are_as_they_were() {
     let folder = Folder::new();
     let key = options().key;
     let hashed = key.user_id("alice").to_string();
-    let csv = format!("\u{feff}at, user,signal\r\n1700000000,bob,unlock\r\n1,alice,unlock\n2,{hashed},unlock\n3,\"bob\" ,unlock\n4, bob,unlock")
-        .replace("at, user", "at,user");
+    let csv = format!(
+        "\u{feff}at, user,signal\r\n1700000000,bob,unlock\r\n1,alice,unlock\n2,{hashed},unlock\n\
+        3,\"alice\" ,unlock\n3,\"bob,unlock\n4, bob,unlock"
+    );
     let file = folder.file("a.csv", &csv);
     let report = forget(&file, "alice", &key).unwrap();
-    assert_eq!((report.removed_rows, report.kept_rows, report.first_unreadable_line), (2, 2, Some(5)));
-    let expected = csv.replace("1,alice,unlock\n", "").replace(&format!("2,{hashed},unlock\n"), "");
+    assert_eq!((report.removed_rows, report.kept_rows, report.first_unreadable_line), (3, 2, Some(6)));
+    let expected = csv
+        .replace("1,alice,unlock\n", "")
+        .replace(&format!("2,{hashed},unlock\n"), "")
+        .replace("3,\"alice\" ,unlock\n", "");
     assert_eq!(fs::read_to_string(&file).unwrap(), expected);
     assert_eq!(forget(&file, &hashed, &key).unwrap().removed_rows, 0);
     let json = format!("{NATIVE_JSON}{}{NATIVE_JSON}", NATIVE_JSON.replace("bob", "alice"));

@@ -122,12 +122,12 @@ fn spool(
             kept.write_all(&line).map_err(failed)?;
             continue;
         }
-        let user = match &header {
-            Some(header) => text.and_then(|text| header.user(text)),
+        let user = match &mut header {
+            Some(header) => text.and_then(|text| header.user(text)).map(Cow::Borrowed),
             None => text.and_then(native::json_user),
         };
-        match user.map(Cow::into_owned) {
-            Some(user) if is_person(&user) => {
+        match user {
+            Some(user) if is_person(user.trim()) => {
                 report.removed_rows += 1;
                 continue;
             }
