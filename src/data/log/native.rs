@@ -276,7 +276,7 @@ fn write_csv<'a>(out: &mut dyn Write, rows: impl Iterator<Item = Result<Row<'a>>
     out.flush().map_err(cannot_write)
 }
 
-fn cannot_write(error: std::io::Error) -> Error {
+pub(super) fn cannot_write(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("cannot write: {error}")).source(error)
 }
 
