@@ -129,6 +129,22 @@ fn app_usage_rows_in_true_order() {
 }
 
 #[test]
+fn files_of_one_name_are_several_people() {
+    let folder = Folder::new();
+    let files = ["ann", "bob"].map(|owner| {
+        fs::create_dir(folder.0.path().join(owner)).unwrap();
+        folder.file(&format!("{owner}/phone.csv"), APP_USAGE)
+    });
+    let users = |files: &[PathBuf]| -> Vec<UserId> {
+        let (log, _) = read_logs(files, &options(), &mut Vocabulary::new(), &Silent).unwrap();
+        log.users().map(|events| events[0].user).collect()
+    };
+    let key = options().key;
+    assert_eq!(users(&files), [key.user_id("ann/phone"), key.user_id("bob/phone")]);
+    assert_eq!(users(&files[..1]), [key.user_id("phone")]);
+}
+
+#[test]
 fn usagestats_sections_become_one_story() {
     let (log, warnings, vocabulary) = read(USAGESTATS, &options()).unwrap();
     let expected = [

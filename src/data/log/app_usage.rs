@@ -13,7 +13,7 @@
 //! - An app row is a `Launch`, and a `Close` when its duration is over, at the latest when the next app or
 //!   screen row begins: durations are rounded up to a second, and only one app is in front.
 //! - Dates are `M/D/YY`, `DD/MM/YYYY` or another order that the file itself tells ([`DateOrder::of_file`]).
-//! - The user id is the hash of the file's name without extensions.
+//! - The user id is the hash of the file's name without extensions ([`read_logs`](super::read_logs)).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -142,8 +142,7 @@ fn in_true_order(rows: Vec<Row>, order: DateOrder, draft: &mut Draft<'_>) -> Res
 
 /// Writes the events. Only one app can be open: it closes before the next row that reaches its end.
 fn write(rows: &[(DateTime, Row)], clock: &Clock, draft: &mut Draft<'_>) -> Result<()> {
-    let stem = draft.stem();
-    let user = draft.user(&stem);
+    let user = draft.user(&draft.owner.clone());
     let mut open: Option<OpenApp> = None;
     let mut last_at = None;
     for (local, row) in rows {
