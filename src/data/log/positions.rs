@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use super::lines::{Lines, split_commas};
+use super::lines::{Commas, Lines};
 use super::warnings::{WarningKind, Warnings};
 use crate::data::place::{PlaceGrid, PlaceId};
 use crate::error::{Error, ErrorKind, Result};
@@ -29,15 +29,15 @@ impl Positions {
     /// Reads `file`, coarsening every position to `grid` at once.
     pub fn read(file: &Path, grid: PlaceGrid, strict: bool, warnings: &mut Warnings) -> Result<Self> {
         let mut lines = Lines::open(file, &Silent)?;
+        let mut commas = Commas::new();
         let mut rows = Vec::new();
         while let Some(line) = lines.next()? {
-            let fields = split_commas(line.text).unwrap_or_default();
-            let number = |index: usize| fields.get(index).map(|field| field.trim());
-            let position = || {
-                let at = number(0)?.parse::<f64>().ok().filter(|at| at.abs() < 1e11)? as i64;
-                Some((at, grid.place(number(1)?.parse().ok()?, number(2)?.parse().ok()?)?))
+            let position = |fields: &csv::StringRecord| {
+                let number = |index| fields.get(index)?.trim().parse::<f64>().ok();
+                let at = number(0).filter(|at| at.abs() < 1e11)? as i64;
+                Some((at, grid.place(number(1)?, number(2)?)?))
             };
-            match position() {
+            match commas.split(line.text).and_then(position) {
                 Some(row) => rows.push(row),
                 None if line.number == 1 && line.text.contains("lat") => {}
                 None => {

@@ -17,7 +17,8 @@
 //!   `ScreenOff`. `NOTIFICATION_INTERRUPTION` is `Notification`. Everything else is left out.
 //! - The dump repeats events in its daily, weekly and other sections: a section adds only what earlier ones lack.
 //!   Two equal lines within one section are two events.
-//! - Apps go by package name. The user id is the hash of the file's name, with `/N` for Android user N > 0.
+//! - Apps go by package name. The user id is the hash of the file's name without extensions
+//!   ([`read_logs`](super::read_logs)), with `/N` for Android user N > 0.
 //! - Older Androids print localised times such as `4/27/2019, 22:58`; the file tells the order of day and month.
 
 use std::collections::HashMap;
@@ -60,9 +61,9 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
             Err(problem) => draft.skip(line, problem)?,
         }
     }
-    let stem = draft.stem();
+    let owner = draft.owner.clone();
     for (android_user, events) in by_user(rows, &clock, draft)? {
-        let raw = if android_user == 0 { stem.clone() } else { format!("{stem}/{android_user}") };
+        let raw = if android_user == 0 { owner.clone() } else { format!("{owner}/{android_user}") };
         write(&events, draft.user(&raw), &clock, draft)?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
@@ -15,6 +15,7 @@ use crate::data::event::UserId;
 use crate::data::place::PrivacyKey;
 use crate::data::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
+use crate::file::{Access, replace};
 
 /// Writes `log` in foretap's own format, by the extension of `file`: `.csv` or `.jsonl`, and `.gz` after it for
 /// gzip. A new file is readable by its owner alone. [`read_logs`](super::read_logs) gives the same log back.
@@ -36,7 +37,7 @@ pub fn write_log(file: &Path, log: &Log, vocabulary: &Vocabulary) -> Result<()> 
                 .next_step("name it .csv or .jsonl, or .csv.gz or .jsonl.gz"));
         }
     };
-    replace(file, gzip, |out| native::write(out, log.events(), vocabulary, as_json))
+    put(file, gzip, |out| native::write(out, log.events(), vocabulary, as_json))
 }
 
 /// What [`forget`] did.
@@ -68,12 +69,8 @@ pub fn forget(file: &Path, user: &str, key: &PrivacyKey) -> Result<ForgetReport>
         (gzip, spool(&mut *reader, &file, &mut report, |text| whose(text) == person)?)
     };
     if report.removed_rows > 0 {
-        replace(&file, gzip, |out| {
-            let mut kept = BufReader::new(kept);
-            std::io::copy(&mut kept, out)
-                .map(drop)
-                .map_err(|error| Error::new(ErrorKind::Io, format!("cannot write: {error}")).source(error))
-        })?;
+        let mut kept = BufReader::new(kept);
+        put(&file, gzip, |out| std::io::copy(&mut kept, out).map(drop).map_err(native::cannot_write))?;
     }
     Ok(report)
 }
@@ -93,7 +90,9 @@ fn spool(
     is_person: impl Fn(&str) -> bool,
 ) -> Result<File> {
     let failed = |error| Error::io(file, "read or copy the log", error);
-    let mut kept = BufWriter::new(tempfile::tempfile_in(folder(file)).map_err(failed)?);
+    // On the log's own disk, where there is room for it.
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let mut kept = BufWriter::new(tempfile::tempfile_in(folder).map_err(failed)?);
     let (mut line, mut number) = (Vec::new(), 0);
     let mut header = None;
     let mut is_first = true;
@@ -122,12 +121,12 @@ fn spool(
             kept.write_all(&line).map_err(failed)?;
             continue;
         }
-        let user = match &header {
-            Some(header) => text.and_then(|text| header.user(text)),
+        let user = match &mut header {
+            Some(header) => text.and_then(|text| header.user(text)).map(Cow::Borrowed),
             None => text.and_then(native::json_user),
         };
-        match user.map(Cow::into_owned) {
-            Some(user) if is_person(&user) => {
+        match user {
+            Some(user) if is_person(user.trim()) => {
                 report.removed_rows += 1;
                 continue;
             }
@@ -144,34 +143,14 @@ fn spool(
     Ok(kept)
 }
 
-/// Fills a new file beside `file`, then puts it in its place.
-fn replace(file: &Path, gzip: bool, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let failed = |error| {
-        Error::io(file, "write the log here", error)
-            .next_step("name a file in a folder that you may write to")
-    };
-    let temporary = tempfile::Builder::new().prefix(".foretap-").tempfile_in(folder(file)).map_err(failed)?;
-    if let Ok(old) = fs::metadata(file) {
-        fs::set_permissions(temporary.path(), old.permissions()).map_err(failed)?;
-    }
-    let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file());
-    if gzip {
-        let mut packed = GzEncoder::new(&mut out, Compression::default());
-        fill(&mut packed).map_err(|error| error.file(file))?;
-        packed.finish().map_err(failed)?;
-    } else {
-        fill(&mut out).map_err(|error| error.file(file))?;
-    }
-    out.flush().map_err(failed)?;
-    drop(out);
-    temporary.as_file().sync_all().map_err(failed)?;
-    temporary.persist(file).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
-fn folder(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
+/// Puts what `fill` writes in the place of `file`, readable by its owner alone unless it was there before.
+fn put(file: &Path, gzip: bool, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    replace(file, Access::Private, |out| {
+        if !gzip {
+            return fill(out);
+        }
+        let mut packed = GzEncoder::new(out, Compression::default());
+        fill(&mut packed)?;
+        packed.finish().map(drop).map_err(native::cannot_write)
+    })
 }
