@@ -53,7 +53,7 @@ fn run(args: &Args) -> foretap::Result<()> {
     };
     experiment.ranker.gbdt.seed = args.seed;
     // Enough for the differences between predictors to show, and quick.
-    experiment.ranker.max_rows = 500_000;
+    experiment.ranker.max_rows = 400_000;
     let Findings { report, model } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
     cli::say(&report.to_string());
     if let Some(distance) = distance_to_optimum(&report) {

@@ -1,4 +1,73 @@
 //! foretap predicts which app a person opens next, on the phone, before the tap.
+//!
+//! A phone unlocks; the crate ranks the apps that its user has opened before; a launcher shows the first few. It
+//! learns from the phone's own log, runs offline, and never needs raw identities or coordinates.
+//!
+//! ```
+//! use foretap::context::{History, Task};
+//! use foretap::baseline::Markov;
+//! use foretap::data::{Event, Signal, Timestamp, UserId, Vocabulary};
+//! use foretap::predict::{Prediction, Predictor};
+//!
+//! let mut apps = Vocabulary::new();
+//! let (mail, maps) = (apps.intern("Mail"), apps.intern("Maps"));
+//! let mut history = History::default();
+//! for (secs, signal) in [
+//!     (0, Signal::Unlock), (1, Signal::Launch(mail)), (60, Signal::ScreenOff),
+//!     (600, Signal::Unlock), (601, Signal::Launch(maps)), (660, Signal::ScreenOff),
+//!     (900, Signal::Unlock),
+//! ] {
+//!     history.observe(&Event::new(UserId(1), Timestamp(secs), signal));
+//! }
+//! let context = history.context_at(Timestamp(900), Task::FirstAfterUnlock);
+//! let predictor = Markov::default();
+//! let mut scores = vec![0.0; context.candidates().len()];
+//! predictor.score(&context, &mut predictor.new_scratch(), &mut scores);
+//! let prediction = Prediction::new(&context, &scores, 1.0);
+//! println!("{} with {:.0} %", apps.name(prediction.candidates[0].app), 100.0 * prediction.candidates[0].probability);
+//! ```
+//!
+//! # The tour
+//!
+//! The modules in the order in which data passes through them. Each imports only from those above it
+//! (`tests/layers.rs` keeps it so).
+//!
+//! ```text
+//! src/
+//!   error        one Error: a kind, a place (file, line, field), a next step
+//!   progress     what a long job tells of itself
+//!   file         files written whole or not at all
+//!
+//!   data/        WHAT HAPPENED
+//!     event        Event, Signal and the ids they are told in
+//!     place        coordinates -> city-level buckets, user ids -> keyed hashes
+//!     vocabulary   app names <-> ids
+//!     log/         one file a format: native, app_usage, usagestats, lsapp, tsinghua
+//!     split        training, validation, test: always by time
+//!     simulate/    people whose habits, and so the best possible score, are known
+//!
+//!   context/     WHAT IS KNOWN AT THE QUESTION
+//!     counts       the bounded counters that a history is made of
+//!     app_use      what a history knows of one app
+//!     task         the two questions, read off a stream of events
+//!     history      one user's past, event by event; the only maker of a Context
+//!     question     the Context
+//!     features     one row a candidate, for the ranker; the versioned schema
+//!
+//!   predict      THE CONTRACT: Predictor, Prediction, ties
+//!   baseline     most recent, most frequent, Markov, and the optimum of simulated people
+//!
+//!   gbdt/        THE FAST EXPERT
+//!     bins -> objective -> histogram -> split -> grow -> train; forest answers
+//!   ranker       features + forest = a Predictor
+//!   model        a trained ranker in a file, checked whole
+//!
+//!   evaluate/    HOW GOOD IT IS: replay, metrics, intervals, report, html
+//!   experiment   from a log to a report
+//! ```
+//!
+//! Start with [`context::History`] to see what is known, [`predict::Predictor`] for what a predictor must do, and
+//! [`experiment::Experiment`] for how one is trained and compared. The examples are thin around these.
 
 pub mod baseline;
 pub mod context;

@@ -1,6 +1,7 @@
 //! What one user's history knows of one app.
 
 use super::counts::{Row, Tally};
+use super::history::Departure;
 use crate::data::{AppId, Timestamp};
 
 /// Places that one history tells apart; beyond them the one visited least is forgotten.
@@ -50,9 +51,9 @@ pub struct AppUse {
 
     /// The next different app.
     pub(super) next: Row,
-    /// The first app of the next unlock; the same by [`Departure`](super::history::Departure).
+    /// The first app of the next unlock; the same by [`Departure`].
     pub(super) next_unlock: Row,
-    pub(super) next_unlock_by_departure: [Row; 3],
+    pub(super) next_unlock_by_departure: [Row; Departure::KINDS],
     /// The first app of the unlock after the one that this app was first in.
     pub(super) after_unlock_open: Row,
 }

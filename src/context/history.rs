@@ -36,6 +36,12 @@ pub(super) enum Departure {
     AtHome,
     /// The same, longer ago.
     AtHomeLongAgo,
+    /// The screen has not been dark since the last app was in use.
+    NotDark,
+}
+
+impl Departure {
+    pub const KINDS: usize = 4;
 }
 
 /// One user's past. [`observe`](History::observe) events in time order; ask with
@@ -87,7 +93,7 @@ pub struct History {
     pub(super) lit: Option<Timestamp>,
     /// When the screen went dark (or was locked) after it was last in use.
     pub(super) use_ended: Option<Timestamp>,
-    /// For how long no app had been in the foreground then.
+    /// For how long no app had been in the foreground when the screen went dark after the last launch.
     pub(super) idle_before_dark_secs: Option<f32>,
     pub(super) glances: u32,
     pub(super) session: u32,
@@ -170,12 +176,14 @@ impl History {
 
     /// How the phone was left before an unlock at `now`.
     pub(super) fn departure(&self, now: Timestamp) -> Departure {
-        // Logs round to seconds, so an app may seem to close a second before the screen goes dark.
-        if self.idle_before_dark_secs.is_none_or(|secs| secs <= 1.0) {
-            return Departure::InApp;
-        }
         let unused_secs = self.last_use.map_or(i64::MAX, |last| now.secs_since(last));
-        if unused_secs <= 300 { Departure::AtHome } else { Departure::AtHomeLongAgo }
+        match self.idle_before_dark_secs {
+            None => Departure::NotDark,
+            // Logs round to seconds, so an app may seem to close a second before the screen goes dark.
+            Some(..=1.0) => Departure::InApp,
+            Some(_) if unused_secs <= 300 => Departure::AtHome,
+            Some(_) => Departure::AtHomeLongAgo,
+        }
     }
 
     /// Questions of `task` whose answer had never been opened before, and all of them.
@@ -238,6 +246,7 @@ impl History {
         self.move_up_in_frequency(slot);
         self.foreground = Some((slot, now));
         self.last_use = Some(now);
+        self.idle_before_dark_secs = None;
     }
 
     /// The first app after an unlock was `slot`; `last` and `before` it were used last.
@@ -334,8 +343,11 @@ impl History {
             self.epoch += 1;
             self.notified.clear();
             self.use_ended = Some(now);
-            let in_use_until = if self.foreground.is_some() { Some(now) } else { self.last_use };
-            self.idle_before_dark_secs = in_use_until.map(|until| now.secs_since(until).max(0) as f32);
+            // An unlock that opened nothing leaves the phone as it was.
+            if self.session_launches > 0 {
+                let in_use_until = if self.foreground.is_some() { Some(now) } else { self.last_use };
+                self.idle_before_dark_secs = in_use_until.map(|until| now.secs_since(until).max(0) as f32);
+            }
             self.glances = 0;
             self.unlocks_without_app += u32::from(self.awaits_first_app);
         }

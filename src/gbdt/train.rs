@@ -48,19 +48,22 @@ pub struct GbdtConfig {
 }
 
 impl Default for GbdtConfig {
+    /// Chosen on the validation questions of three phones' logs, as means over five seeds. Coarse bins and shallow
+    /// trees cost nothing there (64 bins and depth 7 against 254 and 12: log loss 1.19 against 1.19) and are
+    /// quicker to train and to ask; drawing six questions of ten for each tree lifts HR@5 by half a point.
     fn default() -> Self {
         Self {
-            trees: 300,
-            learning_rate: 0.05,
+            trees: 400,
+            learning_rate: 0.03,
             leaves: 31,
-            max_depth: 12,
+            max_depth: 7,
             min_rows: 20,
             min_hessian: 1.0,
             min_gain: 0.0,
-            lambda: 1.0,
-            group_fraction: 0.8,
-            feature_fraction: 0.5,
-            max_bins: 254,
+            lambda: 2.0,
+            group_fraction: 0.6,
+            feature_fraction: 0.7,
+            max_bins: 64,
             early_stopping: 30,
             monotone: Vec::new(),
             seed: 0,
@@ -80,8 +83,10 @@ impl GbdtConfig {
             Self { trees: 0, .. } => wrong("trees", "ask for at least one"),
             Self { leaves: 0 | 1, .. } => wrong("leaves", "ask for at least two"),
             Self { max_depth: 0, .. } => wrong("max_depth", "ask for at least one"),
-            _ if !(self.learning_rate > 0.0) => wrong("learning_rate", "choose a positive number"),
-            _ if !(self.lambda >= 0.0) => wrong("lambda", "choose zero or more"),
+            _ if self.learning_rate.is_nan() || self.learning_rate <= 0.0 => {
+                wrong("learning_rate", "choose a positive number")
+            }
+            _ if self.lambda.is_nan() || self.lambda < 0.0 => wrong("lambda", "choose zero or more"),
             _ if !is_share(self.group_fraction) => {
                 wrong("group_fraction", "choose a share above 0, at most 1")
             }
