@@ -32,8 +32,7 @@ fn made_up(name: &str, users: u32, days: u32, skill: f32) -> ModelReport {
     };
     let asked = (0..users).flat_map(|user| (0..days).map(move |day| (user, day)));
     let test: Vec<Outcome> = asked.map(|(user, day)| question(user, day)).collect();
-    let tested =
-        Tested { name: name.to_owned(), temperature: 1.0, threshold90: 0.8, validation: Vec::new(), test };
+    let tested = Tested { name: name.to_owned(), temperature: 1.0, threshold90: 0.8, test };
     let users: Vec<UserId> = (0..users).map(|user| UserId(u64::from(user) * 0x9E37_79B9_7F4A_7C15)).collect();
     let latency = Latency { p50: 3.25 + f64::from(skill), p99: 12.5 * f64::from(skill) };
     ModelReport::new(&tested, latency, &users)
@@ -135,7 +134,7 @@ fn odd_reports_still_give_a_page() {
     bare.calibration.clear();
     bare.coverage.clear();
     bare.per_user.clear();
-    bare.coverage90_precision = None;
+    bare.metrics.coverage90_precision = None;
     let mut same_share = report(vec![made_up("always right", 1, 1, 10.0), broken()]);
     same_share.importance.iter_mut().for_each(|feature| feature.gain_share = 0.0);
     let cases = [
