@@ -47,7 +47,12 @@ fn every_predictor_keeps_the_contract() {
             order_of_candidates_does_not_matter(entrant, moment);
             if let Some(reloaded) = entrant.reloaded {
                 let context = moment.context();
-                assert_eq!(bits(reloaded, &context), bits(entrant.predictor, &context), "{}", entrant.at(moment));
+                assert_eq!(
+                    bits(reloaded, &context),
+                    bits(entrant.predictor, &context),
+                    "{}",
+                    entrant.at(moment)
+                );
             }
         }
         any_scratch_serves(entrant, &entrants, &moments);
@@ -139,8 +144,12 @@ fn odd_moments(task: Task, someone: &[Event]) -> Vec<Moment> {
         ("the beginning of time", folded(someone, &none), i64::MIN, None),
         ("a clock set back", folded(&back, &none), 0, None),
     ];
-    let named = |(label, history, now, candidates): (&str, _, _, _)| {
-        Moment { label: format!("{label}, {task}"), history, now: Timestamp(now), task, candidates }
+    let named = |(label, history, now, candidates): (&str, _, _, _)| Moment {
+        label: format!("{label}, {task}"),
+        history,
+        now: Timestamp(now),
+        task,
+        candidates,
     };
     cases.into_iter().map(named).collect()
 }
@@ -242,7 +251,11 @@ fn later_events_do_not_matter(entrant: &Entrant<'_>, simulation: &Simulation) {
                 });
                 let at = format!("{} at question {asked_at}, {task}, {what}", entrant.name);
                 assert_eq!(found.as_ref(), Some(&expected), "{at}");
-                assert_eq!(bits_with(entrant.predictor, &context, &mut scratch), expected, "{at}, asked again");
+                assert_eq!(
+                    bits_with(entrant.predictor, &context, &mut scratch),
+                    expected,
+                    "{at}, asked again"
+                );
             }
         }
     }

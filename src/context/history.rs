@@ -457,12 +457,11 @@ mod tests {
         }
         let opened: BTreeSet<Slot> =
             history.slots.values().copied().filter(|slot| used(slot).launches() > 0).collect();
-        let lists: [(&[Slot], fn(&AppUse) -> u32); 3] = [
-            (&history.recency, |used| used.recency_rank),
-            (&history.frequency, |used| used.frequency_rank),
-            (&history.unlock_recency, |used| used.unlock_recency_rank),
-        ];
-        for (list, rank) in lists {
+        for (number, list) in
+            [&history.recency, &history.frequency, &history.unlock_recency].into_iter().enumerate()
+        {
+            let rank =
+                |used: &AppUse| [used.recency_rank, used.frequency_rank, used.unlock_recency_rank][number];
             let unique: BTreeSet<Slot> = list.iter().copied().collect();
             assert_eq!(unique.len(), list.len());
             assert!(unique.is_subset(&opened));
