@@ -1,2 +1,90 @@
-//! Latency of one question.
-fn main() {}
+//! One question, in three parts: its features, its scoring by 300 trees of 31 leaves, and both.
+//!
+//! `cargo bench --bench latency`. The people are simulated; each history is then widened to exactly the number of
+//! candidates that is measured.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use foretap::Silent;
+use foretap::context::{History, Task, features};
+use foretap::data::simulate::{SimulationConfig, simulate};
+use foretap::data::{AppId, Event, Log, Signal, SplitPlan, Timestamp, Vocabulary};
+use foretap::experiment::Experiment;
+use foretap::predict::Predictor;
+use foretap::ranker::Ranker;
+
+fn one_question(criterion: &mut Criterion) {
+    let (log, vocabulary) = people();
+    let ranker = trained(&log, &vocabulary);
+    println!("{} trees", ranker.forest().trees().len());
+    for candidates in [10, 50, 200] {
+        let (history, now) = history_of(&log, vocabulary.len() as u32, candidates);
+        let context = history.context_at(now, Task::FirstAfterUnlock);
+        assert_eq!(context.candidates().len(), candidates);
+        let mut matrix = Vec::new();
+        features::fill(&context, &mut matrix);
+        let mut scores = vec![0.0; candidates];
+        let mut scratch = ranker.new_scratch();
+
+        let mut group = criterion.benchmark_group("one question");
+        let name = |part: &str| BenchmarkId::new(part, candidates);
+        let mut filled = matrix.clone();
+        group.bench_function(name("features"), |b| {
+            b.iter(|| features::fill(black_box(&context), &mut filled))
+        });
+        group.bench_function(name("scoring"), |b| {
+            b.iter(|| ranker.forest().score(black_box(&matrix), &mut scores));
+        });
+        group.bench_function(name("both"), |b| {
+            b.iter(|| ranker.score(black_box(&context), &mut scratch, &mut scores));
+        });
+        group.finish();
+    }
+}
+
+fn people() -> (Log, Vocabulary) {
+    let config = SimulationConfig { people: 20, days: 14, ..SimulationConfig::default() };
+    let simulation = simulate(&config, &Silent).expect("the settings are possible");
+    (simulation.log, simulation.vocabulary)
+}
+
+/// All 300 trees, so that nothing is gained by stopping early.
+fn trained(log: &Log, vocabulary: &Vocabulary) -> Ranker {
+    let mut experiment =
+        Experiment { split: SplitPlan::Shares { validation: 0.0, test: 0.2 }, ..Experiment::default() };
+    experiment.ranker.gbdt.trees = 300;
+    experiment.ranker.gbdt.early_stopping = 0;
+    experiment.train(log, vocabulary, &Silent).expect("the log has questions").model.ranker
+}
+
+/// The first person's history, with apps added or left out until there are `candidates`.
+fn history_of(log: &Log, unused: u32, candidates: usize) -> (History, Timestamp) {
+    let events = log.users().next().expect("there are people");
+    let mut history = History::default();
+    let mut opened: Vec<AppId> = Vec::new();
+    for event in events {
+        let app = event.signal.app();
+        if app.is_some_and(|app| !opened.contains(&app)) {
+            if opened.len() == candidates {
+                continue;
+            }
+            opened.extend(app.filter(|_| matches!(event.signal, Signal::Launch(_))));
+        }
+        history.observe(event);
+    }
+    let last = *events.last().expect("there are events");
+    for (step, app) in (0..).zip(unused..).take(candidates - opened.len().min(candidates)) {
+        history.observe(&Event {
+            at: Timestamp(last.at.0 + step),
+            signal: Signal::Launch(AppId(app)),
+            ..last
+        });
+    }
+    let now = Timestamp(last.at.0 + 3_600);
+    history.observe(&Event { at: now, signal: Signal::Unlock, ..last });
+    (history, now)
+}
+
+criterion_group!(benches, one_question);
+criterion_main!(benches);

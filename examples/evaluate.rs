@@ -19,12 +19,6 @@ use foretap::experiment::Experiment;
 /// a choice of the test, the last 20 % of each user's questions are it.
 #[derive(Debug, Parser)]
 struct Args {
-    #[command(flatten)]
-    data: cli::DataArgs,
-
-    #[command(flatten)]
-    training: cli::TrainingArgs,
-
     /// Score this share of each user's questions, the latest
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, conflicts_with_all = ["test_days", "rolling"])]
     test_share: f64,
@@ -52,6 +46,12 @@ struct Args {
     /// Write the report as a self-contained page with plots
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+
+    #[command(flatten)]
+    training: cli::TrainingArgs,
+
+    #[command(flatten)]
+    data: cli::DataArgs,
 }
 
 fn main() -> ExitCode {

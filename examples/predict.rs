@@ -23,9 +23,6 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
 
-    #[command(flatten)]
-    data: cli::DataArgs,
-
     /// Whose phone, by hashed id, where the log has several
     #[arg(long, value_name = "USER")]
     user: Option<UserArg>,
@@ -42,6 +39,9 @@ struct Args {
     /// Write the answer for machines
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    #[command(flatten)]
+    data: cli::DataArgs,
 }
 
 #[derive(Debug, Clone, Copy)]

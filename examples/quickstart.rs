@@ -21,9 +21,6 @@ use foretap::{Error, Progress};
 /// Train, compare, report and predict, on simulated people or on your own log
 #[derive(Debug, Parser)]
 struct Args {
-    #[command(flatten)]
-    data: Option<cli::DataArgs>,
-
     /// Folder for report.json and report.html
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
@@ -35,6 +32,9 @@ struct Args {
     /// Copy report.json to this file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    #[command(flatten)]
+    data: cli::DataArgs,
 }
 
 fn main() -> ExitCode {
@@ -83,9 +83,9 @@ fn read_or_simulate(
     args: &Args,
     progress: &dyn Progress,
 ) -> foretap::Result<(Log, Vocabulary, Option<Truth>)> {
-    if let Some(data) = &args.data {
+    if !args.data.data.is_empty() {
         let mut vocabulary = Vocabulary::new();
-        let log = data.load(&mut vocabulary, progress)?;
+        let log = args.data.load(&mut vocabulary, progress)?;
         return Ok((log, vocabulary, None));
     }
     let config = SimulationConfig { seed: args.seed, ..SimulationConfig::default() };

@@ -18,12 +18,6 @@ use foretap::experiment::Experiment;
 /// The latest questions of each user tell when to stop; then all of them are learned from.
 #[derive(Debug, Parser)]
 struct Args {
-    #[command(flatten)]
-    data: cli::DataArgs,
-
-    #[command(flatten)]
-    training: cli::TrainingArgs,
-
     /// Write the model here
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -31,6 +25,12 @@ struct Args {
     /// Write a summary for machines
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    #[command(flatten)]
+    training: cli::TrainingArgs,
+
+    #[command(flatten)]
+    data: cli::DataArgs,
 }
 
 fn main() -> ExitCode {

@@ -22,7 +22,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
     /// Log files, plain or gzip
-    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<PathBuf>,
 
     /// native, app-usage, usagestats, lsapp or tsinghua; recognised from the content unless given
@@ -53,6 +53,11 @@ pub struct DataArgs {
 impl DataArgs {
     /// Reads the log and prints warnings to stderr. App names go into `vocabulary`.
     pub fn load(&self, vocabulary: &mut Vocabulary, progress: &dyn Progress) -> foretap::Result<Log> {
+        if self.data.is_empty() {
+            return Err(
+                Error::new(ErrorKind::Config, "no log is given").next_step("name its files with --data")
+            );
+        }
         let options = LogOptions {
             format: self.format,
             time_zone: self.time_zone.clone(),

@@ -73,18 +73,25 @@ impl Tree {
         if self.leaf_values.len() != self.splits.len() + 1 {
             return Err(format!("{} leaves do not fit {} splits", self.leaf_values.len(), self.splits.len()));
         }
+        if self.splits.len() > MAX_SPLITS {
+            return Err(format!("{} splits; at most {MAX_SPLITS} are possible", self.splits.len()));
+        }
+        let mut met_splits = vec![false; self.splits.len()];
+        let mut met_leaves = vec![false; self.leaf_values.len()];
         for (node, split) in self.splits.iter().enumerate() {
             if split.feature >= columns || split.threshold.is_nan() {
                 return Err(format!("split {node} asks for feature {} of {columns}", split.feature));
             }
             for child in [split.left, split.right] {
-                let fits = match child {
-                    // Later splits only: a walk always ends.
-                    Child::Split(next) => next > node && next < self.splits.len(),
-                    Child::Leaf(leaf) => leaf < self.leaf_values.len(),
+                // Later splits only, so that a walk ends, and each child once: a tree, no net.
+                let met = match child {
+                    Child::Split(next) if next > node => met_splits.get_mut(next),
+                    Child::Split(_) => None,
+                    Child::Leaf(leaf) => met_leaves.get_mut(leaf),
                 };
-                if !fits {
-                    return Err(format!("split {node} leads nowhere"));
+                match met {
+                    Some(met) if !*met => *met = true,
+                    _ => return Err(format!("split {node} leads nowhere")),
                 }
             }
         }
@@ -95,19 +102,28 @@ impl Tree {
 /// Rows walked in lockstep: enough loads in flight to hide their latency.
 const LANES: usize = 8;
 
-/// A node of the flat layout. Siblings are neighbours; a leaf leads to itself, so that walks of different lengths
-/// can share a loop without branches.
+/// A node of the flat layout, in eight bytes. Siblings are neighbours; a leaf leads to itself, so that walks of
+/// different lengths share a loop without branches.
 #[derive(Debug, Clone, Copy)]
 struct FlatNode {
     threshold: f32,
+    /// The feature, and above it [`MISSING_LEFT`].
     feature: u16,
-    missing_left: bool,
-    left: u32,
+    /// The smaller child's position in its tree; the larger's is the next.
+    left: u16,
 }
 
+/// Nodes of a tree are numbered in 16 bits.
+const MAX_SPLITS: usize = 32_000;
+
+/// Where a missing value goes left.
+const MISSING_LEFT: u16 = 1 << 15;
+
+/// A tree's part of the nodes.
 #[derive(Debug, Clone, Copy)]
 struct FlatTree {
-    root: u32,
+    start: usize,
+    end: usize,
     depth: u32,
 }
 
@@ -128,11 +144,9 @@ impl Forest {
     /// # Errors
     /// A tree that refers to a feature or node that does not exist.
     pub fn new(trees: Vec<Tree>, columns: usize) -> Result<Self> {
-        if columns > usize::from(u16::MAX) {
-            return Err(Error::new(
-                ErrorKind::Model,
-                format!("{columns} features; at most 65,535 are possible"),
-            ));
+        if columns > usize::from(MISSING_LEFT) {
+            let message = format!("{columns} features; at most {MISSING_LEFT} are possible");
+            return Err(Error::new(ErrorKind::Model, message));
         }
         let mut forest = Self { trees, columns, nodes: Vec::new(), values: Vec::new(), flat: Vec::new() };
         for index in 0..forest.trees.len() {
@@ -169,62 +183,61 @@ impl Forest {
     /// # Shapes
     /// `rows`: row-major `[scores.len(), columns]`.
     pub fn score(&self, rows: &[f32], scores: &mut [f32]) {
-        let mut chunks = scores.chunks_exact_mut(LANES);
-        let mut rows_of_chunks = rows.chunks_exact(LANES * self.columns);
-        for (scores, rows) in (&mut chunks).zip(&mut rows_of_chunks) {
-            self.score_lanes::<LANES>(rows, scores);
-        }
-        let rest = chunks.into_remainder().iter_mut();
-        for (score, row) in rest.zip(rows_of_chunks.remainder().chunks_exact(self.columns)) {
-            self.score_lanes::<1>(row, std::slice::from_mut(score));
+        for (scores, rows) in scores.chunks_mut(LANES).zip(rows.chunks(LANES * self.columns)) {
+            // The last lanes repeat the last row where there are fewer.
+            let starts = std::array::from_fn(|lane| lane.min(scores.len() - 1) * self.columns);
+            scores.copy_from_slice(&self.score_lanes(rows, starts)[..scores.len()]);
         }
     }
 
-    fn score_lanes<const N: usize>(&self, rows: &[f32], scores: &mut [f32]) {
-        let starts: [usize; N] = std::array::from_fn(|lane| lane * self.columns);
+    /// Scores the rows that begin at `starts`.
+    fn score_lanes(&self, rows: &[f32], starts: [usize; LANES]) -> [f32; LANES] {
         // -0.0, as `Iterator::sum` starts: the same bits as the plain walk.
-        let mut sums = [-0.0_f32; N];
+        let mut sums = [-0.0_f32; LANES];
         for tree in &self.flat {
-            let mut at = [tree.root; N];
+            let (nodes, values) = (&self.nodes[tree.start..tree.end], &self.values[tree.start..tree.end]);
+            let mut at = [0_u16; LANES];
             for _ in 0..tree.depth {
-                for lane in 0..N {
-                    let node = self.nodes[at[lane] as usize];
-                    let value = rows[starts[lane] + usize::from(node.feature)];
-                    let left = (value <= node.threshold) | (value.is_nan() & node.missing_left);
-                    at[lane] = node.left + u32::from(!left);
+                for (at, start) in at.iter_mut().zip(starts) {
+                    let node = nodes[usize::from(*at)];
+                    let value = rows[start + usize::from(node.feature & !MISSING_LEFT)];
+                    let left = (value <= node.threshold) | (value.is_nan() & (node.feature >= MISSING_LEFT));
+                    *at = node.left + u16::from(!left);
                 }
             }
-            for lane in 0..N {
-                sums[lane] += self.values[at[lane] as usize];
+            for (sum, at) in sums.iter_mut().zip(at) {
+                *sum += values[usize::from(at)];
             }
         }
-        scores.copy_from_slice(&sums);
+        sums
     }
 
     /// Appends one tree to the flat layout, level by level.
     fn lay_out(&mut self, index: usize) {
         let tree = &self.trees[index];
-        let root = self.nodes.len() as u32;
-        let blank = FlatNode { threshold: f32::INFINITY, feature: 0, missing_left: true, left: 0 };
+        let start = self.nodes.len();
+        let blank = FlatNode { threshold: f32::INFINITY, feature: MISSING_LEFT, left: 0 };
         let mut depth = 0;
         let mut level = vec![tree.root()];
         self.nodes.push(blank);
         self.values.push(0.0);
-        let mut position = root as usize;
+        let mut position = 0;
         loop {
             let mut next = Vec::new();
             for &child in &level {
                 match child {
                     Child::Leaf(leaf) => {
-                        self.nodes[position].left = position as u32;
-                        self.values[position] = tree.leaf_values[leaf];
+                        self.nodes[start + position].left = position as u16;
+                        self.values[start + position] = tree.leaf_values[leaf];
                     }
                     Child::Split(node) => {
                         let SplitNode { feature, threshold, missing_left, left, right, .. } =
                             tree.splits[node];
-                        let children = self.nodes.len() as u32;
-                        self.nodes[position] =
-                            FlatNode { threshold, feature: feature as u16, missing_left, left: children };
+                        self.nodes[start + position] = FlatNode {
+                            threshold,
+                            feature: feature as u16 | if missing_left { MISSING_LEFT } else { 0 },
+                            left: (self.nodes.len() - start) as u16,
+                        };
                         self.nodes.extend([blank; 2]);
                         self.values.extend([0.0; 2]);
                         next.extend([left, right]);
@@ -238,7 +251,7 @@ impl Forest {
             depth += 1;
             level = next;
         }
-        self.flat.push(FlatTree { root, depth });
+        self.flat.push(FlatTree { start, end: self.nodes.len(), depth });
     }
 
     /// Gain and number of splits of each feature, summed over all trees.
@@ -307,6 +320,7 @@ mod tests {
         assert!(tree(|_| ()).is_ok());
         assert!(tree(|t| t.splits[0].feature = 2).unwrap_err().contains("feature 2 of 2"));
         assert!(tree(|t| t.splits[2].left = Child::Split(0)).unwrap_err().contains("leads nowhere"));
+        assert!(tree(|t| t.splits[0].left = Child::Split(1)).unwrap_err().contains("leads nowhere"), "a net");
         assert!(tree(|t| t.splits[2].left = Child::Leaf(9)).unwrap_err().contains("leads nowhere"));
         assert!(tree(|t| t.leaf_values[0] = f32::NAN).unwrap_err().contains("not finite"));
         assert!(tree(|t| t.leaf_values.clear()).unwrap_err().contains("0 leaves"));
