@@ -76,21 +76,19 @@ impl GbdtConfig {
                 .next_step(rule))
         };
         let is_share = |share: f64| share > 0.0 && share <= 1.0;
-        let is_finite_from_zero = |value: f64| (0.0..f64::INFINITY).contains(&value);
         match self {
             Self { trees: 0, .. } => wrong("trees", "ask for at least one"),
             Self { leaves: 0 | 1, .. } => wrong("leaves", "ask for at least two"),
             Self { max_depth: 0, .. } => wrong("max_depth", "ask for at least one"),
-            _ if !(is_finite_from_zero(self.learning_rate) && self.learning_rate > 0.0) => {
-                wrong("learning_rate", "choose a positive number")
-            }
-            _ if !is_finite_from_zero(self.lambda) => wrong("lambda", "choose zero or more"),
+            _ if !(self.learning_rate > 0.0) => wrong("learning_rate", "choose a positive number"),
+            _ if !(self.lambda >= 0.0) => wrong("lambda", "choose zero or more"),
             _ if !is_share(self.group_fraction) => {
                 wrong("group_fraction", "choose a share above 0, at most 1")
             }
             _ if !is_share(self.feature_fraction) => {
                 wrong("feature_fraction", "choose a share above 0, at most 1")
             }
+            _ if self.learning_rate.is_infinite() => wrong("learning_rate", "choose a finite number"),
             _ => Ok(()),
         }
     }
