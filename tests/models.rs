@@ -10,8 +10,11 @@ use std::sync::LazyLock;
 
 use foretap::ErrorKind;
 use foretap::context::Task;
+use foretap::context::features::SCHEMA;
 use foretap::file::write_atomically;
+use foretap::gbdt::{Forest, Tree};
 use foretap::model::Model;
+use foretap::ranker::Ranker;
 use people::{people, quick_model};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -228,6 +231,21 @@ fn what_cannot_be_written_leaves_everything_as_it_was() {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// To the last bit, which a JSON reader does not owe to anybody.
+    #[test]
+    fn numbers_come_back_as_they_were(temperature in 0.01_f64..100.0, leaf in -9.0_f32..9.0) {
+        let mut model = GOOD.0.clone();
+        model.temperature = temperature;
+        let tree = Tree { splits: Vec::new(), leaf_values: vec![leaf] };
+        model.ranker = Ranker::new(Forest::new(vec![tree], SCHEMA.len()).unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("model");
+        model.save(&file).unwrap();
+        let again = Model::load(&file).unwrap();
+        prop_assert_eq!(again.temperature.to_bits(), temperature.to_bits());
+        prop_assert_eq!(again.ranker.forest().trees()[0].leaf_values[0].to_bits(), leaf.to_bits());
+    }
 
     /// Any damage is noticed, and the error names the file.
     #[test]
