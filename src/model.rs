@@ -165,9 +165,10 @@ impl Model {
                 wrong(format!("a temperature of {}", payload.temperature), again).field("temperature")
             );
         }
+        let forest = Forest::new(payload.trees, SCHEMA.len()).map_err(|error| error.next_step(again))?;
         Ok(Self {
             task: payload.task,
-            ranker: Ranker::new(Forest::new(payload.trees, SCHEMA.len())?)?,
+            ranker: Ranker::new(forest)?,
             temperature: payload.temperature,
             apps: payload.apps,
             config: payload.config,

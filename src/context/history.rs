@@ -223,6 +223,10 @@ impl History {
         self.unlocks_without_app = 0;
         self.recent_launches.push((slot, now));
 
+        if self.recency.is_empty() {
+            // Favourites answer what the next app is until there is a second one: it is not this one.
+            self.favourites = self.favourites.iter().copied().filter(|favourite| *favourite != app).collect();
+        }
         if !is_known {
             let used = &mut self.uses[slot as usize];
             used.first_launch = now;
@@ -445,5 +449,68 @@ impl History {
         self.totals.by_place[least] = 0.0;
         self.uses.iter_mut().for_each(|used| used.counters.by_place[least] = 0.0);
         least
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+    use std::collections::BTreeSet;
+
+    /// The lists and what the apps say of their places in them agree, and all slots are apps.
+    fn assert_tables_agree(history: &History) {
+        let used = |slot: &Slot| &history.uses[*slot as usize];
+        assert!(history.uses.len() <= MAX_APPS);
+        assert_eq!(history.slots.len(), history.uses.len());
+        for (app, slot) in &history.slots {
+            assert_eq!(used(slot).app, *app);
+        }
+        let opened: BTreeSet<Slot> =
+            history.slots.values().copied().filter(|slot| used(slot).launches() > 0).collect();
+        for (number, list) in
+            [&history.recency, &history.frequency, &history.unlock_recency].into_iter().enumerate()
+        {
+            let rank =
+                |used: &AppUse| [used.recency_rank, used.frequency_rank, used.unlock_recency_rank][number];
+            let unique: BTreeSet<Slot> = list.iter().copied().collect();
+            assert_eq!(unique.len(), list.len());
+            assert!(unique.is_subset(&opened));
+            assert!(list.iter().enumerate().all(|(position, slot)| rank(used(slot)) as usize == position));
+        }
+        assert_eq!((history.recency.len(), history.frequency.len()), (opened.len(), opened.len()));
+        assert!(history.recency.iter().map(|slot| used(slot).app).eq(history.candidates.iter().copied()));
+        assert!(history.frequency.is_sorted_by_key(|slot| std::cmp::Reverse(used(slot).launches())));
+        let first_opens = |slot: &Slot| used(slot).counters.unlock_opens.count > 0;
+        assert_eq!(history.unlock_recency.len(), opened.iter().filter(|slot| first_opens(slot)).count());
+        // Who is in the foreground was used last, and is never the one to be forgotten.
+        assert!(history.foreground.is_none_or(|(slot, _)| Some(slot) == history.nth_last(0)));
+        let notified: BTreeSet<Slot> = history.notified.iter().copied().collect();
+        assert_eq!(notified.len(), history.notified.len());
+        assert!(notified.iter().all(|slot| history.uses.len() > *slot as usize));
+    }
+
+    #[test]
+    fn lists_and_ranks_agree_before_and_after_apps_are_forgotten() {
+        for (apps, events) in [(3, 300), (40, 3_000), (2 * MAX_APPS as u32, 9_000)] {
+            let mut random = ChaCha8Rng::seed_from_u64(u64::from(apps));
+            let mut history = History::default();
+            for number in 0..events {
+                let app = AppId(random.random_range(0..apps));
+                let signal = match random.random_range(0..10) {
+                    0..=5 => Signal::Launch(app),
+                    6 => Signal::Close(history.candidates.first().copied().unwrap_or(app)),
+                    7 => Signal::Notification(app),
+                    8 => Signal::Unlock,
+                    _ => Signal::ScreenOff,
+                };
+                let at = Timestamp(i64::from(number) * 30 - random.random_range(0..100));
+                history.observe(&Event::new(UserId(1), at, signal));
+                if number % 97 == 0 || number + 1 == events {
+                    assert_tables_agree(&history);
+                }
+            }
+        }
     }
 }

@@ -93,6 +93,7 @@ impl GbdtConfig {
             _ if !is_share(self.feature_fraction) => {
                 wrong("feature_fraction", "choose a share above 0, at most 1")
             }
+            _ if self.learning_rate.is_infinite() => wrong("learning_rate", "choose a finite number"),
             _ => Ok(()),
         }
     }

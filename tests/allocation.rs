@@ -1,0 +1,141 @@
+//! Scoring allocates nothing once warm, and a history's memory is bounded: counted by the allocator itself.
+
+#![allow(clippy::unwrap_used)] // a failed step is a failed test
+#![allow(unsafe_code)] // an allocator cannot be written without
+
+mod people;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use foretap::baseline::{Markov, MostFrequent, MostRecent, Optimum};
+use foretap::context::{History, Task, features, replay};
+use foretap::data::{AppId, PlaceGrid, Signal, Timestamp};
+use foretap::predict::Predictor;
+use people::{TASKS, event, people, quick_model};
+
+/// The system's allocator, counting what each thread asks of it.
+struct Counting;
+
+thread_local! {
+    // Constant, without a destructor: reading it allocates nothing.
+    static REQUESTS: Cell<u64> = const { Cell::new(0) };
+    static LIVE_BYTES: Cell<i64> = const { Cell::new(0) };
+}
+
+fn count(requests: u64, bytes: i64) {
+    REQUESTS.set(REQUESTS.get() + requests);
+    LIVE_BYTES.set(LIVE_BYTES.get() + bytes);
+}
+
+// SAFETY: every call goes to the system's allocator as it came; the counters are thread-local integers.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size() as i64);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as i64));
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count(1, new_size as i64 - layout.size() as i64);
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn the_counter_counts() {
+    let (requests, bytes) = (REQUESTS.get(), LIVE_BYTES.get());
+    let mut numbers: Vec<u64> = Vec::with_capacity(4);
+    assert_eq!((REQUESTS.get() - requests, LIVE_BYTES.get() - bytes), (1, 32));
+    numbers.reserve(100);
+    assert!(REQUESTS.get() - requests == 2 && LIVE_BYTES.get() - bytes >= 800);
+    drop(numbers);
+    assert_eq!((REQUESTS.get() - requests, LIVE_BYTES.get() - bytes), (2, 0));
+}
+
+#[test]
+fn scoring_allocates_nothing_once_warm() {
+    let simulation = people(8, 10);
+    let favourites: Arc<[AppId]> = (0..50).map(AppId).collect();
+    for task in TASKS {
+        let model = quick_model(&simulation, task);
+        let optimum = Optimum { truth: &simulation.truth };
+        let predictors: [(&str, &dyn Predictor); 5] = [
+            ("recent", &MostRecent),
+            ("frequent", &MostFrequent),
+            ("markov", &Markov::default()),
+            ("optimum", &optimum),
+            ("ranker", &model.ranker),
+        ];
+        for (name, predictor) in predictors {
+            let mut scratch = predictor.new_scratch();
+            let mut scores = vec![0.0; 100];
+            let mut ask_everybody = || {
+                let (mut asked, mut requests) = (0, 0);
+                for events in simulation.log.users() {
+                    replay(events, task, &favourites, usize::MAX, |_, _, context| {
+                        let scores = &mut scores[..context.candidates().len()];
+                        let before = REQUESTS.get();
+                        predictor.score(context, &mut scratch, scores);
+                        requests += REQUESTS.get() - before;
+                        asked += 1;
+                    });
+                }
+                (asked, requests)
+            };
+            // Warm up: buffers grow to the largest question.
+            ask_everybody();
+            let (asked, requests) = ask_everybody();
+            assert!(asked > 3_000, "only {asked} questions");
+            assert_eq!(requests, 0, "{name}, {task}: allocations in {asked} questions");
+        }
+    }
+}
+
+/// Ever new apps, places and pairs: after as many apps as a history remembers, its memory grows no more.
+#[test]
+fn the_memory_of_a_history_is_bounded() {
+    let before = LIVE_BYTES.get();
+    let mut history = History::default();
+    let mut at_secs = 0;
+    let mut observe_new_apps = |apps: std::ops::Range<u32>| {
+        for app in apps {
+            let place = PlaceGrid::default().place(f64::from(app % 120) - 60.0, 0.0);
+            let familiar = AppId(app % 7);
+            let app = AppId(app);
+            for signal in [
+                Signal::Notification(AppId(app.0 + 1_000_000)),
+                Signal::Unlock,
+                Signal::Launch(app),
+                Signal::Launch(familiar),
+                Signal::Close(familiar),
+                Signal::ScreenOff,
+            ] {
+                at_secs += 10;
+                history.observe(&foretap::data::Event { place, ..event(at_secs, signal) });
+            }
+        }
+        LIVE_BYTES.get() - before
+    };
+    let full = observe_new_apps(0..2_600);
+    let fuller = observe_new_apps(2_600..5_000);
+    println!("{full} bytes when full, {fuller} after as many apps again");
+    assert!(fuller < full + full / 4, "{full} bytes, then {fuller}");
+    assert!(fuller < 64 << 20, "{fuller} bytes for one user");
+
+    // The features of a question want no memory that grows, either.
+    let mut matrix = Vec::new();
+    let context = history.context_at(Timestamp(at_secs), Task::FirstAfterUnlock);
+    features::fill(&context, &mut matrix);
+    let requests = REQUESTS.get();
+    (0..10).for_each(|_| features::fill(&context, &mut matrix));
+    assert_eq!(REQUESTS.get(), requests);
+}

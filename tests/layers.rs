@@ -1,0 +1,218 @@
+//! The journey in the module list is real: a module imports only from those before it.
+
+#![allow(clippy::unwrap_used)] // a failed step is a failed test
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules in the order in which data passes through them.
+const JOURNEY: [&str; 13] = [
+    "error",
+    "progress",
+    "file",
+    "data",
+    "context",
+    "predict",
+    "baseline",
+    "gbdt",
+    "ranker",
+    "model",
+    "evaluate",
+    "experiment",
+    // The tour itself: `lib.rs` names them all.
+    "lib",
+];
+
+/// The same inside a module whose children are worlds of their own. Names in one string share a room: an event has
+/// a place, and the key that hides places hides users too.
+const ROOMS: [(&str, &[&str]); 1] = [("data", &["event place", "vocabulary", "log", "split", "simulate"])];
+
+#[test]
+fn modules_import_only_from_modules_before_them() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
+    for file in rust_files(&source) {
+        let module = module_of(file.strip_prefix(&source).unwrap());
+        let text = fs::read_to_string(&file).unwrap();
+        seen.insert(module[0].clone());
+        for (line, used) in imports(&module, &text) {
+            if let Some(why) = objection(&module, &used) {
+                wrong.push(format!("{}:{line}: {why}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(JOURNEY.iter().all(|module| seen.contains(*module)), "JOURNEY names a module that is not there");
+}
+
+/// Why `module` may not use `used`, both as paths from the crate's root.
+fn objection(module: &[String], used: &[String]) -> Option<String> {
+    let rank = |name: &String| JOURNEY.iter().position(|m| m == name);
+    let (Some(own), Some(other)) = (module.first(), used.first()) else { return None };
+    if own == "lib" {
+        return None;
+    }
+    let Some(own_rank) = rank(own) else {
+        return Some(format!("`{own}` has no place in JOURNEY, in tests/layers.rs"));
+    };
+    if own != other {
+        // What `lib.rs` hands on (`crate::Result`) is used from where it is made.
+        let before = rank(other).is_some_and(|other_rank| other_rank < own_rank);
+        return (!before).then(|| format!("`{own}` uses `{other}`, which does not come before it"));
+    }
+    let (_, rooms) = ROOMS.iter().find(|(name, _)| name == own)?;
+    let room = |name: &String| rooms.iter().position(|room| room.split(' ').any(|n| n == name));
+    let (child, sibling) = (module.get(1)?, used.get(1)?);
+    let Some(child_rank) = room(child) else {
+        return Some(format!("`{own}::{child}` has no place in ROOMS, in tests/layers.rs"));
+    };
+    // What is no room is an item that the parent hands on.
+    let later = room(sibling).is_some_and(|rank| rank > child_rank);
+    later.then(|| format!("`{own}::{child}` uses its later sibling `{sibling}`"))
+}
+
+/// The paths that `text`, of `module`, uses within the crate, from the crate's root, each with its line. Comments
+/// are free to name anything.
+fn imports(module: &[String], text: &str) -> Vec<(usize, Vec<String>)> {
+    let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let code = code.join("\n");
+    let mut found = Vec::new();
+    for (start, _) in code.match_indices("crate::").chain(code.match_indices("super::")) {
+        let before = code[..start].chars().next_back();
+        // `foo_crate::`, or the second half of `super::super::`, which the first one reads.
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
+        }
+        let line = code[..start].matches('\n').count() + 1;
+        let mut base = Vec::new();
+        let mut rest = &code[start..];
+        if let Some(after) = rest.strip_prefix("crate::") {
+            rest = after;
+        } else {
+            base = module.to_vec();
+            if code[..start].contains("\nmod tests {") {
+                base.push("tests".to_owned());
+            }
+            while let Some(after) = rest.strip_prefix("super::") {
+                base.pop();
+                rest = after;
+            }
+        }
+        for path in paths(rest) {
+            found.push((line, [base.clone(), path].concat()));
+        }
+    }
+    found
+}
+
+/// The paths that `text` begins with: one, or as many as its braces hold.
+fn paths(text: &str) -> Vec<Vec<String>> {
+    if let Some(group) = text.strip_prefix('{') {
+        return pieces(group).into_iter().flat_map(paths).collect();
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let deeper = rest.strip_prefix("::").map(paths).filter(|deeper| !deeper.is_empty());
+    let ends = || if name.is_empty() { Vec::new() } else { vec![Vec::new()] };
+    deeper.unwrap_or_else(ends).into_iter().map(|path| [vec![name.to_owned()], path].concat()).collect()
+}
+
+/// What stands between the commas of a group, up to its closing brace.
+fn pieces(group: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut found) = (0, 0, Vec::new());
+    for (position, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            ',' | '}' if depth == 0 => {
+                found.push(group[start..position].trim());
+                start = position + 1;
+                if character == '}' {
+                    break;
+                }
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    found
+}
+
+fn module_of(file: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        file.with_extension("").iter().map(|name| name.to_string_lossy().into_owned()).collect();
+    if names.last().is_some_and(|name| name == "mod") {
+        names.pop();
+    }
+    names
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn imports_are_read_however_they_are_written() {
+    let module = ["data".to_owned(), "log".to_owned(), "write".to_owned()];
+    let text = "use crate::{error::{Error, Result}, file};\n\
+                // use crate::ranker;\n\
+                use super::super::event::{self, AppId};\n\
+                let x = crate::predict::first::<u8>(my_crate::other::f());\n\
+                use crate::data::{\n    place, Log,\n};\n\
+                mod tests {\n    use super::Log;\n    use super::super::lines;\n}";
+    let mut found: Vec<(usize, String)> =
+        imports(&module, text).into_iter().map(|(line, path)| (line, path.join("::"))).collect();
+    found.sort();
+    let expected = [
+        (1, "error::Error"),
+        (1, "error::Result"),
+        (1, "file"),
+        (3, "data::event::AppId"),
+        (3, "data::event::self"),
+        (4, "predict::first"),
+        (5, "data::Log"),
+        (5, "data::place"),
+        (9, "data::log::write::Log"),
+        (10, "data::log::lines"),
+    ];
+    assert_eq!(found, expected.map(|(line, path)| (line, path.to_owned())));
+}
+
+#[test]
+fn what_is_objected_to() {
+    struct Case {
+        module: &'static str,
+        used: &'static str,
+        allowed: bool,
+    }
+    let case = |module, used, allowed| Case { module, used, allowed };
+    let cases = [
+        case("data::log", "error::Error", true),
+        case("data::log", "context::History", false),
+        case("error", "progress", false),
+        case("data::split", "data::log", true),
+        case("data::log::write", "data::simulate", false),
+        case("data::log::write", "data::Log", true),
+        case("data::event", "data::place", true),
+        case("data::event", "data::vocabulary", false),
+        case("data::extra", "data::event", false),
+        case("ranker", "Result", false),
+        case("nowhere", "error", false),
+        case("gbdt::grow", "gbdt::train", true),
+        case("lib", "ranker", true),
+    ];
+    for Case { module, used, allowed } in cases {
+        let path = |text: &str| text.split("::").map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(objection(&path(module), &path(used)).is_none(), allowed, "{module} uses {used}");
+    }
+}

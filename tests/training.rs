@@ -1,0 +1,301 @@
+//! From a log to a report, end to end: on simulated people, whose best possible score is known, and on real phones.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
+
+mod people;
+
+use std::path::{Path, PathBuf};
+
+use foretap::context::{Task, questions};
+use foretap::data::simulate::{Simulation, SimulationConfig, simulate};
+use foretap::data::{
+    AppId, Event, Log, LogOptions, PrivacyKey, Signal, SplitPlan, Timestamp, UserId, Vocabulary, read_logs,
+};
+use foretap::evaluate::Report;
+use foretap::experiment::{Experiment, Findings};
+use foretap::gbdt::Tree;
+use foretap::ranker::RankerConfig;
+use foretap::{ErrorKind, Silent};
+use people::{event, people, quick};
+
+fn quickly() -> Experiment {
+    Experiment { ranker: quick(), ..Default::default() }
+}
+
+fn run(experiment: &Experiment, simulation: &Simulation) -> Findings {
+    let Simulation { log, vocabulary, truth } = simulation;
+    experiment.run(log, vocabulary, Some(truth), &Silent).unwrap()
+}
+
+fn log_loss(report: &Report, name: &str) -> f64 {
+    report.model(name).unwrap().metrics.log_loss
+}
+
+/// The least that trees must do, and the most that anything can: within the noise of a thousand questions.
+#[test]
+fn the_ranker_lies_between_the_baselines_and_the_truth() {
+    let simulation = people(12, 10);
+    let findings = run(&quickly(), &simulation);
+    let report = &findings.report;
+    println!("{report}");
+    let names: Vec<&str> = report.models.iter().map(|model| model.name.as_str()).collect();
+    assert_eq!(names, ["recent", "frequent", "markov", "gbdt", "optimum"]);
+    let asked = report.models[0].metrics.questions;
+    assert!(asked > 400, "{asked}");
+    assert!(report.models.iter().all(|model| model.metrics.questions == asked));
+    for baseline in ["recent", "frequent", "markov"] {
+        let (ours, theirs) = (log_loss(report, "gbdt"), log_loss(report, baseline));
+        assert!(ours < theirs, "gbdt {ours}, {baseline} {theirs}");
+    }
+    let (ours, best) = (log_loss(report, "gbdt"), log_loss(report, "optimum"));
+    assert!(ours > best - 0.03, "gbdt {ours}, optimum {best}");
+    for model in &report.models {
+        let m = &model.metrics;
+        assert!(m.hr1 <= m.hr3 && m.hr3 <= m.hr5 && m.hr5 + m.unforeseen <= 1.0 + 1e-12, "{}", model.name);
+        assert!(m.hr1 <= m.mrr && m.mrr5 <= m.mrr && m.hr1 <= m.ndcg5, "{}", model.name);
+    }
+    let share: f64 = report.importance.iter().map(|feature| feature.gain_share).sum();
+    assert!((share - 1.0).abs() < 1e-9, "{share}");
+    // The model that was tested knows the apps by name.
+    assert!(findings.model.apps.iter().all(|name| simulation.vocabulary.id(name).is_some()));
+}
+
+#[test]
+fn the_json_report_has_its_figures_by_name() {
+    let findings = run(&quickly(), &people(3, 5));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    findings.report.write_json(&file).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    assert_eq!(json["task"], "first-after-unlock");
+    for name in ["recent", "frequent", "markov", "gbdt", "optimum"] {
+        let model = &json["models"][name];
+        assert!(model["questions"].as_u64() > Some(0), "{name}");
+        for figure in ["hr1", "hr3", "hr5", "mrr", "ndcg5", "log_loss", "coverage90"] {
+            let value = model[figure].as_f64().unwrap_or_else(|| panic!("{name}.{figure}"));
+            let interval = &model[format!("{figure}_interval")];
+            let [low, high] = [0, 1].map(|end| interval[end].as_f64().unwrap());
+            assert!(
+                low - 1e-9 <= value && value <= high + 1e-9,
+                "{name}.{figure}: {value} in {low} to {high}"
+            );
+        }
+        let [p50, p99] = ["p50", "p99"].map(|p| model["latency_us"][p].as_f64().unwrap());
+        assert!(0.0 <= p50 && p50 <= p99, "{name}: {p50} {p99}");
+    }
+    assert!(json["models"]["gbdt"]["latency_us"]["p99"].as_f64() > Some(0.0));
+}
+
+#[test]
+fn trees_do_not_depend_on_the_number_of_threads() {
+    let simulation = people(6, 8);
+    // A sample of the rows is drawn, too.
+    let ranker = RankerConfig { max_rows: 30_000, ..quick() };
+    let trees = |threads: usize, seed: u64| -> Vec<Tree> {
+        let mut experiment = Experiment { ranker: ranker.clone(), ..quickly() };
+        experiment.ranker.gbdt.seed = seed;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let trained =
+            pool.install(|| experiment.train(&simulation.log, &simulation.vocabulary, &Silent)).unwrap();
+        trained.model.ranker.forest().trees().to_vec()
+    };
+    let alone = trees(1, 0);
+    assert!(!alone.is_empty());
+    assert!(alone == trees(2, 0) && alone == trees(3, 0), "threads changed the trees");
+    assert!(alone != trees(2, 1), "another seed gave the same trees");
+}
+
+#[test]
+fn what_cannot_be_run_is_refused() {
+    let simulation = people(2, 4);
+    let shares = |validation, test| SplitPlan::Shares { validation, test };
+    let nan = f64::NAN;
+    for split in [
+        shares(0.5, 0.5),
+        shares(0.2, 0.0),
+        shares(-0.1, 0.2),
+        shares(0.1, -0.2),
+        shares(0.0, 1.0),
+        shares(nan, 0.2),
+        shares(0.1, nan),
+        shares(0.1, f64::INFINITY),
+        SplitPlan::LastDays(0),
+        SplitPlan::RollingOrigin(0),
+    ] {
+        let experiment = Experiment { split, ..quickly() };
+        let error = experiment.run(&simulation.log, &simulation.vocabulary, None, &Silent).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{split:?}: {error}");
+        assert!(error.to_string().contains("; "), "no next step: {error}");
+    }
+
+    let without_unlocks =
+        simulation.log.events().iter().filter(|event| event.signal != Signal::Unlock).copied().collect();
+    for (log, split) in [
+        (Log::default(), SplitPlan::default()),
+        (Log::from_events(without_unlocks), SplitPlan::default()),
+        // All that there is would be the test: nothing is left to learn from.
+        (simulation.log.clone(), SplitPlan::LastDays(365)),
+    ] {
+        let experiment = Experiment { split, ..quickly() };
+        let error = experiment.run(&log, &simulation.vocabulary, None, &Silent).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+        assert!(error.to_string().contains("give a longer log"), "{error}");
+    }
+
+    type Edit = fn(&mut RankerConfig);
+    let edits: [(&str, Edit); 9] = [
+        ("trees", |config| config.gbdt.trees = 0),
+        ("leaves", |config| config.gbdt.leaves = 1),
+        ("max_depth", |config| config.gbdt.max_depth = 0),
+        ("learning_rate", |config| config.gbdt.learning_rate = f64::NAN),
+        ("learning_rate", |config| config.gbdt.learning_rate = 0.0),
+        ("learning_rate", |config| config.gbdt.learning_rate = f64::INFINITY),
+        ("lambda", |config| config.gbdt.lambda = f64::NAN),
+        ("group_fraction", |config| config.gbdt.group_fraction = 0.0),
+        ("feature_fraction", |config| config.gbdt.feature_fraction = 1.5),
+    ];
+    for (field, edit) in edits {
+        let mut experiment = quickly();
+        edit(&mut experiment.ranker);
+        let error = experiment.run(&simulation.log, &simulation.vocabulary, None, &Silent).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains(&format!("field `{field}`")), "{error}");
+    }
+}
+
+/// Someone whose phone was unlocked once, someone who opened one app, someone with a single question, and someone
+/// with two thousand apps: all together.
+#[test]
+fn odd_people_do_no_harm() {
+    let settings = SimulationConfig { people: 3, days: 5, apps: 2_000, ..Default::default() };
+    let Simulation { log, vocabulary, .. } = simulate(&settings, &Silent).unwrap();
+    assert_eq!(vocabulary.len(), 2_000);
+    let of = |user: u64, events: Vec<Event>| {
+        events.into_iter().map(move |event| Event { user: UserId(user), ..event }).collect::<Vec<_>>()
+    };
+    let launch = |at_secs, app| event(at_secs, Signal::Launch(AppId(app)));
+    let collector = (0..2_000).flat_map(|app| {
+        let at_secs = 1_767_571_200 + 40 * i64::from(app);
+        let unlock = (app % 50 == 0).then(|| event(at_secs, Signal::Unlock));
+        unlock.into_iter().chain([launch(at_secs + 1, app)])
+    });
+    let mut events = log.events().to_vec();
+    events.extend(of(1, vec![event(1_767_571_200, Signal::Unlock)]));
+    events.extend(of(2, vec![launch(1_767_571_200, 5)]));
+    events.extend(of(3, vec![event(1_767_571_200, Signal::Unlock), launch(1_767_571_201, 5)]));
+    events.extend(of(4, collector.collect()));
+    let log = Log::from_events(events);
+    for (task, split, people) in
+        [(Task::FirstAfterUnlock, SplitPlan::default(), 5), (Task::NextLaunch, SplitPlan::LastDays(1), 4)]
+    {
+        let mut experiment = Experiment { task, split, ..quickly() };
+        experiment.ranker.gbdt.trees = 5;
+        experiment.ranker.max_rows = 100_000;
+        let findings = experiment.run(&log, &vocabulary, None, &Silent).unwrap();
+        assert_eq!(findings.report.users, people, "{task}");
+        for model in &findings.report.models {
+            assert!(model.metrics.questions > 0 && model.metrics.log_loss.is_finite(), "{}", model.name);
+        }
+        assert!(findings.report.to_string().contains("gbdt"));
+    }
+    // A log of nothing else: one question is too few to be tested on, but no reason to panic.
+    let one_question = [event(0, Signal::Unlock), launch(1, 5), event(9, Signal::Unlock), launch(10, 5)];
+    let log = Log::from_events(one_question.to_vec());
+    let findings = quickly().run(&log, &vocabulary, None, &Silent).unwrap();
+    assert_eq!(findings.report.models[0].metrics.questions, 0);
+}
+
+#[test]
+fn users_that_training_never_saw_are_tested_in_turn() {
+    let simulation = people(3, 5);
+    let report = run(&Experiment { cold_start: true, ..quickly() }, &simulation).report;
+    let all: usize =
+        simulation.log.users().map(|events| questions(Task::FirstAfterUnlock, events).len()).sum();
+    assert_eq!(report.cold_start.len(), 4);
+    for model in &report.cold_start {
+        // Each of so few people in turn, from the first day on.
+        assert_eq!((model.metrics.questions, model.per_user.len()), (all, 3), "{}", model.name);
+    }
+    let by_name = |name: &str| report.cold_start.iter().find(|model| model.name == name).unwrap().metrics;
+    assert!(by_name("gbdt").log_loss < by_name("markov").log_loss);
+
+    // One in five of many people.
+    let report = run(&Experiment { cold_start: true, ..quickly() }, &people(11, 2)).report;
+    assert_eq!(report.cold_start[0].per_user.len(), 3);
+}
+
+#[test]
+fn a_rolling_origin_tests_the_later_half_block_by_block() {
+    let simulation = people(3, 6);
+    let report = run(&Experiment { split: SplitPlan::RollingOrigin(3), ..quickly() }, &simulation).report;
+    let later_half = |events| {
+        let asked = questions(Task::FirstAfterUnlock, events).len();
+        asked - asked / 2
+    };
+    let expected: usize = simulation.log.users().map(later_half).sum();
+    for model in &report.models {
+        assert_eq!((model.metrics.questions, model.per_user.len()), (expected, 3), "{}", model.name);
+    }
+    assert!(log_loss(&report, "gbdt") < log_loss(&report, "markov"));
+}
+
+/// What a test question's answer was decides nothing about the others: later days may be anything.
+#[test]
+fn the_model_never_sees_the_test() {
+    let simulation = people(4, 6);
+    let experiment = quickly();
+    let model = run(&experiment, &simulation).model;
+    // From each user's first test question on, other apps are opened.
+    let mut changed = Vec::new();
+    for events in simulation.log.users() {
+        let asked: Vec<Timestamp> = questions(Task::FirstAfterUnlock, events)
+            .iter()
+            .map(|question| events[question.asked_at].at)
+            .collect();
+        let first_test = asked[experiment.split.split(&asked, 0).test.start];
+        let other_app = |event: &Event| match event.signal {
+            Signal::Launch(AppId(app)) if event.at >= first_test => {
+                Event { signal: Signal::Launch(AppId((app + 11) % 87)), ..*event }
+            }
+            _ => *event,
+        };
+        changed.extend(events.iter().map(other_app));
+    }
+    let again =
+        experiment.run(&Log::from_events(changed), &simulation.vocabulary, None, &Silent).unwrap().model;
+    assert!(model.ranker.forest().trees() == again.ranker.forest().trees());
+    assert_eq!((model.apps, model.temperature), (again.apps, again.temperature));
+}
+
+// Real people.
+
+#[test]
+fn real_phones() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/phones");
+    if !folder.is_dir() {
+        println!("skipped: there are no phones in {}", folder.display());
+        return;
+    }
+    let files = |what: &str| -> Vec<PathBuf> {
+        (1..=3).map(|phone| folder.join(format!("phone{phone}_{what}.csv"))).collect()
+    };
+    let options = LogOptions {
+        time_zone: Some("Europe/Paris".to_owned()),
+        places: files("places"),
+        ..LogOptions::new(PrivacyKey::from_bytes([7; 32]))
+    };
+    let mut vocabulary = Vocabulary::new();
+    let (log, _) = read_logs(&files("app_usage"), &options, &mut vocabulary, &Silent).unwrap();
+    let split = SplitPlan::Shares { validation: 0.15, test: 0.2 };
+    let experiment = Experiment { split, ..Default::default() };
+    let report = experiment.run(&log, &vocabulary, None, &Silent).unwrap().report;
+    println!("{report}");
+    let recent = report.model("recent").unwrap().metrics;
+    assert!((1_080..=1_087).contains(&recent.questions), "{}", recent.questions);
+    // Found independently: shared/data/README.md.
+    for (found, expected) in [(recent.hr1, 0.761), (recent.hr3, 0.843), (recent.hr5, 0.873)] {
+        assert!((found - expected).abs() <= 0.005, "most recent: {found}, not {expected}");
+    }
+    let ours = report.model("gbdt").unwrap().metrics;
+    assert!(ours.hr1 >= 0.77 && ours.hr3 >= 0.88, "gbdt: {} {}", ours.hr1, ours.hr3);
+}
