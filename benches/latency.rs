@@ -11,6 +11,7 @@ use foretap::context::{History, Task, features};
 use foretap::data::simulate::{SimulationConfig, simulate};
 use foretap::data::{AppId, Event, Log, Signal, SplitPlan, Timestamp, Vocabulary};
 use foretap::experiment::Experiment;
+use foretap::gbdt::ForestScratch;
 use foretap::predict::Predictor;
 use foretap::ranker::Ranker;
 
@@ -25,6 +26,7 @@ fn one_question(criterion: &mut Criterion) {
         let mut matrix = Vec::new();
         features::fill(&context, &mut matrix);
         let mut scores = vec![0.0; candidates];
+        let mut forest_scratch = ForestScratch::default();
         let mut scratch = ranker.new_scratch();
 
         let mut group = criterion.benchmark_group("one question");
@@ -34,7 +36,7 @@ fn one_question(criterion: &mut Criterion) {
             b.iter(|| features::fill(black_box(&context), &mut filled))
         });
         group.bench_function(name("scoring"), |b| {
-            b.iter(|| ranker.forest().score(black_box(&matrix), &mut scores));
+            b.iter(|| ranker.forest().score(black_box(&matrix), &mut forest_scratch, &mut scores));
         });
         group.bench_function(name("both"), |b| {
             b.iter(|| ranker.score(black_box(&context), &mut scratch, &mut scores));

@@ -11,7 +11,9 @@ use crate::context::features::{self, SCHEMA};
 use crate::context::{Context, Task, replay};
 use crate::data::{AppId, Event};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gbdt::{Binner, CandidateSoftmax, Dataset, DatasetBuilder, Forest, GbdtConfig, train};
+use crate::gbdt::{
+    Binner, CandidateSoftmax, Dataset, DatasetBuilder, Forest, ForestScratch, GbdtConfig, train,
+};
 use crate::predict::{Predictor, Scratch};
 use crate::progress::{Progress, Silent};
 
@@ -43,26 +45,38 @@ impl Ranker {
     }
 }
 
+#[derive(Default)]
+struct RankerScratch {
+    matrix: Vec<f32>,
+    forest: ForestScratch,
+}
+
 impl Predictor for Ranker {
     fn new_scratch(&self) -> Scratch {
-        Scratch::new(Vec::<f32>::new())
+        Scratch::new(RankerScratch::default())
     }
 
     fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
-        let matrix = scratch.buffers::<Vec<f32>>();
+        let RankerScratch { matrix, forest } = scratch.buffers();
         features::fill(context, matrix);
-        self.forest.score(matrix, scores);
+        self.forest.score(matrix, forest, scores);
     }
 }
 
 /// How a ranker is trained.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RankerConfig {
     /// The trees.
     pub gbdt: GbdtConfig,
     /// Most rows (candidates over all questions) to train on; beyond them, questions are drawn. 0 takes all.
     pub max_rows: usize,
+}
+
+impl Default for RankerConfig {
+    fn default() -> Self {
+        Self { gbdt: GbdtConfig::default(), max_rows: 1_500_000 }
+    }
 }
 
 /// One user's events and which of their questions to learn from.

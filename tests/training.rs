@@ -276,16 +276,11 @@ fn real_phones() {
         println!("skipped: there are no phones in {}", folder.display());
         return;
     }
-    let files = |what: &str| -> Vec<PathBuf> {
-        (1..=3).map(|phone| folder.join(format!("phone{phone}_{what}.csv"))).collect()
-    };
-    let options = LogOptions {
-        time_zone: Some("Europe/Paris".to_owned()),
-        places: files("places"),
-        ..LogOptions::new(PrivacyKey::from_bytes([7; 32]))
-    };
+    let files: Vec<PathBuf> =
+        (1..=3).map(|phone| folder.join(format!("phone{phone}_app_usage.csv"))).collect();
+    let options = LogOptions::new(PrivacyKey::from_bytes([7; 32]));
     let mut vocabulary = Vocabulary::new();
-    let (log, _) = read_logs(&files("app_usage"), &options, &mut vocabulary, &Silent).unwrap();
+    let (log, _) = read_logs(&files, &options, &mut vocabulary, &Silent).unwrap();
     let split = SplitPlan::Shares { validation: 0.15, test: 0.2 };
     let experiment = Experiment { split, ..Default::default() };
     let report = experiment.run(&log, &vocabulary, None, &Silent).unwrap().report;
@@ -297,5 +292,7 @@ fn real_phones() {
         assert!((found - expected).abs() <= 0.005, "most recent: {found}, not {expected}");
     }
     let ours = report.model("gbdt").unwrap().metrics;
-    assert!(ours.hr1 >= 0.77 && ours.hr3 >= 0.88, "gbdt: {} {}", ours.hr1, ours.hr3);
+    // The bar is .77/.885/.925. Logarithms and exponentials differ in the last bit between platforms, and one other
+    // split early on moves a few of the 1,083 questions: half a point is left for that.
+    assert!(ours.hr1 >= 0.77 && ours.hr3 >= 0.88 && ours.hr5 >= 0.92, "gbdt: {ours:?}");
 }

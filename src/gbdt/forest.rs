@@ -79,7 +79,7 @@ impl Tree {
         let mut met_splits = vec![false; self.splits.len()];
         let mut met_leaves = vec![false; self.leaf_values.len()];
         for (node, split) in self.splits.iter().enumerate() {
-            if split.feature >= columns || split.threshold.is_nan() {
+            if split.feature >= columns || !split.threshold.is_finite() {
                 return Err(format!("split {node} asks for feature {} of {columns}", split.feature));
             }
             for child in [split.left, split.right] {
@@ -102,22 +102,25 @@ impl Tree {
 /// Rows walked in lockstep: enough loads in flight to hide their latency.
 const LANES: usize = 8;
 
+/// Working memory of [`Forest::score`].
+#[derive(Debug, Clone, Default)]
+pub struct ForestScratch(Vec<[f32; LANES]>);
+
 /// A node of the flat layout, in eight bytes. Siblings are neighbours; a leaf leads to itself, so that walks of
 /// different lengths share a loop without branches.
 #[derive(Debug, Clone, Copy)]
 struct FlatNode {
     threshold: f32,
-    /// The feature, and above it [`MISSING_LEFT`].
-    feature: u16,
+    /// The feature, plus the number of features where a missing value goes right: see [`Forest::turn`].
+    column: u16,
     /// The smaller child's position in its tree; the larger's is the next.
     left: u16,
 }
 
 /// Nodes of a tree are numbered in 16 bits.
 const MAX_SPLITS: usize = 32_000;
-
-/// Where a missing value goes left.
-const MISSING_LEFT: u16 = 1 << 15;
+/// So are the features, each twice.
+const MAX_COLUMNS: usize = 32_767;
 
 /// A tree's part of the nodes.
 #[derive(Debug, Clone, Copy)]
@@ -144,8 +147,8 @@ impl Forest {
     /// # Errors
     /// A tree that refers to a feature or node that does not exist.
     pub fn new(trees: Vec<Tree>, columns: usize) -> Result<Self> {
-        if columns > usize::from(MISSING_LEFT) {
-            let message = format!("{columns} features; at most {MISSING_LEFT} are possible");
+        if columns > MAX_COLUMNS {
+            let message = format!("{columns} features; at most {MAX_COLUMNS} are possible");
             return Err(Error::new(ErrorKind::Model, message));
         }
         let mut forest = Self { trees, columns, nodes: Vec::new(), values: Vec::new(), flat: Vec::new() };
@@ -178,45 +181,57 @@ impl Forest {
         }
     }
 
-    /// Scores rows, equal to [`score_plain`](Forest::score_plain) bit for bit.
+    /// Scores rows, equal to [`score_plain`](Forest::score_plain) bit for bit. `scratch` grows to twice the size of
+    /// eight rows and can be used again.
     ///
     /// # Shapes
     /// `rows`: row-major `[scores.len(), columns]`.
-    pub fn score(&self, rows: &[f32], scores: &mut [f32]) {
+    pub fn score(&self, rows: &[f32], scratch: &mut ForestScratch, scores: &mut [f32]) {
+        let block = &mut scratch.0;
+        block.resize(2 * self.columns, [0.0; LANES]);
         for (scores, rows) in scores.chunks_mut(LANES).zip(rows.chunks(LANES * self.columns)) {
-            // The last lanes repeat the last row where there are fewer.
-            let starts = std::array::from_fn(|lane| lane.min(scores.len() - 1) * self.columns);
-            scores.copy_from_slice(&self.score_lanes(rows, starts)[..scores.len()]);
+            self.turn(rows, block);
+            // -0.0, as `Iterator::sum` starts: the same bits as the plain walk.
+            let mut sums = [-0.0_f32; LANES];
+            self.flat.iter().for_each(|tree| self.walk(tree, block, &mut sums));
+            scores.copy_from_slice(&sums[..scores.len()]);
         }
     }
 
-    /// Scores the rows that begin at `starts`.
-    fn score_lanes(&self, rows: &[f32], starts: [usize; LANES]) -> [f32; LANES] {
-        // -0.0, as `Iterator::sum` starts: the same bits as the plain walk.
-        let mut sums = [-0.0_f32; LANES];
-        for tree in &self.flat {
-            let (nodes, values) = (&self.nodes[tree.start..tree.end], &self.values[tree.start..tree.end]);
-            let mut at = [0_u16; LANES];
-            for _ in 0..tree.depth {
-                for (at, start) in at.iter_mut().zip(starts) {
-                    let node = nodes[usize::from(*at)];
-                    let value = rows[start + usize::from(node.feature & !MISSING_LEFT)];
-                    let left = (value <= node.threshold) | (value.is_nan() & (node.feature >= MISSING_LEFT));
-                    *at = node.left + u16::from(!left);
-                }
-            }
-            for (sum, at) in sums.iter_mut().zip(at) {
-                *sum += values[usize::from(at)];
+    /// Turns up to eight rows into columns of eight lanes: first all features with missing values as minus infinity,
+    /// which goes left everywhere, then all with plus infinity, which goes right. A split reads the one it needs.
+    fn turn(&self, rows: &[f32], block: &mut [[f32; LANES]]) {
+        let (missing_left, missing_right) = block.split_at_mut(self.columns);
+        for (lane, row) in rows.chunks_exact(self.columns).enumerate() {
+            for ((&value, left), right) in row.iter().zip(&mut *missing_left).zip(&mut *missing_right) {
+                left[lane] = if value.is_nan() { f32::NEG_INFINITY } else { value };
+                right[lane] = if value.is_nan() { f32::INFINITY } else { value };
             }
         }
-        sums
+    }
+
+    /// Adds what `tree` says of the rows in `block`.
+    fn walk(&self, tree: &FlatTree, block: &[[f32; LANES]], sums: &mut [f32; LANES]) {
+        let nodes = &self.nodes[tree.start..tree.end];
+        let mut at = [0_u16; LANES];
+        for _ in 0..tree.depth {
+            for (lane, at) in at.iter_mut().enumerate() {
+                let node = nodes[usize::from(*at)];
+                let goes_right = block[usize::from(node.column)][lane] > node.threshold;
+                *at = node.left + u16::from(goes_right);
+            }
+        }
+        let values = &self.values[tree.start..tree.end];
+        for (sum, at) in sums.iter_mut().zip(at) {
+            *sum += values[usize::from(at)];
+        }
     }
 
     /// Appends one tree to the flat layout, level by level.
     fn lay_out(&mut self, index: usize) {
         let tree = &self.trees[index];
         let start = self.nodes.len();
-        let blank = FlatNode { threshold: f32::INFINITY, feature: MISSING_LEFT, left: 0 };
+        let blank = FlatNode { threshold: f32::INFINITY, column: 0, left: 0 };
         let mut depth = 0;
         let mut level = vec![tree.root()];
         self.nodes.push(blank);
@@ -235,7 +250,7 @@ impl Forest {
                             tree.splits[node];
                         self.nodes[start + position] = FlatNode {
                             threshold,
-                            feature: feature as u16 | if missing_left { MISSING_LEFT } else { 0 },
+                            column: (if missing_left { feature } else { feature + self.columns }) as u16,
                             left: (self.nodes.len() - start) as u16,
                         };
                         self.nodes.extend([blank; 2]);
@@ -336,7 +351,7 @@ mod tests {
             let mut plain = vec![0.0; rows.len() / 2];
             let mut fast = plain.clone();
             forest.score_plain(rows, &mut plain);
-            forest.score(rows, &mut fast);
+            forest.score(rows, &mut ForestScratch::default(), &mut fast);
             prop_assert_eq!(plain, fast);
         }
     }

@@ -16,6 +16,6 @@ mod split;
 pub mod train;
 
 pub use bins::{Binner, Dataset, DatasetBuilder};
-pub use forest::{Forest, Tree};
+pub use forest::{Forest, ForestScratch, Tree};
 pub use objective::{CandidateSoftmax, Objective};
 pub use train::{GbdtConfig, Trained, train};
