@@ -61,6 +61,15 @@ impl Experiment {
     ) -> Result<Findings> {
         self.check()?;
         let people = self.people(log)?;
+        let most_questions = people.iter().map(|person| person.questions).max().unwrap_or(0);
+        if let SplitPlan::RollingOrigin(blocks) = self.split
+            && blocks > most_questions / 2
+        {
+            let message = format!("{blocks} blocks for at most {most_questions} questions a user");
+            return Err(
+                Error::new(ErrorKind::Config, message).next_step("ask for fewer, or give a longer log")
+            );
+        }
         let mut tested: Vec<Tested> = Vec::new();
         let mut last_round = None;
         for round in 0..self.split.rounds() {
@@ -69,11 +78,7 @@ impl Experiment {
             let optimum =
                 truth.filter(|_| self.task == Task::FirstAfterUnlock).map(|truth| Optimum { truth });
             let found = round.test(optimum.as_ref(), progress);
-            if tested.is_empty() {
-                tested = found;
-            } else {
-                tested.iter_mut().zip(found).for_each(|(all, later)| all.append(later));
-            }
+            append_all(&mut tested, found);
             last_round = Some((round, optimum));
         }
         let Some((last_round, optimum)) = last_round else {
@@ -182,11 +187,7 @@ impl Experiment {
             };
             let splits = people.iter().enumerate().map(split).collect();
             let found = Round::new(self, people, splits, progress)?.test(None, progress);
-            if tested.is_empty() {
-                tested = found;
-            } else {
-                tested.iter_mut().zip(found).for_each(|(all, more)| all.append(more));
-            }
+            append_all(&mut tested, found);
         }
         Ok(tested)
     }
@@ -257,6 +258,15 @@ impl<'a> Round<'a> {
 
     fn temperature(&self, progress: &dyn Progress) -> f64 {
         fit_temperature(&self.protocol, &self.trained.without_validation, progress)
+    }
+}
+
+/// Adds each contender's further questions to those it was tested on before.
+fn append_all(tested: &mut Vec<Tested>, found: Vec<Tested>) {
+    if tested.is_empty() {
+        *tested = found;
+    } else {
+        tested.iter_mut().zip(found).for_each(|(all, more)| all.append(more));
     }
 }
 

@@ -52,13 +52,14 @@
 //!     task         the two questions, read off a stream of events
 //!     history      one user's past, event by event; the only maker of a Context
 //!     question     the Context
+//!     replay       a user's log, question by question
 //!     features     one row a candidate, for the ranker; the versioned schema
 //!
 //!   predict      THE CONTRACT: Predictor, Prediction, ties
 //!   baseline     most recent, most frequent, Markov, and the optimum of simulated people
 //!
 //!   gbdt/        THE FAST EXPERT
-//!     bins -> objective -> histogram -> split -> grow -> train; forest answers
+//!     config, bins -> objective -> histogram -> split -> grow -> train; forest answers
 //!   ranker       features + forest = a Predictor
 //!   model        a trained ranker in a file, checked whole
 //!

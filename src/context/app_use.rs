@@ -1,11 +1,30 @@
 //! What one user's history knows of one app.
 
 use super::counts::{Row, Tally};
-use super::history::Departure;
 use crate::data::{AppId, Timestamp};
 
 /// Places that one history tells apart; beyond them the one visited least is forgotten.
 pub(super) const MAX_PLACES: usize = 16;
+
+/// How the phone was left before an unlock.
+///
+/// It tells resuming from choosing: an app that was in front when the screen went dark is in front again after the
+/// unlock, whereas the home screen asks for a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// An app was in the foreground until the screen went dark.
+    InApp,
+    /// The home screen was; the last app was in use at most five minutes before the unlock.
+    AtHome,
+    /// The same, longer ago.
+    AtHomeLongAgo,
+    /// The screen has not been dark since the last app was in use.
+    NotDark,
+}
+
+impl Departure {
+    pub const KINDS: usize = 4;
+}
 
 /// Counters that each app has, and that the history has for all apps together.
 #[derive(Debug, Clone, Default)]

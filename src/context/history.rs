@@ -1,4 +1,4 @@
-//! One user's past, folded in event by event in constant memory, and the only maker of a [`Context`].
+//! One user's past, folded in event by event in constant memory, and the only maker of a [`Context`](super::Context).
 //!
 //! ```
 //! use foretap::context::{History, Task};
@@ -15,47 +15,26 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::app_use::{AppUse, Counters, MAX_PLACES};
+use super::app_use::{AppUse, Counters, Departure, MAX_PLACES};
 use super::counts::{HOUR_SECS, Pairs, Recent, Slot};
-use super::question::Context;
 use super::task::Task;
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
 
 /// Apps that one history remembers; beyond them the one used longest ago is forgotten.
 pub const MAX_APPS: usize = 4096;
 
-/// How the phone was left before an unlock.
-///
-/// It tells resuming from choosing: an app that was in front when the screen went dark is in front again after the
-/// unlock, whereas the home screen asks for a choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Departure {
-    /// An app was in the foreground until the screen went dark.
-    InApp,
-    /// The home screen was; the last app was in use at most five minutes before the unlock.
-    AtHome,
-    /// The same, longer ago.
-    AtHomeLongAgo,
-    /// The screen has not been dark since the last app was in use.
-    NotDark,
-}
-
-impl Departure {
-    pub const KINDS: usize = 4;
-}
-
 /// One user's past. [`observe`](History::observe) events in time order; ask with
 /// [`context_at`](History::context_at).
 #[derive(Debug, Clone, Default)]
 pub struct History {
     pub(super) user: Option<UserId>,
-    favourites: Arc<[AppId]>,
+    pub(super) favourites: Arc<[AppId]>,
     slots: HashMap<AppId, Slot>,
     pub(super) uses: Vec<AppUse>,
     pub(super) totals: Counters,
 
     /// Opened apps, most recent first: the candidates. Slots of the same apps beside them.
-    candidates: Vec<AppId>,
+    pub(super) candidates: Vec<AppId>,
     recency: Vec<Slot>,
     frequency: Vec<Slot>,
     unlock_recency: Vec<Slot>,
@@ -106,18 +85,6 @@ impl History {
     /// An empty history. Before its user has opened anything, `favourites` are the candidates.
     pub fn new(favourites: Arc<[AppId]>) -> Self {
         Self { favourites, ..Self::default() }
-    }
-
-    /// What is known at `now` for a question of `task`: everything observed so far.
-    pub fn context_at(&self, now: Timestamp, task: Task) -> Context<'_> {
-        let skipped = match task {
-            Task::FirstAfterUnlock => 0,
-            // The answer is a different app than the one in the foreground.
-            Task::NextLaunch => 1,
-        };
-        let opened = self.candidates.get(skipped..).unwrap_or_default();
-        let candidates = if opened.is_empty() { &self.favourites[..] } else { opened };
-        Context { history: self, task, now, candidates }
     }
 
     /// Folds one event in. Events come in time order.

@@ -5,9 +5,11 @@ mod counts;
 pub mod features;
 mod history;
 mod question;
+mod replay;
 mod task;
 
 pub use app_use::AppUse;
 pub use history::{History, MAX_APPS};
 pub use question::Context;
-pub use task::{Question, Task, questions, replay};
+pub use replay::replay;
+pub use task::{Question, Task, questions};

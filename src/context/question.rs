@@ -1,9 +1,23 @@
-//! What is known at a question.
+//! What is known at a question: a [`History`] at one moment.
 
 use super::app_use::AppUse;
 use super::history::History;
 use super::task::Task;
 use crate::data::{AppId, Timestamp, UserId};
+
+impl History {
+    /// What is known at `now` for a question of `task`: everything observed so far.
+    pub fn context_at(&self, now: Timestamp, task: Task) -> Context<'_> {
+        let skipped = match task {
+            Task::FirstAfterUnlock => 0,
+            // The answer is a different app than the one in the foreground.
+            Task::NextLaunch => 1,
+        };
+        let opened = self.candidates.get(skipped..).unwrap_or_default();
+        let candidates = if opened.is_empty() { &self.favourites[..] } else { opened };
+        Context { history: self, task, now, candidates }
+    }
+}
 
 /// What is known at a question: a history, the moment, and the apps to rank.
 #[derive(Debug, Clone, Copy)]

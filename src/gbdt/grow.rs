@@ -1,11 +1,11 @@
 //! One tree, grown where it gains most: the leaf with the best split is parted next, until limits are reached.
 
 use super::bins::{Dataset, MISSING};
+use super::config::GbdtConfig;
 use super::forest::{Child, SplitNode, Tree};
 use super::histogram::{Histogram, Sums};
 use super::objective::Gradient;
 use super::split::{Bounds, Split, best_split, leaf_value};
-use super::train::GbdtConfig;
 
 /// A tree with the bins of its splits, so that binned rows can be sent down it.
 #[derive(Debug, Clone)]

@@ -1,13 +1,14 @@
 //! The fast expert: gradient-boosted decision trees, for questions with candidates and for tables in general.
 //!
-//! The order of the files is the algorithm: values become [`bins`], gradients of an [`objective`] are summed into
-//! a [`histogram`] per leaf, the best [`split`] of a leaf is read off it, a tree [`grow`]s leaf by leaf, and
-//! [`train`] adds trees until later questions stop improving. The [`forest`] answers.
+//! The order of the files is the algorithm: values become [`bins`], gradients of an [`objective`] are summed into a
+//! histogram per leaf, the best split of a leaf is read off it, a tree grows leaf by leaf, and [`train()`] adds trees
+//! until later questions stop improving. The [`forest`] answers.
 //!
 //! Sources: Friedman, "Greedy function approximation", 2001; Ke et al., "LightGBM", 2017 (histograms, leaf-wise
 //! growth); Chen and Guestrin, "XGBoost", 2016 (second-order gain, learned direction for missing values).
 
 pub mod bins;
+pub mod config;
 pub mod forest;
 mod grow;
 mod histogram;
@@ -16,6 +17,7 @@ mod split;
 pub mod train;
 
 pub use bins::{Binner, Dataset, DatasetBuilder};
+pub use config::GbdtConfig;
 pub use forest::{Forest, ForestScratch, Tree};
 pub use objective::{CandidateSoftmax, Objective};
-pub use train::{GbdtConfig, Trained, train};
+pub use train::{Trained, train};

@@ -1,7 +1,7 @@
 //! The best way to part a leaf in two.
 
+use super::config::GbdtConfig;
 use super::histogram::{Histogram, Sums};
-use super::train::GbdtConfig;
 
 /// A way to part a leaf: rows whose bin in `column` is at most `bin` go left.
 #[derive(Debug, Clone, Copy, PartialEq)]
