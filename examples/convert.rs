@@ -28,6 +28,10 @@ struct Args {
     #[arg(long, value_name = "USER")]
     forget: Option<String>,
 
+    /// Write the summary for machines
+    #[arg(long, value_name = "FILE", conflicts_with = "forget")]
+    json: Option<PathBuf>,
+
     #[command(flatten)]
     data: cli::DataArgs,
 }
@@ -47,7 +51,13 @@ fn convert(args: &Args) -> foretap::Result<()> {
         write_log(out, &log, &vocabulary)?;
         cli::say(&format!("wrote {}", out.display()));
     }
-    cli::say(&summary(&log));
+    let counts = counts(&log);
+    cli::say(&summary(&log, &counts));
+    if let Some(file) = &args.json {
+        let named: serde_json::Map<_, _> =
+            counts.iter().map(|(number, what)| (what.trim().replace(' ', "_"), (*number).into())).collect();
+        cli::write_json(file, &named.into())?;
+    }
     Ok(())
 }
 
@@ -73,12 +83,12 @@ fn forget_person(args: &Args, user: &str) -> foretap::Result<()> {
     Ok(())
 }
 
-/// Counts of the log, one a line.
-fn summary(log: &Log) -> String {
+/// How many there are of what.
+fn counts(log: &Log) -> [(usize, &'static str); 10] {
     let events = log.events();
     let count = |is: fn(&Event) -> bool| events.iter().filter(|event| is(event)).count();
     let apps: HashSet<_> = events.iter().filter_map(|event| event.signal.app()).collect();
-    let counts = [
+    [
         (log.users().count(), "users"),
         (apps.len(), "apps"),
         (events.len(), "events"),
@@ -89,7 +99,12 @@ fn summary(log: &Log) -> String {
         (count(|event| event.signal == Signal::ScreenOn), "  screen on"),
         (count(|event| event.signal == Signal::ScreenOff), "  screen off"),
         (count(|event| event.place.is_some()), "  with a place"),
-    ];
+    ]
+}
+
+/// The counts, one a line, and the days of the log.
+fn summary(log: &Log, counts: &[(usize, &str)]) -> String {
+    let events = log.events();
     let mut lines: Vec<String> = counts.iter().map(|(number, what)| format!("{number:>12} {what}")).collect();
     let first = events.iter().min_by_key(|event| event.at);
     let last = events.iter().max_by_key(|event| event.at);

@@ -11,7 +11,8 @@ use crate::data::{AppId, Event, Log, Signal, Split, SplitPlan, UserId, Vocabular
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::report::FeatureImportance;
 use crate::evaluate::{
-    Contender, Latency, ModelReport, Protocol, Report, Tested, fit_temperature, measure_latency, test,
+    Contender, Latencies, Latency, ModelReport, Protocol, Report, Tested, fit_temperature, measure_latency,
+    test,
 };
 use crate::model::Model;
 use crate::predict::Predictor;
@@ -85,15 +86,16 @@ impl Experiment {
             return Err(Error::new(ErrorKind::Config, "a rolling origin of no blocks")
                 .next_step("ask for one or more"));
         };
-        let (features_us, latencies) = last_round.latency(optimum.as_ref());
+        let latencies = last_round.latency(optimum.as_ref());
         let users: Vec<UserId> = people.iter().map(|person| person.events[0].user).collect();
         let cold_start = if self.cold_start { self.cold_start(&people, progress)? } else { Vec::new() };
         let report = Report {
             task: self.task,
             split: self.split,
             users: people.len(),
-            features_us,
-            models: model_reports(&tested, &latencies, &users),
+            features_us: latencies.features,
+            scoring_us: latencies.scoring,
+            models: model_reports(&tested, &latencies.whole, &users),
             cold_start: model_reports(&cold_start, &[], &users),
             importance: importance(&last_round.trained.ranker),
         };
@@ -252,8 +254,8 @@ impl<'a> Round<'a> {
         self.contenders(optimum).iter().map(|contender| test(&self.protocol, contender, progress)).collect()
     }
 
-    fn latency(&self, optimum: Option<&Optimum<'_>>) -> (Latency, Vec<Latency>) {
-        measure_latency(&self.protocol, &self.contenders(optimum))
+    fn latency(&self, optimum: Option<&Optimum<'_>>) -> Latencies {
+        measure_latency(&self.protocol, self.trained.ranker.forest(), &self.contenders(optimum))
     }
 
     fn temperature(&self, progress: &dyn Progress) -> f64 {

@@ -10,5 +10,5 @@ pub mod report;
 
 pub use intervals::Interval;
 pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverage_curve};
-pub use replay::{Contender, Latency, Protocol, Tested, fit_temperature, measure_latency, test};
+pub use replay::{Contender, Latencies, Latency, Protocol, Tested, fit_temperature, measure_latency, test};
 pub use report::{ModelReport, Report};

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::metrics::{Outcome, choose_threshold};
 use crate::context::{Context, Question, Task, features, replay};
 use crate::data::{AppId, Event, Split};
+use crate::gbdt::{Forest, ForestScratch};
 use crate::predict::{Predictor, first, log_sum_exp, rank_of};
 use crate::progress::Progress;
 
@@ -212,15 +213,25 @@ impl Latency {
 /// Questions timed: enough for a 99th percentile.
 const TIMED_QUESTIONS: usize = 3_000;
 
-/// Times the test questions on one thread, in turn for all contenders: first the features alone, then each
-/// contender's whole answer (its features included) in the order given.
-pub fn measure_latency(protocol: &Protocol<'_>, contenders: &[Contender<'_>]) -> (Latency, Vec<Latency>) {
-    let mut matrix = Vec::new();
-    let mut features_nanos = Vec::new();
+/// Times of a question, part by part.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Latencies {
+    /// Computing the features of all candidates.
+    pub features: Latency,
+    /// Walking the trees over them.
+    pub scoring: Latency,
+    /// Each contender's whole answer, its features included, in the order given.
+    pub whole: Vec<Latency>,
+}
+
+/// Times the test questions on one thread: the features, the trees of `forest` over them, then each contender in
+/// turn.
+pub fn measure_latency(protocol: &Protocol<'_>, forest: &Forest, contenders: &[Contender<'_>]) -> Latencies {
+    let (mut matrix, mut scores, mut forest_scratch) = (Vec::new(), Vec::new(), ForestScratch::default());
+    let (mut features_nanos, mut scoring_nanos) = (Vec::new(), Vec::new());
     let mut nanos = vec![Vec::new(); contenders.len()];
     let mut scratches: Vec<_> =
         contenders.iter().map(|contender| contender.predictor.new_scratch()).collect();
-    let mut scores = Vec::new();
     for (events, split) in &protocol.users {
         if features_nanos.len() >= TIMED_QUESTIONS {
             break;
@@ -229,19 +240,26 @@ pub fn measure_latency(protocol: &Protocol<'_>, contenders: &[Contender<'_>]) ->
             if !split.test.contains(&number) {
                 return;
             }
-            let start = Instant::now();
-            features::fill(context, &mut matrix);
-            features_nanos.push(start.elapsed().as_nanos() as u64);
             scores.clear();
             scores.resize(context.candidates().len(), 0.0);
+            features_nanos.push(nanos_of(|| features::fill(context, &mut matrix)));
+            scoring_nanos.push(nanos_of(|| forest.score(&matrix, &mut forest_scratch, &mut scores)));
             for ((contender, scratch), nanos) in contenders.iter().zip(&mut scratches).zip(&mut nanos) {
-                let start = Instant::now();
-                contender.predictor.score(context, scratch, &mut scores);
-                nanos.push(start.elapsed().as_nanos() as u64);
+                nanos.push(nanos_of(|| contender.predictor.score(context, scratch, &mut scores)));
             }
         });
     }
-    (Latency::of(features_nanos), nanos.into_iter().map(Latency::of).collect())
+    Latencies {
+        features: Latency::of(features_nanos),
+        scoring: Latency::of(scoring_nanos),
+        whole: nanos.into_iter().map(Latency::of).collect(),
+    }
+}
+
+fn nanos_of(act: impl FnOnce()) -> u64 {
+    let start = Instant::now();
+    act();
+    start.elapsed().as_nanos() as u64
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub struct Report {
     pub users: usize,
     /// Time to compute the features of one question.
     pub features_us: Latency,
+    /// Time of the ranker's trees over them.
+    pub scoring_us: Latency,
     /// The contenders, in the order of the table; an object by name in JSON.
     #[serde(serialize_with = "by_name")]
     pub models: Vec<ModelReport>,
@@ -205,7 +207,12 @@ impl fmt::Display for Report {
         let questions = self.models.first().map_or(0, |model| model.metrics.questions);
         writeln!(f, "{questions} questions of {} users, task {}", self.users, self.task)?;
         table(f, &self.models)?;
-        writeln!(f, "features of one question: {:.1} µs at the median", self.features_us.p50)?;
+        let (features, scoring) = (self.features_us, self.scoring_us);
+        writeln!(
+            f,
+            "of gbdt's time, features take {:.1} µs and trees {:.1} µs (99th percentile {:.1} and {:.1})",
+            features.p50, scoring.p50, features.p99, scoring.p99
+        )?;
         if !self.cold_start.is_empty() {
             let questions = self.cold_start[0].metrics.questions;
             writeln!(f, "\nusers that training never saw, from their first day on: {questions} questions")?;

@@ -86,7 +86,10 @@ impl Report {
 
     fn model_section(&self) -> String {
         let features = match self.features_us.p50 {
-            us if us > 0.0 => format!("<p>Features of one question take {us:.1} µs at the median.</p>"),
+            us if us > 0.0 => {
+                let trees = self.scoring_us.p50;
+                format!("<p>Of gbdt's median time, features take {us:.1} µs and trees {trees:.1} µs.</p>")
+            }
             _ => String::new(),
         };
         section(

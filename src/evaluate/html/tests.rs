@@ -44,6 +44,7 @@ fn report(models: Vec<ModelReport>) -> Report {
         split: SplitPlan::default(),
         users: models.first().map_or(0, |model| model.per_user.len()),
         features_us: Latency { p50: 2.1, p99: 8.0 },
+        scoring_us: Latency::default(),
         cold_start: models.iter().skip(1).cloned().collect(),
         models,
         importance: (0..30)
