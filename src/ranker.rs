@@ -15,7 +15,7 @@ use crate::gbdt::{
     Binner, CandidateSoftmax, Dataset, DatasetBuilder, Forest, ForestScratch, GbdtConfig, train,
 };
 use crate::predict::{Predictor, Scratch};
-use crate::progress::{Progress, Silent};
+use crate::progress::Progress;
 
 /// The trees and the features they read.
 #[derive(Debug, Clone)]
@@ -259,12 +259,4 @@ impl Material<'_> {
         random.set_stream(purpose << 32 | lesson as u64);
         random
     }
-}
-
-/// Trains quietly: for tests and short logs.
-///
-/// # Errors
-/// As [`train_ranker`].
-pub fn train_quietly(config: &RankerConfig, task: Task, lessons: &[Lesson<'_>]) -> Result<TrainedRanker> {
-    train_ranker(config, task, &Arc::default(), lessons, &Silent)
 }

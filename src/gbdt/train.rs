@@ -104,3 +104,111 @@ fn sample_columns(data: &Dataset, fraction: f64, random: &mut ChaCha8Rng) -> Vec
     drawn.sort_unstable();
     drawn
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gbdt::{Binner, CandidateSoftmax, DatasetBuilder, ForestScratch};
+    use crate::progress::Silent;
+
+    /// Questions of four candidates with two features. The answer is drawn from a softmax over four times the first
+    /// feature; the second tells nothing, and one value in ten of it is missing. With the mean of `-ln p(answer)`
+    /// under the true law: the best possible loss.
+    fn questions(count: usize, seed: u64) -> (Vec<f32>, Vec<f32>, f64) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let (mut rows, mut labels, mut best_loss) = (Vec::new(), Vec::new(), 0.0);
+        for _ in 0..count {
+            let first: [f32; 4] = std::array::from_fn(|_| random.random());
+            let logits = first.map(|value| 4.0 * value);
+            let log_total = crate::predict::log_sum_exp(&logits, 1.0);
+            let probability = |candidate: usize| (f64::from(logits[candidate]) - log_total).exp();
+            let mut left: f64 = random.random();
+            let answer = (0..3).find(|&candidate| {
+                left -= probability(candidate);
+                left < 0.0
+            });
+            let answer = answer.unwrap_or(3);
+            best_loss -= probability(answer).ln() / count as f64;
+            for (candidate, &value) in first.iter().enumerate() {
+                let other = if random.random_bool(0.1) { f32::NAN } else { random.random() };
+                rows.extend([value, other]);
+                labels.push(f32::from(u8::from(candidate == answer)));
+            }
+        }
+        (rows, labels, best_loss)
+    }
+
+    fn dataset(rows: &[f32], labels: &[f32]) -> Dataset {
+        let mut builder = DatasetBuilder::new(Binner::fit(rows, 2, 64));
+        for (rows, labels) in rows.chunks(8).zip(labels.chunks(4)) {
+            builder.push_group(rows, labels).unwrap();
+        }
+        builder.finish()
+    }
+
+    /// With the best possible loss on the validation questions.
+    fn trained(config: &GbdtConfig, validate: bool) -> (Trained, f64) {
+        let (rows, labels, _) = questions(2_000, 1);
+        let data = dataset(&rows, &labels);
+        let (later_rows, later_labels, best_loss) = questions(1_000, 2);
+        let mut later = DatasetBuilder::new(data.binner().clone());
+        for (rows, labels) in later_rows.chunks(8).zip(later_labels.chunks(4)) {
+            later.push_group(rows, labels).unwrap();
+        }
+        let later = later.finish();
+        (train(config, &CandidateSoftmax, &data, validate.then_some(&later), &Silent).unwrap(), best_loss)
+    }
+
+    #[test]
+    fn comes_near_the_best_possible_loss_and_stops_there() {
+        let config = GbdtConfig { feature_fraction: 1.0, learning_rate: 0.1, ..GbdtConfig::default() };
+        let (trained, possible) = trained(&config, true);
+        let best = trained.losses.iter().copied().fold(f64::INFINITY, f64::min);
+        // Knowing nothing costs ln 4 = 1.386.
+        assert!(best > possible && best < possible + 0.04, "{best}, best possible {possible}");
+        assert_eq!(trained.losses[trained.forest.trees().len() - 1], best, "the best round is kept");
+        assert!(trained.losses.len() < config.trees, "and training stopped after it");
+        let [useful, useless] = trained.forest.importance()[..] else { panic!("two features") };
+        assert!(useful.gain > 10.0 * useless.gain);
+    }
+
+    #[test]
+    fn a_monotone_feature_never_lowers_the_score() {
+        let free = GbdtConfig { trees: 60, early_stopping: 0, ..GbdtConfig::default() };
+        let bound = GbdtConfig { monotone: vec![1, -1], ..free.clone() };
+        let falls = |config: &GbdtConfig, feature: usize| {
+            let forest = trained(config, false).0.forest;
+            let rows: Vec<f32> = (0..1_000)
+                .flat_map(|i| if feature == 0 { [i as f32 / 1e3, 0.4] } else { [0.6, i as f32 / 1e3] })
+                .collect();
+            let mut scores = vec![0.0; 1_000];
+            forest.score(&rows, &mut ForestScratch::default(), &mut scores);
+            scores.windows(2).filter(|pair| pair[1] < pair[0]).count()
+        };
+        assert!(falls(&free, 0) > 0, "noise makes free trees wavy");
+        assert_eq!(falls(&bound, 0), 0);
+        assert!(falls(&bound, 1) > 0, "bound to fall");
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_learned_from() {
+        let (rows, labels, _) = questions(10, 1);
+        let config = GbdtConfig::default();
+        let error = |config: &GbdtConfig, labels: &[f32]| {
+            train(config, &CandidateSoftmax, &dataset(&rows, labels), None, &Silent).unwrap_err().to_string()
+        };
+        let mut two_answers = labels.clone();
+        two_answers[..2].fill(1.0);
+        two_answers[2..4].fill(0.0);
+        assert!(error(&config, &two_answers).starts_with("group 0: 2 of its 4 rows have label 1"));
+        for (config, field) in [
+            (GbdtConfig { trees: 0, ..config.clone() }, "trees"),
+            (GbdtConfig { learning_rate: f64::NAN, ..config.clone() }, "learning_rate"),
+            (GbdtConfig { feature_fraction: 1.5, ..config.clone() }, "feature_fraction"),
+        ] {
+            assert!(error(&config, &labels).starts_with(&format!("field `{field}`")), "{field}");
+        }
+        let empty = DatasetBuilder::new(Binner::fit(&rows, 2, 64)).finish();
+        assert!(train(&config, &CandidateSoftmax, &empty, None, &Silent).is_err());
+    }
+}
