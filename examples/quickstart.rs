@@ -52,8 +52,12 @@ fn run(args: &Args) -> foretap::Result<()> {
         ..Experiment::default()
     };
     experiment.ranker.gbdt.seed = args.seed;
-    // Enough for the differences between predictors to show, and quick.
-    experiment.ranker.max_rows = 400_000;
+    if truth.is_some() {
+        // Fewer and larger steps on a part of the rows: the differences between predictors show, in half the time.
+        experiment.ranker.max_rows = 400_000;
+        experiment.ranker.gbdt.trees = 200;
+        experiment.ranker.gbdt.learning_rate = 0.06;
+    }
     let Findings { report, model } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
     cli::say(&report.to_string());
     if let Some(distance) = distance_to_optimum(&report) {
