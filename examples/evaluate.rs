@@ -76,6 +76,11 @@ fn run(args: &Args) -> foretap::Result<()> {
     };
     let report = experiment.run(&log, &vocabulary, None, &bar)?.report;
     cli::say(&report.to_string());
+    if args.cold_start && report.cold_start.is_empty() {
+        eprintln!(
+            "warning: --cold-start needs the logs of two people or more, to learn from others than it tests"
+        );
+    }
     if let Some(file) = &args.json {
         report.write_json(file)?;
     }

@@ -47,9 +47,12 @@ fn run(args: &Args) -> foretap::Result<()> {
     let trained = experiment.train(&log, &vocabulary, &bar)?;
     trained.model.save(&args.out)?;
     let trees = trained.model.ranker.forest().trees().len();
-    let loss = trained.losses.iter().copied().reduce(f64::min).unwrap_or_default();
+    let loss = match trained.losses.iter().copied().reduce(f64::min) {
+        Some(loss) => format!("validation log loss {loss:.3}"),
+        None => "no questions left to validate on: give a longer log".to_owned(),
+    };
     cli::say(&format!(
-        "{trees} trees for the task {}, validation log loss {loss:.3}, written to {}",
+        "{trees} trees for the task {}, {loss}, written to {}",
         experiment.task,
         args.out.display()
     ));

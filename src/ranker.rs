@@ -15,7 +15,7 @@ use crate::gbdt::{
     Binner, CandidateSoftmax, Dataset, DatasetBuilder, Forest, ForestScratch, GbdtConfig, train,
 };
 use crate::predict::{Predictor, Scratch};
-use crate::progress::{Progress, Silent};
+use crate::progress::Progress;
 
 /// The trees and the features they read.
 #[derive(Debug, Clone)]
@@ -97,7 +97,7 @@ pub struct TrainedRanker {
     pub ranker: Ranker,
     /// Trained on the training questions alone: what validation figures are to be measured with.
     pub without_validation: Ranker,
-    /// Mean validation loss a question after each round.
+    /// Mean validation loss a question after each round; empty without validation questions.
     pub losses: Vec<f64>,
 }
 
@@ -133,7 +133,7 @@ pub fn train_ranker(
         return Ok(TrainedRanker {
             ranker: without_validation.clone(),
             without_validation,
-            losses: early.losses,
+            losses: Vec::new(),
         });
     }
     let all = train_set.append(validation)?;
@@ -259,12 +259,4 @@ impl Material<'_> {
         random.set_stream(purpose << 32 | lesson as u64);
         random
     }
-}
-
-/// Trains quietly: for tests and short logs.
-///
-/// # Errors
-/// As [`train_ranker`].
-pub fn train_quietly(config: &RankerConfig, task: Task, lessons: &[Lesson<'_>]) -> Result<TrainedRanker> {
-    train_ranker(config, task, &Arc::default(), lessons, &Silent)
 }
