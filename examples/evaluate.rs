@@ -65,6 +65,7 @@ fn run(args: &Args) -> foretap::Result<()> {
         (None, Some(blocks)) => SplitPlan::RollingOrigin(blocks),
         (None, None) => SplitPlan::Shares { validation: args.validation_share, test: args.test_share },
     };
+    cli::check_folders([&args.json, &args.html])?;
     let bar = cli::Bar::new();
     let mut vocabulary = Vocabulary::new();
     let log = args.data.load(&mut vocabulary, &bar)?;
@@ -76,6 +77,11 @@ fn run(args: &Args) -> foretap::Result<()> {
     };
     let report = experiment.run(&log, &vocabulary, None, &bar)?.report;
     cli::say(&report.to_string());
+    if args.cold_start && report.cold_start.is_empty() {
+        eprintln!(
+            "warning: --cold-start needs the logs of two people or more, to learn from others than it tests"
+        );
+    }
     if let Some(file) = &args.json {
         report.write_json(file)?;
     }

@@ -23,9 +23,10 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
 
-    /// Whose phone, by hashed id, where the log has several
+    /// Whose phone, by raw or hashed id, where the log has several; the raw id of a phone's own file is the file's
+    /// name without extensions
     #[arg(long, value_name = "USER")]
-    user: Option<UserArg>,
+    user: Option<String>,
 
     /// Ask at this moment of the log's wall clock, such as 2019-12-05T08:00; later events are not looked at.
     /// Without it the moment is the log's end
@@ -44,17 +45,6 @@ struct Args {
     data: cli::DataArgs,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct UserArg(UserId);
-
-impl std::str::FromStr for UserArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|()| "not a hashed id such as u0011223344556677".to_owned())
-    }
-}
-
 fn main() -> ExitCode {
     let args = Args::parse();
     cli::exit_on_error(|| run(&args))
@@ -64,7 +54,8 @@ fn run(args: &Args) -> foretap::Result<()> {
     let model = Model::load(&args.model)?;
     let mut vocabulary = model.vocabulary();
     let log = args.data.load(&mut vocabulary, &cli::Bar::new())?;
-    let events = events_of(&log, args.user)?;
+    let user = args.user.as_deref().map(|user| hashed(user, &args.data)).transpose()?;
+    let events = events_of(&log, user)?;
     let (history, asked) = history_at(&model, events, args.at)?;
     let context = history.context_at(asked.at, model.task);
     let mut scores = vec![0.0; context.candidates().len()];
@@ -90,8 +81,13 @@ fn run(args: &Args) -> foretap::Result<()> {
     Ok(())
 }
 
+/// The id in the log of a user who is named by raw or hashed id.
+fn hashed(user: &str, data: &cli::DataArgs) -> foretap::Result<UserId> {
+    user.parse().or_else(|()| Ok(data.key()?.user_id(user)))
+}
+
 /// The events of the one user that is meant.
-fn events_of(log: &Log, user: Option<UserArg>) -> foretap::Result<&[Event]> {
+fn events_of(log: &Log, user: Option<UserId>) -> foretap::Result<&[Event]> {
     let users: Vec<&[Event]> = log.users().collect();
     let wrong = |message: String| {
         let names: Vec<String> = users.iter().take(5).map(|events| events[0].user.to_string()).collect();
@@ -102,7 +98,7 @@ fn events_of(log: &Log, user: Option<UserArg>) -> foretap::Result<&[Event]> {
     match (user, users.as_slice()) {
         (None, [only]) => Ok(only),
         (None, _) => wrong(format!("the log has {} users", users.len())),
-        (Some(UserArg(user)), _) => match users.iter().find(|events| events[0].user == user) {
+        (Some(user), _) => match users.iter().find(|events| events[0].user == user) {
             Some(events) => Ok(events),
             None => wrong(format!("the log has no user {user}")),
         },
@@ -122,7 +118,9 @@ fn history_at(
             let local_secs = local_secs.map_err(|error| {
                 Error::new(ErrorKind::Config, format!("{at} is out of range: {error}")).field("--at")
             })?;
-            events.partition_point(|event| event.at.0 + i64::from(event.utc_offset_secs) <= local_secs)
+            // From the end: on the night the clocks go back, an hour of the wall clock comes twice.
+            let before = |event: &Event| event.at.0 + i64::from(event.utc_offset_secs) <= local_secs;
+            events.iter().rposition(before).map_or(0, |last| last + 1)
         }
     };
     let Some(last) = until.checked_sub(1).and_then(|last| events.get(last)) else {
@@ -135,6 +133,10 @@ fn history_at(
     let local_secs =
         at.and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok()).map(|at| at.timestamp().as_second());
     let now = local_secs.map_or(last.at, |local| Timestamp(local - i64::from(last.utc_offset_secs)));
+    let days = now.secs_since(last.at) / 86_400;
+    if days > 0 {
+        eprintln!("warning: the log ends {days} days before: what happened since is not known");
+    }
     let asked = Event { at: now, signal: Signal::Unlock, ..*last };
     if model.task == Task::FirstAfterUnlock && last.signal != Signal::Unlock {
         history.observe(&asked);
@@ -153,19 +155,22 @@ fn in_words(
         Task::FirstAfterUnlock => "Unlocked",
         Task::NextLaunch => "Asked",
     };
-    let mut lines =
-        vec![format!("{when} on {}, this person opens:", cli::local_time(asked.at, asked.utc_offset_secs))];
+    let mut lines = vec![format!(
+        "{when} on {}, this person probably opens:",
+        cli::local_time(asked.at, asked.utc_offset_secs)
+    )];
+    let (known, new) = ("another app used before", "an app never opened before");
+    let names = prediction.candidates.iter().take(top).map(|candidate| vocabulary.name(candidate.app));
+    let width = names.chain([known, new]).map(|name| name.chars().count()).max().unwrap_or_default();
     let shown = prediction.candidates.iter().take(top).enumerate();
     lines.extend(shown.map(|(index, candidate)| {
         let (name, percent) = (vocabulary.name(candidate.app), 100.0 * candidate.probability);
-        format!("{:>3}. {name:<30} {percent:>5.1} %", index + 1)
+        format!("{:>3}. {name:<width$}  {percent:>5.1} %", index + 1)
     }));
-    let rest: f64 = prediction.candidates.iter().skip(top).map(|candidate| candidate.probability).sum();
-    lines.push(format!("     {:<30} {:>5.1} %", "another app used before", 100.0 * rest));
-    lines.push(format!(
-        "     {:<30} {:>5.1} %",
-        "an app never opened before",
-        100.0 * prediction.none_of_these
-    ));
+    if prediction.candidates.len() > top {
+        let rest: f64 = prediction.candidates.iter().skip(top).map(|candidate| candidate.probability).sum();
+        lines.push(format!("     {known:<width$}  {:>5.1} %", 100.0 * rest));
+    }
+    lines.push(format!("     {new:<width$}  {:>5.1} %", 100.0 * prediction.none_of_these));
     lines.join("\n")
 }

@@ -8,11 +8,12 @@ mod cli;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use foretap::context::{Task, replay};
 use foretap::data::simulate::{SimulationConfig, Truth, simulate};
-use foretap::data::{Log, SplitPlan, Vocabulary};
+use foretap::data::{AppId, Log, SplitPlan, Vocabulary};
 use foretap::evaluate::Report;
 use foretap::experiment::{Experiment, Findings};
 use foretap::predict::{Prediction, Predictor};
@@ -44,8 +45,8 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> foretap::Result<()> {
     let bar = cli::Bar::new();
-    make_folder(&args.out)?;
     let (log, vocabulary, truth) = read_or_simulate(args, &bar)?;
+    make_folder(&args.out)?;
     let mut experiment = Experiment {
         split: SplitPlan::Shares { validation: 0.15, test: 0.2 },
         cold_start: true,
@@ -125,13 +126,16 @@ fn three_predictions(
 ) -> foretap::Result<Vec<String>> {
     let users: Vec<_> = log.users().collect();
     let users_shown = users.len().min(3);
+    // In ids of the log: the model's own are those of its own vocabulary.
+    let favourites: Arc<[AppId]> =
+        model.apps.iter().take(model.favourites().len()).filter_map(|app| vocabulary.id(app)).collect();
     let mut sentences = Vec::new();
     for events in users.iter().take(users_shown) {
         let mut latest = Vec::new();
         let mut scratch = model.ranker.new_scratch();
         let questions = foretap::context::questions(experiment.task, events).len();
         let wanted = questions.saturating_sub(3 / users_shown.max(1))..questions;
-        replay(events, experiment.task, &model.favourites(), questions, |number, question, context| {
+        replay(events, experiment.task, &favourites, questions, |number, question, context| {
             if !wanted.contains(&number) {
                 return;
             }

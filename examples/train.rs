@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use foretap::context::questions;
 use foretap::data::Vocabulary;
 use foretap::experiment::Experiment;
 
@@ -39,23 +40,34 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> foretap::Result<()> {
+    cli::check_folders([&Some(args.out.clone()), &args.json])?;
     let bar = cli::Bar::new();
     let mut vocabulary = Vocabulary::new();
     let log = args.data.load(&mut vocabulary, &bar)?;
     let experiment =
         Experiment { task: args.training.task, ranker: args.training.ranker(), ..Experiment::default() };
+    let questions: usize = log.users().map(|events| questions(experiment.task, events).len()).sum();
+    if questions < 500 {
+        eprintln!(
+            "warning: {questions} questions are few to learn from: a fortnight of a phone has about 1,000"
+        );
+    }
     let trained = experiment.train(&log, &vocabulary, &bar)?;
     trained.model.save(&args.out)?;
     let trees = trained.model.ranker.forest().trees().len();
-    let loss = trained.losses.iter().copied().reduce(f64::min).unwrap_or_default();
+    let loss = match trained.losses.iter().copied().reduce(f64::min) {
+        Some(loss) => format!("validation log loss {loss:.3}"),
+        None => "no questions left to validate on: give a longer log".to_owned(),
+    };
     cli::say(&format!(
-        "{trees} trees for the task {}, validation log loss {loss:.3}, written to {}",
+        "{trees} trees from {questions} questions of the task {}, {loss}, written to {}",
         experiment.task,
         args.out.display()
     ));
     if let Some(file) = &args.json {
         let summary = serde_json::json!({
             "task": experiment.task,
+            "questions": questions,
             "trees": trees,
             "temperature": trained.model.temperature,
             "validation_losses": trained.losses,

@@ -71,6 +71,7 @@ impl Experiment {
                 Error::new(ErrorKind::Config, message).next_step("ask for fewer, or give a longer log")
             );
         }
+        self.check_parts(&people)?;
         let mut tested: Vec<Tested> = Vec::new();
         let mut last_round = None;
         for round in 0..self.split.rounds() {
@@ -140,6 +141,28 @@ impl Experiment {
         }
     }
 
+    /// Refuses a split that leaves nothing to score, or nothing to learn from.
+    fn check_parts(&self, people: &[Person<'_>]) -> Result<()> {
+        let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
+        let too_short = |message: String, next_step: &str| {
+            Err(Error::new(ErrorKind::Data, message).next_step(next_step.to_owned()))
+        };
+        match self.split {
+            SplitPlan::Shares { test, .. } if splits.iter().all(|split| split.test.is_empty()) => {
+                let questions: usize = people.iter().map(|person| person.questions).sum();
+                let has = if questions == 1 { "1 question" } else { &format!("{questions} questions") };
+                let message =
+                    format!("the log has {has}; a test share of {test} of each person's is none to score");
+                too_short(message, "give a longer log")
+            }
+            SplitPlan::LastDays(days) if splits.iter().all(|split| split.train.is_empty()) => {
+                let message = format!("the last {days} days leave no question before them to learn from");
+                too_short(message, "give a longer log, or ask for fewer days")
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn people<'a>(&self, log: &'a Log) -> Result<Vec<Person<'a>>> {
         let people: Vec<Person<'_>> = log
             .users()
@@ -200,7 +223,7 @@ impl Experiment {
 pub struct Trained {
     /// The model.
     pub model: Model,
-    /// Mean validation loss a question after each round.
+    /// Mean validation loss a question after each round; empty without validation questions.
     pub losses: Vec<f64>,
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Who may read a file that did not exist before. One that is replaced keeps the permissions that it had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub fn write_atomically(
 /// nothing is left beside it.
 pub fn replace(file: &Path, access: Access, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let failed = |error| failed(file, error);
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    check_folder(file)?;
     let mut temporary = tempfile::Builder::new();
     temporary.prefix(".foretap-");
     // A temporary file is private unless it is told otherwise.
@@ -41,7 +41,7 @@ pub fn replace(file: &Path, access: Access, write: impl FnOnce(&mut dyn Write) -
     if access == Access::Ordinary {
         temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     }
-    let mut temporary = temporary.tempfile_in(folder).map_err(failed)?;
+    let mut temporary = temporary.tempfile_in(folder_of(file)).map_err(failed)?;
     if let Ok(old) = fs::metadata(file) {
         fs::set_permissions(temporary.path(), old.permissions()).map_err(failed)?;
     }
@@ -54,6 +54,24 @@ pub fn replace(file: &Path, access: Access, write: impl FnOnce(&mut dyn Write) -
     Ok(())
 }
 
+/// Finds out whether the folder that `file` is to be written to is there, before the work for it begins.
+///
+/// # Errors
+/// It is not.
+pub fn check_folder(file: &Path) -> Result<()> {
+    let folder = folder_of(file);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Io, format!("cannot write this file: there is no folder {}", folder.display()))
+        .file(file)
+        .next_step("make it first, or name a file in a folder that you may write to"))
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn failed(file: &Path, error: std::io::Error) -> Error {
     Error::io(file, "write this file", error).next_step("name a file in a folder that you may write to")
 }
@@ -61,7 +79,6 @@ fn failed(file: &Path, error: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     fn content(folder: &Path) -> Vec<(String, String)> {
         let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());

@@ -97,7 +97,7 @@ pub struct TrainedRanker {
     pub ranker: Ranker,
     /// Trained on the training questions alone: what validation figures are to be measured with.
     pub without_validation: Ranker,
-    /// Mean validation loss a question after each round.
+    /// Mean validation loss a question after each round; empty without validation questions.
     pub losses: Vec<f64>,
 }
 
@@ -133,7 +133,7 @@ pub fn train_ranker(
         return Ok(TrainedRanker {
             ranker: without_validation.clone(),
             without_validation,
-            losses: early.losses,
+            losses: Vec::new(),
         });
     }
     let all = train_set.append(validation)?;

@@ -30,6 +30,12 @@ fn bad_files_say_what_to_do() {
         ("empty", vec![], options(), &["log.txt", "empty"]),
         ("only a header", HEADER.into(), options(), &["not recognised", "app-usage", "lsapp"]),
         ("declared, only a header", HEADER.into(), format(LogFormat::AppUsage), &["no usable row"]),
+        (
+            "declared, another column",
+            "app,date,time\n\"Mail\",\"12/15/19\",\"10:00:00\"\n".into(),
+            format(LogFormat::AppUsage),
+            &["no usable row", "line 1", "3 columns instead of 4"],
+        ),
         ("noise", b"hello\nworld\n".to_vec(), options(), &["not recognised", "native", "tsinghua"]),
         ("latin-1", latin1, options(), &["line 3", "not UTF-8", "save it as UTF-8"]),
         ("utf-16", utf16, options(), &["line 1", "UTF-16", "save it as UTF-8"]),
@@ -144,6 +150,18 @@ fn odd_rows_are_counted_with_their_first_place() {
             None,
         ),
         ("no unlock", app_usage(&[row("A", day, "10:00:00")]), NoUnlock, 1, None),
+        // The language is known by another label, so the phone is at fault, and its apps can still be learned.
+        (
+            "no unlock in a long log",
+            app_usage(
+                &(10..60)
+                    .map(|minute| row("Screen off", day, &format!("10:{minute}:00")))
+                    .collect::<Vec<_>>(),
+            ),
+            NoUnlock,
+            1,
+            None,
+        ),
         (
             "wording",
             app_usage(&[

@@ -135,6 +135,8 @@ fn what_cannot_be_run_is_refused() {
         (Log::from_events(without_unlocks), SplitPlan::default()),
         // All that there is would be the test: nothing is left to learn from.
         (simulation.log.clone(), SplitPlan::LastDays(365)),
+        // A share that rounds to no question at all: nothing is left to score.
+        (simulation.log.clone(), shares(0.1, 1e-6)),
     ] {
         let experiment = Experiment { split, ..quickly() };
         let error = experiment.run(&log, &simulation.vocabulary, None, &Silent).unwrap_err();
@@ -198,11 +200,14 @@ fn odd_people_do_no_harm() {
         }
         assert!(findings.report.to_string().contains("gbdt"));
     }
-    // A log of nothing else: one question is too few to be tested on, but no reason to panic.
+    // A log of nothing else: two questions are too few to be tested on, but no reason to panic.
     let one_question = [event(0, Signal::Unlock), launch(1, 5), event(9, Signal::Unlock), launch(10, 5)];
     let log = Log::from_events(one_question.to_vec());
-    let findings = quickly().run(&log, &vocabulary, None, &Silent).unwrap();
-    assert_eq!(findings.report.models[0].metrics.questions, 0);
+    let error = quickly().run(&log, &vocabulary, None, &Silent).unwrap_err().to_string();
+    assert!(error.contains("the log has 2 questions"), "{error}");
+    // Nor is there one to stop at, and a loss on what was learned from is not shown for it.
+    let trained = quickly().train(&log, &vocabulary, &Silent).unwrap();
+    assert!(trained.losses.is_empty());
 }
 
 #[test]

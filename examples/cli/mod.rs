@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use foretap::data::{Log, LogFormat, LogOptions, PlaceGrid, PrivacyKey, Vocabulary, read_logs};
 use foretap::{Error, ErrorKind, Progress};
 #[allow(unused_imports)] // each example uses a part
-pub use training::{TrainingArgs, local_time, write_json};
+pub use training::{TrainingArgs, check_folders, local_time, write_json};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -21,7 +21,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// Log files, plain or gzip
+    /// Log files, plain or gzip. Only quickstart does without: it then simulates people
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<PathBuf>,
 

@@ -1,6 +1,6 @@
 //! Arguments of the examples that train, and small things that several of them write.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use foretap::context::Task;
 use foretap::data::Timestamp;
@@ -46,6 +46,11 @@ impl TrainingArgs {
         config.gbdt.seed = self.seed;
         config
     }
+}
+
+/// Finds out before the work begins that the folder of a result is missing.
+pub fn check_folders<'a>(files: impl IntoIterator<Item = &'a Option<PathBuf>>) -> foretap::Result<()> {
+    files.into_iter().flatten().try_for_each(|file| foretap::file::check_folder(file))
 }
 
 /// Writes `value` as JSON, whole or not at all.

@@ -31,8 +31,8 @@ impl Decayed {
 
 /// Half-lives, in seconds.
 pub(super) const HOUR_SECS: f32 = 3_600.0;
-pub(super) const DAY_SECS: f32 = 24.0 * HOUR_SECS;
-pub(super) const WEEK_SECS: f32 = 7.0 * DAY_SECS;
+const DAY_SECS: f32 = 24.0 * HOUR_SECS;
+const WEEK_SECS: f32 = 7.0 * DAY_SECS;
 /// Half-life of the habits of each hour of the day.
 const HABIT_SECS: f32 = 5.0 * DAY_SECS;
 

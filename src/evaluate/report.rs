@@ -202,11 +202,18 @@ fn by_name<S: Serializer>(models: &[ModelReport], serializer: S) -> std::result:
     serializer.collect_map(models.iter().map(|model| (&model.name, model)))
 }
 
+/// Below this many, a hit rate is uncertain by eight points or more to either side.
+const FEW_QUESTIONS: usize = 100;
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let questions = self.models.first().map_or(0, |model| model.metrics.questions);
-        writeln!(f, "{questions} questions of {} users, task {}", self.users, self.task)?;
+        let users = if self.users == 1 { "1 user" } else { &format!("{} users", self.users) };
+        writeln!(f, "{questions} questions of {users}, task {}", self.task)?;
         table(f, &self.models)?;
+        if questions < FEW_QUESTIONS {
+            writeln!(f, "So few questions prove nothing: give a longer log.")?;
+        }
         let (features, scoring) = (self.features_us, self.scoring_us);
         writeln!(
             f,

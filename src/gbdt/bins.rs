@@ -117,11 +117,6 @@ impl Dataset {
         self.group_starts.extend(other.group_starts[1..].iter().map(|start| start + rows));
         Ok(self)
     }
-
-    /// The boundaries under which it was binned.
-    pub fn binner(&self) -> &Binner {
-        &self.binner
-    }
 }
 
 /// Bins rows as they come, so that the float table is never held whole.

@@ -151,7 +151,7 @@ mod tests {
         let (rows, labels, _) = questions(2_000, 1);
         let data = dataset(&rows, &labels);
         let (later_rows, later_labels, best_loss) = questions(1_000, 2);
-        let mut later = DatasetBuilder::new(data.binner().clone());
+        let mut later = DatasetBuilder::new(data.binner.clone());
         for (rows, labels) in later_rows.chunks(8).zip(later_labels.chunks(4)) {
             later.push_group(rows, labels).unwrap();
         }

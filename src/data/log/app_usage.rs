@@ -193,9 +193,11 @@ impl OpenApp {
 /// Refuses a file in an unknown language, whose screen rows would all become apps.
 fn check_labels(rows: &[(DateTime, Row)], draft: &mut Draft<'_>) -> Result<()> {
     let mut apps: HashMap<&str, (usize, bool)> = HashMap::new();
-    let mut has_unlock = false;
+    let (mut has_unlock, mut knows_language) = (false, false);
     for (_, row) in rows {
-        match LABELS.meaning(&row.label) {
+        let meaning = LABELS.meaning(&row.label);
+        knows_language |= meaning != Meaning::App;
+        match meaning {
             Meaning::Unlock => has_unlock = true,
             Meaning::App => {
                 let (count, timeless) = apps.entry(&row.label).or_insert((0, true));
@@ -210,8 +212,9 @@ fn check_labels(rows: &[(DateTime, Row)], draft: &mut Draft<'_>) -> Result<()> {
         let mut frequent: Vec<(&str, usize)> =
             apps.iter().map(|(label, &(count, _))| (*label, count)).collect();
         frequent.sort_by_key(|&(label, count)| (!in_parentheses(label), std::cmp::Reverse(count), label));
-        let looks_foreign =
-            frequent.first().is_some_and(|(label, _)| in_parentheses(label)) || rows.len() >= 20;
+        // Where other labels are understood, the phone was not unlocked or its export leaves those rows out.
+        let looks_foreign = frequent.first().is_some_and(|(label, _)| in_parentheses(label))
+            || (rows.len() >= 20 && !knows_language);
         let first: Vec<&str> = frequent.iter().take(5).map(|&(label, _)| label).collect();
         let message = format!(
             "no row says that the screen was unlocked; most like a label are `{}`",

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::LogOptions;
 use super::lines::Line;
 use super::positions::Positions;
-use super::warnings::{WarningKind, Warnings};
+use super::warnings::{Warning, WarningKind, Warnings};
 use crate::data::event::{AppId, Event, Signal, Timestamp, UserId};
 use crate::data::place::PlaceId;
 use crate::data::vocabulary::Vocabulary;
@@ -144,9 +144,20 @@ impl<'a> Draft<'a> {
         vocabulary: &mut Vocabulary,
         log: &mut Vec<Event>,
     ) -> Result<()> {
-        let Self { file, names, events, .. } = self;
+        let Self { file, names, events, warnings, .. } = self;
         if events.is_empty() {
-            return Err(Error::new(ErrorKind::Data, "no usable row").file(file));
+            // Warnings are lost with the error: it says itself what the first row lacked.
+            let lost = |warning: &&Warning| {
+                use WarningKind::{BadRow, ClockJump, CutOff};
+                warning.file == file && matches!(warning.kind, BadRow | ClockJump | CutOff)
+            };
+            let error = Error::new(ErrorKind::Data, "no usable row").file(file);
+            return Err(match warnings.iter().find(lost) {
+                Some(Warning { line: Some(line), detail, .. }) => {
+                    error.next_step(format!("mend the rows, the first of them line {line}: {detail}"))
+                }
+                _ => error,
+            });
         }
         let mut first_at = vec![None; names.len()];
         for event in &events {

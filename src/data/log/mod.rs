@@ -260,9 +260,13 @@ fn format_of(file: &Path, declared: Option<LogFormat>, head: &[String]) -> Resul
         }
         (Some(declared), _) => Ok(declared),
         (None, Some(recognised)) => Ok(recognised),
-        (None, None) => Err(Error::new(ErrorKind::Data, "the format of this file is not recognised")
-            .file(file)
-            .next_step(format!("name it with --format; the formats are {}", all_names()))),
+        (None, None) => {
+            let begins: String = head.iter().flat_map(|line| line.chars()).take(60).collect();
+            let message = format!("the format of a file that begins with `{begins}` is not recognised");
+            Err(Error::new(ErrorKind::Data, message)
+                .file(file)
+                .next_step(format!("name it with --format; the formats are {}", all_names())))
+        }
     }
 }
 

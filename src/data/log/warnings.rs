@@ -1,4 +1,4 @@
-//! What was odd about the files: counted by kind, each with the first place where it was seen.
+//! What was odd about the files: counted by file and kind, each with the first line where it was seen.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -30,14 +30,14 @@ pub enum WarningKind {
     PlacesWithoutZone,
 }
 
-/// One kind of warning, how often it came, and where first.
+/// One kind of warning in one file, how often it came, and where first.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Warning {
     /// What is odd.
     pub kind: WarningKind,
     /// How many rows (or files) it concerns.
     pub count: u64,
-    /// The file that had it first.
+    /// The file.
     pub file: PathBuf,
     /// Its first line there, counted from 1, where one line is to blame.
     pub line: Option<u64>,
@@ -45,7 +45,7 @@ pub struct Warning {
     pub detail: String,
 }
 
-/// Everything odd that reading met, one entry a kind, in the order in which the kinds came up.
+/// Everything odd that reading met, one entry for each kind in each file, in the order in which they came up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(transparent)]
 pub struct Warnings {
@@ -58,14 +58,14 @@ impl Warnings {
         self.list.is_empty()
     }
 
-    /// One entry a kind.
+    /// One entry for each kind in each file.
     pub fn iter(&self) -> impl Iterator<Item = &Warning> {
         self.list.iter()
     }
 
-    /// How often `kind` came up.
+    /// How often `kind` came up in all files.
     pub fn count(&self, kind: WarningKind) -> u64 {
-        self.list.iter().find(|warning| warning.kind == kind).map_or(0, |warning| warning.count)
+        self.list.iter().filter(|warning| warning.kind == kind).map(|warning| warning.count).sum()
     }
 
     pub(super) fn add(
@@ -75,7 +75,7 @@ impl Warnings {
         line: Option<u64>,
         detail: impl Into<String>,
     ) {
-        match self.list.iter_mut().find(|warning| warning.kind == kind) {
+        match self.list.iter_mut().find(|warning| warning.kind == kind && warning.file == file) {
             Some(warning) => warning.count += 1,
             None => self.list.push(Warning {
                 kind,
@@ -110,7 +110,7 @@ impl fmt::Display for Warning {
 }
 
 impl fmt::Display for Warnings {
-    /// One line a kind.
+    /// One line an entry.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, warning) in self.list.iter().enumerate() {
             if index > 0 {
