@@ -44,14 +44,7 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
         }
     }
     let dates: Vec<_> = rows.iter().map(|row| (row.date, row.time)).collect();
-    let (order, in_doubt) = DateOrder::of_file(&dates);
-    if in_doubt {
-        draft.warn(
-            WarningKind::AmbiguousDates,
-            None,
-            format!("dates could be read in two ways; taken as {order}"),
-        );
-    }
+    let order = draft.date_order(&dates);
     let rows = in_true_order(rows, order, draft)?;
     check_labels(&rows, draft)?;
     write(&rows, &clock, draft)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::LogOptions;
+use super::clock::{DateNumbers, DateOrder};
 use super::lines::Line;
 use super::positions::Positions;
 use super::warnings::{Warning, WarningKind, Warnings};
@@ -99,6 +100,16 @@ impl<'a> Draft<'a> {
     /// Counts a warning that is not about a row that is lost.
     pub fn warn(&mut self, kind: WarningKind, line: Option<u64>, detail: impl Into<String>) {
         self.warnings.add(kind, self.file, line, detail);
+    }
+
+    /// The order of day and month in the file's dates; counts a file that can be read in two ways.
+    pub fn date_order(&mut self, dates: &[(DateNumbers, jiff::civil::Time)]) -> DateOrder {
+        let (order, in_doubt) = DateOrder::of_file(dates);
+        if in_doubt {
+            let detail = format!("dates could be read in two ways; taken as {order}");
+            self.warn(WarningKind::AmbiguousDates, None, detail);
+        }
+        order
     }
 
     /// Whether a row of `user` at `at` (UTC seconds) has a believable time; counts disorder and clock jumps.

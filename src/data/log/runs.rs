@@ -9,9 +9,11 @@
 //!   A session's end also ends its run, except that a late `Closed` of the running app still belongs to it.
 
 use super::clock::Clock;
-use super::draft::{Draft, event};
+use super::draft::{Draft, Problem, event};
+use super::lines::Lines;
 use crate::data::event::{AppId, Event, Signal, UserId};
 use crate::data::place::PlaceId;
+use crate::error::Result;
 
 const REOPENED_AFTER_SECS: i64 = 60;
 const SESSION_GAP_SECS: i64 = 5 * 60;
@@ -34,9 +36,55 @@ struct Touch {
     kind: TouchKind,
 }
 
+/// A row as the file has it.
+pub(super) struct TouchRow<'a> {
+    pub user: &'a str,
+    pub local: jiff::civil::DateTime,
+    pub app: &'a str,
+    pub kind: TouchKind,
+    /// What the file calls the place, where it does.
+    pub station: Option<&'a str>,
+}
+
+/// Reads a file of one touch a line; a first line that `is_header` is no row.
+///
+/// # Errors
+/// The file cannot be read on, or a row cannot be used and the options are strict.
+pub(super) fn read(
+    lines: &mut Lines<'_>,
+    clock: &Clock,
+    draft: &mut Draft<'_>,
+    parse: impl Fn(&str) -> std::result::Result<TouchRow<'_>, Problem>,
+    is_header: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let mut touches = Touches::default();
+    let mut last = None;
+    while let Some(line) = lines.next()? {
+        let row = match parse(line.text) {
+            Ok(row) => row,
+            Err(_) if line.number == 1 && is_header(line.text) => continue,
+            Err(problem) => {
+                draft.skip(line, problem)?;
+                continue;
+            }
+        };
+        let user = draft.user(row.user);
+        let not_before = last.filter(|&(of, _)| of == user).map(|(_, at)| at);
+        let Some(at) = clock.utc_secs(row.local, not_before) else { continue };
+        last = Some((user, at));
+        if draft.check_time(user, at, line.number)? {
+            let app = draft.names.intern(row.app);
+            let place = row.station.map(|station| draft.station(station));
+            touches.add(user, at, app, row.kind, place);
+        }
+    }
+    touches.write(clock, draft);
+    Ok(())
+}
+
 /// Collects rows in any order, then writes events.
 #[derive(Debug, Default)]
-pub(super) struct Touches {
+struct Touches {
     rows: Vec<Touch>,
     users: Numbered<UserId>,
     places: Numbered<Option<PlaceId>>,

@@ -17,7 +17,7 @@
 use super::clock::Clock;
 use super::draft::{Draft, Problem};
 use super::lines::Lines;
-use super::runs::{TouchKind, Touches};
+use super::runs::{self, TouchKind, TouchRow};
 use crate::error::Result;
 
 pub(super) fn recognises(head: &[String]) -> bool {
@@ -27,39 +27,10 @@ pub(super) fn recognises(head: &[String]) -> bool {
 pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let zone = draft.options.time_zone.as_deref().unwrap_or("Asia/Shanghai");
     let clock = Clock::new(Some(zone))?;
-    let mut touches = Touches::default();
-    let mut last = None;
-    while let Some(line) = lines.next()? {
-        let row = match parse(line.text) {
-            Ok(row) => row,
-            Err(_) if line.number == 1 && !line.text.bytes().any(|b| b.is_ascii_digit()) => continue,
-            Err(problem) => {
-                draft.skip(line, problem)?;
-                continue;
-            }
-        };
-        let user = draft.user(row.user);
-        let not_before = last.filter(|&(of, _)| of == user).map(|(_, at)| at);
-        let Some(at) = clock.utc_secs(row.local, not_before) else { continue };
-        last = Some((user, at));
-        if draft.check_time(user, at, line.number)? {
-            let app = draft.names.intern(row.app);
-            let place = (!row.station.is_empty()).then(|| draft.station(row.station));
-            touches.add(user, at, app, TouchKind::Used, place);
-        }
-    }
-    touches.write(&clock, draft);
-    Ok(())
+    runs::read(lines, &clock, draft, parse, |line| !line.bytes().any(|b| b.is_ascii_digit()))
 }
 
-struct Row<'a> {
-    user: &'a str,
-    local: jiff::civil::DateTime,
-    station: &'a str,
-    app: &'a str,
-}
-
-fn parse(line: &str) -> std::result::Result<Row<'_>, Problem> {
+fn parse(line: &str) -> std::result::Result<TouchRow<'_>, Problem> {
     let mut fields = line.split('\t').map(str::trim);
     let mut next = |name| {
         fields
@@ -76,7 +47,8 @@ fn parse(line: &str) -> std::result::Result<Row<'_>, Problem> {
     if user.is_empty() || app.is_empty() {
         return Err(Problem::new(if user.is_empty() { "user" } else { "app" }, "empty"));
     }
-    Ok(Row { user, local, station, app })
+    let station = Some(station).filter(|station| !station.is_empty());
+    Ok(TouchRow { user, local, app, kind: TouchKind::Used, station })
 }
 
 /// `20160420003814`

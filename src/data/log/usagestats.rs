@@ -25,7 +25,7 @@ use std::collections::HashMap;
 
 use jiff::civil::{DateTime, Time};
 
-use super::clock::{Clock, DateNumbers, DateOrder, time_of_day};
+use super::clock::{Clock, DateNumbers, time_of_day};
 use super::draft::{Draft, Problem, event};
 use super::lines::Lines;
 use super::warnings::WarningKind;
@@ -161,14 +161,7 @@ fn by_user(rows: Vec<Row>, clock: &Clock, draft: &mut Draft<'_>) -> Result<Vec<(
         When::UtcSecs(_) => None,
     };
     let dates: Vec<_> = rows.iter().filter_map(local).collect();
-    let (order, in_doubt) = DateOrder::of_file(&dates);
-    if in_doubt {
-        draft.warn(
-            WarningKind::AmbiguousDates,
-            None,
-            format!("dates could be read in two ways; taken as {order}"),
-        );
-    }
+    let order = draft.date_order(&dates);
     let mut users: Vec<(u32, Timed)> = Vec::new();
     let mut stretch = (0, 0, 0);
     let mut last: Option<(i64, DateTime, u32)> = None;
