@@ -7,14 +7,14 @@ use crate::baseline::{Markov, MostFrequent, MostRecent, Optimum};
 use crate::context::features::SCHEMA;
 use crate::context::{Task, questions};
 use crate::data::simulate::Truth;
-use crate::data::{AppId, Event, Log, Signal, Split, SplitPlan, UserId, Vocabulary};
+use crate::data::{AppId, Event, Log, Signal, Split, SplitPlan, Timestamp, UserId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::report::FeatureImportance;
 use crate::evaluate::{
     Contender, Latencies, Latency, ModelReport, Protocol, Report, Tested, fit_temperature, measure_latency,
     test,
 };
-use crate::model::Model;
+use crate::model::{MAX_FAVOURITES, Model};
 use crate::predict::Predictor;
 use crate::progress::Progress;
 use crate::ranker::{Lesson, Ranker, RankerConfig, TrainedRanker, train_ranker};
@@ -44,8 +44,13 @@ pub struct Findings {
 /// One user: events and when the questions were asked.
 struct Person<'a> {
     events: &'a [Event],
-    questions: usize,
-    asked: Vec<crate::data::Timestamp>,
+    asked: Vec<Timestamp>,
+}
+
+impl Person<'_> {
+    fn questions(&self) -> usize {
+        self.asked.len()
+    }
 }
 
 impl Experiment {
@@ -62,15 +67,6 @@ impl Experiment {
     ) -> Result<Findings> {
         self.check()?;
         let people = self.people(log)?;
-        let most_questions = people.iter().map(|person| person.questions).max().unwrap_or(0);
-        if let SplitPlan::RollingOrigin(blocks) = self.split
-            && blocks > most_questions / 2
-        {
-            let message = format!("{blocks} blocks for at most {most_questions} questions a user");
-            return Err(
-                Error::new(ErrorKind::Config, message).next_step("ask for fewer, or give a longer log")
-            );
-        }
         self.check_parts(&people)?;
         let mut tested: Vec<Tested> = Vec::new();
         let mut last_round = None;
@@ -100,10 +96,9 @@ impl Experiment {
             cold_start: model_reports(&cold_start, &[], &users),
             importance: importance(&last_round.trained.ranker),
         };
-        let temperature = last_round.temperature(progress);
-        let training = people.iter().zip(&last_round.protocol.users);
-        let training = training.map(|(person, (_, split))| before_test(person, split));
-        let model = self.model(last_round.trained.ranker.clone(), temperature, training, vocabulary);
+        let of_ranker = tested.iter().find(|tested| tested.name == RANKER);
+        let temperature = of_ranker.map_or(1.0, |tested| tested.temperature);
+        let model = self.model(&last_round, temperature, vocabulary);
         Ok(Findings { report, model })
     }
 
@@ -116,9 +111,8 @@ impl Experiment {
         let people = self.people(log)?;
         let splits = people.iter().map(|person| no_test(self, person)).collect();
         let round = Round::new(self, &people, splits, progress)?;
-        let temperature = round.temperature(progress);
-        let training = people.iter().map(|person| person.events);
-        let model = self.model(round.trained.ranker.clone(), temperature, training, vocabulary);
+        let temperature = fit_temperature(&round.protocol, &round.trained.without_validation, progress);
+        let model = self.model(&round, temperature, vocabulary);
         Ok(Trained { model, losses: round.trained.losses })
     }
 
@@ -147,9 +141,10 @@ impl Experiment {
         let too_short = |message: String, next_step: &str| {
             Err(Error::new(ErrorKind::Data, message).next_step(next_step.to_owned()))
         };
+        let most_questions = people.iter().map(Person::questions).max().unwrap_or(0);
         match self.split {
             SplitPlan::Shares { test, .. } if splits.iter().all(|split| split.test.is_empty()) => {
-                let questions: usize = people.iter().map(|person| person.questions).sum();
+                let questions: usize = people.iter().map(|person| person.questions()).sum();
                 let has = if questions == 1 { "1 question" } else { &format!("{questions} questions") };
                 let message =
                     format!("the log has {has}; a test share of {test} of each person's is none to score");
@@ -158,6 +153,10 @@ impl Experiment {
             SplitPlan::LastDays(days) if splits.iter().all(|split| split.train.is_empty()) => {
                 let message = format!("the last {days} days leave no question before them to learn from");
                 too_short(message, "give a longer log, or ask for fewer days")
+            }
+            SplitPlan::RollingOrigin(blocks) if blocks > most_questions / 2 => {
+                let message = format!("{blocks} blocks for at most {most_questions} questions a user");
+                Err(Error::new(ErrorKind::Config, message).next_step("ask for fewer, or give a longer log"))
             }
             _ => Ok(()),
         }
@@ -169,9 +168,9 @@ impl Experiment {
             .map(|events| {
                 let questions = questions(self.task, events);
                 let asked = questions.iter().map(|question| events[question.asked_at].at).collect();
-                Person { events, questions: questions.len(), asked }
+                Person { events, asked }
             })
-            .filter(|person| person.questions > 0)
+            .filter(|person| person.questions() > 0)
             .collect();
         if people.is_empty() {
             return Err(Error::new(
@@ -185,14 +184,9 @@ impl Experiment {
         Ok(people)
     }
 
-    fn model<'a>(
-        &self,
-        ranker: Ranker,
-        temperature: f64,
-        training: impl Iterator<Item = &'a [Event]>,
-        vocabulary: &Vocabulary,
-    ) -> Model {
-        let apps = most_launched(training).iter().map(|&app| vocabulary.name(app).to_owned()).collect();
+    fn model(&self, round: &Round<'_>, temperature: f64, vocabulary: &Vocabulary) -> Model {
+        let apps = round.apps.iter().map(|&app| vocabulary.name(app).to_owned()).collect();
+        let ranker = round.trained.ranker.clone();
         Model { task: self.task, ranker, temperature, apps, config: self.ranker.clone() }
     }
 
@@ -207,7 +201,7 @@ impl Experiment {
         let mut tested: Vec<Tested> = Vec::new();
         for unseen in folds {
             let split = |(user, person): (usize, &Person<'_>)| match unseen.contains(&user) {
-                true => Split { train: 0..0, validation: 0..0, test: 0..person.questions },
+                true => Split { train: 0..0, validation: 0..0, test: 0..person.questions() },
                 false => no_test(self, person),
             };
             let splits = people.iter().enumerate().map(split).collect();
@@ -231,7 +225,12 @@ pub struct Trained {
 struct Round<'a> {
     protocol: Protocol<'a>,
     trained: TrainedRanker,
+    /// The apps of the training events, most launched first.
+    apps: Vec<AppId>,
 }
+
+/// The ranker's name in tables and reports.
+const RANKER: &str = "gbdt";
 
 const FREQUENT: MostFrequent = MostFrequent;
 const RECENT: MostRecent = MostRecent;
@@ -245,18 +244,17 @@ impl<'a> Round<'a> {
         progress: &dyn Progress,
     ) -> Result<Self> {
         let training = people.iter().zip(&splits).map(|(person, split)| before_test(person, split));
-        let mut favourites = most_launched(training);
-        favourites.truncate(50);
+        let apps = most_launched(training);
         let lesson = |(person, split): (&Person<'a>, &Split)| Lesson {
             events: person.events,
             train: split.train.clone(),
             validation: split.validation.clone(),
         };
         let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
-        let favourites: Arc<[AppId]> = favourites.into();
+        let favourites: Arc<[AppId]> = apps.iter().take(MAX_FAVOURITES).copied().collect();
         let trained = train_ranker(&experiment.ranker, experiment.task, &favourites, &lessons, progress)?;
         let users = people.iter().map(|person| person.events).zip(splits).collect();
-        Ok(Self { protocol: Protocol { task: experiment.task, favourites, users }, trained })
+        Ok(Self { protocol: Protocol { task: experiment.task, favourites, users }, trained, apps })
     }
 
     fn contenders<'b>(&'b self, optimum: Option<&'b Optimum<'_>>) -> Vec<Contender<'b>> {
@@ -265,7 +263,7 @@ impl<'a> Round<'a> {
         let mut contenders =
             vec![both("recent", &RECENT), both("frequent", &FREQUENT), both("markov", &MARKOV)];
         contenders.push(Contender {
-            name: "gbdt",
+            name: RANKER,
             predictor: &self.trained.ranker,
             for_validation: &self.trained.without_validation,
         });
@@ -280,10 +278,6 @@ impl<'a> Round<'a> {
     fn latency(&self, optimum: Option<&Optimum<'_>>) -> Latencies {
         measure_latency(&self.protocol, self.trained.ranker.forest(), &self.contenders(optimum))
     }
-
-    fn temperature(&self, progress: &dyn Progress) -> f64 {
-        fit_temperature(&self.protocol, &self.trained.without_validation, progress)
-    }
 }
 
 /// Adds each contender's further questions to those it was tested on before.
@@ -297,7 +291,7 @@ fn append_all(tested: &mut Vec<Tested>, found: Vec<Tested>) {
 
 fn no_test(experiment: &Experiment, person: &Person<'_>) -> Split {
     let split = experiment.split.split(&person.asked, 0);
-    let share = split.validation.len() as f64 / person.questions.max(1) as f64;
+    let share = split.validation.len() as f64 / person.questions().max(1) as f64;
     SplitPlan::Shares { validation: share, test: 0.0 }.split(&person.asked, 0)
 }
 

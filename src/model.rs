@@ -40,7 +40,7 @@ pub struct Model {
 }
 
 /// Most apps that are offered to a user without a history.
-const MAX_FAVOURITES: usize = 50;
+pub(crate) const MAX_FAVOURITES: usize = 50;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -76,15 +76,33 @@ impl Prediction {
     /// # Shapes
     /// `scores`: `[context.candidates().len()]`.
     pub fn new(context: &Context<'_>, scores: &[f32], temperature: f64) -> Self {
-        let none_of_these = if scores.is_empty() { 1.0 } else { context.none_of_these() };
-        let log_normalizer = log_sum_exp(scores, temperature);
+        let probabilities = Probabilities::new(context, scores, temperature);
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by(|&a, &b| compare(context, scores, a, b));
-        let candidate = |&i: &usize| Candidate {
-            app: context.candidates()[i],
-            probability: (1.0 - none_of_these) * (f64::from(scores[i]) / temperature - log_normalizer).exp(),
-        };
+        let candidate =
+            |&i: &usize| Candidate { app: context.candidates()[i], probability: probabilities.of(scores[i]) };
+        let none_of_these = probabilities.none_of_these;
         Self { candidates: order.iter().map(candidate).collect(), none_of_these }
+    }
+}
+
+/// What turns one question's logits into probabilities that sum to one with that of "none of these".
+pub(crate) struct Probabilities {
+    /// Probability that none of the candidates is opened next.
+    pub none_of_these: f64,
+    log_normalizer: f64,
+    temperature: f64,
+}
+
+impl Probabilities {
+    pub fn new(context: &Context<'_>, scores: &[f32], temperature: f64) -> Self {
+        let none_of_these = if scores.is_empty() { 1.0 } else { context.none_of_these() };
+        Self { none_of_these, log_normalizer: log_sum_exp(scores, temperature), temperature }
+    }
+
+    /// The probability of a candidate with this score.
+    pub fn of(&self, score: f32) -> f64 {
+        (1.0 - self.none_of_these) * (f64::from(score) / self.temperature - self.log_normalizer).exp()
     }
 }
 

@@ -116,8 +116,9 @@ pub fn train_ranker(
     let material = Material { config, task, favourites, lessons };
     progress.start("computing features", 3 * lessons.len() as u64);
     let binner = material.fit_binner(progress);
-    let train_set = material.dataset(&binner, |lesson| lesson.train.clone(), progress)?;
-    let validation = material.dataset(&binner, |lesson| lesson.validation.clone(), progress)?;
+    let fraction = material.fraction();
+    let train_set = material.dataset(&binner, fraction, |lesson| lesson.train.clone(), progress)?;
+    let validation = material.dataset(&binner, fraction, |lesson| lesson.validation.clone(), progress)?;
     progress.finish();
     if train_set.rows() == 0 {
         return Err(Error::new(ErrorKind::Data, format!("no question of the task {task} to learn from"))
@@ -181,15 +182,15 @@ impl Material<'_> {
         Binner::fit(&parts.concat(), SCHEMA.len(), self.config.gbdt.max_bins)
     }
 
-    /// The questions that `part` names, as groups of binned rows, in the order of the lessons.
+    /// `fraction` of the questions that `part` names, as groups of binned rows, in the order of the lessons.
     fn dataset(
         &self,
         binner: &Binner,
+        fraction: f64,
         part: impl Fn(&Lesson<'_>) -> std::ops::Range<usize> + Sync,
         progress: &dyn Progress,
     ) -> Result<Dataset> {
         let mut all = DatasetBuilder::new(binner.clone()).finish();
-        let fraction = self.fraction();
         // A few users at a time: their rows exist twice until they are appended.
         for (chunk, lessons) in self.lessons.chunks(16).enumerate() {
             let parts: Result<Vec<Dataset>> = lessons

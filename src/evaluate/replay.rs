@@ -10,7 +10,7 @@ use super::metrics::{Outcome, choose_threshold};
 use crate::context::{Context, Question, Task, features, replay};
 use crate::data::{AppId, Event, Split};
 use crate::gbdt::{Forest, ForestScratch};
-use crate::predict::{Predictor, first, log_sum_exp, rank_of};
+use crate::predict::{Predictor, Probabilities, first, log_sum_exp, rank_of};
 use crate::progress::Progress;
 
 /// What is asked, of whom, and which questions count.
@@ -112,10 +112,7 @@ fn outcome(
     scores: &[f32],
     temperature: f64,
 ) -> Outcome {
-    let none_of_these = if scores.is_empty() { 1.0 } else { context.none_of_these() };
-    let normalizer = log_sum_exp(scores, temperature);
-    let probability =
-        |score: f32| (1.0 - none_of_these) * (f64::from(score) / temperature - normalizer).exp();
+    let probabilities = Probabilities::new(context, scores, temperature);
     let first = first(context, scores);
     let answer = context.candidates().iter().position(|&app| app == question.answer);
     Outcome {
@@ -126,8 +123,9 @@ fn outcome(
         answer: question.answer,
         first: first.map(|first| context.candidates()[first]),
         rank: rank_of(context, scores, question.answer).map(|rank| rank as u32),
-        confidence: first.map_or(0.0, |first| probability(scores[first])) as f32,
-        probability: answer.map_or(none_of_these, |answer| probability(scores[answer])) as f32,
+        confidence: first.map_or(0.0, |first| probabilities.of(scores[first])) as f32,
+        probability: answer.map_or(probabilities.none_of_these, |answer| probabilities.of(scores[answer]))
+            as f32,
         answered90: false,
     }
 }
