@@ -18,7 +18,7 @@ use foretap::ranker::Ranker;
 fn one_question(criterion: &mut Criterion) {
     let (log, vocabulary) = people();
     let ranker = trained(&log, &vocabulary);
-    println!("{} trees", ranker.forest().trees().len());
+    println!("{} trees", ranker.forest().ensemble().trees.len());
     for candidates in [10, 50, 200] {
         let (history, now) = history_of(&log, vocabulary.len() as u32, candidates);
         let context = history.context_at(now, Task::FirstAfterUnlock);
@@ -26,6 +26,7 @@ fn one_question(criterion: &mut Criterion) {
         let mut matrix = Vec::new();
         features::fill(&context, &mut matrix);
         let mut scores = vec![0.0; candidates];
+        let mut logits = vec![0.0; candidates];
         let mut forest_scratch = ForestScratch::default();
         let mut scratch = ranker.new_scratch();
 
@@ -36,7 +37,7 @@ fn one_question(criterion: &mut Criterion) {
             b.iter(|| features::fill(black_box(&context), &mut filled))
         });
         group.bench_function(name("scoring"), |b| {
-            b.iter(|| ranker.forest().score(black_box(&matrix), &mut forest_scratch, &mut scores));
+            b.iter(|| ranker.forest().score(black_box(&matrix), &mut forest_scratch, &mut logits));
         });
         group.bench_function(name("both"), |b| {
             b.iter(|| ranker.score(black_box(&context), &mut scratch, &mut scores));

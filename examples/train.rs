@@ -54,7 +54,7 @@ fn run(args: &Args) -> foretap::Result<()> {
     }
     let trained = experiment.train(&log, &vocabulary, &bar)?;
     trained.model.save(&args.out)?;
-    let trees = trained.model.ranker.forest().trees().len();
+    let trees = trained.model.ranker.forest().ensemble().trees.len();
     let loss = match trained.losses.iter().copied().reduce(f64::min) {
         Some(loss) => format!("validation log loss {loss:.3}"),
         None => "no questions left to validate on: give a longer log".to_owned(),

@@ -322,7 +322,7 @@ fn model_reports(tested: &[Tested], latencies: &[Latency], users: &[UserId]) -> 
 }
 
 fn importance(ranker: &Ranker) -> Vec<FeatureImportance> {
-    let importance = ranker.forest().importance();
+    let importance = ranker.forest().ensemble().importance();
     let total: f64 = importance.iter().map(|feature| feature.gain).sum();
     let share = |gain: f64| if total > 0.0 { gain / total } else { 0.0 };
     let features = SCHEMA.iter().zip(importance);

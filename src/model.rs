@@ -3,8 +3,8 @@
 //! The first line says what the file is, the rest is JSON:
 //!
 //! ```text
-//! {"foretap":"model","version":1,"bytes":512345,"sha256":"9f86d081..."}
-//! {"task":"first-after-unlock","schema_version":1,"features":[...],"apps":[...],"trees":[...],...}
+//! {"foretap":"model","version":2,"bytes":512345,"sha256":"9f86d081..."}
+//! {"task":"first-after-unlock","schema_version":1,"apps":[...],"ensemble":{"features":[...],"trees":[...],...},...}
 //! ```
 
 use std::path::Path;
@@ -18,11 +18,11 @@ use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::write_atomically;
-use crate::gbdt::{Forest, Tree};
+use crate::gbdt::{Ensemble, Forest};
 use crate::ranker::{Ranker, RankerConfig};
 
 /// Version of the file format.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A ranker with all that is needed to ask it.
 #[derive(Debug, Clone)]
@@ -56,11 +56,10 @@ struct Header {
 struct Payload {
     task: Task,
     schema_version: u32,
-    features: Vec<String>,
     temperature: f64,
     apps: Vec<String>,
     config: RankerConfig,
-    trees: Vec<Tree>,
+    ensemble: Ensemble,
 }
 
 impl Model {
@@ -82,11 +81,10 @@ impl Model {
         let payload = Payload {
             task: self.task,
             schema_version: SCHEMA_VERSION,
-            features: SCHEMA.iter().map(|feature| feature.name.to_owned()).collect(),
             temperature: self.temperature,
             apps: self.apps.clone(),
             config: self.config.clone(),
-            trees: self.ranker.forest().trees().to_vec(),
+            ensemble: self.ranker.forest().ensemble().clone(),
         };
         let broken = |error: serde_json::Error| {
             Error::new(ErrorKind::Model, format!("the model cannot be written as JSON: {error}")).file(file)
@@ -152,7 +150,7 @@ impl Model {
         let payload: Payload = serde_json::from_slice(payload)
             .map_err(|error| wrong(format!("the content does not fit this version: {error}"), again))?;
         if payload.schema_version != SCHEMA_VERSION
-            || !payload.features.iter().eq(SCHEMA.iter().map(|f| f.name))
+            || !payload.ensemble.features.iter().eq(SCHEMA.iter().map(|f| f.name))
         {
             let message = format!(
                 "feature schema {}, but this build computes {SCHEMA_VERSION}",
@@ -165,7 +163,7 @@ impl Model {
                 wrong(format!("a temperature of {}", payload.temperature), again).field("temperature")
             );
         }
-        let forest = Forest::new(payload.trees, SCHEMA.len()).map_err(|error| error.next_step(again))?;
+        let forest = Forest::new(payload.ensemble).map_err(|error| error.next_step(again))?;
         Ok(Self {
             task: payload.task,
             ranker: Ranker::new(forest)?,

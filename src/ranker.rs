@@ -29,9 +29,12 @@ impl Ranker {
     /// # Errors
     /// The forest was trained on another number of features.
     pub fn new(forest: Forest) -> Result<Self> {
-        if forest.columns() != SCHEMA.len() {
-            let message =
-                format!("trees over {} features, but the schema has {}", forest.columns(), SCHEMA.len());
+        if forest.columns() != SCHEMA.len() || forest.outputs() != 1 {
+            let (columns, outputs) = (forest.columns(), forest.outputs());
+            let message = format!(
+                "{outputs} outputs over {columns} features, but the schema has {} and asks for one",
+                SCHEMA.len()
+            );
             return Err(
                 Error::new(ErrorKind::Model, message).next_step("train the model again with this version")
             );
@@ -49,6 +52,7 @@ impl Ranker {
 struct RankerScratch {
     matrix: Vec<f32>,
     forest: ForestScratch,
+    logits: Vec<f64>,
 }
 
 impl Predictor for Ranker {
@@ -57,9 +61,11 @@ impl Predictor for Ranker {
     }
 
     fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
-        let RankerScratch { matrix, forest } = scratch.buffers();
+        let RankerScratch { matrix, forest, logits } = scratch.buffers();
         features::fill(context, matrix);
-        self.forest.score(matrix, forest, scores);
+        logits.resize(scores.len(), 0.0);
+        self.forest.score(matrix, forest, logits);
+        scores.iter_mut().zip(logits).for_each(|(score, logit)| *score = *logit as f32);
     }
 }
 
@@ -115,7 +121,7 @@ pub fn train_ranker(
 ) -> Result<TrainedRanker> {
     let material = Material { config, task, favourites, lessons };
     progress.start("computing features", 3 * lessons.len() as u64);
-    let binner = material.fit_binner(progress);
+    let binner = material.fit_binner(progress)?;
     let fraction = material.fraction();
     let train_set = material.dataset(&binner, fraction, |lesson| lesson.train.clone(), progress)?;
     let validation = material.dataset(&binner, fraction, |lesson| lesson.validation.clone(), progress)?;
@@ -138,7 +144,7 @@ pub fn train_ranker(
         });
     }
     let all = train_set.append(validation)?;
-    let rounds = without_validation.forest.trees().len();
+    let rounds = without_validation.forest.ensemble().trees.len();
     let final_config = GbdtConfig { trees: rounds, early_stopping: 0, ..config.gbdt.clone() };
     let full = train(&final_config, &CandidateSoftmax, &all, None, progress)?;
     Ok(TrainedRanker { ranker: Ranker::new(full.forest)?, without_validation, losses: early.losses })
@@ -157,7 +163,7 @@ const BINNING_ROWS: usize = 200_000;
 
 impl Material<'_> {
     /// Learns bin boundaries from a sample of the training questions.
-    fn fit_binner(&self, progress: &dyn Progress) -> Binner {
+    fn fit_binner(&self, progress: &dyn Progress) -> Result<Binner> {
         let questions: usize = self.lessons.iter().map(|lesson| lesson.train.len()).sum();
         // About 30 candidates a question; more only means a larger sample.
         let fraction = (BINNING_ROWS as f64 / 30.0 / questions.max(1) as f64).min(1.0);
@@ -179,7 +185,8 @@ impl Material<'_> {
                 sample
             })
             .collect();
-        Binner::fit(&parts.concat(), SCHEMA.len(), self.config.gbdt.max_bins)
+        let binner = Binner::fit(&parts.concat(), SCHEMA.len(), self.config.gbdt.max_bins);
+        binner.with_names(SCHEMA.iter().map(|feature| feature.name))
     }
 
     /// `fraction` of the questions that `part` names, as groups of binned rows, in the order of the lessons.

@@ -29,7 +29,23 @@ const JOURNEY: [&str; 13] = [
 const ROOMS: [(&str, &[&str]); 4] = [
     ("data", &["event place", "vocabulary", "log", "split", "simulate"]),
     ("context", &["counts", "app_use", "task", "history", "question", "replay", "features"]),
-    ("gbdt", &["config", "bins", "objective", "histogram", "split", "forest", "grow", "train"]),
+    (
+        "gbdt",
+        &[
+            "config",
+            "tree",
+            "bins",
+            "ensemble",
+            "explain",
+            "forest",
+            "dataset",
+            "objective",
+            "histogram",
+            "split",
+            "grow",
+            "train",
+        ],
+    ),
     ("evaluate", &["metrics", "intervals", "replay", "report", "html"]),
 ];
 

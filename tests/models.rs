@@ -10,9 +10,8 @@ use std::sync::LazyLock;
 
 use foretap::ErrorKind;
 use foretap::context::Task;
-use foretap::context::features::SCHEMA;
 use foretap::file::write_atomically;
-use foretap::gbdt::{Forest, Tree};
+use foretap::gbdt::{Ensemble, Forest, Tree};
 use foretap::model::Model;
 use foretap::ranker::Ranker;
 use people::{people, quick_model};
@@ -72,7 +71,7 @@ fn what_is_saved_comes_back() {
     let again = load(bytes).unwrap();
     assert_eq!((again.task, &again.apps, &again.config), (model.task, &model.apps, &model.config));
     assert_eq!(again.temperature.to_bits(), model.temperature.to_bits());
-    assert_eq!(again.ranker.forest().trees(), model.ranker.forest().trees());
+    assert_eq!(again.ranker.forest().ensemble().trees, model.ranker.forest().ensemble().trees);
     assert_eq!(again.vocabulary().names(), model.apps);
     assert!(again.favourites().iter().all(|app| (app.0 as usize) < model.apps.len()));
     // The helper below makes files that are good but for what is edited.
@@ -126,15 +125,19 @@ fn bad_files_are_refused_with_a_next_step() {
         ),
         case(
             "features in another order",
-            payload_edited(|p| p["features"].as_array_mut().unwrap().swap(0, 1)),
+            payload_edited(|p| p["ensemble"]["features"].as_array_mut().unwrap().swap(0, 1)),
             &["feature schema", "train the model again"],
         ),
         case(
             "a feature less",
-            payload_edited(|p| drop(p["features"].as_array_mut().unwrap().pop())),
+            payload_edited(|p| drop(p["ensemble"]["features"].as_array_mut().unwrap().pop())),
             &["feature schema", "train the model again"],
         ),
-        case("no trees", payload_edited(|p| drop(p.as_object_mut().unwrap().remove("trees"))), train_again),
+        case(
+            "no trees",
+            payload_edited(|p| drop(p["ensemble"].as_object_mut().unwrap().remove("trees"))),
+            train_again,
+        ),
         case("an unknown field", payload_edited(|p| p["extra"] = json!(1)), train_again),
         case("an unknown setting", payload_edited(|p| p["config"]["extra"] = json!(1)), train_again),
         case("another task", payload_edited(|p| p["task"] = json!("next-month")), train_again),
@@ -146,22 +149,24 @@ fn bad_files_are_refused_with_a_next_step() {
         case("no temperature", payload_edited(|p| p["temperature"] = Value::Null), train_again),
         case(
             "a tree that asks for no feature",
-            payload_edited(|p| p["trees"][0]["splits"][0]["feature"] = json!(60_000)),
+            payload_edited(|p| p["ensemble"]["trees"][0]["splits"][0]["feature"] = json!(60_000)),
             &["tree 0", "feature 60000", "train the model again"],
         ),
         case(
             "a tree that never ends",
-            payload_edited(|p| p["trees"][0]["splits"][0]["left"] = json!({"split": 0})),
+            payload_edited(|p| p["ensemble"]["trees"][0]["splits"][0]["left"] = json!({"split": 0})),
             &["tree 0", "leads nowhere", "train the model again"],
         ),
         case(
             "a leaf too much",
-            payload_edited(|p| p["trees"][0]["leaf_values"].as_array_mut().unwrap().push(json!(1.0))),
+            payload_edited(|p| {
+                p["ensemble"]["trees"][0]["leaf_values"].as_array_mut().unwrap().push(json!(1.0))
+            }),
             &["tree 0", "leaves", "train the model again"],
         ),
         case(
             "a leaf that is no number",
-            payload_edited(|p| p["trees"][0]["leaf_values"][0] = json!(1e39)),
+            payload_edited(|p| p["ensemble"]["trees"][0]["leaf_values"][0] = json!("much")),
             &["train the model again"],
         ),
         case("a payload that is no JSON", with_payload(b"trees"), train_again),
@@ -234,17 +239,17 @@ proptest! {
 
     /// To the last bit, which a JSON reader does not owe to anybody.
     #[test]
-    fn numbers_come_back_as_they_were(temperature in 0.01_f64..100.0, leaf in -9.0_f32..9.0) {
+    fn numbers_come_back_as_they_were(temperature in 0.01_f64..100.0, leaf in -9.0_f64..9.0) {
         let mut model = GOOD.0.clone();
         model.temperature = temperature;
-        let tree = Tree { splits: Vec::new(), leaf_values: vec![leaf] };
-        model.ranker = Ranker::new(Forest::new(vec![tree], SCHEMA.len()).unwrap()).unwrap();
+        let ensemble = Ensemble { trees: vec![Tree::constant(leaf, 1.0)], ..model.ranker.forest().ensemble().clone() };
+        model.ranker = Ranker::new(Forest::new(ensemble).unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("model");
         model.save(&file).unwrap();
         let again = Model::load(&file).unwrap();
         prop_assert_eq!(again.temperature.to_bits(), temperature.to_bits());
-        prop_assert_eq!(again.ranker.forest().trees()[0].leaf_values[0].to_bits(), leaf.to_bits());
+        prop_assert_eq!(again.ranker.forest().ensemble().trees[0].leaf_values[0].to_bits(), leaf.to_bits());
     }
 
     /// Any damage is noticed, and the error names the file.

@@ -97,7 +97,7 @@ fn trees_do_not_depend_on_the_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let trained =
             pool.install(|| experiment.train(&simulation.log, &simulation.vocabulary, &Silent)).unwrap();
-        trained.model.ranker.forest().trees().to_vec()
+        trained.model.ranker.forest().ensemble().trees.to_vec()
     };
     let alone = trees(1, 0);
     assert!(!alone.is_empty());
@@ -152,7 +152,7 @@ fn what_cannot_be_run_is_refused() {
         ("learning_rate", |config| config.gbdt.learning_rate = f64::NAN),
         ("learning_rate", |config| config.gbdt.learning_rate = 0.0),
         ("learning_rate", |config| config.gbdt.learning_rate = f64::INFINITY),
-        ("lambda", |config| config.gbdt.lambda = f64::NAN),
+        ("l2", |config| config.gbdt.l2 = f64::NAN),
         ("group_fraction", |config| config.gbdt.group_fraction = 0.0),
         ("feature_fraction", |config| config.gbdt.feature_fraction = 1.5),
     ];
@@ -268,7 +268,7 @@ fn the_model_never_sees_the_test() {
     }
     let again =
         experiment.run(&Log::from_events(changed), &simulation.vocabulary, None, &Silent).unwrap().model;
-    assert!(model.ranker.forest().trees() == again.ranker.forest().trees());
+    assert!(model.ranker.forest().ensemble().trees == again.ranker.forest().ensemble().trees);
     assert_eq!((model.apps, model.temperature), (again.apps, again.temperature));
 }
 

@@ -226,6 +226,7 @@ pub struct Latencies {
 /// turn.
 pub fn measure_latency(protocol: &Protocol<'_>, forest: &Forest, contenders: &[Contender<'_>]) -> Latencies {
     let (mut matrix, mut scores, mut forest_scratch) = (Vec::new(), Vec::new(), ForestScratch::default());
+    let mut logits = Vec::new();
     let (mut features_nanos, mut scoring_nanos) = (Vec::new(), Vec::new());
     let mut nanos = vec![Vec::new(); contenders.len()];
     let mut scratches: Vec<_> =
@@ -240,8 +241,9 @@ pub fn measure_latency(protocol: &Protocol<'_>, forest: &Forest, contenders: &[C
             }
             scores.clear();
             scores.resize(context.candidates().len(), 0.0);
+            logits.resize(scores.len(), 0.0);
             features_nanos.push(nanos_of(|| features::fill(context, &mut matrix)));
-            scoring_nanos.push(nanos_of(|| forest.score(&matrix, &mut forest_scratch, &mut scores)));
+            scoring_nanos.push(nanos_of(|| forest.score(&matrix, &mut forest_scratch, &mut logits)));
             for ((contender, scratch), nanos) in contenders.iter().zip(&mut scratches).zip(&mut nanos) {
                 nanos.push(nanos_of(|| contender.predictor.score(context, scratch, &mut scores)));
             }

@@ -1,18 +1,40 @@
-//! Float values become one byte each: the number of the bin that they fall in. Bin 0 is "missing".
+//! Values become one byte each: the number of the bin that they fall in. Bin 0 is "missing".
 
+use rayon::prelude::*;
+
+use super::tree::{Test, category};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bins for values, beside bin 0 for missing ones.
-pub const MAX_VALUE_BINS: usize = 254;
+pub const MAX_VALUE_BINS: usize = 255;
 /// Where NaN goes.
 pub(super) const MISSING: u8 = 0;
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ColumnKind {
+    /// Numbers, of which larger and smaller mean something.
+    #[default]
+    Number,
+    /// Numbers of categories, from 0, in no order. Negative values are missing ones.
+    Category,
+}
 
 /// Learned boundaries: how each column's values become bins.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Binner {
-    /// A column's upper bounds, ascending; bin `b` (from 1) holds values up to and including `upper[b - 1]`, the
-    /// last bin everything above.
-    upper: Vec<Vec<f32>>,
+    columns: Vec<ColumnBins>,
+    names: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum ColumnBins {
+    /// Upper bounds, ascending; bin `b` (from 1) holds values up to and including `upper[b - 1]`, the last bin
+    /// everything above.
+    Number { upper: Vec<f32> },
+    /// Bin `b` (from 1) holds the category `codes[b - 1]`, frequent ones first; the last bin holds all others, which
+    /// no split sends left. `sorted` finds a category's bin.
+    Category { codes: Vec<u32>, sorted: Vec<(u32, u8)> },
 }
 
 impl Binner {
@@ -22,33 +44,106 @@ impl Binner {
     /// # Shapes
     /// `sample`: row-major `[rows, columns]`.
     pub fn fit(sample: &[f32], columns: usize, max_value_bins: usize) -> Self {
+        Self::fit_kinds(sample, &vec![ColumnKind::Number; columns], max_value_bins)
+    }
+
+    /// [`fit`](Binner::fit), where some columns are categories: the most frequent get a bin each.
+    ///
+    /// # Shapes
+    /// `sample`: row-major `[rows, kinds.len()]`.
+    pub fn fit_kinds(sample: &[f32], kinds: &[ColumnKind], max_value_bins: usize) -> Self {
         let max_value_bins = max_value_bins.clamp(2, MAX_VALUE_BINS);
-        let column = |c: usize| sample.iter().skip(c).step_by(columns.max(1)).copied();
-        Self { upper: (0..columns).map(|c| boundaries(column(c).collect(), max_value_bins)).collect() }
+        let fit_column = |(c, &kind): (usize, &ColumnKind)| {
+            let values = sample.iter().skip(c).step_by(kinds.len()).copied();
+            match kind {
+                ColumnKind::Number => {
+                    ColumnBins::Number { upper: boundaries(values.collect(), max_value_bins) }
+                }
+                ColumnKind::Category => frequent(values.filter_map(category).collect(), max_value_bins - 1),
+            }
+        };
+        Self {
+            columns: kinds.par_iter().enumerate().map(fit_column).collect(),
+            names: (0..kinds.len()).map(|column| format!("feature_{column}")).collect(),
+        }
+    }
+
+    /// This binner with names for its columns, which models then carry.
+    ///
+    /// # Errors
+    /// Another number of names than columns.
+    pub fn with_names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
+        self.names = names.into_iter().map(Into::into).collect();
+        if self.names.len() != self.columns.len() {
+            let message = format!("{} names for {} columns", self.names.len(), self.columns.len());
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        Ok(self)
+    }
+
+    /// What the columns are called.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// How many columns it bins.
     pub fn columns(&self) -> usize {
-        self.upper.len()
+        self.columns.len()
+    }
+
+    /// What `column` holds.
+    pub fn kind(&self, column: usize) -> ColumnKind {
+        match self.columns[column] {
+            ColumnBins::Number { .. } => ColumnKind::Number,
+            ColumnBins::Category { .. } => ColumnKind::Category,
+        }
     }
 
     /// The bin of `value` in `column`.
     pub fn bin(&self, column: usize, value: f32) -> u8 {
-        if value.is_nan() {
-            return MISSING;
-        }
-        // At most MAX_VALUE_BINS - 1 bounds, so this fits a byte.
-        self.upper[column].partition_point(|&upper| upper < value) as u8 + 1
+        self.columns[column].bin(value)
     }
 
-    /// How many bins `column` has, bin 0 for missing included.
+    /// How many bins `column` has, bin 0 for missing included: at most 256.
     pub fn bins(&self, column: usize) -> usize {
-        self.upper[column].len() + 2
+        1 + match &self.columns[column] {
+            ColumnBins::Number { upper } => upper.len() + 1,
+            ColumnBins::Category { codes, .. } => codes.len() + 1,
+        }
     }
 
-    /// The value that separates bins up to `bin` from those above it: `value <= threshold` goes left.
-    pub(super) fn threshold(&self, column: usize, bin: u8) -> f32 {
-        self.upper[column][usize::from(bin) - 1]
+    /// The test that sends bins up to `bin` left (numbers), in terms of values.
+    pub(super) fn threshold(&self, column: usize, bin: u8) -> Test {
+        match &self.columns[column] {
+            ColumnBins::Number { upper } => Test::Threshold(upper[usize::from(bin) - 1]),
+            ColumnBins::Category { .. } => self.categories(column, &[bin]),
+        }
+    }
+
+    /// The test that sends the categories in `bins` left.
+    pub(super) fn categories(&self, column: usize, bins: &[u8]) -> Test {
+        let mut left = match &self.columns[column] {
+            ColumnBins::Number { .. } => Vec::new(),
+            ColumnBins::Category { codes, .. } => {
+                bins.iter().map(|&bin| codes[usize::from(bin) - 1]).collect()
+            }
+        };
+        left.sort_unstable();
+        Test::Categories(left)
+    }
+}
+
+impl ColumnBins {
+    fn bin(&self, value: f32) -> u8 {
+        match self {
+            _ if value.is_nan() => MISSING,
+            // At most MAX_VALUE_BINS - 1 bounds, so this fits a byte.
+            Self::Number { upper } => upper.partition_point(|&upper| upper < value) as u8 + 1,
+            Self::Category { .. } if value <= -1.0 => MISSING,
+            Self::Category { codes, sorted } => category(value)
+                .and_then(|code| sorted.binary_search_by_key(&code, |pair| pair.0).ok())
+                .map_or(codes.len() as u8 + 1, |found| sorted[found].1),
+        }
     }
 }
 
@@ -75,95 +170,23 @@ fn boundaries(mut values: Vec<f32>, max_bins: usize) -> Vec<f32> {
     upper
 }
 
-/// A float in `[low, high)`: the midpoint where floats are dense enough.
+/// A float in `[low, high)`, finite: the midpoint where floats are dense enough.
 fn between(low: f32, high: f32) -> f32 {
-    let middle = low + (high - low) / 2.0;
-    if middle.is_finite() && middle < high { middle.max(low) } else { low }
+    let low = low.max(f32::MIN);
+    let middle = low / 2.0 + high.min(f32::MAX) / 2.0;
+    if middle < high { middle.max(low) } else { low }
 }
 
-/// A binned table whose rows come in groups (the candidates of one question).
-#[derive(Debug, Clone)]
-pub struct Dataset {
-    pub(super) binner: Binner,
-    /// One byte a row, column by column.
-    pub(super) columns: Vec<Vec<u8>>,
-    pub(super) labels: Vec<f32>,
-    /// Where each group starts, and the end of the last.
-    pub(super) group_starts: Vec<usize>,
-}
-
-impl Dataset {
-    /// Rows in all groups.
-    pub fn rows(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// How many groups.
-    pub fn groups(&self) -> usize {
-        self.group_starts.len() - 1
-    }
-
-    /// This dataset with the groups of `other` after its own.
-    ///
-    /// # Errors
-    /// `other` was binned under other boundaries.
-    pub fn append(mut self, other: Dataset) -> Result<Self> {
-        if self.binner != other.binner {
-            return Err(Error::new(ErrorKind::Data, "two datasets were binned differently"));
-        }
-        let rows = self.rows();
-        self.columns.iter_mut().zip(&other.columns).for_each(|(mine, theirs)| mine.extend_from_slice(theirs));
-        self.labels.extend_from_slice(&other.labels);
-        self.group_starts.extend(other.group_starts[1..].iter().map(|start| start + rows));
-        Ok(self)
-    }
-}
-
-/// Bins rows as they come, so that the float table is never held whole.
-#[derive(Debug)]
-pub struct DatasetBuilder {
-    data: Dataset,
-}
-
-impl DatasetBuilder {
-    /// An empty dataset under the boundaries of `binner`.
-    pub fn new(binner: Binner) -> Self {
-        let columns = vec![Vec::new(); binner.columns()];
-        Self { data: Dataset { binner, columns, labels: Vec::new(), group_starts: vec![0] } }
-    }
-
-    /// Adds one group.
-    ///
-    /// # Shapes
-    /// `rows`: row-major `[labels.len(), columns]`.
-    ///
-    /// # Errors
-    /// No rows, a label that is NaN, or a matrix of another shape.
-    pub fn push_group(&mut self, rows: &[f32], labels: &[f32]) -> Result<()> {
-        let columns = self.data.binner.columns();
-        let data = &mut self.data;
-        let wrong = |what: String| {
-            let message = format!("group {}: {what}", data.group_starts.len() - 1);
-            Err(Error::new(ErrorKind::Data, message))
-        };
-        if labels.is_empty() || rows.len() != labels.len() * columns {
-            return wrong(format!("{} values do not make {} rows of {columns}", rows.len(), labels.len()));
-        }
-        if let Some(row) = labels.iter().position(|label| label.is_nan()) {
-            return wrong(format!("the label of its row {row} is not a number"));
-        }
-        for (c, column) in data.columns.iter_mut().enumerate() {
-            column.extend(rows.iter().skip(c).step_by(columns).map(|&value| data.binner.bin(c, value)));
-        }
-        data.labels.extend_from_slice(labels);
-        data.group_starts.push(data.labels.len());
-        Ok(())
-    }
-
-    /// The finished dataset.
-    pub fn finish(self) -> Dataset {
-        self.data
-    }
+/// A bin for each of the `max` most frequent categories, the smaller number first where two are as frequent.
+fn frequent(mut codes: Vec<u32>, max: usize) -> ColumnBins {
+    codes.sort_unstable();
+    let mut counted: Vec<(usize, u32)> =
+        codes.chunk_by(|a, b| a == b).map(|run| (run.len(), run[0])).collect();
+    counted.sort_by_key(|&(count, code)| (std::cmp::Reverse(count), code));
+    let codes: Vec<u32> = counted.iter().take(max).map(|&(_, code)| code).collect();
+    let mut sorted: Vec<(u32, u8)> = codes.iter().copied().zip(1..).collect();
+    sorted.sort_unstable();
+    ColumnBins::Category { codes, sorted }
 }
 
 #[cfg(test)]
@@ -178,32 +201,36 @@ mod tests {
         assert_eq!(bins, [0, 1, 1, 1, 2, 2, 3, 4]);
 
         let many: Vec<f32> = (0..10_000).map(|i| i as f32).collect();
-        let binner = Binner::fit(&many, 1, 100);
-        assert_eq!(binner.bins(0), 101);
-        let mut rows = [0; 101];
-        many.iter().for_each(|&v| rows[usize::from(binner.bin(0, v))] += 1);
-        assert!(rows[1..].iter().all(|n| (90..=110).contains(n)), "{rows:?}");
+        for max in [100, 255] {
+            let binner = Binner::fit(&many, 1, max);
+            assert_eq!(binner.bins(0), max + 1);
+            let mut rows = vec![0; max + 1];
+            many.iter().for_each(|&v| rows[usize::from(binner.bin(0, v))] += 1);
+            let share = 10_000 / max;
+            assert!(rows[1..].iter().all(|n| (share * 9 / 10..=share * 11 / 10 + 1).contains(n)), "{rows:?}");
+        }
     }
 
     #[test]
     fn a_value_goes_left_in_floats_as_in_bins() {
         let values = [0.1, 0.100_000_01, 1e-40, -0.0, 0.0, 3.4e38, -3.4e38, f32::INFINITY, f32::NEG_INFINITY];
-        let binner = Binner::fit(&values, 1, 254);
+        let binner = Binner::fit(&values, 1, 255);
         for bin in 1..binner.bins(0) as u8 - 1 {
+            let Test::Threshold(threshold) = binner.threshold(0, bin) else { panic!("a number") };
+            assert!(threshold.is_finite());
             for value in values {
-                assert_eq!(binner.bin(0, value) <= bin, value <= binner.threshold(0, bin), "{value} {bin}");
+                assert_eq!(binner.bin(0, value) <= bin, value <= threshold, "{value} {bin}");
             }
         }
     }
 
     #[test]
-    fn wrong_groups_are_named() {
-        let mut builder = DatasetBuilder::new(Binner::fit(&[0.0, 1.0], 2, 254));
-        assert!(builder.push_group(&[1.0, 2.0], &[1.0]).is_ok());
-        let error = builder.push_group(&[1.0, 2.0], &[f32::NAN]).unwrap_err().to_string();
-        assert_eq!(error, "group 1: the label of its row 0 is not a number");
-        assert!(builder.push_group(&[1.0], &[1.0]).is_err());
-        assert!(builder.push_group(&[], &[]).is_err());
-        assert_eq!(builder.finish().rows(), 1);
+    fn frequent_categories_get_a_bin_and_the_others_share_the_last() {
+        let sample = [7.0, 7.0, 7.0, 2.0, 2.0, 9.0, 4.0, -1.0, f32::NAN];
+        let binner = Binner::fit_kinds(&sample, &[ColumnKind::Category], 4);
+        assert_eq!((binner.kind(0), binner.bins(0)), (ColumnKind::Category, 5));
+        let bins = [7.0, 7.9, 2.0, 4.0, 9.0, 1e20, -0.5, -1.0, f32::NAN].map(|value| binner.bin(0, value));
+        assert_eq!(bins, [1, 1, 2, 3, 4, 4, 4, 0, 0]);
+        assert_eq!(binner.categories(0, &[1, 3]), Test::Categories(vec![4, 7]));
     }
 }

@@ -1,11 +1,12 @@
 //! One tree, grown where it gains most: the leaf with the best split is parted next, until limits are reached.
 
-use super::bins::{Dataset, MISSING};
+use super::bins::MISSING;
 use super::config::GbdtConfig;
-use super::forest::{Child, SplitNode, Tree};
+use super::dataset::Dataset;
 use super::histogram::{Histogram, Sums};
 use super::objective::Gradient;
 use super::split::{Bounds, Split, best_split, leaf_value};
+use super::tree::{Child, SplitNode, Tree};
 
 /// A tree with the bins of its splits, so that binned rows can be sent down it.
 #[derive(Debug, Clone)]
@@ -16,7 +17,7 @@ pub(super) struct GrownTree {
 
 impl GrownTree {
     /// The value of the leaf that `row` of `data` falls in.
-    pub fn value(&self, data: &Dataset, row: usize) -> f32 {
+    pub fn value(&self, data: &Dataset, row: usize) -> f64 {
         let mut child = self.tree.root();
         loop {
             match child {
@@ -89,7 +90,7 @@ pub(super) fn grow(
         hang(&mut splits, leaf.parent, Child::Split(node));
         splits.push(SplitNode {
             feature: split.column,
-            threshold: data.binner.threshold(split.column, split.bin),
+            test: data.binner.threshold(split.column, split.bin),
             missing_left: split.missing_left,
             gain: split.gain as f32,
             left: Child::Leaf(0),
@@ -121,9 +122,10 @@ pub(super) fn grow(
     let mut leaf_values = Vec::with_capacity(leaves.len());
     for (index, leaf) in leaves.iter().enumerate() {
         hang(&mut splits, leaf.parent, Child::Leaf(index));
-        leaf_values.push(leaf_value(leaf.sums, leaf.bounds, config));
+        leaf_values.push(f64::from(leaf_value(leaf.sums, leaf.bounds, config)));
     }
-    GrownTree { tree: Tree { splits, leaf_values }, split_bins }
+    let leaf_cover = leaves.iter().map(|leaf| leaf.rows.len() as f64).collect();
+    GrownTree { tree: Tree { splits, leaf_values, leaf_cover }, split_bins }
 }
 
 fn most_promising(leaves: &[Leaf]) -> Option<usize> {

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::bins::Dataset;
+use super::dataset::Dataset;
 use super::objective::Gradient;
 
 /// What fell in one bin, or in several.

@@ -96,12 +96,12 @@ impl Bounds {
 /// By how much the best allowed constant for these rows lowers twice the loss.
 fn quality(sums: Sums, bounds: Bounds, config: &GbdtConfig) -> f64 {
     let step = step(sums, bounds, config);
-    -(2.0 * sums.g + (sums.h + config.lambda) * step) * step
+    -(2.0 * sums.g + (sums.h + config.l2) * step) * step
 }
 
 /// The best allowed constant for these rows: a Newton step, within bounds.
 fn step(sums: Sums, bounds: Bounds, config: &GbdtConfig) -> f64 {
-    (-sums.g / (sums.h + config.lambda + f64::MIN_POSITIVE)).clamp(bounds.low, bounds.high)
+    (-sums.g / (sums.h + config.l2 + f64::MIN_POSITIVE)).clamp(bounds.low, bounds.high)
 }
 
 /// What a leaf adds to the score: the best allowed constant, shrunk.
@@ -118,7 +118,7 @@ mod tests {
         let sums = |g, rows| Sums { g, h: f64::from(rows), rows };
         // Missing rows pull the same way as bin 2.
         let histogram = Histogram { columns: vec![vec![sums(-5.0, 5), sums(10.0, 10), sums(-5.0, 5)]] };
-        let config = GbdtConfig { min_rows: 1, min_hessian: 0.0, lambda: 0.0, ..GbdtConfig::default() };
+        let config = GbdtConfig { min_rows: 1, min_hessian: 0.0, l2: 0.0, ..GbdtConfig::default() };
         let split = best_split(&histogram, &[4], sums(0.0, 20), Bounds::NONE, &config).unwrap();
         assert_eq!((split.column, split.bin, split.missing_left), (4, 1, false));
         // 10^2/10 + 10^2/10 - 0

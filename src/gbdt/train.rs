@@ -1,8 +1,9 @@
 //! Boosting: trees are added, each a step down the gradient, until later questions stop improving.
 
-use super::bins::Dataset;
 use super::config::GbdtConfig;
-use super::forest::{Forest, Tree};
+use super::dataset::Dataset;
+use super::ensemble::Ensemble;
+use super::forest::Forest;
 use super::grow::{GrownTree, grow};
 use super::objective::{Gradient, Objective, all_gradients, mean_loss};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,7 +17,7 @@ use rayon::prelude::*;
 pub struct Trained {
     /// The trees up to the best round.
     pub forest: Forest,
-    /// Mean loss a group of the validation set after each round (of the training set where there is none).
+    /// Mean loss of the validation set after each round (of the training set where there is none).
     pub losses: Vec<f64>,
 }
 
@@ -25,7 +26,8 @@ pub struct Trained {
 /// The result depends on the data, the configuration and the seed alone, not on the number of threads.
 ///
 /// # Errors
-/// A setting that cannot be trained with, no rows, or labels that the objective refuses.
+/// A setting that cannot be trained with, no rows, labels that the objective refuses, groups that it needs and that
+/// are missing, or no column that tells rows apart.
 pub fn train(
     config: &GbdtConfig,
     objective: &dyn Objective,
@@ -35,34 +37,48 @@ pub fn train(
 ) -> Result<Trained> {
     config.check()?;
     for data in [Some(data), validation].into_iter().flatten() {
-        objective.check(data)?;
+        check(data, objective)?;
     }
-    if data.groups() == 0 {
-        return Err(Error::new(ErrorKind::Data, "no questions to train on").next_step("give a longer log"));
-    }
+    let outputs = objective.outputs();
     let mut random = ChaCha8Rng::seed_from_u64(config.seed);
-    let mut gradients = vec![Gradient::default(); data.rows()];
-    let mut scores = vec![0.0; data.rows()];
-    let mut validation_scores = vec![0.0; validation.map_or(0, Dataset::rows)];
-    let mut trees: Vec<Tree> = Vec::new();
+    let mut gradients = vec![Gradient::default(); data.rows() * outputs];
+    let mut of_output = vec![Gradient::default(); data.rows()];
+    let mut ensemble = match &data.start {
+        Some((model, _)) => model.clone(),
+        None => Ensemble {
+            objective: objective.name().to_owned(),
+            features: data.binner.names().to_vec(),
+            base: objective.base(data),
+            trees: Vec::new(),
+        },
+    };
+    let mut scores = start_scores(data, &ensemble)?;
+    let mut validation_scores = validation.map(|data| start_scores(data, &ensemble)).transpose()?;
+    let before = ensemble.trees.len();
     let mut losses: Vec<f64> = Vec::new();
     let mut best_round = 0;
 
     progress.start("growing trees", config.trees as u64);
     for round in 0..config.trees {
-        all_gradients(objective, data, &scores, &mut gradients);
+        all_gradients(objective, data, &scores, random.random(), &mut gradients);
         let rows = sample_rows(data, config.group_fraction, &mut random);
-        let columns = sample_columns(data, config.feature_fraction, &mut random);
-        let grown = grow(data, rows, &columns, &gradients, config);
-        add(&grown, data, &mut scores);
-        losses.push(match validation {
-            Some(validation) => {
-                add(&grown, validation, &mut validation_scores);
-                mean_loss(objective, validation, &validation_scores)
+        for output in 0..outputs {
+            of_output
+                .iter_mut()
+                .zip(gradients.iter().skip(output).step_by(outputs))
+                .for_each(|(a, b)| *a = *b);
+            let columns = sample_columns(data, config.feature_fraction, &mut random);
+            let grown = grow(data, rows.clone(), &columns, &of_output, config);
+            add(&grown, data, output, outputs, &mut scores);
+            if let (Some(validation), Some(scores)) = (validation, &mut validation_scores) {
+                add(&grown, validation, output, outputs, scores);
             }
-            None => mean_loss(objective, data, &scores),
+            ensemble.trees.push(grown.tree);
+        }
+        losses.push(match (validation, &validation_scores) {
+            (Some(validation), Some(scores)) => mean_loss(objective, validation, scores),
+            _ => mean_loss(objective, data, &scores),
         });
-        trees.push(grown.tree);
         if losses[round] < losses[best_round] || validation.is_none() {
             best_round = round;
         }
@@ -72,24 +88,49 @@ pub fn train(
         }
     }
     progress.finish();
-    trees.truncate(best_round + 1);
-    Ok(Trained { forest: Forest::new(trees, data.binner.columns())?, losses })
+    ensemble.trees.truncate(before + (best_round + 1) * outputs);
+    Ok(Trained { forest: Forest::new(ensemble)?, losses })
 }
 
-fn add(grown: &GrownTree, data: &Dataset, scores: &mut [f32]) {
-    let parts = scores.par_iter_mut().enumerate().with_min_len(4_096);
-    parts.for_each(|(row, score)| *score += grown.value(data, row));
+fn check(data: &Dataset, objective: &dyn Objective) -> Result<()> {
+    let wrong = |message: &str, next: &str| Err(Error::new(ErrorKind::Data, message).next_step(next));
+    if data.rows() == 0 {
+        return wrong("no rows to learn from", "give a longer log, or a larger table");
+    }
+    if objective.is_grouped() && data.groups() == 0 {
+        let message = format!("the objective `{}` compares the rows of a group", objective.name());
+        return wrong(&message, "say which rows belong together: `with_groups`, or `push_group`");
+    }
+    objective.check(data)
+}
+
+/// The scores before the first round.
+fn start_scores(data: &Dataset, ensemble: &Ensemble) -> Result<Vec<f32>> {
+    match &data.start {
+        Some((model, scores)) if model == ensemble => Ok(scores.clone()),
+        None if ensemble.trees.is_empty() => {
+            let base = ensemble.base.iter().map(|&base| base as f32);
+            Ok(base.cycle().take(data.rows() * ensemble.outputs()).collect())
+        }
+        _ => Err(Error::new(ErrorKind::Config, "training and validation rows start from different models")
+            .next_step("build both with `DatasetBuilder::continuing` and the same model")),
+    }
+}
+
+fn add(grown: &GrownTree, data: &Dataset, output: usize, outputs: usize, scores: &mut [f32]) {
+    let parts = scores.par_chunks_exact_mut(outputs).enumerate().with_min_len(4_096);
+    parts.for_each(|(row, scores)| scores[output] += grown.value(data, row) as f32);
 }
 
 /// Whole groups are drawn: a softmax needs all candidates of its question.
 fn sample_rows(data: &Dataset, fraction: f64, random: &mut ChaCha8Rng) -> Vec<u32> {
-    if fraction >= 1.0 {
+    if fraction >= 1.0 || data.groups() == 0 {
         return (0..data.rows() as u32).collect();
     }
     let mut rows = Vec::with_capacity((data.rows() as f64 * fraction * 1.05) as usize);
-    for group in data.group_starts.windows(2) {
+    for group in data.group_ranges() {
         if random.random_bool(fraction) {
-            rows.extend(group[0] as u32..group[1] as u32);
+            rows.extend(group.start as u32..group.end as u32);
         }
     }
     rows
@@ -166,9 +207,9 @@ mod tests {
         let best = trained.losses.iter().copied().fold(f64::INFINITY, f64::min);
         // Knowing nothing costs ln 4 = 1.386.
         assert!(best > possible && best < possible + 0.04, "{best}, best possible {possible}");
-        assert_eq!(trained.losses[trained.forest.trees().len() - 1], best, "the best round is kept");
+        assert_eq!(trained.losses[trained.forest.ensemble().trees.len() - 1], best, "the best round is kept");
         assert!(trained.losses.len() < config.trees, "and training stopped after it");
-        let [useful, useless] = trained.forest.importance()[..] else { panic!("two features") };
+        let [useful, useless] = trained.forest.ensemble().importance()[..] else { panic!("two features") };
         assert!(useful.gain > 3.0 * useless.gain, "{useful:?} {useless:?}");
     }
 
