@@ -29,7 +29,7 @@ pub(super) fn search<S: Number>(task: &Task<'_, S>, best: &mut Option<Split<S>>)
             return;
         }
         let quality = task.gain_of(sums, l2);
-        if task.improves(quality, best).is_some() {
+        if task.improves(quality, best) {
             *best = Some(task.split(Rule::Among(left.to_vec()), false, quality, sums));
         }
     };

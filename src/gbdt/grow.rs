@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::config::GbdtConfig;
 use super::dataset::Dataset;
-use super::histogram::{Histogram, Numbers, Rows, Sums};
+use super::histogram::{Histogram, Numbers, Rows, Sums, Tables};
 use super::layout::{Block, Layout};
 use super::objective::Gradient;
 use super::partition::partition;
@@ -62,10 +62,11 @@ impl GrownTree {
 }
 
 /// What all trees of a training grow from.
-pub(super) struct Ground<'a> {
+pub(super) struct Ground<'a, N: Numbers> {
     pub data: &'a Dataset,
     pub layout: Layout<'a>,
     pub config: &'a GbdtConfig,
+    pub tables: Tables<N>,
 }
 
 /// The gradients of one tree: as they are summed, what the sums are worth, and as they were.
@@ -97,7 +98,7 @@ enum Side {
 
 /// Grows a tree on `rows`, with the columns that are `used`.
 pub(super) fn grow<N: Numbers>(
-    ground: &Ground<'_>,
+    ground: &Ground<'_, N>,
     rows: Vec<u32>,
     used: &[bool],
     gradients: &TreeGradients<'_, N>,
@@ -142,7 +143,7 @@ pub(super) fn grow<N: Numbers>(
 }
 
 struct Grower<'a, N: Numbers> {
-    ground: &'a Ground<'a>,
+    ground: &'a Ground<'a, N>,
     search: Search<'a>,
     gradients: &'a TreeGradients<'a, N>,
     rows: Vec<u32>,
@@ -279,7 +280,7 @@ impl<N: Numbers> Grower<'_, N> {
         let parts = rows.len().div_ceil(part_rows).max(1);
         let build = |part: usize| {
             let rows = rows.part(part * part_rows, ((part + 1) * part_rows).min(rows.len()));
-            Histogram::build(block, self.search.used, rows, self.gradients.summed)
+            Histogram::build(block, self.search.used, rows, self.gradients.summed, &self.ground.tables)
         };
         if parts == 1 {
             return build(0);

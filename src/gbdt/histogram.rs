@@ -4,6 +4,8 @@
 //! the count of rows into one integer, so that this is one addition; every 16,383 rows, before a field could run over,
 //! the cells are spilled into wider sums.
 
+use std::sync::Mutex;
+
 use super::layout::{Bins, Block};
 use super::objective::Gradient;
 use super::rounding::Packed;
@@ -49,7 +51,7 @@ pub(super) trait Numbers: Send + Sync + Sized + 'static {
     /// A row's gradient.
     type Row: Copy + Send + Sync;
     /// What a row is added to.
-    type Cell: Copy + Default;
+    type Cell: Copy + Default + Send;
     /// What cells are spilled into.
     type Sum: Number;
     /// Rows that a cell can take.
@@ -157,33 +159,32 @@ impl<N: Numbers> Histogram<N> {
     ///
     /// # Shapes
     /// `used`: `[columns of the table]`; `gradients`: `[rows of the table]`.
-    pub fn build(block: &Block<'_>, used: &[bool], rows: Rows<'_>, gradients: &[N::Row]) -> Self {
+    pub fn build(
+        block: &Block<'_>,
+        used: &[bool],
+        rows: Rows<'_>,
+        gradients: &[N::Row],
+        tables: &Tables<N>,
+    ) -> Self {
         let mut sums = Self::empty(block.cells());
         if !block.columns.iter().any(|&column| used[column]) {
             return sums;
         }
+        let mut table = tables.take();
+        let task = Filling { block, used, rows, gradients };
         match &block.bins {
-            Bins::Column(bins) => {
-                let (lanes, _) = bins.as_chunks::<1>();
-                sums.fill(block, used, lanes, rows, gradients);
-            }
-            Bins::Rows8(bins) => sums.fill(block, used, bins, rows, gradients),
-            Bins::Rows16(bins) => sums.fill(block, used, bins, rows, gradients),
-            Bins::Rows32(bins) => sums.fill(block, used, bins, rows, gradients),
+            Bins::Column(bins) => sums.fill(&task, bins.as_chunks::<1>().0, &mut table),
+            Bins::Rows8(bins) => sums.fill(&task, bins, &mut table),
+            Bins::Rows16(bins) => sums.fill(&task, bins, &mut table),
+            Bins::Rows32(bins) => sums.fill(&task, bins, &mut table),
         }
+        tables.give_back(table);
         sums
     }
 
-    fn fill<const W: usize>(
-        &mut self,
-        block: &Block<'_>,
-        used: &[bool],
-        bins: &[[u8; W]],
-        rows: Rows<'_>,
-        gradients: &[N::Row],
-    ) {
-        let mut cells = vec![[N::Cell::default(); STRIDE]; W];
-        let Some(cells) = cells.first_chunk_mut::<W>() else { return };
+    fn fill<const W: usize>(&mut self, task: &Filling<'_, N>, bins: &[[u8; W]], table: &mut Table<N>) {
+        let &Filling { block, used, rows, gradients } = task;
+        let Some(cells) = table.first_chunk_mut::<W>() else { return };
         for start in (0..rows.len()).step_by(N::ROWS_AT_ONCE) {
             let end = (start + N::ROWS_AT_ONCE).min(rows.len());
             match rows.part(start, end) {
@@ -193,8 +194,11 @@ impl<N: Numbers> Histogram<N> {
                 Rows::Listed(rows) => gather::<N, W>(bins, rows, gradients, cells),
             }
             for (lane, cells) in cells.iter_mut().enumerate() {
-                if block.columns.get(lane).is_some_and(|&column| used[column]) {
-                    self.spill(block.range(lane), cells);
+                match block.columns.get(lane) {
+                    Some(&column) if used[column] => self.spill(block.range(lane), cells),
+                    Some(_) => cells[..block.range(lane).len()].fill(N::Cell::default()),
+                    // Lanes beyond the columns hold bin 0 alone.
+                    None => cells[0] = N::Cell::default(),
                 }
             }
         }
@@ -230,6 +234,39 @@ impl<N: Numbers> Histogram<N> {
 /// Cells a lane: one for each byte, so that no bin needs a check, and eight more, because lanes that lie a power of
 /// two apart would share few lines of the cache (4 to 10 times slower with 32 lanes of 3 to 64 bins).
 const STRIDE: usize = 264;
+/// Most columns of a block.
+pub(super) const MOST_LANES: usize = 32;
+
+/// Cells of up to 32 lanes.
+type Table<N> = Vec<[<N as Numbers>::Cell; STRIDE]>;
+
+/// Tables to fill, one a thread: all zero but while they are in use, so that none is cleared in vain.
+pub(super) struct Tables<N: Numbers>(Mutex<Vec<Table<N>>>);
+
+impl<N: Numbers> Tables<N> {
+    pub fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    fn take(&self) -> Table<N> {
+        let spare = self.0.lock().ok().and_then(|mut spare| spare.pop());
+        spare.unwrap_or_else(|| vec![[N::Cell::default(); STRIDE]; MOST_LANES])
+    }
+
+    fn give_back(&self, table: Table<N>) {
+        if let Ok(mut spare) = self.0.lock() {
+            spare.push(table);
+        }
+    }
+}
+
+/// What is summed up.
+struct Filling<'a, N: Numbers> {
+    block: &'a Block<'a>,
+    used: &'a [bool],
+    rows: Rows<'a>,
+    gradients: &'a [N::Row],
+}
 
 /// Adds the gradient of each row to the cell of its bin, in every lane.
 fn accumulate<N: Numbers, const W: usize>(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::dataset::Dataset;
-use super::histogram::{Histogram, Numbers, Rows};
+use super::histogram::{Histogram, MOST_LANES, Numbers, Rows, Tables};
 
 /// Columns whose bins lie together, and where the sums of each begin.
 pub(super) struct Block<'a> {
@@ -51,12 +51,17 @@ impl<'a> Layout<'a> {
             Block::new(data, columns, bins)
         };
         // 40 columns as 32 and 8, not as 20 and 20: lanes are summed whether they are used or not.
-        Self { blocks: columns.chunks(32).map(block).collect() }
+        Self { blocks: columns.chunks(MOST_LANES).map(block).collect() }
     }
 
     /// The one that sums the gradients of some rows faster. It changes the time that training takes, never its
     /// result.
-    pub fn measured<N: Numbers>(data: &'a Dataset, columns: &[usize], gradients: &[N::Row]) -> Self {
+    pub fn measured<N: Numbers>(
+        data: &'a Dataset,
+        columns: &[usize],
+        gradients: &[N::Row],
+        tables: &Tables<N>,
+    ) -> Self {
         let by_columns = Self::by_columns(data, columns);
         let by_rows = Self::by_rows(data, columns);
         // As scattered as the rows of a leaf: every eighth.
@@ -65,7 +70,7 @@ impl<'a> Layout<'a> {
         let time = |layout: &Self| {
             let start = Instant::now();
             for block in &layout.blocks {
-                std::hint::black_box(Histogram::<N>::build(block, &used, Rows::Listed(&rows), gradients));
+                std::hint::black_box(Histogram::build(block, &used, Rows::Listed(&rows), gradients, tables));
             }
             start.elapsed()
         };

@@ -61,6 +61,8 @@ impl Search<'_> {
         bounds: Bounds,
     ) -> Option<Split<N::Sum>> {
         let mut best = None;
+        let mut candidates = Candidates::default();
+        let own = self.quality(self.g(total), self.h(total), self.config.l2, bounds);
         for (lane, &column) in block.columns.iter().enumerate().filter(|&(_, &column)| self.used[column]) {
             let range = block.range(lane);
             let bins = ColumnSums {
@@ -69,9 +71,9 @@ impl Search<'_> {
                 h: &histogram.h[range.clone()],
                 rows: &histogram.rows[range],
             };
-            let task = Task { search: self, bounds, total, bins };
+            let task = Task { search: self, bounds, total, own, bins };
             match self.data.binner.kind(column) {
-                ColumnKind::Number => task.numbers(&mut best),
+                ColumnKind::Number => task.numbers(&mut candidates, &mut best),
                 ColumnKind::Category => category::search(&task, &mut best),
             }
         }
@@ -130,38 +132,26 @@ pub(super) struct Task<'a, S> {
     pub search: &'a Search<'a>,
     pub bounds: Bounds,
     pub total: Sums<S>,
+    /// By how much the leaf as a whole lowers twice the loss.
+    pub own: f64,
     pub bins: ColumnSums<'a, S>,
 }
 
 impl<S: Number> Task<'_, S> {
-    fn numbers(&self, best: &mut Option<Split<S>>) {
-        let bins = &self.bins;
-        let missing = bins.bin(0);
-        // Sums of the bins up to each, but the last, which has nothing on its right.
-        let (mut g, mut h, mut rows) = ([0.0; 256], [0.0; 256], [0; 256]);
-        let ends = bins.g.len() - 2;
-        let mut sum = Sums::default();
-        for end in 0..ends {
-            sum = sum.plus(bins.bin(end + 1));
-            g[end] = sum.g.into();
-            h[end] = sum.h.into();
-            rows[end] = sum.rows;
-        }
-        let candidates = Candidates { g: &mut g[..ends], h: &mut h[..ends], rows: &mut rows[..ends] };
-        self.try_all(&candidates, false, best);
+    fn numbers(&self, candidates: &mut Candidates, best: &mut Option<Split<S>>) {
+        let missing = self.bins.bin(0);
+        candidates.fill(&self.bins);
+        self.try_all(candidates, false, best);
         if missing.rows > 0 {
-            candidates.g.iter_mut().for_each(|g| *g += missing.g.into());
-            candidates.h.iter_mut().for_each(|h| *h += missing.h.into());
-            candidates.rows.iter_mut().for_each(|rows| *rows += missing.rows);
-            self.try_all(&candidates, true, best);
+            candidates.add(missing);
+            self.try_all(candidates, true, best);
         }
     }
 
-    fn try_all(&self, left: &Candidates<'_>, missing_left: bool, best: &mut Option<Split<S>>) {
-        let mut gains = [0.0; 256];
-        let allowed = self.allowed(left);
-        let (g, h) = (&left.g[allowed.clone()], &left.h[allowed.clone()]);
-        let gains = &mut gains[..allowed.len()];
+    fn try_all(&self, candidates: &mut Candidates, missing_left: bool, best: &mut Option<Split<S>>) {
+        let allowed = self.allowed(candidates);
+        let Candidates { g, h, gains, bins, .. } = candidates;
+        let (g, h, gains) = (&g[allowed.clone()], &h[allowed.clone()], &mut gains[..allowed.len()]);
         let direction = self.search.direction(self.bins.column);
         if self.search.config.l1 == 0.0 && direction == 0 && self.bounds == Bounds::NONE {
             self.free_gains(g, h, gains);
@@ -169,27 +159,29 @@ impl<S: Number> Task<'_, S> {
             self.bounded_gains(g, h, direction, gains);
         }
         let largest = largest(gains);
-        if let Some(end) = self.improves(largest, best).and_then(|_| gains.iter().position(|&g| g == largest))
-        {
-            let bin = allowed.start + end + 1;
-            let sum = |sum: Sums<S>, bin| sum.plus(self.bins.bin(bin));
+        if !self.improves(largest, best) {
+            return;
+        }
+        if let Some(at) = gains.iter().position(|&gain| gain == largest) {
+            let bin = bins[allowed.start + at];
             let start = if missing_left { self.bins.bin(0) } else { Sums::default() };
-            let left = (1..=bin).fold(start, sum);
-            *best = Some(self.split(Rule::UpTo(bin as u8), missing_left, largest, left));
+            let left = (1..=usize::from(bin)).fold(start, |sum, bin| sum.plus(self.bins.bin(bin)));
+            *best = Some(self.split(Rule::UpTo(bin), missing_left, largest, left));
         }
     }
 
     /// The candidates that leave enough on both sides. Counts and second derivatives only grow from one to the next,
     /// so these are neighbours.
-    fn allowed(&self, left: &Candidates<'_>) -> std::ops::Range<usize> {
+    fn allowed(&self, left: &Candidates) -> std::ops::Range<usize> {
         let config = self.search.config;
         let min_rows = config.min_rows.max(1) as u32;
         let min_h = config.min_hessian / self.search.scale.h;
         let (rows, h): (u32, f64) = (self.total.rows, self.total.h.into());
-        let too_few = left.rows.partition_point(|&left| left < min_rows);
-        let too_light = left.h.partition_point(|&left| left < min_h);
-        let enough = left.rows.partition_point(|&left| left + min_rows <= rows);
-        let heavy = left.h.partition_point(|&left| left + min_h <= h);
+        let (left_rows, left_h) = (&left.rows[..left.len], &left.h[..left.len]);
+        let too_few = left_rows.partition_point(|&left| left < min_rows);
+        let too_light = left_h.partition_point(|&left| left < min_h);
+        let enough = left_rows.partition_point(|&left| left + min_rows <= rows);
+        let heavy = left_h.partition_point(|&left| left + min_h <= h);
         let start = too_few.max(too_light);
         start..enough.min(heavy).max(start)
     }
@@ -233,31 +225,59 @@ impl<S: Number> Task<'_, S> {
             .sum()
     }
 
-    /// Something, where `quality` of the children is more than the leaf's own by what a split must gain, and more
-    /// than that of the best split so far. The first of equals wins: the choice does not depend on chance.
-    pub fn improves(&self, quality: f64, best: &Option<Split<S>>) -> Option<f64> {
-        let gain = quality - self.own_quality();
-        let to_beat = best.as_ref().map_or(self.search.config.min_gain, |best| best.gain);
-        (gain > to_beat).then_some(gain)
-    }
-
-    fn own_quality(&self) -> f64 {
-        let (g, h) = (self.search.g(self.total), self.search.h(self.total));
-        self.search.quality(g, h, self.search.config.l2, self.bounds)
+    /// Whether `quality` of the children is more than the leaf's own by what a split must gain, and more than that of
+    /// the best split so far. The first of equals wins: the choice does not depend on chance.
+    pub fn improves(&self, quality: f64, best: &Option<Split<S>>) -> bool {
+        quality - self.own > best.as_ref().map_or(self.search.config.min_gain, |best| best.gain)
     }
 
     pub fn split(&self, rule: Rule, missing_left: bool, quality: f64, left: Sums<S>) -> Split<S> {
         let right = self.total.minus(left);
-        let gain = quality - self.own_quality();
+        let gain = quality - self.own;
         Split { column: self.bins.column, rule, missing_left, gain, left, right }
     }
 }
 
-/// Sums of what would go left, for each place to part a column at.
-struct Candidates<'a> {
-    g: &'a mut [f64],
-    h: &'a mut [f64],
-    rows: &'a mut [u32],
+/// Sums of what would go left, for each place to part a column at. Made once, used for many columns.
+struct Candidates {
+    g: [f64; 256],
+    h: [f64; 256],
+    rows: [u32; 256],
+    /// The last bin that goes left.
+    bins: [u8; 256],
+    gains: [f64; 256],
+    len: usize,
+}
+
+impl Default for Candidates {
+    fn default() -> Self {
+        Self { g: [0.0; 256], h: [0.0; 256], rows: [0; 256], bins: [0; 256], gains: [0.0; 256], len: 0 }
+    }
+}
+
+impl Candidates {
+    /// After each bin that has rows, but the last bin, which has nothing on its right.
+    fn fill<S: Number>(&mut self, column: &ColumnSums<'_, S>) {
+        let mut sum = Sums::default();
+        self.len = 0;
+        for bin in 1..column.g.len() - 1 {
+            let here = column.bin(bin);
+            sum = sum.plus(here);
+            // Without a branch: the next bin writes over one without rows.
+            let at = self.len & 255;
+            self.g[at] = sum.g.into();
+            self.h[at] = sum.h.into();
+            self.rows[at] = sum.rows;
+            self.bins[at] = bin as u8;
+            self.len += usize::from(here.rows > 0);
+        }
+    }
+
+    fn add<S: Number>(&mut self, sums: Sums<S>) {
+        self.g[..self.len].iter_mut().for_each(|g| *g += sums.g.into());
+        self.h[..self.len].iter_mut().for_each(|h| *h += sums.h.into());
+        self.rows[..self.len].iter_mut().for_each(|rows| *rows += sums.rows);
+    }
 }
 
 /// The largest of `values`, minus infinity where there is none. In four lanes, which compilers do not make of a plain
@@ -303,7 +323,7 @@ impl Bounds {
 mod tests {
     use super::*;
     use crate::gbdt::Binner;
-    use crate::gbdt::histogram::{Full, Rows};
+    use crate::gbdt::histogram::{Full, Rows, Tables};
     use crate::gbdt::layout::Layout;
     use crate::gbdt::objective::Gradient;
     use proptest::prelude::*;
@@ -319,8 +339,13 @@ mod tests {
         let data = Dataset::new(Binner::fit(values, 1, 255), values, &vec![0.0; values.len()]).unwrap();
         let layout = Layout::by_rows(&data, &[0]);
         let gradients: Vec<Gradient> = g.iter().map(|&g| Gradient { g, h: 1.0 }).collect();
-        let histogram =
-            Histogram::<Full>::build(&layout.blocks[0], &[true], Rows::Range(0, values.len()), &gradients);
+        let histogram = Histogram::build(
+            &layout.blocks[0],
+            &[true],
+            Rows::Range(0, values.len()),
+            &gradients,
+            &Tables::<Full>::new(),
+        );
         let total = Sums {
             g: g.iter().map(|&g| f64::from(g)).sum(),
             h: values.len() as f64,

@@ -5,7 +5,7 @@ use super::dataset::Dataset;
 use super::ensemble::Ensemble;
 use super::forest::Forest;
 use super::grow::{Ground, GrownTree, TreeGradients, grow};
-use super::histogram::{Full, Numbers, Rounded};
+use super::histogram::{Full, Numbers, Rounded, Tables};
 use super::layout::Layout;
 use super::objective::{Gradient, Objective, all_gradients, mean_loss};
 use super::rounding::{self, Packed, Scale};
@@ -114,10 +114,11 @@ impl Boosting<'_> {
                     buffers.fill(&gradients, output, outputs, &sample, seed.wrapping_add(output as u64))
                 })
                 .collect();
-            let ground = ground.get_or_insert_with(|| Ground {
-                data,
-                layout: Layout::measured::<N>(data, &useful_columns(data), buffers[0].summed(&gradients)),
-                config,
+            let ground = ground.get_or_insert_with(|| {
+                let tables = Tables::new();
+                let columns = useful_columns(data);
+                let layout = Layout::measured(data, &columns, buffers[0].summed(&gradients), &tables);
+                Ground { data, layout, config, tables }
             });
             let grow_one = |output: usize| {
                 let exact = buffers[output].exact(&gradients);
