@@ -120,12 +120,12 @@ impl Lambdarank {
                 if by_distance {
                     moved /= 0.01 + distance;
                 }
-                // The probability that the better row comes second.
-                let wrong = match (moved > 0.0, odds_suffice) {
-                    (true, true) => second.odds / (first.odds + second.odds),
-                    (false, true) => first.odds / (first.odds + second.odds),
-                    (true, false) => 1.0 / (1.0 + (self.sigmoid * distance).exp()),
-                    (false, false) => 1.0 / (1.0 + (-self.sigmoid * distance).exp()),
+                let worse_odds = if moved > 0.0 { second.odds } else { first.odds };
+                // The probability that the worse row comes first.
+                let wrong = if odds_suffice {
+                    worse_odds / (first.odds + second.odds)
+                } else {
+                    1.0 / (1.0 + (self.sigmoid * distance.copysign(moved)).exp())
                 };
                 let push = moved * wrong;
                 let curvature = self.sigmoid * push.abs() * (1.0 - wrong);
