@@ -19,7 +19,7 @@ const MAX_RELEVANCE: f32 = 31.0;
 /// ranks last.
 ///
 /// # Shapes
-/// `labels`: `[rows]`, zero or more; `scores`: `[rows]`.
+/// `labels`: `[rows]`, relevances from 0 to 31; `scores`: `[rows]`.
 pub fn ndcg(labels: &[f32], scores: &[f32], k: usize) -> f64 {
     let mut gains: Vec<f64> = labels.iter().map(|&label| gain(label)).collect();
     let key = |score: f32| if score.is_nan() { f32::NEG_INFINITY } else { score };
