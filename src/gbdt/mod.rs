@@ -16,8 +16,10 @@ pub mod explain;
 pub mod forest;
 mod grow;
 mod histogram;
+pub mod metric;
 pub mod objective;
 mod split;
+pub mod table;
 pub mod train;
 pub mod tree;
 
@@ -27,5 +29,6 @@ pub use dataset::{Dataset, DatasetBuilder};
 pub use ensemble::Ensemble;
 pub use forest::{Forest, ForestScratch};
 pub use objective::{Batch, CandidateSoftmax, Gradient, Objective};
+pub use table::{Column, Table, TableOptions};
 pub use train::{Trained, train};
 pub use tree::{Child, SplitNode, Test, Tree};
