@@ -28,7 +28,9 @@ pub use config::{GbdtConfig, Goss, Precision};
 pub use dataset::{Dataset, DatasetBuilder};
 pub use ensemble::Ensemble;
 pub use forest::{Forest, ForestScratch};
-pub use objective::{Batch, CandidateSoftmax, Gradient, Objective};
+pub use objective::{
+    Batch, Binary, CandidateSoftmax, Gradient, Lambdarank, Multiclass, Objective, SquaredError, Xendcg,
+};
 pub use table::{Column, Table, TableOptions};
 pub use train::{Trained, train};
 pub use tree::{Child, SplitNode, Test, Tree};

@@ -1,6 +1,8 @@
 //! What the trees minimise. An objective sees the groups, so it can compare the candidates of one question.
 //!
-//! One file each: [`CandidateSoftmax`]. Another one is a type of your own that implements [`Objective`]:
+//! One file each, and [`named`] finds them by name: [`CandidateSoftmax`], [`Lambdarank`] and [`Xendcg`] compare the
+//! rows of a group; [`Binary`], [`Multiclass`] and [`SquaredError`] look at each row alone. Another one is a type of
+//! your own that implements [`Objective`]:
 //!
 //! ```
 //! use foretap::gbdt::{Batch, Dataset, Gradient, Objective};
@@ -27,14 +29,50 @@
 //! }
 //! ```
 
+mod binary;
+mod lambdarank;
+mod multiclass;
+mod ndcg;
 mod softmax;
+mod squared_error;
+mod xendcg;
 
 use rayon::prelude::*;
 
+pub use binary::Binary;
+pub use lambdarank::Lambdarank;
+pub use multiclass::Multiclass;
+pub use ndcg::ndcg;
 pub use softmax::CandidateSoftmax;
+pub use squared_error::SquaredError;
+pub use xendcg::Xendcg;
 
 use super::dataset::Dataset;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The names that [`named`] knows.
+pub const NAMES: [&str; 6] =
+    ["candidate-softmax", "lambdarank", "xendcg", "binary", "multiclass", "squared-error"];
+
+/// The objective called `name`, with its default settings. `classes` is for `multiclass` alone.
+///
+/// # Errors
+/// A name that is none of [`NAMES`], or fewer than two classes where classes count.
+pub fn named(name: &str, classes: usize) -> Result<Box<dyn Objective>> {
+    Ok(match name {
+        "candidate-softmax" => Box::new(CandidateSoftmax),
+        "lambdarank" => Box::new(Lambdarank::default()),
+        "xendcg" => Box::new(Xendcg::default()),
+        "binary" => Box::new(Binary::default()),
+        "multiclass" => Box::new(Multiclass::new(classes)?),
+        "squared-error" => Box::new(SquaredError),
+        _ => {
+            return Err(Error::new(ErrorKind::Config, format!("there is no objective `{name}`"))
+                .field("objective")
+                .next_step(format!("choose one of {}", NAMES.join(", "))));
+        }
+    })
+}
 
 /// First and second derivative of the loss by one score.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -110,6 +148,34 @@ pub trait Objective: Send + Sync {
     /// # Shapes
     /// `scores`: row-major `[rows of the batch, outputs]`.
     fn loss(&self, batch: &Batch<'_>, scores: &[f32]) -> f64;
+
+    /// How much a batch counts where losses are averaged: what [`loss`](Objective::loss) was multiplied by.
+    fn weight(&self, batch: &Batch<'_>) -> f64 {
+        match () {
+            () if self.is_grouped() => 1.0,
+            () if batch.weights.is_empty() => batch.labels.len() as f64,
+            () => batch.weights.iter().map(|&weight| f64::from(weight)).sum(),
+        }
+    }
+}
+
+/// Refuses the first label that `fits` does not accept; `rule` tells what is accepted.
+fn check_labels(data: &Dataset, rule: &str, fits: impl Fn(f32) -> bool) -> Result<()> {
+    let Some(row) = data.labels().iter().position(|&label| !fits(label)) else { return Ok(()) };
+    let group = data.group_ranges().position(|rows| rows.contains(&row));
+    let place = group.map_or(format!("row {row}"), |group| format!("row {row}, in group {group},"));
+    let message = format!("the label of {place} is {}", data.labels()[row]);
+    Err(Error::new(ErrorKind::Data, message).next_step(rule))
+}
+
+/// The label and the weight of each row.
+fn weighed_labels(data: &Dataset) -> impl Iterator<Item = (f32, f64)> + '_ {
+    let weight = |row: usize| data.weights.get(row).map_or(1.0, |&weight| f64::from(weight));
+    data.labels().iter().enumerate().map(move |(row, &label)| (label, weight(row)))
+}
+
+fn wrong_setting(field: &str, rule: &str) -> Result<()> {
+    Err(Error::new(ErrorKind::Config, "not a setting that can be trained with").field(field).next_step(rule))
 }
 
 /// Rows in a batch of an objective that compares none.
@@ -153,47 +219,115 @@ pub(super) fn all_gradients(
     });
 }
 
-/// Mean loss a group, or a row (by weight) where rows stand alone.
+/// Mean loss a group, or a row where rows stand alone, by weight.
 pub(super) fn mean_loss(objective: &dyn Objective, data: &Dataset, scores: &[f32]) -> f64 {
     let outputs = objective.outputs();
     let at_once = if objective.is_grouped() { 64 } else { 1 };
-    let losses: Vec<f64> = batches(objective, data)
+    let losses: Vec<(f64, f64)> = batches(objective, data)
         .into_par_iter()
         .with_min_len(at_once)
         .map(|rows| {
             let scores = &scores[rows.start * outputs..rows.end * outputs];
-            objective.loss(&batch(data, rows, 0), scores)
+            let batch = batch(data, rows, 0);
+            (objective.loss(&batch, scores), objective.weight(&batch))
         })
         .collect();
-    let total = match () {
-        () if objective.is_grouped() => data.groups() as f64,
-        () if data.weights.is_empty() => data.rows() as f64,
-        () => data.weights.iter().map(|&weight| f64::from(weight)).sum(),
-    };
     // Summed in order, so that the result does not depend on the number of threads.
-    losses.iter().sum::<f64>() / total.max(f64::MIN_POSITIVE)
+    let (loss, weight) = losses.iter().fold((0.0, 0.0), |sums, batch| (sums.0 + batch.0, sums.1 + batch.1));
+    loss / weight.max(f64::MIN_POSITIVE)
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::gbdt::Binner;
+
+    /// Rows of one column that holds nothing.
+    pub fn dataset(labels: &[f32], weights: &[f32], groups: &[usize]) -> Dataset {
+        let data = Dataset::new(Binner::fit(&[0.0], 1, 255), &vec![0.0; labels.len()], labels).unwrap();
+        let data = if weights.is_empty() { data } else { data.with_weights(weights.to_vec()).unwrap() };
+        if groups.is_empty() { data } else { data.with_groups(groups).unwrap() }
+    }
+
+    /// What `check` says of `labels`; nothing where it accepts them.
+    pub fn complaint(objective: &dyn Objective, labels: &[f32], groups: &[usize]) -> String {
+        let checked = objective.check(&dataset(labels, &[], groups));
+        checked.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    pub fn gradients(objective: &dyn Objective, batch: &Batch<'_>, scores: &[f32]) -> Vec<Gradient> {
+        let mut gradients = vec![Gradient { g: f32::NAN, h: f32::NAN }; scores.len()];
+        objective.gradients(batch, scores, &mut gradients);
+        gradients
+    }
+
+    /// Checks `gradients` against expected first and second derivatives.
+    pub fn assert_gradients(gradients: &[Gradient], g: &[f64], h: &[f64], tolerance: f64) {
+        assert_eq!((gradients.len(), gradients.len()), (g.len(), h.len()));
+        for (i, (gradient, (g, h))) in gradients.iter().zip(g.iter().zip(h)).enumerate() {
+            let near = |found: f32, expected: f64| (f64::from(found) - expected).abs() <= tolerance;
+            assert!(near(gradient.g, *g) && near(gradient.h, *h), "row {i}: {gradient:?}, not {g} and {h}");
+        }
+    }
 
     /// Checks gradients against differences of the loss.
     pub fn assert_derivatives(objective: &dyn Objective, labels: &[f32], weights: &[f32], scores: &[f32]) {
+        assert_scaled_derivatives(objective, labels, weights, scores, (1.0, 1.0));
+    }
+
+    /// [`assert_derivatives`] of an objective whose gradients are those of the loss times two factors: one for first
+    /// derivatives, one for second.
+    pub fn assert_scaled_derivatives(
+        objective: &dyn Objective,
+        labels: &[f32],
+        weights: &[f32],
+        scores: &[f32],
+        (first, second): (f64, f64),
+    ) {
         let batch = Batch { labels, weights, random: 0 };
-        let mut gradients = vec![Gradient::default(); scores.len()];
-        objective.gradients(&batch, scores, &mut gradients);
-        for (i, gradient) in gradients.iter().enumerate() {
+        for (i, gradient) in gradients(objective, &batch, scores).iter().enumerate() {
             let at = |delta: f32| {
                 let mut moved = scores.to_vec();
                 moved[i] += delta;
                 objective.loss(&batch, &moved)
             };
             let step = 1e-2_f32;
-            let slope = (at(step) - at(-step)) / (2.0 * f64::from(step));
-            let curvature = (at(step) - 2.0 * at(0.0) + at(-step)) / f64::from(step).powi(2);
+            let slope = first * (at(step) - at(-step)) / (2.0 * f64::from(step));
+            let curvature = second * (at(step) - 2.0 * at(0.0) + at(-step)) / f64::from(step).powi(2);
             assert!((slope - f64::from(gradient.g)).abs() < 1e-4, "score {i}: {slope} {gradient:?}");
             assert!((curvature - f64::from(gradient.h)).abs() < 2e-3, "score {i}: {curvature} {gradient:?}");
         }
+    }
+
+    #[test]
+    fn every_name_leads_to_its_objective() {
+        for name in NAMES {
+            assert_eq!(named(name, 3).unwrap().name(), name);
+        }
+        let error = |name: &str, classes: usize| named(name, classes).err().unwrap().to_string();
+        assert_eq!(
+            error("softmax", 3),
+            "field `objective`: there is no objective `softmax`; choose one of candidate-softmax, lambdarank, \
+             xendcg, binary, multiclass, squared-error"
+        );
+        assert!(error("multiclass", 1).starts_with("field `classes`"));
+    }
+
+    #[test]
+    fn losses_are_averaged_by_weight() {
+        let mean =
+            |objective: &dyn Objective, labels: &[f32], weights: &[f32], groups: &[usize], scores: &[f32]| {
+                mean_loss(objective, &dataset(labels, weights, groups), scores)
+            };
+        // Errors of 1 and 2.
+        assert_eq!(mean(&SquaredError, &[1.0, 2.0], &[], &[], &[0.0, 0.0]), 2.5);
+        assert_eq!(mean(&SquaredError, &[1.0, 2.0], &[3.0, 1.0], &[], &[0.0, 0.0]), 1.75);
+        // The first group is in the wrong order, the second in the right one.
+        let (labels, scores) = ([1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]);
+        let wrong = 1.0 - 1.0 / 3f64.log2();
+        let found = mean(&Lambdarank::default(), &labels, &[], &[2, 2], &scores);
+        assert!((found - wrong / 2.0).abs() < 1e-12, "{found}");
+        let found = mean(&Lambdarank::default(), &labels, &[2.0, 4.0, 1.0, 1.0], &[2, 2], &scores);
+        assert!((found - wrong * 3.0 / 4.0).abs() < 1e-12, "{found}");
     }
 }

@@ -49,6 +49,10 @@ impl Objective for CandidateSoftmax {
         let opened: f32 = batch.labels.iter().zip(scores).map(|(&label, &score)| label * score).sum();
         f64::from(opened_weight(batch)) * (crate::predict::log_sum_exp(scores, 1.0) - f64::from(opened))
     }
+
+    fn weight(&self, batch: &Batch<'_>) -> f64 {
+        f64::from(opened_weight(batch))
+    }
 }
 
 fn opened_weight(batch: &Batch<'_>) -> f32 {
