@@ -42,8 +42,13 @@ const ROOMS: [(&str, &[&str]); 4] = [
             "table",
             "objective",
             "metric",
-            "histogram",
-            "split",
+            "rounding",
+            // A layout is chosen by the time that histograms take.
+            "layout histogram",
+            // A column of categories is searched with what a column of numbers is.
+            "category split",
+            "sample",
+            "partition",
             "grow",
             "train",
         ],

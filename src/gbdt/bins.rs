@@ -147,9 +147,13 @@ impl ColumnBins {
     }
 }
 
-/// Upper bounds of all bins but the last.
+/// Upper bounds of all bins but the last. Where values are missing, the last bin is left to infinity, so that a split
+/// can part what is missing from all that is not.
 fn boundaries(mut values: Vec<f32>, max_bins: usize) -> Vec<f32> {
+    let all = values.len();
     values.retain(|value| !value.is_nan());
+    let some_missing = values.len() < all;
+    let max_bins = max_bins.min(MAX_VALUE_BINS - usize::from(some_missing));
     values.sort_unstable_by(f32::total_cmp);
     let distinct: Vec<(f32, usize)> = values.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect();
     let mut upper = Vec::new();
@@ -166,6 +170,9 @@ fn boundaries(mut values: Vec<f32>, max_bins: usize) -> Vec<f32> {
             bins_left -= 1;
             in_bin = 0;
         }
+    }
+    if some_missing && upper.last().is_none_or(|&last| last < f32::MAX) {
+        upper.push(f32::MAX);
     }
     upper
 }
@@ -198,7 +205,8 @@ mod tests {
         let binner = Binner::fit(&[1.0, f32::NAN, 2.0, 2.0, 4.0, f32::INFINITY], 1, 254);
         let bins: Vec<u8> =
             [f32::NAN, -9.0, 1.0, 1.5, 1.6, 2.0, 3.5, f32::INFINITY].map(|v| binner.bin(0, v)).into();
-        assert_eq!(bins, [0, 1, 1, 1, 2, 2, 3, 4]);
+        // Infinity has a bin of its own, beyond the largest float.
+        assert_eq!(bins, [0, 1, 1, 1, 2, 2, 3, 5]);
 
         let many: Vec<f32> = (0..10_000).map(|i| i as f32).collect();
         for max in [100, 255] {

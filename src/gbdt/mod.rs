@@ -9,6 +9,7 @@
 //! growth); Chen and Guestrin, "XGBoost", 2016 (second-order gain, learned direction for missing values).
 
 pub mod bins;
+mod category;
 pub mod config;
 pub mod dataset;
 pub mod ensemble;
@@ -16,8 +17,12 @@ pub mod explain;
 pub mod forest;
 mod grow;
 mod histogram;
+mod layout;
 pub mod metric;
 pub mod objective;
+mod partition;
+mod rounding;
+mod sample;
 mod split;
 pub mod table;
 pub mod train;

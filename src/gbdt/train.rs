@@ -1,14 +1,19 @@
 //! Boosting: trees are added, each a step down the gradient, until later questions stop improving.
 
-use super::config::GbdtConfig;
+use super::config::{GbdtConfig, Precision};
 use super::dataset::Dataset;
 use super::ensemble::Ensemble;
 use super::forest::Forest;
-use super::grow::{GrownTree, grow};
+use super::grow::{Ground, GrownTree, TreeGradients, grow};
+use super::histogram::{Full, Numbers, Rounded};
+use super::layout::Layout;
 use super::objective::{Gradient, Objective, all_gradients, mean_loss};
+use super::rounding::{self, Packed, Scale};
+use super::sample::{RowSample, sample_columns, sample_rows, useful_columns};
+use super::tree::Tree;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use rand::{RngExt as _, SeedableRng as _, seq::IndexedRandom as _};
+use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -17,7 +22,7 @@ use rayon::prelude::*;
 pub struct Trained {
     /// The trees up to the best round.
     pub forest: Forest,
-    /// Mean loss of the validation set after each round (of the training set where there is none).
+    /// Mean loss of the validation set after each round; nothing without one.
     pub losses: Vec<f64>,
 }
 
@@ -39,10 +44,6 @@ pub fn train(
     for data in [Some(data), validation].into_iter().flatten() {
         check(data, objective)?;
     }
-    let outputs = objective.outputs();
-    let mut random = ChaCha8Rng::seed_from_u64(config.seed);
-    let mut gradients = vec![Gradient::default(); data.rows() * outputs];
-    let mut of_output = vec![Gradient::default(); data.rows()];
     let mut ensemble = match &data.start {
         Some((model, _)) => model.clone(),
         None => Ensemble {
@@ -52,44 +53,172 @@ pub fn train(
             trees: Vec::new(),
         },
     };
-    let mut scores = start_scores(data, &ensemble)?;
-    let mut validation_scores = validation.map(|data| start_scores(data, &ensemble)).transpose()?;
+    let scores = start_scores(data, &ensemble, objective)?;
+    let validation = match validation {
+        Some(data) => Some(Validation { data, scores: start_scores(data, &ensemble, objective)? }),
+        None => None,
+    };
     let before = ensemble.trees.len();
-    let mut losses: Vec<f64> = Vec::new();
-    let mut best_round = 0;
-
-    progress.start("growing trees", config.trees as u64);
-    for round in 0..config.trees {
-        all_gradients(objective, data, &scores, random.random(), &mut gradients);
-        let rows = sample_rows(data, config.group_fraction, &mut random);
-        for output in 0..outputs {
-            of_output
-                .iter_mut()
-                .zip(gradients.iter().skip(output).step_by(outputs))
-                .for_each(|(a, b)| *a = *b);
-            let columns = sample_columns(data, config.feature_fraction, &mut random);
-            let grown = grow(data, rows.clone(), &columns, &of_output, config);
-            add(&grown, data, output, outputs, &mut scores);
-            if let (Some(validation), Some(scores)) = (validation, &mut validation_scores) {
-                add(&grown, validation, output, outputs, scores);
-            }
-            ensemble.trees.push(grown.tree);
-        }
-        losses.push(match (validation, &validation_scores) {
-            (Some(validation), Some(scores)) => mean_loss(objective, validation, scores),
-            _ => mean_loss(objective, data, &scores),
-        });
-        if losses[round] < losses[best_round] || validation.is_none() {
-            best_round = round;
-        }
-        progress.advance(1);
-        if config.early_stopping > 0 && round - best_round >= config.early_stopping {
-            break;
-        }
+    let boosting = Boosting { config, objective, data, scores, validation, progress };
+    let (trees, losses) = match config.precision {
+        Precision::Quantized => boosting.run::<Rounded>(),
+        Precision::Full => boosting.run::<Full>(),
+    };
+    let best = (0..losses.len()).min_by(|&a, &b| losses[a].total_cmp(&losses[b]));
+    ensemble.trees.extend(trees);
+    if let Some(best) = best {
+        ensemble.trees.truncate(before + (best + 1) * objective.outputs());
     }
-    progress.finish();
-    ensemble.trees.truncate(before + (best_round + 1) * outputs);
     Ok(Trained { forest: Forest::new(ensemble)?, losses })
+}
+
+/// A training under way.
+struct Boosting<'a> {
+    config: &'a GbdtConfig,
+    objective: &'a dyn Objective,
+    data: &'a Dataset,
+    /// Row-major `[rows, outputs]`.
+    scores: Vec<f32>,
+    validation: Option<Validation<'a>>,
+    progress: &'a dyn Progress,
+}
+
+struct Validation<'a> {
+    data: &'a Dataset,
+    scores: Vec<f32>,
+}
+
+impl Boosting<'_> {
+    /// The trees, and the validation losses round by round.
+    fn run<N: Prepare>(mut self) -> (Vec<Tree>, Vec<f64>) {
+        let Self { config, objective, data, progress, .. } = self;
+        let outputs = objective.outputs();
+        let mut random = ChaCha8Rng::seed_from_u64(config.seed);
+        let mut gradients = vec![Gradient::default(); data.rows() * outputs];
+        let mut buffers: Vec<Buffers<N>> = (0..outputs).map(|_| Buffers::default()).collect();
+        let mut ground = None;
+        let mut trees = Vec::new();
+        let mut losses = Vec::new();
+        let mut best_round = 0;
+        progress.start("growing trees", config.trees as u64);
+        for round in 0..config.trees {
+            all_gradients(objective, data, &self.scores, random.random(), &mut gradients);
+            let sample = sample_rows(data, config, &gradients, &mut random);
+            let seed: u64 = random.random();
+            let columns: Vec<Vec<bool>> =
+                (0..outputs).map(|_| sample_columns(data, config.feature_fraction, &mut random)).collect();
+            let scales: Vec<Scale> = buffers
+                .iter_mut()
+                .enumerate()
+                .map(|(output, buffers)| {
+                    buffers.fill(&gradients, output, outputs, &sample, seed.wrapping_add(output as u64))
+                })
+                .collect();
+            let ground = ground.get_or_insert_with(|| Ground {
+                data,
+                layout: Layout::measured::<N>(data, &useful_columns(data), buffers[0].summed(&gradients)),
+                config,
+            });
+            let grow_one = |output: usize| {
+                let exact = buffers[output].exact(&gradients);
+                let summed = buffers[output].summed(&gradients);
+                let gradients = TreeGradients { summed, scale: scales[output], exact };
+                grow::<N>(ground, sample.rows.clone(), &columns[output], &gradients)
+            };
+            // The classes of a round do not see each other's trees.
+            let grown: Vec<GrownTree> = if outputs == 1 {
+                vec![grow_one(0)]
+            } else {
+                (0..outputs).into_par_iter().map(grow_one).collect()
+            };
+            for (output, grown) in grown.into_iter().enumerate() {
+                grown.add_to_own(data, &mut self.scores, output, outputs);
+                if let Some(validation) = &mut self.validation {
+                    grown.add_to(validation.data, &mut validation.scores, output, outputs);
+                }
+                trees.push(grown.tree);
+            }
+            progress.advance(1);
+            if let Some(validation) = &self.validation {
+                losses.push(mean_loss(objective, validation.data, &validation.scores));
+                if losses[round] < losses[best_round] {
+                    best_round = round;
+                }
+                if config.early_stopping > 0 && round - best_round >= config.early_stopping {
+                    break;
+                }
+            }
+        }
+        progress.finish();
+        (trees, losses)
+    }
+}
+
+/// The gradients of one output, where they are not those of the round as they stand.
+struct Buffers<N: Numbers> {
+    exact: Vec<Gradient>,
+    summed: Vec<N::Row>,
+}
+
+impl<N: Numbers> Default for Buffers<N> {
+    fn default() -> Self {
+        Self { exact: Vec::new(), summed: Vec::new() }
+    }
+}
+
+impl<N: Prepare> Buffers<N> {
+    fn fill(
+        &mut self,
+        gradients: &[Gradient],
+        output: usize,
+        outputs: usize,
+        sample: &RowSample,
+        seed: u64,
+    ) -> Scale {
+        if outputs > 1 || !sample.factors.is_empty() {
+            self.exact.clear();
+            self.exact.extend(gradients.iter().skip(output).step_by(outputs));
+            for (gradient, &factor) in self.exact.iter_mut().zip(&sample.factors) {
+                *gradient = gradient.times(factor);
+            }
+        }
+        let exact = if self.exact.is_empty() { gradients } else { &self.exact };
+        N::prepare(exact, seed, &mut self.summed)
+    }
+
+    fn exact<'a>(&'a self, gradients: &'a [Gradient]) -> &'a [Gradient] {
+        if self.exact.is_empty() { gradients } else { &self.exact }
+    }
+
+    fn summed<'a>(&'a self, gradients: &'a [Gradient]) -> &'a [N::Row] {
+        N::prepared(&self.summed, self.exact(gradients))
+    }
+}
+
+/// How gradients become what is summed.
+trait Prepare: Numbers {
+    fn prepare(exact: &[Gradient], seed: u64, summed: &mut Vec<Self::Row>) -> Scale;
+    fn prepared<'a>(summed: &'a [Self::Row], exact: &'a [Gradient]) -> &'a [Self::Row];
+}
+
+impl Prepare for Rounded {
+    fn prepare(exact: &[Gradient], seed: u64, summed: &mut Vec<Packed>) -> Scale {
+        rounding::round(exact, seed, summed)
+    }
+
+    fn prepared<'a>(summed: &'a [Packed], _: &'a [Gradient]) -> &'a [Packed] {
+        summed
+    }
+}
+
+impl Prepare for Full {
+    fn prepare(_: &[Gradient], _: u64, _: &mut Vec<Gradient>) -> Scale {
+        Scale { g: 1.0, h: 1.0 }
+    }
+
+    fn prepared<'a>(_: &'a [Gradient], exact: &'a [Gradient]) -> &'a [Gradient] {
+        exact
+    }
 }
 
 fn check(data: &Dataset, objective: &dyn Objective) -> Result<()> {
@@ -105,7 +234,12 @@ fn check(data: &Dataset, objective: &dyn Objective) -> Result<()> {
 }
 
 /// The scores before the first round.
-fn start_scores(data: &Dataset, ensemble: &Ensemble) -> Result<Vec<f32>> {
+fn start_scores(data: &Dataset, ensemble: &Ensemble, objective: &dyn Objective) -> Result<Vec<f32>> {
+    if ensemble.outputs() != objective.outputs() {
+        let (theirs, ours) = (ensemble.outputs(), objective.outputs());
+        let message = format!("the model to go on from has {theirs} outputs, the objective {ours}");
+        return Err(Error::new(ErrorKind::Config, message).next_step("choose the objective of that model"));
+    }
     match &data.start {
         Some((model, scores)) if model == ensemble => Ok(scores.clone()),
         None if ensemble.trees.is_empty() => {
@@ -115,35 +249,6 @@ fn start_scores(data: &Dataset, ensemble: &Ensemble) -> Result<Vec<f32>> {
         _ => Err(Error::new(ErrorKind::Config, "training and validation rows start from different models")
             .next_step("build both with `DatasetBuilder::continuing` and the same model")),
     }
-}
-
-fn add(grown: &GrownTree, data: &Dataset, output: usize, outputs: usize, scores: &mut [f32]) {
-    let parts = scores.par_chunks_exact_mut(outputs).enumerate().with_min_len(4_096);
-    parts.for_each(|(row, scores)| scores[output] += grown.value(data, row) as f32);
-}
-
-/// Whole groups are drawn: a softmax needs all candidates of its question.
-fn sample_rows(data: &Dataset, fraction: f64, random: &mut ChaCha8Rng) -> Vec<u32> {
-    if fraction >= 1.0 || data.groups() == 0 {
-        return (0..data.rows() as u32).collect();
-    }
-    let mut rows = Vec::with_capacity((data.rows() as f64 * fraction * 1.05) as usize);
-    for group in data.group_ranges() {
-        if random.random_bool(fraction) {
-            rows.extend(group.start as u32..group.end as u32);
-        }
-    }
-    rows
-}
-
-/// Columns in ascending order, of those that have more than one bin.
-fn sample_columns(data: &Dataset, fraction: f64, random: &mut ChaCha8Rng) -> Vec<usize> {
-    let useful: Vec<usize> =
-        (0..data.binner.columns()).filter(|&column| data.binner.bins(column) > 2).collect();
-    let wanted = ((useful.len() as f64 * fraction).ceil() as usize).max(1);
-    let mut drawn: Vec<usize> = useful.sample(random, wanted).copied().collect();
-    drawn.sort_unstable();
-    drawn
 }
 
 #[cfg(test)]
