@@ -6,6 +6,7 @@ mod samples;
 
 use foretap::gbdt::{Column, ColumnKind, Table, TableOptions};
 use foretap::{ErrorKind, Result, Silent};
+use proptest::prelude::*;
 use samples::{Folder, gzip};
 
 /// Reads a table of this content, with what stands beside it: endings and contents.
@@ -111,6 +112,12 @@ fn columns_are_found_by_number_and_name() {
         assert_eq!(table.weights.as_deref(), Some(&[0.5, 2.0, 1.0][..]));
         assert_eq!(table.group_sizes.as_deref(), Some(&[2, 1][..]));
     }
+    let numbered = TableOptions {
+        ignored: vec![Column::Index(0)],
+        label: Column::Name("y".to_owned()),
+        ..TableOptions::default()
+    };
+    assert_eq!(shown(&read_beside(",y,a\n0,1,2\n1,0,3\n", &numbered, &[]).unwrap()), "1: 2, 0: 3");
     let headless = content.split_once('\n').unwrap().1;
     assert_eq!(names(&read_beside(headless, &by_number, &[]).unwrap()), "Column_3 Column_4");
     let sparse = TableOptions { categories: vec![Column::Index(1)], ..TableOptions::default() };
@@ -174,8 +181,13 @@ fn bad_tables_say_where_and_what_next() {
         case("1,2\ny,a\n1,2\n", &["line 2, field `column 0`: the label `y`"]),
         case("1,2,3\n1,2\n", &["line 2: 2 values, but 3 columns"]),
         case("1 2 3\n\n1 2 3 4\n", &["line 3: 4 values, but 3 columns"]),
+        case("1,2\n\n\n1,x\n", &["line 4, field `column 1`: `x` is not a number"]),
+        case("1,2\n1,3\n\"", &["line 3, field `column 0`: the label is missing"]),
+        case("1,2\n\" \"\n1,3\n", &["line 2, field `column 0`: the label is missing"]),
         case("1;2\n1;3\n", &["no feature", "tabs, commas or spaces"]),
         case("y,a,a\n1,2,3\n", &["line 1: two columns are called `a`"]),
+        case(",y,a\n0,1,2\n", &["line 1: column 0 has no name; name it", "left out"]),
+        case("y,a,\n1,2,3\n", &["line 1: column 2 has no name"]),
         case("1,2\n1,\"2\n1,3\n", &["line 2, field `column 1`: `2⏎1,3` is not a number"]),
         // LibSVM.
         case("1 1:2\n1 2:3 2:4\n", &["line 2: the index of `2:4` does not come after 2", "ascending"]),
@@ -334,4 +346,23 @@ fn large_tables_are_read_alike_by_any_number_of_threads() {
     let binner = one.binner(255).unwrap();
     assert_eq!((binner.bins(0), binner.bins(1)), (256, 256));
     assert_eq!(binner, four.binner(255).unwrap());
+}
+
+proptest! {
+    /// Whatever a file holds: an error, or a table with a row for every line that is neither blank nor a header.
+    #[test]
+    fn no_line_is_lost(pieces in prop::collection::vec(prop::sample::select(vec![
+        "1", "0.5", "-2", "nan", "", "x", "y", "1:2", "2:3", "0:1", "qid:1", "qid:2", "\"", "1e99", ",", ",", "\t",
+        " ", " ", "\n", "\n", "\n1,2\n", "\n1 1:1\n", "\r\n", "\u{e9}",
+    ]), 0..40)) {
+        let content = pieces.concat();
+        if let Ok(table) = read_beside(&content, &TableOptions::default(), &[]) {
+            prop_assert_eq!(table.rows.len(), table.labels.len() * table.columns());
+            prop_assert!(table.labels.iter().all(|label| label.is_finite()));
+            let lines = content.lines().filter(|line| !line.trim().is_empty()).count();
+            let header = usize::from(!table.names[0].starts_with("Column_"));
+            prop_assert_eq!(table.labels.len() + header, lines, "{:?}", content);
+            prop_assert!(table.dataset(table.binner(255).unwrap()).is_ok());
+        }
+    }
 }

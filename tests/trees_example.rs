@@ -76,7 +76,6 @@ fn ranks_letor_rows_and_writes_a_model_that_loads() {
         assert_eq!((&report["training"]["rows"], &report["test"]["groups"]), (&1_200.into(), &50.into()));
         assert!(figure(&report, "NDCG@1") > 0.95 && figure(&report, "NDCG@5") > 0.95, "{report}");
         assert_eq!(report["features"][0]["name"], "Column_3");
-        assert_eq!(report["losses"].as_array().unwrap().len(), 20);
     }
     let model = || std::fs::read(folder.0.path().join("model.json")).unwrap();
     let written = model();

@@ -28,7 +28,7 @@ pub struct Report<'a> {
     pub figures: Vec<(String, f64)>,
     /// Features of most gain, with the number of their splits.
     pub features: Vec<Feature>,
-    /// Loss after each round.
+    /// Loss of the table that tells when to stop, after each round.
     pub losses: &'a [f64],
     pub config: &'a GbdtConfig,
 }

@@ -36,11 +36,11 @@ pub(super) fn read(
     let has_header = options.header.unwrap_or_else(|| is_header(&fields));
     let layout = Layout::Dense { has_header };
     let header = has_header.then_some(&fields[..]);
-    if let Some(header) = header {
-        check_names(file, line, header)?;
-    }
     check_cells(file, 1, fields.len())?;
     let roles = roles(file, fields.len(), header, options)?;
+    if let Some(header) = header {
+        check_names(file, line, header, &roles)?;
+    }
     let rows = Rows { file, separator, header, first_line: line, roles };
     if has_header {
         let skipped = (line - first.first_line + 1) as usize;
@@ -202,11 +202,15 @@ fn for_each_record(
     let mut record = csv::StringRecord::new();
     let unreadable = |error: csv::Error| Error::new(ErrorKind::Data, error.to_string());
     while reader.read_record(&mut record).map_err(unreadable)? {
-        let line = record.position().map_or(1, csv::Position::line);
+        // The reader stands before the empty lines that it skips.
+        let (before, at) = record.position().map_or((1, 0), |place| (place.line(), place.byte() as usize));
+        let rest = text.get(at..).unwrap_or_default();
+        let start = rest.trim_start_matches(['\r', '\n']);
+        let skipped = rest[..rest.len() - start.len()].matches('\n').count() as u64;
         // A line of white space alone is blank, as it is everywhere else.
-        let is_blank = record.len() == 1 && record.iter().all(|field| field.trim().is_empty());
+        let is_blank = record.len() == 1 && start.lines().next().is_none_or(|line| line.trim().is_empty());
         if !is_blank {
-            act(line, &record)?;
+            act(before + skipped, &record)?;
         }
     }
     Ok(())

@@ -18,14 +18,24 @@ pub(super) enum Role {
     Ignored,
 }
 
-/// Models name what they read, so a name stands for one column.
-pub(super) fn check_names(file: &Path, line: u64, header: &[String]) -> Result<()> {
+/// Models name what they read: by names, and each for one column. A label without a name is the number of a row
+/// sooner than a label.
+pub(super) fn check_names(file: &Path, line: u64, header: &[String], roles: &[Role]) -> Result<()> {
+    let wrong = |message: String, next_step: &str| {
+        Err(Error::new(ErrorKind::Data, message).file(file).line(line).next_step(next_step))
+    };
     let mut seen = HashSet::new();
-    let Some(name) = header.iter().find(|name| !seen.insert(name.as_str())) else { return Ok(()) };
-    Err(Error::new(ErrorKind::Data, format!("two columns are called `{}`", shortened(name)))
-        .file(file)
-        .line(line)
-        .next_step("give each column a name of its own"))
+    for (column, (name, role)) in header.iter().zip(roles).enumerate() {
+        if name.is_empty() && matches!(role, Role::Label | Role::Feature(_)) {
+            let next_step = "name it in the header, or have it left out and the right label chosen";
+            return wrong(format!("column {column} has no name"), next_step);
+        }
+        if !seen.insert(name) {
+            let message = format!("two columns are called `{}`", shortened(name));
+            return wrong(message, "give each column a name of its own");
+        }
+    }
+    Ok(())
 }
 
 /// What each column of the file is for.
