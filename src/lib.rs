@@ -60,6 +60,7 @@
 //!
 //!   gbdt/        THE FAST EXPERT
 //!     config, bins -> objective -> histogram -> split -> grow -> train; forest answers
+//!     table: text files of any subject; metric: how good the answers are
 //!   ranker       features + forest = a Predictor
 //!   model        a trained ranker in a file, checked whole
 //!

@@ -39,7 +39,9 @@ const ROOMS: [(&str, &[&str]); 4] = [
             "explain",
             "forest",
             "dataset",
+            "table",
             "objective",
+            "metric",
             "rounding",
             // A layout is chosen by the time that histograms take.
             "layout histogram",

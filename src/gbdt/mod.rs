@@ -18,11 +18,13 @@ pub mod forest;
 mod grow;
 mod histogram;
 mod layout;
+pub mod metric;
 pub mod objective;
 mod partition;
 mod rounding;
 mod sample;
 mod split;
+pub mod table;
 pub mod train;
 pub mod tree;
 
@@ -34,5 +36,6 @@ pub use forest::{Forest, ForestScratch};
 pub use objective::{
     Batch, Binary, CandidateSoftmax, Gradient, Lambdarank, Multiclass, Objective, SquaredError, Xendcg,
 };
+pub use table::{Column, Table, TableOptions};
 pub use train::{Trained, train};
 pub use tree::{Child, SplitNode, Test, Tree};

@@ -1,0 +1,311 @@
+//! Text files become tables, and tables become [`Dataset`]s.
+//!
+//! The files are those that LightGBM reads: columns apart by tabs, commas or spaces, with or without a header, or
+//! LibSVM (LETOR) rows such as `2 qid:7 10:0.89 11:0.75`. What a file is, its first lines tell. Beside `FILE`, sizes
+//! of groups are read from `FILE.query` and weights of rows from `FILE.weight`, a number a line; each of the files
+//! may be gzipped.
+//!
+//! ```no_run
+//! use foretap::gbdt::table::{Table, TableOptions};
+//! use foretap::gbdt::{CandidateSoftmax, GbdtConfig, train};
+//! use foretap::Silent;
+//!
+//! # fn main() -> foretap::Result<()> {
+//! let table = Table::read("rank.train".as_ref(), &TableOptions::default(), &Silent)?;
+//! let data = table.dataset(table.binner(255)?)?;
+//! let trained = train(&GbdtConfig::default(), &CandidateSoftmax, &data, None, &Silent)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod dense;
+mod options;
+mod roles;
+mod sidecar;
+mod sparse;
+mod text;
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+pub use options::{Column, TableOptions};
+
+use super::bins::{Binner, ColumnKind};
+use super::dataset::{Dataset, DatasetBuilder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Progress;
+use text::Blocks;
+
+/// Rows that boundaries of bins are learned from, at most: as many as LightGBM takes.
+const BINNER_ROWS: usize = 200_000;
+/// Values in a table, at most: a [`Dataset`] holds no more.
+const MAX_CELLS: u64 = 1 << 32;
+/// Columns of a table, at most: an index beyond is a mistake sooner than a feature.
+const MAX_COLUMNS: usize = 100_000;
+
+/// Rows of features with labels, as a file held them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// What the features are called: by the header, or `Column_0`, `Column_1` and so on, as LightGBM calls them.
+    pub names: Vec<String>,
+    /// What the features hold.
+    pub kinds: Vec<ColumnKind>,
+    /// Features, NaN where missing: row-major `[labels.len(), names.len()]`.
+    pub rows: Vec<f32>,
+    /// What the rows are to be predicted as; finite.
+    pub labels: Vec<f32>,
+    /// How often each row counts; `None` where all count once.
+    pub weights: Option<Vec<f32>>,
+    /// Rows of each group, in order; `None` where rows stand alone.
+    pub group_sizes: Option<Vec<usize>>,
+    layout: Layout,
+}
+
+/// How a file writes its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// Every value.
+    Dense { has_header: bool },
+    /// `index:value`, where the value is not zero.
+    Sparse,
+}
+
+impl Table {
+    /// Reads a file that models are trained on.
+    ///
+    /// An empty value, `NA`, `N/A`, `NaN` and `null`, however capitalised, are missing. Numbers too large for 32 bits
+    /// become infinite. In a LibSVM file a feature's index is its column, be the first one 0 or 1, and what a row
+    /// does not list is 0.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a row that is not as the others: the error names file, line and column
+    /// (counted from 0, as options count them) and says what to do. Nothing is skipped but blank lines and comments
+    /// of LibSVM files. Labels must be finite, weights finite and not negative, groups not empty and in one piece.
+    /// At most 2^32 values and 100,000 columns.
+    pub fn read(file: &Path, options: &TableOptions, progress: &dyn Progress) -> Result<Self> {
+        Self::read_file(file, options, None, progress)
+    }
+
+    /// Reads a file for a model that was trained on `training`: it has the same columns.
+    ///
+    /// LibSVM rows tell only what is not zero, so there the columns of `training` count: features that this file
+    /// never lists are 0, and those that `training` never listed are left out, since no tree can ask for them.
+    ///
+    /// # Errors
+    /// As [`Table::read`]; or other columns than `training` has.
+    pub fn read_like(
+        training: &Table,
+        file: &Path,
+        options: &TableOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let table = Self::read_file(file, options, Some(training), progress)?;
+        let wrong = |message: String| {
+            Err(Error::new(ErrorKind::Data, message)
+                .file(file)
+                .next_step("give this table the columns of the one that the model was trained on"))
+        };
+        let (ours, theirs) = (table.columns(), training.columns());
+        if ours != theirs {
+            return wrong(format!("it has {ours} features, but training had {theirs}"));
+        }
+        let has_header = |table: &Table| matches!(table.layout, Layout::Dense { has_header: true });
+        let mut pairs = table.names.iter().zip(&training.names);
+        if has_header(&table)
+            && has_header(training)
+            && let Some((mine, trained)) = pairs.find(|(mine, trained)| mine != trained)
+        {
+            return wrong(format!("it has the feature `{mine}` where training had `{trained}`"));
+        }
+        Ok(Self { names: training.names.clone(), ..table })
+    }
+
+    /// How many features a row has.
+    pub fn columns(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Boundaries of bins, learned from all rows, or from 200,000 drawn ones. They carry the columns' names and
+    /// kinds.
+    ///
+    /// # Errors
+    /// Fewer than 2 or more than 255 bins.
+    pub fn binner(&self, max_bins: usize) -> Result<Binner> {
+        if !(2..=super::bins::MAX_VALUE_BINS).contains(&max_bins) {
+            return Err(Error::new(ErrorKind::Config, format!("{max_bins} bins a feature"))
+                .field("max_bins")
+                .next_step("choose a number from 2 to 255"));
+        }
+        let (rows, columns) = (self.labels.len(), self.columns());
+        let binner = if rows <= BINNER_ROWS {
+            Binner::fit_kinds(&self.rows, &self.kinds, max_bins)
+        } else {
+            // Always the same draw: the seed of training decides over trees, not over boundaries.
+            let drawn = rand::seq::index::sample(&mut ChaCha8Rng::seed_from_u64(0), rows, BINNER_ROWS);
+            let row = |row: usize| &self.rows[row * columns..(row + 1) * columns];
+            let sample: Vec<f32> = drawn.iter().flat_map(row).copied().collect();
+            Binner::fit_kinds(&sample, &self.kinds, max_bins)
+        };
+        binner.with_names(&self.names)
+    }
+
+    /// This table, binned, with its labels, weights and groups.
+    ///
+    /// # Errors
+    /// A binner of another number of columns, or what [`Table::read`] would have refused, in a table edited since.
+    pub fn dataset(&self, binner: Binner) -> Result<Dataset> {
+        self.fill(DatasetBuilder::new(binner))
+    }
+
+    /// [`Table::dataset`] by way of a builder, which may be [`continuing`](DatasetBuilder::continuing) a model.
+    ///
+    /// # Errors
+    /// As [`Table::dataset`].
+    pub fn fill(&self, mut builder: DatasetBuilder) -> Result<Dataset> {
+        builder.push_rows(&self.rows, &self.labels)?;
+        let mut data = builder.finish();
+        if let Some(sizes) = &self.group_sizes {
+            data = data.with_groups(sizes)?;
+        }
+        if let Some(weights) = &self.weights {
+            data = data.with_weights(weights.clone())?;
+        }
+        Ok(data)
+    }
+
+    fn read_file(
+        file: &Path,
+        options: &TableOptions,
+        training: Option<&Table>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let bytes = std::fs::metadata(file).map_or(0, |about| about.len());
+        progress.start(&format!("reading {}", file.display()), bytes);
+        let mut blocks = Blocks::open(file, progress)?;
+        let first = loop {
+            let Some(block) = blocks.next()? else {
+                return Err(Error::new(ErrorKind::Data, "the file is empty")
+                    .file(file)
+                    .next_step("give a table with a row a line"));
+            };
+            if block.lines().next().is_some() {
+                break block;
+            }
+        };
+        let is_sparse = sparse::is_sparse(&first);
+        let mut table = match training {
+            // A row without features looks like a table of one column.
+            Some(training) if training.layout == Layout::Sparse => {
+                blocks.put_back(first);
+                sparse::read(file, blocks, options, Some(training.columns()))?
+            }
+            // Whether its indices begin with 0 or 1, and what its zeros were there, nothing tells.
+            Some(_) if is_sparse => {
+                return Err(Error::new(
+                    ErrorKind::Data,
+                    "a LibSVM file, where training had a table of all values",
+                )
+                .file(file)
+                .next_step("give both files in the same layout"));
+            }
+            None if is_sparse => {
+                blocks.put_back(first);
+                sparse::read(file, blocks, options, None)?
+            }
+            _ => dense::read(file, blocks, first, options)?,
+        };
+        progress.finish();
+        sidecar::attach(&mut table, file)?;
+        Ok(table)
+    }
+}
+
+/// Sizes of groups, from the number that each row has of its group.
+#[derive(Debug, Default)]
+struct GroupSizes {
+    sizes: Vec<usize>,
+    current: Option<u64>,
+    seen: HashSet<u64>,
+}
+
+impl GroupSizes {
+    /// Adds a row of the group `id`; false where that group was over already.
+    fn push(&mut self, id: u64) -> bool {
+        match self.sizes.last_mut() {
+            Some(size) if self.current == Some(id) => *size += 1,
+            _ => {
+                self.current = Some(id);
+                self.sizes.push(1);
+                return self.seen.insert(id);
+            }
+        }
+        true
+    }
+}
+
+/// What a piece of text stands for, or why for nothing: an error that lacks its place.
+type Parsed<T> = std::result::Result<T, String>;
+
+/// A number; NaN for what stands for a missing one; `None` for what is neither.
+fn number(text: &str) -> Option<f32> {
+    let text = text.trim();
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) => {
+            let missing = ["", "na", "n/a", "null"];
+            missing.iter().any(|word| text.eq_ignore_ascii_case(word)).then_some(f32::NAN)
+        }
+    }
+}
+
+/// `text` as a label: a finite number.
+fn label(text: &str) -> Parsed<f32> {
+    match number(text) {
+        Some(label) if label.is_finite() => Ok(label),
+        Some(label) if label.is_nan() => Err("the label is missing".to_owned()),
+        _ => Err(format!("the label `{}` is not a finite number", shortened(text))),
+    }
+}
+
+/// `text` as a weight: a finite number, zero or more.
+fn weight(text: &str) -> Parsed<f32> {
+    let weight = number(text).filter(|weight| weight.is_finite() && *weight >= 0.0);
+    weight.ok_or_else(|| format!("the weight `{}` is not a number of zero or more", shortened(text)))
+}
+
+/// The number of a category: whole, and one that floats tell from its neighbours. A negative one is missing.
+fn check_category(value: f32) -> Parsed<()> {
+    // 2^24: whole numbers beyond are no longer told apart in 32-bit floats.
+    if value.is_nan() || value.abs() < 16_777_216.0 && value.fract() == 0.0 {
+        return Ok(());
+    }
+    Err(format!("{value} is not the number of a category: whole, below 2^24"))
+}
+
+fn check_cells(file: &Path, rows: usize, columns: usize) -> Result<()> {
+    let next_step = "draw a share of the rows, or leave features out";
+    if columns > MAX_COLUMNS {
+        let message = format!("{columns} columns are more than the {MAX_COLUMNS} that a table may have");
+        return Err(Error::new(ErrorKind::Data, message).file(file).next_step(next_step));
+    }
+    if rows as u64 * columns as u64 > MAX_CELLS {
+        let message = format!("{rows} rows or more of {columns} features are more than 2^32 values");
+        return Err(Error::new(ErrorKind::Data, message).file(file).next_step(next_step));
+    }
+    Ok(())
+}
+
+/// The names of features without a header.
+fn numbered(columns: usize) -> Vec<String> {
+    (0..columns).map(|column| format!("Column_{column}")).collect()
+}
+
+/// What a message quotes of a field.
+fn shortened(text: &str) -> String {
+    let text = text.trim();
+    let end = text.char_indices().nth(40).map(|(end, _)| end);
+    end.map_or_else(|| text.to_owned(), |end| format!("{}…", &text[..end])).replace('\n', "⏎")
+}
