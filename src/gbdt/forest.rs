@@ -16,7 +16,7 @@ pub struct ForestScratch {
 
 /// Trees ready to answer.
 ///
-/// Rows are taken in blocks of 64, so one row costs nearly half of what 50 do: give all candidates of a question at
+/// Rows are taken in blocks of 64, so one row costs half of what 50 do, and more: give all candidates of a question at
 /// once.
 #[derive(Debug, Clone)]
 pub struct Forest {
@@ -106,7 +106,8 @@ impl Forest {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rand::{RngExt as _, SeedableRng as _, seq::IndexedRandom as _};
+    use rand::SeedableRng as _;
+    use rand::seq::IndexedRandom as _;
     use rand_chacha::ChaCha8Rng;
 
     use super::*;

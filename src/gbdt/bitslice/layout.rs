@@ -18,14 +18,7 @@ const FIXED_COST: usize = 50;
 /// # Shapes
 /// `tests`: for each tree, `[splits]`.
 pub(in crate::gbdt) fn lay_out(trees: &[&Tree], tests: &[&[u32]], answers: &mut usize) -> Bitsliced {
-    let cost = |leaves: usize| {
-        let pieces = |tree: &&Tree| match tree.leaf_values.len() {
-            few if few <= leaves => 1,
-            many => many.div_ceil(leaves - 1),
-        };
-        trees.iter().map(pieces).sum::<usize>() * (leaves + FIXED_COST)
-    };
-    let leaves = [16, 32, 64, 128].into_iter().min_by_key(|&leaves| cost(leaves)).unwrap_or(16);
+    let leaves = room(trees);
     let laid = Bitsliced { leaves, steps: Vec::new(), values: Vec::new(), exits: Vec::new() };
     let mut layout = Layout { laid, group: Vec::new() };
     for (tree, tests) in trees.iter().zip(tests) {
@@ -37,16 +30,40 @@ pub(in crate::gbdt) fn lay_out(trees: &[&Tree], tests: &[&[u32]], answers: &mut 
     layout.laid
 }
 
+/// How many leaves a piece should have room for: the cheapest of what there is code for.
+pub(super) fn room(trees: &[&Tree]) -> usize {
+    let cost = |leaves: usize| {
+        let pieces = |tree: &&Tree| match tree.leaf_values.len() {
+            few if few <= leaves => 1,
+            many => many.div_ceil(leaves - 1),
+        };
+        trees.iter().map(pieces).sum::<usize>() * (leaves + FIXED_COST)
+    };
+    [16, 32, 64, 128].into_iter().min_by_key(|&leaves| cost(leaves)).unwrap_or(16)
+}
+
 /// A tree, or a part of one.
-#[derive(Default)]
-struct Piece {
-    steps: Vec<Step>,
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    pub steps: Vec<Step>,
     /// What its leaves are worth, by slot; nothing where rows leave for another piece.
-    values: Vec<f64>,
+    pub values: Vec<f64>,
     /// The answer that holds the rows which come here from another piece.
     entry: Option<u32>,
     /// Slots whose rows go on to another piece, and its `entry`.
-    exits: Vec<(u8, u32)>,
+    pub exits: Vec<(u8, u32)>,
+}
+
+impl Piece {
+    /// Gives it exactly `leaves` leaves and `leaves - 1` steps: a tree has one split less than leaves, so for each
+    /// leaf that is not there, a step is free to empty its slot.
+    pub fn fill(&mut self, leaves: usize) {
+        for unused in self.values.len()..leaves {
+            let unused = unused as u8;
+            self.steps.push(Step { test: 0, from: NOBODY, left: unused, right: unused });
+        }
+        self.values.resize(leaves, NOTHING);
+    }
 }
 
 struct Layout {
@@ -74,12 +91,7 @@ impl Layout {
         let group = self.laid.steps.len() / (leaves - 1);
         self.group.resize_with(LANES, || Piece { values: vec![NOTHING], ..Piece::default() });
         for (lane, piece) in self.group.iter_mut().enumerate() {
-            // A tree has one split less than leaves, so for each leaf that is not there, a step is free to empty it.
-            for unused in piece.values.len()..leaves {
-                let unused = unused as u8;
-                piece.steps.push(Step { test: 0, from: NOBODY, left: unused, right: unused });
-            }
-            piece.values.resize(leaves, NOTHING);
+            piece.fill(leaves);
             self.laid.values.extend_from_slice(&piece.values);
             let exits = piece.exits.iter().map(|&(slot, answer)| Exit { group, lane, slot, answer });
             self.laid.exits.extend(exits);
@@ -93,7 +105,7 @@ impl Layout {
 
 /// The pieces of `tree`, each of at most `leaves` leaves, upper ones first. Every row is at home in one of them and
 /// adds nothing in the others.
-fn pieces(tree: &Tree, tests: &[u32], leaves: usize, answers: &mut usize) -> Vec<Piece> {
+pub(super) fn pieces(tree: &Tree, tests: &[u32], leaves: usize, answers: &mut usize) -> Vec<Piece> {
     if tree.splits.is_empty() {
         return vec![Piece { values: tree.leaf_values.clone(), ..Piece::default() }];
     }
@@ -184,12 +196,12 @@ fn roots_of_pieces(tree: &Tree, leaves: usize) -> Vec<usize> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::gbdt::tree::{SplitNode, Test};
 
     /// A tree of as many splits, each hanging where `hang` says: which of the open ends it takes.
-    fn tree(splits: usize, hang: impl Fn(usize) -> usize) -> Tree {
+    pub fn tree(splits: usize, hang: impl Fn(usize) -> usize) -> Tree {
         let mut tree = Tree::constant(0.0, 1.0);
         let mut ends: Vec<Option<(usize, bool)>> = vec![None];
         for node in 0..splits {
@@ -245,18 +257,16 @@ mod tests {
 
     #[test]
     fn room_is_chosen_by_cost() {
-        let room = |splits: &[usize]| {
+        let room_for = |splits: &[usize]| {
             let trees: Vec<Tree> = splits.iter().map(|&splits| tree(splits, |_| 0)).collect();
-            let tests = vec![0; 1_000];
-            let tests: Vec<&[u32]> = splits.iter().map(|&splits| &tests[..splits]).collect();
-            lay_out(&trees.iter().collect::<Vec<_>>(), &tests, &mut 1).leaves
+            room(&trees.iter().collect::<Vec<_>>())
         };
-        assert_eq!(room(&[]), 16);
-        assert_eq!(room(&[1, 15, 7]), 16);
-        assert_eq!(room(&[30; 9]), 32);
-        assert_eq!(room(&[63; 9]), 64);
-        assert_eq!(room(&[254; 9]), 128);
+        assert_eq!(room_for(&[]), 16);
+        assert_eq!(room_for(&[1, 15, 7]), 16);
+        assert_eq!(room_for(&[30; 9]), 32);
+        assert_eq!(room_for(&[63; 9]), 64);
+        assert_eq!(room_for(&[254; 9]), 128);
         // One large tree among small ones is cut.
-        assert_eq!(room(&[[7; 20].as_slice(), &[63]].concat()), 16);
+        assert_eq!(room_for(&[[7; 20].as_slice(), &[63]].concat()), 16);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A *row set* is a `u64` with a bit for each row. The tests of a forest are answered first ([`Predicates`]): each is
 //! the set of rows that go left. A split is then two operations for all rows, `left = reach & answer` and
-//! `right = reach ^ left`, and a tree is a fixed list of such [`Step`]s, laid out by [`Layout`]. Every row ends in
+//! `right = reach ^ left`, and a tree is a fixed list of such [`Step`]s, laid out by [`lay_out`]. Every row ends in
 //! one leaf, so the binary digits of its leaf's number are eight more sets; turned by ninety degrees they are one
 //! byte a row, which finds the leaf's value in a table.
 //!
@@ -12,6 +12,8 @@
 //! Sources: Lucchese et al., "QuickScorer", 2015 (tests before trees, rows against bit vectors); Biham, "A fast new
 //! DES implementation in software", 1997 (one bit a row in each word).
 
+#[cfg_attr(not(test), expect(dead_code, reason = "for the training loop"))]
+pub(in crate::gbdt) mod binned;
 mod layout;
 mod predicates;
 
@@ -107,7 +109,7 @@ impl Bitsliced {
             }
             let mut leaves = [[0; ROWS]; LANES];
             for (leaves, slots) in leaves.iter_mut().zip(&*slots) {
-                *leaves = leaf_of_rows::<LEAVES>(slots);
+                *leaves = leaf_of_rows::<LEAVES>(std::array::from_fn(|leaf| slots[leaf]));
             }
             // The remainder is never taken: it tells the compiler that no leaf is out of range. Written out, because
             // a loop over the lanes is not unrolled and takes twice the time.
@@ -131,14 +133,12 @@ fn walk(steps: &[[Step; LANES]], answers: &[RowSet], slots: &mut [[RowSet; 256];
     }
 }
 
-/// The number of each row's leaf, where each row is in one of the first `LEAVES` sets.
+/// The number of each row's leaf, where each row is in one of `sets`.
 ///
 /// Digit by digit, highest first: a row's digit is 1 if its leaf is in the upper half. Then the halves are laid on one
 /// another, and the next digit is the same question.
 #[inline(always)]
-fn leaf_of_rows<const LEAVES: usize>(slots: &[RowSet; 256]) -> [u8; ROWS] {
-    let mut sets = [0; LEAVES];
-    sets.copy_from_slice(&slots[..LEAVES]);
+fn leaf_of_rows<const LEAVES: usize>(mut sets: [RowSet; LEAVES]) -> [u8; ROWS] {
     let mut digits = [0; 8];
     let mut half = LEAVES;
     for digit in digits[..LEAVES.trailing_zeros() as usize].iter_mut().rev() {
@@ -200,10 +200,9 @@ mod tests {
     fn every_row_finds_its_leaf() {
         fn check<const LEAVES: usize>() {
             let leaf = |row: usize| (row * 37 + 5) % LEAVES;
-            let mut slots = [!0; 256];
-            slots[..LEAVES].fill(0);
-            (0..ROWS).for_each(|row| slots[leaf(row)] |= 1 << bit_of(row));
-            assert_eq!(leaf_of_rows::<LEAVES>(&slots), std::array::from_fn(|row| leaf(row) as u8));
+            let mut sets = [0; LEAVES];
+            (0..ROWS).for_each(|row| sets[leaf(row)] |= 1 << bit_of(row));
+            assert_eq!(leaf_of_rows(sets), std::array::from_fn(|row| leaf(row) as u8));
         }
         check::<16>();
         check::<32>();
