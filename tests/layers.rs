@@ -37,6 +37,7 @@ const ROOMS: [(&str, &[&str]); 4] = [
             "bins",
             "ensemble",
             "explain",
+            "bitslice",
             "forest",
             "dataset",
             "table",

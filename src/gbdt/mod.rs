@@ -9,6 +9,7 @@
 //! growth); Chen and Guestrin, "XGBoost", 2016 (second-order gain, learned direction for missing values).
 
 pub mod bins;
+mod bitslice;
 mod category;
 pub mod config;
 pub mod dataset;
