@@ -164,17 +164,14 @@ fn tree(section: &Section<'_>, columns: usize) -> Result<Tree> {
             .wrong("the leaves hold linear models; here they hold constants".to_owned())
             .next_step("train with `linear_tree=false`"));
     }
+    let leaf_values: Vec<f64> = section.field("leaf_value")?.list(leaves)?;
     // A tree that is a single leaf may leave its list empty.
-    let counts = section.get("leaf_count").filter(|counts| !counts.text.is_empty());
-    let leaf_cover = match counts {
+    let leaf_cover = match section.get("leaf_count").filter(|counts| !counts.text.is_empty()) {
         Some(counts) => counts.list::<u32>(leaves)?.into_iter().map(f64::from).collect(),
-        None => vec![0.0; section.field("leaf_value")?.list::<f64>(leaves)?.len()],
+        None => vec![0.0; leaf_values.len()],
     };
-    let tree = Tree {
-        splits: if leaves == 1 { Vec::new() } else { splits(section, leaves - 1)? },
-        leaf_values: section.field("leaf_value")?.list(leaves)?,
-        leaf_cover,
-    };
+    let splits = if leaves == 1 { Vec::new() } else { splits(section, leaves - 1)? };
+    let tree = Tree { splits, leaf_values, leaf_cover };
     tree.check(columns).map_err(|why| damaged(section.line, why))?;
     Ok(tree)
 }
@@ -186,31 +183,38 @@ fn splits(section: &Section<'_>, count: usize) -> Result<Vec<SplitNode>> {
     let decisions: Vec<u8> = section.field("decision_type")?.list(count)?;
     let left: Vec<i64> = section.field("left_child")?.list(count)?;
     let right: Vec<i64> = section.field("right_child")?.list(count)?;
+    if !gains.iter().all(|gain| gain.is_finite()) {
+        return Err(section.wrong("split_gain", "a gain is no number".to_owned()));
+    }
     let mut categories = categories(section)?.into_iter().enumerate();
     let mut splits = Vec::with_capacity(count);
     for node in 0..count {
-        let threshold = thresholds[node];
+        let wrong = |message| section.wrong("threshold", format!("split {node}: {message}"));
         let (mut left, mut right) = (child(left[node]), child(right[node]));
-        let (test, missing_left) = if decisions[node] & BY_CATEGORY == 0 && threshold == f64::INFINITY {
-            // What is a number goes left: here, where no category is listed, right.
-            (left, right) = (right, left);
-            (Test::Categories(Vec::new()), decisions[node] & DEFAULT_LEFT == 0)
-        } else if decisions[node] & BY_CATEGORY == 0 {
-            number_test(threshold, decisions[node]).map_err(|why| {
-                section.wrong("threshold", format!("split {node}: {why}")).next_step(RETRAIN)
-            })?
-        } else {
+        let (test, missing_left) = if decisions[node] & BY_CATEGORY != 0 {
             // The threshold is the number of a list; lists are used in turn, and each once.
             match categories.next() {
-                Some((list, left)) if threshold == list as f64 => (Test::Categories(left), false),
+                Some((list, listed)) if thresholds[node] == list as f64 => (Test::Categories(listed), false),
                 _ => {
-                    let message = format!("split {node} asks for list {threshold} of categories");
-                    return Err(section.wrong("threshold", message));
+                    return Err(wrong(format!("there is no list {} of categories for it", thresholds[node])));
                 }
+            }
+        } else {
+            match comparison(thresholds[node], decisions[node]) {
+                // Whatever is there goes left: here, where no category is listed, right.
+                Ok((f32::INFINITY, missing_left)) => {
+                    (left, right) = (right, left);
+                    (Test::Categories(Vec::new()), !missing_left)
+                }
+                Ok((threshold, missing_left)) => (Test::Threshold(threshold), missing_left),
+                Err(why) => return Err(wrong(why).next_step(RETRAIN)),
             }
         };
         let (feature, gain) = (features[node], gains[node]);
         splits.push(SplitNode { feature, test, missing_left, gain, left, right });
+    }
+    if categories.next().is_some() {
+        return Err(section.wrong("num_cat", "more lists of categories than splits by category".to_owned()));
     }
     Ok(splits)
 }
@@ -251,31 +255,105 @@ fn categories(section: &Section<'_>) -> Result<Vec<Vec<u32>>> {
     boundaries.windows(2).map(list).collect()
 }
 
-/// A comparison as ours: the threshold, and whether NaN goes left.
-fn number_test(threshold: f64, decision: u8) -> std::result::Result<(Test, bool), String> {
+/// A comparison as ours: the threshold, which may be infinity, and whether NaN goes left.
+fn comparison(threshold: f64, decision: u8) -> std::result::Result<(f32, bool), String> {
     let zero_left = 0.0 <= threshold;
     let default_left = decision & DEFAULT_LEFT != 0;
     let rounded = beside_zero(largest_up_to(threshold), zero_left);
-    if !rounded.is_finite() {
-        return Err(format!("no finite 32-bit float is {threshold} or less"));
+    if rounded.is_nan() || rounded == f32::NEG_INFINITY {
+        return Err(format!("no 32-bit float is {threshold} or less"));
     }
-    let (threshold, missing_left) = match decision >> 2 {
+    match decision >> 2 {
         // NaN is zero.
-        0 => (rounded, zero_left),
-        // Zero is NaN, and both go the default way: where that is the other side of the threshold than zero's own,
-        // the threshold moves past zero, which must be next to it.
-        1 if default_left == zero_left => (rounded, default_left),
-        1 if rounded == ZERO => (BELOW_ZERO, false),
-        1 if rounded == BELOW_ZERO => (ZERO, true),
-        1 => return Err("zero is cut out from between its neighbours, for it stands for missing".into()),
-        2 => (rounded, default_left),
-        _ => return Err(format!("no decision has type {decision}")),
-    };
-    Ok((Test::Threshold(threshold), missing_left))
+        0 => Ok((rounded, zero_left)),
+        // Zero is NaN, and both go the default way. Where that is not zero's own side of the threshold, the threshold
+        // moves past zero, which must be next to it.
+        1 if default_left == zero_left => Ok((rounded, default_left)),
+        1 if rounded == ZERO => Ok((BELOW_ZERO, false)),
+        1 if rounded == BELOW_ZERO => Ok((ZERO, true)),
+        1 => Err("zero, which stands for missing, goes another way than its neighbours on both sides".into()),
+        2 => Ok((rounded, default_left)),
+        _ => Err(format!("decisions of type {decision} are not known")),
+    }
 }
 
 /// The largest 32-bit float that is not above `threshold`.
 fn largest_up_to(threshold: f64) -> f32 {
     let nearest = threshold as f32;
     if f64::from(nearest) > threshold { nearest.next_down() } else { nearest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `Tree::NumericalDecision` of LightGBM's `tree.h`, behind the predictor's filter of what is near zero.
+    fn goes_left_there(value: f32, threshold: f64, decision: u8) -> bool {
+        let mut value = f64::from(value);
+        if value.abs() <= f64::from(ZERO) {
+            value = 0.0;
+        }
+        let missing = decision >> 2;
+        if value.is_nan() && missing != 2 {
+            value = 0.0;
+        }
+        if (missing == 1 && value.abs() <= f64::from(ZERO)) || (missing == 2 && value.is_nan()) {
+            return decision & DEFAULT_LEFT != 0;
+        }
+        value <= threshold
+    }
+
+    #[test]
+    fn comparisons_fall_the_same_way() {
+        let k = f64::from(ZERO);
+        let thresholds = [
+            0.0,
+            -0.0,
+            k,
+            -k,
+            k / 2.0,
+            -k / 2.0,
+            1e-60,
+            -1e-60,
+            0.1,
+            -0.1,
+            1.0,
+            16_777_217.0,
+            1e39,
+            1e300,
+            f64::INFINITY,
+            f64::from(f32::MAX),
+            f64::from(f32::MIN),
+            f64::from(f32::MAX).next_down(),
+            f64::from(0.1_f32).next_up(),
+            f64::from(0.1_f32).next_down(),
+            f64::from(-ZERO).next_down(),
+            f64::from((-ZERO).next_down()),
+        ];
+        let mut refused = 0;
+        for threshold in thresholds {
+            let near =
+                [threshold as f32, 0.0, -0.0, 1e-40, -1e-40, ZERO, -ZERO, f32::MAX, f32::MIN, f32::NAN];
+            let infinite = [f32::INFINITY, f32::NEG_INFINITY];
+            let values =
+                near.iter().flat_map(|value| [value.next_down(), *value, value.next_up()]).chain(infinite);
+            let values: Vec<f32> = values.collect();
+            for decision in [0, 2, 4, 6, 8, 10] {
+                let Ok((ours, missing_left)) = comparison(threshold, decision) else {
+                    refused += 1;
+                    assert_eq!(decision >> 2, 1, "{threshold:e} {decision}");
+                    continue;
+                };
+                for &value in &values {
+                    let left = if value.is_nan() { missing_left } else { value <= ours };
+                    let there = goes_left_there(value, threshold, decision);
+                    assert_eq!(left, there, "{value:e} <= {threshold:e}, decision type {decision}");
+                }
+            }
+        }
+        assert!(refused > 0, "zero cut out from between its neighbours");
+        for (threshold, decision) in [(f64::NAN, 8), (-1e39, 8), (f64::NEG_INFINITY, 0), (0.5, 12)] {
+            assert!(comparison(threshold, decision).is_err(), "{threshold} {decision}");
+        }
+    }
 }
