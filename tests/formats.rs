@@ -285,6 +285,7 @@ fn what_a_format_cannot_say_is_not_written() {
         (XGBOOST, edited(|m| m.base[0] = 1e39), "32-bit float"),
         (LIGHTGBM, edited(|m| (m.base[0], m.trees[0].leaf_values[0]) = (f64::MAX, f64::MAX)), "add up"),
         (LIGHTGBM, edited(|m| m.features[0] = "a=b".into()), "feature name `a=b`"),
+        (LIGHTGBM, edited(|m| m.features[0] = "a b".into()), "feature name `a b`"),
         (XGBOOST, edited(|m| m.features[0] = "a[0]".into()), "feature name `a[0]`"),
     ];
     for (format, model, expected) in cases {

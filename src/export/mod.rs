@@ -81,13 +81,14 @@ fn write_file(ensemble: &Ensemble, file: &Path, write: fn(&Ensemble) -> Result<S
 /// not fit the objective.
 fn check(ensemble: &Ensemble, forbidden: fn(char) -> bool) -> Result<()> {
     ensemble.check()?;
-    let rename = "name each feature once, without blanks, brackets, quotes, commas or colons";
+    let rename = "give each feature a name of its own; LightGBM takes letters, digits, `_`, `-` and `.`, \
+                  XGBoost all but `[`, `]` and `<`";
     if ensemble.features.is_empty() {
         return Err(wrong("a model without features").next_step("name the features of its rows"));
     }
     let mut met = HashSet::new();
     for name in &ensemble.features {
-        if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control() || forbidden(c)) {
+        if name.is_empty() || name.chars().any(|c| c.is_control() || forbidden(c)) {
             return Err(wrong(format!("the feature name `{name}` cannot be written")).next_step(rename));
         }
         if !met.insert(name) {
@@ -144,7 +145,7 @@ mod tests {
             (model("candidate-softmax", 2, &["a"]), "2 outputs do not fit"),
             (model("custom", 1, &[]), "without features"),
             (model("custom", 1, &["a", ""]), "feature name ``"),
-            (model("custom", 1, &["hour of day"]), "feature name `hour of day`"),
+            (model("custom", 1, &["hour\nof day"]), "feature name `hour\nof day`"),
             (model("custom", 1, &["a", "b", "a"]), "two features are named `a`"),
             (model("custom", 0, &["a"]), "0 trees do not make up 0 outputs"),
         ] {

@@ -56,7 +56,7 @@ pub fn read_file(file: &Path) -> Result<Ensemble> {
 /// Writes a model to a file that LightGBM loads.
 ///
 /// # Errors
-/// Those of [`write`], or the file cannot be written; it is then as it was.
+/// Those of [`write()`], or the file cannot be written; it is then as it was.
 pub fn write_file(ensemble: &Ensemble, file: &Path) -> Result<()> {
     super::write_file(ensemble, file, write)
 }

@@ -17,8 +17,7 @@ const MOST_GROWTH: usize = 8;
 /// The model is damaged or has no features, a feature's name cannot be written, the outputs do not fit the objective,
 /// a category is 2^24 or more, or too many copies were needed to send missing values left of categories.
 pub fn write(ensemble: &Ensemble) -> Result<String> {
-    let special = |c: char| "\"[]{},:=".contains(c);
-    check(ensemble, special)?;
+    check(ensemble, |c| c.is_whitespace() || "\"[]{},:=".contains(c))?;
     let outputs = ensemble.outputs();
     let blocks: Vec<String> = with_base(ensemble)?.iter().enumerate().map(block).collect::<Result<_>>()?;
 
@@ -84,7 +83,7 @@ fn block((index, tree): (usize, &Tree)) -> Result<String> {
     for split in &tree.splits {
         nodes.push(split)?;
     }
-    let leaf_counts: Vec<i32> = tree.leaf_cover.iter().map(|cover| cover.round() as i32).collect();
+    let leaf_counts: Vec<i32> = tree.leaf_cover.iter().map(|cover| cover.round().max(0.0) as i32).collect();
     let inner = inner_nodes(&tree, &leaf_counts);
     let mut text = format!("Tree={index}\n");
     line(&mut text, "num_leaves", [tree.leaf_values.len()]);
@@ -189,7 +188,7 @@ fn finite(gain: f32) -> String {
 }
 
 /// The same tree with missing values right at every list of categories: before one that sends them left stands a
-/// split that nothing else goes left of, to a copy of the left side.
+/// split that nothing else goes left of, to a copy of the left side. Rows then count in both copies.
 fn missing_right_of_categories(tree: &Tree, index: usize) -> Result<Tree> {
     let moves = |split: &SplitNode| {
         split.missing_left && matches!(&split.test, Test::Categories(left) if !left.is_empty())
