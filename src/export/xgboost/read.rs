@@ -129,59 +129,13 @@ fn in_turn(of_output: Vec<Vec<Tree>>) -> Result<Vec<Tree>> {
     Ok((0..rounds).flat_map(|_| turns.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()).collect())
 }
 
-fn tree(mut nodes: TreeNodes) -> Result<Tree> {
-    let count = nodes.left_children.len();
-    let vector: usize = number("size_leaf_vector", &nodes.tree_param.size_leaf_vector)?;
-    if vector > 1 {
-        return Err(wrong(format!("each leaf holds {vector} values; here it holds one"))
-            .next_step("train with `multi_strategy=one_output_per_tree`"));
-    }
-    let lengths = [
-        number("num_nodes", &nodes.tree_param.num_nodes)?,
-        nodes.right_children.len(),
-        nodes.default_left.len(),
-        nodes.loss_changes.len(),
-        nodes.split_conditions.len(),
-        nodes.split_indices.len(),
-        nodes.split_type.len(),
-        nodes.sum_hessian.len(),
-    ];
-    if count == 0 || lengths.iter().any(|&length| length != count) {
-        return Err(damaged(format!("lists of {count} and {lengths:?} entries, where each node has one")));
-    }
-    let mut categories = categories(&mut nodes)?;
-    // Nodes in the order of their levels, and what each is here. A file may hold nodes that were pruned: they are
-    // met by no walk.
-    let mut order = vec![0];
-    let mut found = vec![None; count];
-    found[0] = Some(Child::Leaf(0));
-    let (mut splits, mut leaves) = (Vec::new(), Vec::new());
-    let mut next = 0;
-    while let Some(&node) = order.get(next) {
-        next += 1;
-        let (left, right) = (nodes.left_children[node], nodes.right_children[node]);
-        if (left, right) == (LEAF, LEAF) {
-            found[node] = Some(Child::Leaf(leaves.len()));
-            leaves.push(node);
-            continue;
-        }
-        found[node] = Some(Child::Split(splits.len()));
-        splits.push(node);
-        // XGBoost finds the right child by adding one to the left.
-        let children = [left, right].map(|child| usize::try_from(child).unwrap_or(count));
-        if children[1] >= count || children[0] + 1 != children[1] {
-            return Err(damaged(format!("node {node} has the children {left} and {right} of {count} nodes")));
-        }
-        for child in children {
-            if found[child].replace(Child::Leaf(0)).is_some() {
-                return Err(damaged(format!("node {child} is the child of two nodes, or the root")));
-            }
-            order.push(child);
-        }
-    }
-    let at = |node: i32| found.get(node as usize).copied().flatten().unwrap_or(Child::Leaf(usize::MAX));
-    let split = |node: usize| {
-        let (left, right) = (at(nodes.left_children[node]), at(nodes.right_children[node]));
+fn tree(nodes: TreeNodes) -> Result<Tree> {
+    check_lengths(&nodes)?;
+    let mut categories = categories(&nodes)?;
+    let walk = Walk::over(&nodes)?;
+    let split = |&node: &usize| {
+        let [left, right] =
+            [nodes.left_children[node], nodes.right_children[node]].map(|child| walk.found(child));
         let condition = nodes.split_conditions[node];
         let (test, swapped) = match categories[node].take() {
             Some(right) => (Test::Categories(right), true),
@@ -198,15 +152,89 @@ fn tree(mut nodes: TreeNodes) -> Result<Tree> {
             right: if swapped { left } else { right },
         }
     };
+    let of_leaves = |list: &[f32]| walk.leaves.iter().map(|&node| f64::from(list[node])).collect();
     Ok(Tree {
-        splits: splits.into_iter().map(split).collect(),
-        leaf_values: leaves.iter().map(|&node| f64::from(nodes.split_conditions[node])).collect(),
-        leaf_cover: leaves.iter().map(|&node| f64::from(nodes.sum_hessian[node])).collect(),
+        splits: walk.splits.iter().map(split).collect(),
+        leaf_values: of_leaves(&nodes.split_conditions),
+        leaf_cover: of_leaves(&nodes.sum_hessian),
     })
 }
 
+/// Every list has an entry a node, and every leaf one value.
+fn check_lengths(nodes: &TreeNodes) -> Result<()> {
+    let vector: usize = number("size_leaf_vector", &nodes.tree_param.size_leaf_vector)?;
+    if vector > 1 {
+        return Err(wrong(format!("each leaf holds {vector} values; here it holds one"))
+            .next_step("train with `multi_strategy=one_output_per_tree`"));
+    }
+    let count = nodes.left_children.len();
+    let lengths = [
+        number("num_nodes", &nodes.tree_param.num_nodes)?,
+        nodes.right_children.len(),
+        nodes.default_left.len(),
+        nodes.loss_changes.len(),
+        nodes.split_conditions.len(),
+        nodes.split_indices.len(),
+        nodes.split_type.len(),
+        nodes.sum_hessian.len(),
+    ];
+    if count == 0 || lengths.iter().any(|&length| length != count) {
+        return Err(damaged(format!("lists of {count} and {lengths:?} entries, where each node has one")));
+    }
+    Ok(())
+}
+
+/// Nodes in the order of their levels. A file may hold nodes that were pruned: they are met by no walk.
+struct Walk {
+    splits: Vec<usize>,
+    leaves: Vec<usize>,
+    /// What each node is here.
+    found: Vec<Option<Child>>,
+}
+
+impl Walk {
+    fn over(nodes: &TreeNodes) -> Result<Self> {
+        let count = nodes.left_children.len();
+        let mut walk = Self { splits: Vec::new(), leaves: Vec::new(), found: vec![None; count] };
+        let mut met = vec![false; count];
+        met[0] = true;
+        let mut order = vec![0];
+        let mut next = 0;
+        while let Some(&node) = order.get(next) {
+            next += 1;
+            let (left, right) = (nodes.left_children[node], nodes.right_children[node]);
+            if (left, right) == (LEAF, LEAF) {
+                walk.found[node] = Some(Child::Leaf(walk.leaves.len()));
+                walk.leaves.push(node);
+                continue;
+            }
+            walk.found[node] = Some(Child::Split(walk.splits.len()));
+            walk.splits.push(node);
+            // XGBoost finds the right child by adding one to the left.
+            let children = [left, right].map(|child| usize::try_from(child).unwrap_or(count));
+            if children[1] >= count || children[0] + 1 != children[1] {
+                let message = format!("node {node} has the children {left} and {right} of {count} nodes");
+                return Err(damaged(message));
+            }
+            for child in children {
+                if std::mem::replace(&mut met[child], true) {
+                    return Err(damaged(format!("node {child} is the child of two nodes, or the root")));
+                }
+                order.push(child);
+            }
+        }
+        Ok(walk)
+    }
+
+    /// What the child of a split is here. Every child was met; a leaf that is none would be refused later.
+    fn found(&self, child: i32) -> Child {
+        let node = usize::try_from(child).ok().and_then(|child| *self.found.get(child)?);
+        node.unwrap_or(Child::Leaf(usize::MAX))
+    }
+}
+
 /// The categories that go right at each node, ascending; none where a split is a comparison.
-fn categories(nodes: &mut TreeNodes) -> Result<Vec<Option<Vec<u32>>>> {
+fn categories(nodes: &TreeNodes) -> Result<Vec<Option<Vec<u32>>>> {
     let lists = nodes.categories_nodes.len();
     if [nodes.categories_segments.len(), nodes.categories_sizes.len()] != [lists; 2] {
         return Err(damaged("lists of categories without a beginning or a size").field("categories_segments"));
