@@ -63,6 +63,7 @@
 //!     table: text files of any subject; metric: how good the answers are
 //!   ranker       features + forest = a Predictor
 //!   model        a trained ranker in a file, checked whole
+//!   export/      trees to and from LightGBM and XGBoost
 //!
 //!   evaluate/    HOW GOOD IT IS: replay, metrics, intervals, report, html
 //!   experiment   from a log to a report
@@ -77,6 +78,7 @@ pub mod data;
 mod error;
 pub mod evaluate;
 pub mod experiment;
+pub mod export;
 pub mod file;
 pub mod gbdt;
 pub mod model;

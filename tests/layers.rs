@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 13] = [
+const JOURNEY: [&str; 14] = [
     "error",
     "progress",
     "file",
@@ -18,6 +18,7 @@ const JOURNEY: [&str; 13] = [
     "gbdt",
     "ranker",
     "model",
+    "export",
     "evaluate",
     "experiment",
     // The tour itself: `lib.rs` names them all.
@@ -26,7 +27,7 @@ const JOURNEY: [&str; 13] = [
 
 /// The same inside a module whose children are worlds of their own. Names in one string share a room: an event has
 /// a place, and the key that hides places hides users too.
-const ROOMS: [(&str, &[&str]); 4] = [
+const ROOMS: [(&str, &[&str]); 5] = [
     ("data", &["event place", "vocabulary", "log", "split", "simulate"]),
     ("context", &["counts", "app_use", "task", "history", "question", "replay", "features"]),
     (
@@ -54,6 +55,7 @@ const ROOMS: [(&str, &[&str]); 4] = [
             "train",
         ],
     ),
+    ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "report", "html"]),
 ];
 

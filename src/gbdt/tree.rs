@@ -132,7 +132,7 @@ impl Tree {
     }
 
     /// Why a walk over `columns` features might not end well; nothing where it will.
-    pub(super) fn check(&self, columns: usize) -> Result<(), String> {
+    pub(crate) fn check(&self, columns: usize) -> Result<(), String> {
         let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
         if !finite(&self.leaf_values) || !finite(&self.leaf_cover) {
             return Err("a leaf value is not finite".into());
