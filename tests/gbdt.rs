@@ -126,7 +126,8 @@ fn unseen_categories_go_where_rare_ones_went() {
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let values: Vec<f32> =
         (0..6_000).map(|_| (random.random_range(0.0..30.0_f32).powi(2) / 9.0).floor()).collect();
-    let labels: Vec<f32> = values.iter().map(|&value| f32::from(u8::from(value as u32 % 3 == 0))).collect();
+    let labels: Vec<f32> =
+        values.iter().map(|&value| f32::from(u8::from((value as u32).is_multiple_of(3)))).collect();
     let binner = Binner::fit_kinds(&values, &[ColumnKind::Category], 20);
     let data = Dataset::new(binner, &values, &labels).unwrap();
     let forest = trained(&GbdtConfig { min_rows: 1, ..lenient() }, &Binary::default(), &data);

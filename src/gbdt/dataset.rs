@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::bins::Binner;
 use super::ensemble::Ensemble;
-use super::forest::{Forest, ForestScratch};
+use super::forest::Forest;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Rows are numbered in 32 bits, and so are the cells of a layout.
@@ -264,7 +264,7 @@ impl DatasetBuilder {
         }
         if let (Some(model), Some((_, scores))) = (&self.start, &mut data.start) {
             let mut of_rows = vec![0.0; labels.len() * model.outputs()];
-            model.score(rows, &mut ForestScratch::default(), &mut of_rows);
+            model.score_batch(rows, &mut of_rows);
             scores.extend(of_rows.iter().map(|&score| score as f32));
         }
         data.labels.extend_from_slice(labels);

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::bitslice::binned::{BinnedTree, LeftBins};
 use super::config::GbdtConfig;
 use super::dataset::Dataset;
 use super::histogram::{Histogram, Numbers, Rows, Sums, Tables};
@@ -18,7 +19,7 @@ use super::tree::{Child, SplitNode, Tree};
 pub(super) struct GrownTree {
     pub tree: Tree,
     /// For each split, the bins that go left.
-    sides: Vec<[bool; 256]>,
+    left: Vec<LeftBins>,
     /// The rows it was grown on, leaf by leaf.
     rows: Vec<u32>,
     leaves: Vec<Range<usize>>,
@@ -26,10 +27,14 @@ pub(super) struct GrownTree {
 
 impl GrownTree {
     /// Adds the values of the leaves that the rows of `data`, on which it was grown, fall in to `scores`.
+    ///
+    /// # Shapes
+    /// `scores`: row-major `[rows, outputs]`.
     pub fn add_to_own(&self, data: &Dataset, scores: &mut [f32], output: usize, outputs: usize) {
         if self.rows.len() < data.rows() {
             return self.add_to(data, scores, output, outputs);
         }
+        // Every row is in one of the lists: no need to ask again.
         for (leaf, &value) in self.leaves.iter().zip(&self.tree.leaf_values) {
             for &row in &self.rows[leaf.clone()] {
                 scores[row as usize * outputs + output] += value as f32;
@@ -42,24 +47,19 @@ impl GrownTree {
     /// # Shapes
     /// `scores`: row-major `[rows, outputs]`.
     pub fn add_to(&self, data: &Dataset, scores: &mut [f32], output: usize, outputs: usize) {
-        let parts = scores.par_chunks_exact_mut(outputs).enumerate().with_min_len(4_096);
-        parts.for_each(|(row, scores)| scores[output] += self.value(data, row) as f32);
-    }
-
-    fn value(&self, data: &Dataset, row: usize) -> f64 {
-        let mut child = self.tree.root();
-        loop {
-            match child {
-                Child::Leaf(leaf) => return self.tree.leaf_values[leaf],
-                Child::Split(node) => {
-                    let split = &self.tree.splits[node];
-                    let bin = data.columns[split.feature][row];
-                    child = if self.sides[node][usize::from(bin)] { split.left } else { split.right };
-                }
-            }
-        }
+        let tree = BinnedTree::new(&self.tree, &self.left);
+        scores.par_chunks_mut(ROWS_WALKING * outputs).enumerate().for_each(|(part, scores)| {
+            let first = part * ROWS_WALKING;
+            let rows = first..first + scores.len() / outputs;
+            tree.visit(&data.columns, rows, |row, value| {
+                scores[(row - first) * outputs + output] += value as f32;
+            });
+        });
     }
 }
+
+/// Rows that one thread sends down a tree at once.
+const ROWS_WALKING: usize = 8_192;
 
 /// What all trees of a training grow from.
 pub(super) struct Ground<'a, N: Numbers> {
@@ -108,7 +108,7 @@ pub(super) fn grow<N: Numbers>(
     let mut grower = Grower { ground, search, gradients, spare: vec![0; rows.len()], rows };
     let mut leaves = vec![grower.root()];
     let mut splits: Vec<SplitNode> = Vec::new();
-    let mut sides = Vec::new();
+    let mut left_bins = Vec::new();
     while leaves.len() < config.leaves {
         let Some(index) = most_promising(&leaves) else { break };
         let mut leaf = leaves.swap_remove(index);
@@ -126,10 +126,9 @@ pub(super) fn grow<N: Numbers>(
             left: Child::Leaf(0),
             right: Child::Leaf(0),
         });
-        let left = split.sides();
-        sides.push(left);
+        left_bins.push(split.left_bins());
         let is_last = leaves.len() + 2 >= config.leaves;
-        leaves.extend(grower.part(leaf, node, &split, &left, is_last));
+        leaves.extend(grower.part(leaf, node, &split, is_last));
     }
     // In the order in which they lie in the list, so that a leaf's number does not tell how it came about.
     let mut leaf_values = Vec::with_capacity(leaves.len());
@@ -139,7 +138,7 @@ pub(super) fn grow<N: Numbers>(
     leaf_values.par_extend(leaves.par_iter().map(|leaf| grower.value(leaf)));
     let leaf_cover = leaves.iter().map(|leaf| leaf.rows.len() as f64).collect();
     let leaves = leaves.into_iter().map(|leaf| leaf.rows).collect();
-    GrownTree { tree: Tree { splits, leaf_values, leaf_cover }, sides, rows: grower.rows, leaves }
+    GrownTree { tree: Tree { splits, leaf_values, leaf_cover }, left: left_bins, rows: grower.rows, leaves }
 }
 
 struct Grower<'a, N: Numbers> {
@@ -191,17 +190,10 @@ impl<N: Numbers> Grower<'_, N> {
     }
 
     /// Parts `leaf` into two. The `last` split of a tree needs no look at what could follow.
-    fn part(
-        &mut self,
-        leaf: Leaf<N>,
-        node: usize,
-        split: &Split<N::Sum>,
-        left: &[bool; 256],
-        is_last: bool,
-    ) -> [Leaf<N>; 2] {
+    fn part(&mut self, leaf: Leaf<N>, node: usize, split: &Split<N::Sum>, is_last: bool) -> [Leaf<N>; 2] {
         let bins = &self.ground.data.columns[split.column];
         let (rows, spare) = (&mut self.rows[leaf.rows.clone()], &mut self.spare[leaf.rows.clone()]);
-        let middle = leaf.rows.start + partition(rows, spare, bins, left);
+        let middle = leaf.rows.start + partition(rows, spare, bins, &split.sides());
         let (low, high) = leaf.bounds.of_children(split, &self.search);
         let depth = leaf.depth + 1;
         let child = |rows, sums, bounds, side| Leaf {

@@ -1,6 +1,7 @@
 //! The best way to part a leaf in two, read off its histogram.
 
 use super::bins::{ColumnKind, MISSING};
+use super::bitslice::binned::LeftBins;
 use super::category;
 use super::config::GbdtConfig;
 use super::dataset::Dataset;
@@ -29,6 +30,18 @@ pub(super) enum Rule {
 }
 
 impl<S> Split<S> {
+    /// The bins that go left, for rows that walk in company.
+    pub fn left_bins(&self) -> LeftBins {
+        match &self.rule {
+            Rule::UpTo(bin) => LeftBins::UpTo(*bin),
+            Rule::Among(bins) => {
+                let mut set = [0; 4];
+                bins.iter().for_each(|&bin| set[usize::from(bin / 64)] |= 1 << (bin % 64));
+                LeftBins::OneOf(set)
+            }
+        }
+    }
+
     /// For each bin, whether it goes left.
     pub fn sides(&self) -> [bool; 256] {
         let mut left = [false; 256];

@@ -49,7 +49,8 @@ pub fn train(
         None => Ensemble {
             objective: objective.name().to_owned(),
             features: data.binner.names().to_vec(),
-            base: objective.base(data),
+            // As an f32, like the leaf values, so that other engines read the same number.
+            base: objective.base(data).into_iter().map(|base| f64::from(base as f32)).collect(),
             trees: Vec::new(),
         },
     };

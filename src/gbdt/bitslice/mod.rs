@@ -12,7 +12,6 @@
 //! Sources: Lucchese et al., "QuickScorer", 2015 (tests before trees, rows against bit vectors); Biham, "A fast new
 //! DES implementation in software", 1997 (one bit a row in each word).
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for the training loop"))]
 pub(in crate::gbdt) mod binned;
 mod layout;
 mod predicates;
