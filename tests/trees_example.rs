@@ -121,6 +121,41 @@ fn classifies_and_predicts_numbers_from_csv() {
 }
 
 #[test]
+fn models_move_between_engines_and_training_goes_on() {
+    let folder = Folder::new();
+    folder.file("people.csv", people(1, 2_000));
+    folder.file("others.csv", people(2, 500));
+    let columns = "--test others.csv --categories name:town --label bought --ignore name:spent,class,weight";
+    let trained = run(
+        &folder,
+        &format!(
+            "--train people.csv --objective binary --trees 10 {columns} --model m.json --lightgbm m.txt --xgboost x.json"
+        ),
+    );
+    let expected = figure(trained.as_ref().unwrap(), "log loss");
+    for start in ["m.json", "m.txt", "x.json"] {
+        let scored = run(&folder, &format!("--start {start} {columns}")).unwrap();
+        assert_eq!(figure(&scored, "log loss"), expected, "{start}");
+        let further =
+            run(&folder, &format!("--start {start} --train people.csv --trees 10 {columns}")).unwrap();
+        assert!(figure(&further, "log loss") < expected, "{start}");
+        assert_eq!(further["objective"], "binary");
+    }
+    folder.file("m.json", "{\"trees\": 7}");
+    folder.file("m.txt", "tree\nversion=v9\n");
+    let cases = [
+        ("--start m.json", "m.json: neither XGBoost's JSON nor trees of our own"),
+        ("--start m.txt", "m.txt"),
+        ("--start x.json --test others.csv", "others.csv: 5 features, but the model reads 2"),
+        ("--start x.json --train people.csv --objective multiclass --classes 3", "outputs"),
+    ];
+    for (arguments, expected) in cases {
+        let error = run(&folder, arguments).unwrap_err();
+        assert!(error.contains(expected) && !error.contains('\n'), "{arguments}: {error}");
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_said_in_one_line() {
     let folder = Folder::new();
     folder.file("rank.train", letor(1, 20));

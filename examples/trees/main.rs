@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example trees -- --train rank.train --test rank.test --objective lambdarank
 //! cargo run --release --example trees -- --conf train.conf --model model.json
+//! cargo run --release --example trees -- --start model.json --test rank.test --lightgbm model.txt --xgboost xgb.json
 //! ```
 
 #[path = "../cli/mod.rs"]
@@ -15,9 +16,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use foretap::export::{lightgbm, read_model, xgboost};
 use foretap::file::write_atomically;
 use foretap::gbdt::objective::named;
-use foretap::gbdt::{Dataset, Forest, Table, train};
+use foretap::gbdt::{Dataset, DatasetBuilder, Forest, Objective, Table, train};
 use foretap::{Error, ErrorKind};
 use report::{Report, Size};
 pub use settings::Args;
@@ -37,14 +39,62 @@ pub fn run(args: &Args) -> foretap::Result<()> {
 }
 
 fn train_and_report(args: &Args) -> foretap::Result<()> {
-    cli::check_folders([&args.model, &args.json])?;
-    let objective = named(&args.objective, args.classes)?;
-    let options = args.tables.options();
-    let Some(train_file) = &args.train else {
-        return Err(
-            Error::new(ErrorKind::Config, "no table is given").next_step("name its file with --train")
-        );
+    cli::check_folders([&args.model, &args.lightgbm, &args.xgboost, &args.json])?;
+    let start = match &args.start {
+        Some(file) => Some(Forest::new(read_model(file)?)?),
+        None => None,
     };
+    match (&args.train, start) {
+        (Some(file), start) => train_on(file, start, args),
+        (None, Some(start)) => score_only(&start, args),
+        (None, None) => Err(Error::new(ErrorKind::Config, "no table is given")
+            .next_step("name its file with --train, or a model with --start")),
+    }
+}
+
+/// What to minimise: as asked, else as the model to go on from did, else squared errors.
+fn objective_of(start: Option<&Forest>, args: &Args) -> foretap::Result<Box<dyn Objective>> {
+    let of_start = start.map(|start| (start.ensemble().objective.as_str(), start.outputs()));
+    let asked = args.objective.as_deref().map(|name| (name, args.classes));
+    let (name, outputs) = asked.or(of_start).unwrap_or(("squared-error", 1));
+    named(name, outputs)
+}
+
+/// Scores a model as it is, and writes it in other formats.
+fn score_only(model: &Forest, args: &Args) -> foretap::Result<()> {
+    let bar = cli::Bar::new();
+    let started = Instant::now();
+    let read = |file: &PathBuf| Table::read(file, &args.tables.options(), &bar);
+    let test = args.test.as_ref().map(read).transpose()?;
+    if let (Some(test), Some(file)) = (&test, &args.test)
+        && test.columns() != model.columns()
+    {
+        let message = format!("{} features, but the model reads {}", test.columns(), model.columns());
+        return Err(Error::new(ErrorKind::Data, message)
+            .file(file)
+            .next_step("give it the columns that the model was trained on"));
+    }
+    let seconds = report::Seconds { read: started.elapsed().as_secs_f64(), bin: 0.0, train: 0.0 };
+    let objective = args.objective.as_deref().unwrap_or(&model.ensemble().objective);
+    let figures = test.as_ref().map(|test| report::figures(objective, model, test)).transpose()?;
+    let report = Report {
+        objective,
+        training: None,
+        test: test.as_ref().map(|test| Size::new(args.test.as_deref(), test)),
+        trees: model.ensemble().trees.len(),
+        seconds,
+        figures: figures.unwrap_or_default(),
+        features: report::features(model.ensemble()),
+        losses: &[],
+        config: None,
+    };
+    cli::say(&report.to_string());
+    write_results(args, model, &report)
+}
+
+fn train_on(train_file: &Path, start: Option<Forest>, args: &Args) -> foretap::Result<()> {
+    let objective = objective_of(start.as_ref(), args)?;
+    let options = args.tables.options();
     let bar = cli::Bar::new();
 
     let started = Instant::now();
@@ -57,7 +107,11 @@ fn train_and_report(args: &Args) -> foretap::Result<()> {
     let started = Instant::now();
     let binner = table.binner(args.training.bins)?;
     let binned = |table: &Table, file: &Path| -> foretap::Result<Dataset> {
-        let data = table.dataset(binner.clone()).map_err(|error| error.file(file))?;
+        let mut builder = DatasetBuilder::new(binner.clone());
+        if let Some(start) = &start {
+            builder = builder.continuing(start.clone())?;
+        }
+        let data = table.fill(builder).map_err(|error| error.file(file))?;
         if objective.is_grouped() && data.groups() == 0 {
             let message = format!("the objective {} compares the rows of a group", objective.name());
             return Err(Error::new(ErrorKind::Data, message).file(file).next_step(
@@ -100,23 +154,29 @@ fn train_and_report(args: &Args) -> foretap::Result<()> {
     let size = |file: &Option<PathBuf>, table: &Table| Size::new(file.as_deref(), table);
     let report = Report {
         objective: objective.name(),
-        training: Size::new(Some(train_file), &table),
+        training: Some(Size::new(Some(train_file), &table)),
         test: test.as_ref().map(|test| size(&args.test, test)),
         trees: forest.ensemble().trees.len(),
         seconds: report::Seconds { read: read_secs, bin: bin_secs, train: train_secs },
         figures: figures.unwrap_or_default(),
         features: report::features(forest.ensemble()),
         losses: &trained.losses,
-        config: &config,
+        config: Some(&config),
     };
     cli::say(&report.to_string());
     write_results(args, forest, &report)
 }
 
-/// Writes what was asked for. Models for other engines join here.
+/// Writes what was asked for.
 fn write_results(args: &Args, forest: &Forest, report: &Report<'_>) -> foretap::Result<()> {
     if let Some(file) = &args.model {
         write_atomically(file, |out| Ok(serde_json::to_writer(out, forest.ensemble())?))?;
+    }
+    if let Some(file) = &args.lightgbm {
+        lightgbm::write_file(forest.ensemble(), file)?;
+    }
+    if let Some(file) = &args.xgboost {
+        xgboost::write_file(forest.ensemble(), file)?;
     }
     if let Some(file) = &args.json {
         cli::write_json(file, &serde_json::json!(report))?;

@@ -5,21 +5,18 @@ use std::path::Path;
 
 use foretap::gbdt::metric::{auc, log_loss, mean_squared_error, multiclass_error, multiclass_log_loss};
 use foretap::gbdt::objective::ndcg;
-use foretap::gbdt::{Ensemble, Forest, ForestScratch, GbdtConfig, Table};
+use foretap::gbdt::{Ensemble, Forest, GbdtConfig, Table};
 use foretap::{Error, ErrorKind};
-use rayon::prelude::*;
 use serde::Serialize;
 
 /// Features that are listed.
 const FEATURES: usize = 10;
-/// Rows that are scored at once by one thread.
-const ROWS_AT_ONCE: usize = 4_096;
 
 /// A training, from its tables to its figures.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
     pub objective: &'a str,
-    pub training: Size,
+    pub training: Option<Size>,
     pub test: Option<Size>,
     pub trees: usize,
     pub seconds: Seconds,
@@ -30,7 +27,7 @@ pub struct Report<'a> {
     pub features: Vec<Feature>,
     /// Loss of the table that tells when to stop, after each round.
     pub losses: &'a [f64],
-    pub config: &'a GbdtConfig,
+    pub config: Option<&'a GbdtConfig>,
 }
 
 /// How large a table is.
@@ -107,7 +104,8 @@ pub fn figures(objective: &str, forest: &Forest, test: &Table) -> foretap::Resul
             .map(|(name, k)| (name, Some(mean_ndcg(labels, &scores, sizes, k))))
             .into(),
         _ => {
-            return Err(Error::new(ErrorKind::Data, format!("no figure for {objective} without groups")));
+            return Err(Error::new(ErrorKind::Data, format!("no figure for {objective} without groups"))
+                .next_step("name what the scores are for with --objective"));
         }
     };
     // A table of one class has no AUC.
@@ -118,9 +116,7 @@ pub fn figures(objective: &str, forest: &Forest, test: &Table) -> foretap::Resul
 fn scores(forest: &Forest, table: &Table) -> Vec<f64> {
     let outputs = forest.outputs();
     let mut scores = vec![0.0; table.labels.len() * outputs];
-    let rows = table.rows.par_chunks(ROWS_AT_ONCE * table.columns());
-    rows.zip(scores.par_chunks_mut(ROWS_AT_ONCE * outputs))
-        .for_each(|(rows, scores)| forest.score(rows, &mut ForestScratch::default(), scores));
+    forest.score_batch(&table.rows, &mut scores);
     scores
 }
 
@@ -143,7 +139,7 @@ fn as_map<S: serde::Serializer>(pairs: &[(String, f64)], serializer: S) -> Resul
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<10} {:>12} {:>8} {:>8}  file", "table", "rows", "columns", "groups")?;
-        for (name, size) in [("training", Some(&self.training)), ("test", self.test.as_ref())] {
+        for (name, size) in [("training", self.training.as_ref()), ("test", self.test.as_ref())] {
             let Some(size) = size else { continue };
             let groups = size.groups.map_or_else(|| "-".to_owned(), |groups| groups.to_string());
             writeln!(f, "{name:<10} {:>12} {:>8} {groups:>8}  {}", size.rows, size.columns, size.file)?;

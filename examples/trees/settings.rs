@@ -30,9 +30,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub validation: Option<PathBuf>,
 
+    /// Go on from this model: of ours, LightGBM's text or XGBoost's JSON. Without --train it is only scored and
+    /// written
+    #[arg(long, value_name = "FILE")]
+    pub start: Option<PathBuf>,
+
     /// lambdarank, xendcg, candidate-softmax, binary, multiclass or squared-error, or LightGBM's name for one
-    #[arg(long, value_name = "NAME", default_value = "squared-error", value_parser = objective)]
-    pub objective: String,
+    /// [default: that of --start, or squared-error]
+    #[arg(long, value_name = "NAME", value_parser = objective)]
+    pub objective: Option<String>,
 
     /// How many classes there are, for multiclass
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -41,6 +47,14 @@ pub struct Args {
     /// Write the trees here, as JSON
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
+
+    /// Write the trees here, as a text model of LightGBM's
+    #[arg(long, value_name = "FILE")]
+    pub lightgbm: Option<PathBuf>,
+
+    /// Write the trees here, as JSON of XGBoost's
+    #[arg(long, value_name = "FILE.json")]
+    pub xgboost: Option<PathBuf>,
 
     /// Write the report for machines
     #[arg(long, value_name = "FILE")]

@@ -42,7 +42,7 @@
 pub mod lightgbm;
 pub mod xgboost;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -61,6 +61,31 @@ const CUSTOM: &str = "custom";
 
 fn wrong(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Model, message)
+}
+
+/// Reads trees from a file of any of the formats, which its content tells: LightGBM's text, XGBoost's JSON, or an
+/// [`Ensemble`] as `serde_json` writes it (what the `trees` example keeps).
+///
+/// # Errors
+/// The file cannot be read, is of no such format, or is damaged.
+pub fn read_model(file: &Path) -> Result<Ensemble> {
+    read_file(file, |text| {
+        let start = text.trim_start();
+        if !start.starts_with('{') {
+            return lightgbm::read(text);
+        }
+        // Keys alone, whatever they hold.
+        let keys: HashMap<&str, serde::de::IgnoredAny> = serde_json::from_str(start).unwrap_or_default();
+        if keys.contains_key("learner") {
+            return xgboost::read(text);
+        }
+        let ensemble: Ensemble = serde_json::from_str(start).map_err(|error| {
+            wrong(format!("neither XGBoost's JSON nor trees of our own: {error}"))
+                .next_step("name a model that LightGBM, XGBoost or the `trees` example wrote")
+        })?;
+        ensemble.check()?;
+        Ok(ensemble)
+    })
 }
 
 /// Reads a whole file by `read`, and names it in errors.
