@@ -147,7 +147,11 @@ fn models_move_between_engines_and_training_goes_on() {
         ("--start m.json", "m.json: neither XGBoost's JSON nor trees of our own"),
         ("--start m.txt", "m.txt"),
         ("--start x.json --test others.csv", "others.csv: 5 features, but the model reads 2"),
-        ("--start x.json --train people.csv --objective multiclass --classes 3", "outputs"),
+        ("--start x.json --train people.csv", "reads 2 columns, but there are 5; give rows of the columns"),
+        (
+            "--start x.json --train people.csv --label class --ignore name:spent,bought,weight --objective multiclass --classes 4",
+            "the model to go on from has 1 outputs, the objective 4",
+        ),
     ];
     for (arguments, expected) in cases {
         let error = run(&folder, arguments).unwrap_err();

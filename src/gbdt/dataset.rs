@@ -182,13 +182,15 @@ impl DatasetBuilder {
     /// # Errors
     /// Rows were pushed already, or the model reads another number of columns.
     pub fn continuing(mut self, model: Forest) -> Result<Self> {
-        let wrong = |message: String| Err(Error::new(ErrorKind::Config, message));
         if self.data.rows() > 0 {
-            return wrong("name the model to go on from before the first row".to_owned());
+            return Err(Error::new(ErrorKind::Config, "the model to go on from comes after rows")
+                .next_step("name it before the first row"));
         }
         if model.columns() != self.data.binner.columns() {
             let (theirs, ours) = (model.columns(), self.data.binner.columns());
-            return wrong(format!("the model to go on from reads {theirs} columns, but there are {ours}"));
+            let message = format!("the model to go on from reads {theirs} columns, but there are {ours}");
+            return Err(Error::new(ErrorKind::Config, message)
+                .next_step("give rows of the columns that it was trained on"));
         }
         self.data.start = Some((model.ensemble().clone(), Vec::new()));
         self.start = Some(model);
