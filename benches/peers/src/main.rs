@@ -1,0 +1,51 @@
+//! foretap beside its peers: the same rows, the same settings, in turn, each inside its own engine.
+//!
+//! The order of the files is the journey: [`cases`] are the rows and [`task`] what is asked of them; [`engines`] learn
+//! behind one face, over the C interfaces in [`ffi`]; [`timing`] lets them run in turn; [`train`], [`accuracy`],
+//! [`inference`] and [`formats`] each measure one thing into the [`report`]; [`trees`] runs them all.
+
+mod accuracy;
+mod cases;
+mod engines;
+mod ffi;
+mod formats;
+mod inference;
+mod report;
+mod task;
+mod timing;
+mod train;
+mod trees;
+mod wheels;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Any error: this program prints it and ends.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+/// A result with any error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// foretap beside its peers, on the same rows, in one run
+#[derive(Debug, Parser)]
+#[command(name = "bash benches/peers/run", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Trees(trees::Trees),
+}
+
+fn main() -> ExitCode {
+    let What::Trees(trees) = Arguments::parse().what;
+    match trees.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

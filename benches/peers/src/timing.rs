@@ -1,0 +1,107 @@
+//! Times that may be compared: everyone in turn, several times, on the same rows in the same process.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::engines::Loaded;
+
+/// Long enough for the threads of an OpenMP engine, which spin for a while after their work, to fall asleep.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// How often training is repeated.
+#[derive(Debug, Clone, Copy)]
+pub struct Rounds {
+    /// Fewest for the first two entrants, whose ratio is asked for.
+    pub rivals: usize,
+    /// Most for the others.
+    pub others: usize,
+    /// Short trainings are repeated until each rival has run for about so long.
+    pub fill: Duration,
+}
+
+impl Rounds {
+    /// For figures to be kept.
+    pub const FULL: Self = Self { rivals: 5, others: 2, fill: Duration::from_secs(3) };
+    /// To see whether everything works.
+    pub const QUICK: Self = Self { rivals: 3, others: 1, fill: Duration::from_millis(500) };
+    /// Many more than this make a median no steadier.
+    const MOST: usize = 15;
+
+    /// How many for entrant number `index`, whose first took `first` seconds.
+    fn of(self, index: usize, first: f64) -> usize {
+        let filling = (self.fill.as_secs_f64() / first) as usize;
+        match index {
+            0 | 1 => filling.clamp(self.rivals, Self::MOST),
+            _ => filling.clamp(1, self.others),
+        }
+    }
+}
+
+/// Seconds that each entrant took to train, round by round. All rounds begin with the first entrant.
+///
+/// # Errors
+/// What an engine says.
+pub fn train_in_turn(entrants: &[&dyn Loaded], threads: usize, rounds: Rounds) -> Result<Vec<Vec<f64>>> {
+    let mut seconds: Vec<Vec<f64>> = vec![Vec::new(); entrants.len()];
+    let mut wanted = vec![1; entrants.len()];
+    let mut round = 0;
+    while wanted.iter().any(|&wanted| wanted > round) {
+        for (entrant, seconds) in entrants.iter().zip(&mut seconds).zip(&wanted).filter(|(_, wanted)| **wanted > round).map(|(pair, _)| pair) {
+            thread::sleep(SETTLE);
+            let start = Instant::now();
+            // Dropped after the clock was read.
+            let _model = entrant.train(threads, round as u64)?;
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        if round == 0 {
+            wanted = seconds.iter().enumerate().map(|(index, seconds)| rounds.of(index, seconds[0])).collect();
+            // The rivals run equally often, for a ratio a round.
+            let rivals = wanted.iter().take(2).copied().max().unwrap_or(0);
+            wanted.iter_mut().take(2).for_each(|wanted| *wanted = rivals);
+        }
+        round += 1;
+    }
+    Ok(seconds)
+}
+
+/// The middle value; the mean of the middle two; nothing of nothing.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(values[n / 2]),
+        n => Some((values[n / 2 - 1] + values[n / 2]) / 2.0),
+    }
+}
+
+/// `ours / theirs`, round by round.
+pub fn ratios(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
+    ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        for (values, expected) in
+            [(&[3.0, 1.0, 2.0][..], Some(2.0)), (&[4.0, 1.0, 2.0, 3.0], Some(2.5)), (&[7.0], Some(7.0)), (&[], None)]
+        {
+            assert_eq!(median(values), expected);
+        }
+        assert_eq!(ratios(&[2.0, 9.0], &[4.0, 3.0, 1.0]), [0.5, 3.0]);
+    }
+
+    #[test]
+    fn short_trainings_repeat_more() {
+        let rounds = Rounds { rivals: 5, others: 2, fill: Duration::from_secs(3) };
+        for (index, first, expected) in
+            [(0, 10.0, 5), (1, 0.3, 10), (0, 0.001, 15), (2, 10.0, 1), (2, 1.0, 2), (3, 0.1, 2)]
+        {
+            assert_eq!(rounds.of(index, first), expected, "{index} {first}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Where the Python environment keeps the peers' libraries.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::Result;
+use crate::ffi::lightgbm::LightGbm;
+use crate::ffi::xgboost::XgBoost;
+
+/// The peers that come as wheels, opened.
+pub struct Wheels {
+    /// LightGBM's library.
+    pub lightgbm: LightGbm,
+    /// XGBoost's library.
+    pub xgboost: XgBoost,
+    /// The interpreter that has treelite and tl2cgen.
+    pub python: PathBuf,
+}
+
+impl Wheels {
+    /// Opens the libraries in the environment at `venv`.
+    ///
+    /// # Errors
+    /// There is no environment, or a wheel is missing in it.
+    pub fn open(venv: &Path) -> Result<Self> {
+        let packages = packages(venv).ok_or_else(|| {
+            format!("no Python environment at {}; start with `bash benches/peers/run`", venv.display())
+        })?;
+        Ok(Self {
+            lightgbm: LightGbm::open(&packages.join("lightgbm/lib/lib_lightgbm.so"))?,
+            xgboost: XgBoost::open(&packages.join("xgboost/lib/libxgboost.so"))?,
+            python: venv.join("bin/python"),
+        })
+    }
+}
+
+/// `lib/python3.x/site-packages`.
+fn packages(venv: &Path) -> Option<PathBuf> {
+    let pythons = fs::read_dir(venv.join("lib")).ok()?.flatten();
+    pythons.map(|python| python.path().join("site-packages")).find(|packages| packages.is_dir())
+}
