@@ -46,11 +46,15 @@ pub fn compare(case: &Case, test: &Rows, wheels: &Wheels, seeds: u64, report: &m
         let of_seed = |seed| metrics(case.settings.goal, test, &rows.train(threads, seed)?.score(test)?);
         results.push((1..=seeds).map(of_seed).collect::<Result<_>>()?);
     }
-    let own = if case.settings.goal.is_ranking() { Some(own_ndcg(case, test, wheels, threads)?) } else { None };
-    let mut table = Table::new(["metric", "ours", "± seeds", "LightGBM", "± seeds", "shortfall", "allowed", "ours full"]);
+    let own =
+        if case.settings.goal.is_ranking() { Some(own_ndcg(case, test, wheels, threads)?) } else { None };
+    let mut table =
+        Table::new(["metric", "ours", "± seeds", "LightGBM", "± seeds", "shortfall", "allowed", "ours full"]);
     for index in 0..results[0][0].len() {
         let [ours, theirs, full] = [0, 1, 2].map(|engine| {
-            spread(&results[engine].iter().map(|metrics: &Vec<Metric>| metrics[index].value).collect::<Vec<_>>())
+            spread(
+                &results[engine].iter().map(|metrics: &Vec<Metric>| metrics[index].value).collect::<Vec<_>>(),
+            )
         });
         let metric = &results[0][0][index];
         let (shortfall, allowed) = match metric.allowance {
@@ -87,7 +91,8 @@ pub fn compare(case: &Case, test: &Rows, wheels: &Wheels, seeds: u64, report: &m
     table.print(&format!("Accuracy: {}, {} test rows, means over {seeds} seeds", case.name, test.rows()));
     if let Some(own) = own {
         let by_us: Vec<f64> = results[1][0].iter().map(|metric| metric.value).collect();
-        let digits = |values: &[f64]| values.iter().map(|value| format!("{value:.5}")).collect::<Vec<_>>().join(" ");
+        let digits =
+            |values: &[f64]| values.iter().map(|value| format!("{value:.5}")).collect::<Vec<_>>().join(" ");
         println!("LightGBM's own NDCG with seed 1: {}; by our code: {}", digits(&own), digits(&by_us));
     }
     Ok(())
@@ -106,7 +111,12 @@ fn metrics(goal: Goal, test: &Rows, scores: &[f64]) -> Result<Vec<Metric>> {
                 let of_group = |rows: std::ops::Range<usize>| ndcg(&labels[rows.clone()], &scores[rows], k);
                 test.group_ranges().map(of_group).sum::<f64>() / test.groups.len() as f64
             };
-            RANKS.iter().map(|&k| metric(&format!("_ndcg@{k}"), &format!("NDCG@{k}"), Some(mean(k)), Allowance::Less(0.005))).collect()
+            RANKS
+                .iter()
+                .map(|&k| {
+                    metric(&format!("_ndcg@{k}"), &format!("NDCG@{k}"), Some(mean(k)), Allowance::Less(0.005))
+                })
+                .collect()
         }
         Goal::Binary => Ok(vec![
             metric("", "log loss", log_loss(labels, scores, weights), Allowance::Share(0.01))?,

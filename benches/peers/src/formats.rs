@@ -32,7 +32,9 @@ pub fn compare(wheels: &Wheels, report: &mut Report) -> Result<()> {
             from_xgboost(wheels, &rows, &unseen, &settings)?,
         ];
         table.line(
-            [format!("{goal:?}")].into_iter().chain(differences.map(|difference| format!("{difference:.1e}"))),
+            [format!("{goal:?}")]
+                .into_iter()
+                .chain(differences.map(|difference| format!("{difference:.1e}"))),
         );
         for (largest, difference) in largest.iter_mut().zip(differences) {
             // `max` would lose a NaN.

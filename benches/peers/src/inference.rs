@@ -91,7 +91,10 @@ pub fn compare(wheels: &Wheels, scale: Scale, report: &mut Report) -> Result<()>
             name: "treelite",
             answer: Box::new(|number, scores| {
                 let rows = entries[question(number)].chunks_exact_mut(columns);
-                scores.iter_mut().zip(rows).try_for_each(|(score, row)| compiled.score(row).map(|s| *score = s))
+                scores
+                    .iter_mut()
+                    .zip(rows)
+                    .try_for_each(|(score, row)| compiled.score(row).map(|s| *score = s))
             }),
         },
         Answerer {

@@ -44,8 +44,8 @@ pub struct Training {
     pub columns: usize,
     /// Threads of each engine.
     pub threads: usize,
-    /// Trees that we grew; the others as many, but for `perpetual`.
-    pub trees: usize,
+    /// Trees that each engine grew: as many as were asked for, but for `perpetual`.
+    pub trees: BTreeMap<String, usize>,
     /// Median seconds, as `<engine>_s`; null where an engine cannot do the task.
     #[serde(flatten)]
     pub seconds: BTreeMap<String, Option<f64>>,
@@ -134,7 +134,12 @@ impl Table {
     fn aligned(&self) -> String {
         let columns = self.lines.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            self.lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            self.lines
+                .iter()
+                .filter_map(|line| line.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();

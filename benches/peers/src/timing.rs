@@ -38,31 +38,42 @@ impl Rounds {
     }
 }
 
-/// Seconds that each entrant took to train, round by round. All rounds begin with the first entrant.
+/// What an entrant's trainings were.
+#[derive(Debug, Clone, Default)]
+pub struct Trainings {
+    /// Seconds, round by round.
+    pub seconds: Vec<f64>,
+    /// How many trees the last one grew.
+    pub trees: usize,
+}
+
+/// Trains every entrant in turn, round by round. The first two run in every round.
 ///
 /// # Errors
 /// What an engine says.
-pub fn train_in_turn(entrants: &[&dyn Loaded], threads: usize, rounds: Rounds) -> Result<Vec<Vec<f64>>> {
-    let mut seconds: Vec<Vec<f64>> = vec![Vec::new(); entrants.len()];
+pub fn train_in_turn(entrants: &[&dyn Loaded], threads: usize, rounds: Rounds) -> Result<Vec<Trainings>> {
+    let mut trainings = vec![Trainings::default(); entrants.len()];
     let mut wanted = vec![1; entrants.len()];
-    let mut round = 0;
-    while wanted.iter().any(|&wanted| wanted > round) {
-        for (entrant, seconds) in entrants.iter().zip(&mut seconds).zip(&wanted).filter(|(_, wanted)| **wanted > round).map(|(pair, _)| pair) {
+    for round in 0..Rounds::MOST {
+        for ((entrant, trainings), &wanted) in entrants.iter().zip(&mut trainings).zip(&wanted) {
+            if round >= wanted {
+                continue;
+            }
             thread::sleep(SETTLE);
             let start = Instant::now();
-            // Dropped after the clock was read.
-            let _model = entrant.train(threads, round as u64)?;
-            seconds.push(start.elapsed().as_secs_f64());
+            let model = entrant.train(threads, round as u64)?;
+            trainings.seconds.push(start.elapsed().as_secs_f64());
+            trainings.trees = model.trees();
         }
         if round == 0 {
-            wanted = seconds.iter().enumerate().map(|(index, seconds)| rounds.of(index, seconds[0])).collect();
+            let first = trainings.iter().map(|trainings| trainings.seconds[0]);
+            wanted = first.enumerate().map(|(index, seconds)| rounds.of(index, seconds)).collect();
             // The rivals run equally often, for a ratio a round.
             let rivals = wanted.iter().take(2).copied().max().unwrap_or(0);
             wanted.iter_mut().take(2).for_each(|wanted| *wanted = rivals);
         }
-        round += 1;
     }
-    Ok(seconds)
+    Ok(trainings)
 }
 
 /// The middle value; the mean of the middle two; nothing of nothing.
@@ -87,9 +98,12 @@ mod tests {
 
     #[test]
     fn medians() {
-        for (values, expected) in
-            [(&[3.0, 1.0, 2.0][..], Some(2.0)), (&[4.0, 1.0, 2.0, 3.0], Some(2.5)), (&[7.0], Some(7.0)), (&[], None)]
-        {
+        for (values, expected) in [
+            (&[3.0, 1.0, 2.0][..], Some(2.0)),
+            (&[4.0, 1.0, 2.0, 3.0], Some(2.5)),
+            (&[7.0], Some(7.0)),
+            (&[], None),
+        ] {
             assert_eq!(median(values), expected);
         }
         assert_eq!(ratios(&[2.0, 9.0], &[4.0, 3.0, 1.0]), [0.5, 3.0]);

@@ -13,7 +13,13 @@ use crate::wheels::Wheels;
 ///
 /// # Errors
 /// What an engine says.
-pub fn compare(case: &Case, wheels: &Wheels, threads: &[usize], rounds: Rounds, report: &mut Report) -> Result<()> {
+pub fn compare(
+    case: &Case,
+    wheels: &Wheels,
+    threads: &[usize],
+    rounds: Rounds,
+    report: &mut Report,
+) -> Result<()> {
     let (lightgbm, xgboost) = (wheels.lightgbm, wheels.xgboost);
     // The rivals first: their ratio is asked for.
     let engines: [&dyn Engine; 7] = [
@@ -37,41 +43,52 @@ pub fn compare(case: &Case, wheels: &Wheels, threads: &[usize], rounds: Rounds, 
     let mut columns = Vec::new();
     for &threads in threads {
         let entrants: Vec<&dyn Loaded> = loaded.iter().map(|(_, rows)| &**rows).collect();
-        let times = train_in_turn(&entrants, threads, rounds)?;
-        let trees = entrants[0].train(threads, 0)?.trees();
-        let of = |name: &str| loaded.iter().position(|(loaded, _)| *loaded == name).map(|index| &times[index][..]);
-        let seconds = engines.map(|engine| of(engine.name()).and_then(median));
-        let ratios = ratios(&times[0], &times[1]);
-        columns.push((threads, seconds, median(&ratios)));
+        let trainings = train_in_turn(&entrants, threads, rounds)?;
+        let of =
+            |engine: &dyn Engine| loaded.iter().zip(&trainings).find(|((name, _), _)| *name == engine.name());
+        let seconds = engines.map(|engine| of(engine).and_then(|(_, trainings)| median(&trainings.seconds)));
+        let trees = engines.map(|engine| of(engine).map(|(_, trainings)| trainings.trees));
+        let ratios = ratios(&trainings[0].seconds, &trainings[1].seconds);
+        let ratio = median(&ratios);
         let name = format!("{}_{threads}t", case.name);
-        if let [Some(quantized), full] = [seconds[0], seconds[5]]
-            && let Some(full) = full
-        {
+        if let [Some(quantized), .., Some(full), _] = seconds {
             let measure = "seconds of training".to_owned();
             report.precision.insert(format!("{name}_s"), Precision { measure, quantized, full });
         }
-        let keys = engines.map(|engine| format!("{}_s", engine.name()));
         let training = Training {
             rows: case.rows.rows(),
             columns: case.rows.columns,
             threads,
-            trees,
-            seconds: keys.into_iter().zip(seconds).collect(),
-            ratio: median(&ratios),
+            trees: engines
+                .iter()
+                .zip(trees)
+                .filter_map(|(e, trees)| Some((e.name().to_owned(), trees?)))
+                .collect(),
+            seconds: engines
+                .iter()
+                .zip(seconds)
+                .map(|(e, seconds)| (format!("{}_s", e.name()), seconds))
+                .collect(),
+            ratio,
             ratios,
         };
         report.train.insert(name, training);
+        columns.push((seconds, trees, ratio));
     }
-    for (threads, _, _) in &columns {
+    for threads in threads {
         table.head([format!("{threads} threads s"), "ours / it".to_owned()]);
     }
+    table.head(["trees"]);
     for (index, (engine, load)) in engines.iter().zip(&load_seconds).enumerate() {
         let mut line = vec![engine.name().to_owned(), cell(*load, 2)];
-        for (_, seconds, ratio) in &columns {
+        for (seconds, _, ratio) in &columns {
             let of_medians = seconds[0].zip(seconds[index]).map(|(ours, its)| ours / its);
             line.push(cell(seconds[index], 3));
             line.push(cell(if index == 1 { *ratio } else { of_medians }, 2));
         }
+        line.push(
+            columns.last().and_then(|(_, trees, _)| trees[index]).map_or("-".to_owned(), |n| n.to_string()),
+        );
         table.line(line);
     }
     let seconds = engines.iter().zip(load_seconds).filter_map(|(e, load)| Some((e.name().to_owned(), load?)));

@@ -1,7 +1,7 @@
 //! `trees`: training times, accuracy, inference and formats, case by case.
 
 use std::path::{Path, PathBuf};
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use clap::Args;
 
@@ -79,6 +79,7 @@ impl Trees {
         let mut report = Report::default();
         report.setting("cores", thread::available_parallelism()?.get().to_string());
         report.setting("quick", self.quick.to_string());
+        report.setting("load_average", load_average());
 
         self.folders(&scale, &wheels, &mut report);
         self.part("population", &mut report, |report| {
@@ -149,6 +150,17 @@ fn attempt(name: &str, report: &mut Report, measure: impl FnOnce(&mut Report) ->
         eprintln!("{name}: {error}");
         report.failed.insert(name.to_owned(), error.to_string());
     }
+}
+
+/// The machine's load over the last minute, where Linux tells it: timings are worth little on a busy machine, and
+/// least those of OpenMP engines on all cores, whose threads wait for each other.
+fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = text.split_whitespace().next().unwrap_or("unknown").to_owned();
+    if load.parse::<f64>().is_ok_and(|load| load > 0.5) {
+        eprintln!("the machine is busy (load {load}): these timings are worth little");
+    }
+    load
 }
 
 /// On one thread and on two, where there are two cores.

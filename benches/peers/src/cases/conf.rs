@@ -20,7 +20,13 @@ const NAMES: [&[&str]; 14] = [
     &["num_leaves", "num_leaf", "max_leaves", "max_leaf"],
     &["max_bin", "max_bins"],
     &["min_data_in_leaf", "min_data_per_leaf", "min_data", "min_child_samples"],
-    &["min_sum_hessian_in_leaf", "min_sum_hessian", "min_sum_hessian_per_leaf", "min_hessian", "min_child_weight"],
+    &[
+        "min_sum_hessian_in_leaf",
+        "min_sum_hessian",
+        "min_sum_hessian_per_leaf",
+        "min_hessian",
+        "min_child_weight",
+    ],
     &["bagging_fraction", "sub_row", "subsample", "bagging"],
     &["bagging_freq", "subsample_freq"],
     &["feature_fraction", "sub_feature", "colsample_bytree"],
@@ -98,7 +104,9 @@ mod tests {
             Settings { trees: 7, min_hessian: 5.0, row_draws: 0, ..Settings::new(Goal::Multiclass(5)) };
         assert_eq!(conf.settings().unwrap(), expected);
         assert_eq!(conf.text("valid"), Some("a.test"));
-        for (text, why) in [("num_leaves = many", "`num_leaves` is `many`"), ("objective = tweedie", "tweedie")] {
+        for (text, why) in
+            [("num_leaves = many", "`num_leaves` is `many`"), ("objective = tweedie", "tweedie")]
+        {
             assert!(Conf::parse(text).settings().unwrap_err().to_string().contains(why));
         }
     }

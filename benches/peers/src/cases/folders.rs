@@ -18,7 +18,8 @@ use crate::task::{Goal, Rows, Settings};
 /// `data` cannot be listed.
 pub fn folders(data: &Path) -> Result<Vec<PathBuf>> {
     let says = |error| format!("{}: {error}", data.display());
-    let mut folders: Vec<PathBuf> = fs::read_dir(data).map_err(says)?.flatten().map(|entry| entry.path()).collect();
+    let mut folders: Vec<PathBuf> =
+        fs::read_dir(data).map_err(says)?.flatten().map(|entry| entry.path()).collect();
     folders.retain(|folder| folder.join("train.conf").is_file());
     folders.sort();
     Ok(folders)

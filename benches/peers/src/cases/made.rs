@@ -22,9 +22,11 @@ fn noisy(count: usize, columns: usize) -> Rows {
             let (mut values, mut labels) = (Vec::new(), Vec::new());
             for _ in 0..AT_ONCE.min(count - part * AT_ONCE) {
                 let row: Vec<f32> = (0..columns).map(|_| bell(&mut random)).collect();
-                let logit = row[0] + row[1] * row[2] + (2.0 * row[3]).sin() + f32::from(row[4] > row[5]) - 0.5;
+                let logit =
+                    row[0] + row[1] * row[2] + (2.0 * row[3]).sin() + f32::from(row[4] > row[5]) - 0.5;
                 labels.push(coin(&mut random, logit));
-                values.extend(row.iter().map(|&value| if random.random_bool(0.05) { f32::NAN } else { value }));
+                values
+                    .extend(row.iter().map(|&value| if random.random_bool(0.05) { f32::NAN } else { value }));
             }
             (values, labels)
         })

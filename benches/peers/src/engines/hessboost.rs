@@ -22,7 +22,8 @@ impl Engine for Hessboost {
         if settings.goal.is_ranking() && !rows.weights.is_empty() {
             return Ok(None);
         }
-        let mut data = DMatrix::from_dense(&rows.values, rows.rows(), rows.columns)?.with_labels(&rows.labels)?;
+        let mut data =
+            DMatrix::from_dense(&rows.values, rows.rows(), rows.columns)?.with_labels(&rows.labels)?;
         if !rows.weights.is_empty() {
             data = data.with_weights(&rows.weights)?;
         }
@@ -31,7 +32,11 @@ impl Engine for Hessboost {
         }
         if !rows.categories.is_empty() {
             let kind = |column| {
-                if rows.categories.contains(&column) { FeatureType::Categorical } else { FeatureType::Numerical }
+                if rows.categories.contains(&column) {
+                    FeatureType::Categorical
+                } else {
+                    FeatureType::Numerical
+                }
             };
             data = data.with_feature_types(&(0..rows.columns).map(kind).collect::<Vec<_>>())?;
         }
@@ -48,7 +53,8 @@ impl Loaded for Binned<'_> {
     fn train(&self, threads: usize, seed: u64) -> Result<Box<dyn Model + '_>> {
         // It reads XGBoost's names, numbers as numbers.
         let typed = |(name, value): (&'static str, String)| {
-            let value = value.parse::<u64>().map(Value::from).or_else(|_| value.parse::<f64>().map(Value::from));
+            let value =
+                value.parse::<u64>().map(Value::from).or_else(|_| value.parse::<f64>().map(Value::from));
             (name, value)
         };
         let mut parameters: Vec<(&str, Value)> = xgboost::parameters(self.settings)

@@ -45,7 +45,8 @@ impl Engine for LightGbm {
 
 /// `settings` in LightGBM's words.
 pub fn parameters(settings: &Settings) -> String {
-    let Settings { goal, learning_rate, leaves, max_depth, bins, min_rows, min_hessian, l1, l2, .. } = settings;
+    let Settings { goal, learning_rate, leaves, max_depth, bins, min_rows, min_hessian, l1, l2, .. } =
+        settings;
     let Settings { row_fraction, row_draws, feature_fraction, .. } = settings;
     let objective = match goal {
         Goal::Lambdarank => "lambdarank".to_owned(),

@@ -4,7 +4,9 @@ use std::thread;
 
 use foretap::Silent;
 use foretap::gbdt::objective::named;
-use foretap::gbdt::{Binner, ColumnKind, Dataset, Forest, ForestScratch, GbdtConfig, Objective, Precision, train};
+use foretap::gbdt::{
+    Binner, ColumnKind, Dataset, Forest, ForestScratch, GbdtConfig, Objective, Precision, train,
+};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::ThreadPoolBuilder;

@@ -1,5 +1,5 @@
 //! The crate `perpetual`. It sizes its trees itself and has no settings for it, so only the number of trees is the
-//! others'; and it bins inside its `fit`. Its figures are for information.
+//! others', unless a minute is over first; and it bins inside its `fit`. Its figures are for information.
 
 use perpetual::objective::Objective;
 use perpetual::{Matrix, PerpetualBooster};
@@ -7,6 +7,9 @@ use perpetual::{Matrix, PerpetualBooster};
 use super::{Engine, Loaded, Model};
 use crate::Result;
 use crate::task::{Goal, Rows, Settings};
+
+/// After which it stops, though fewer trees have grown than were asked for: some of its trees are enormous.
+const MOST_SECONDS: f32 = 60.0;
 
 /// The crate `perpetual`.
 pub struct Perpetual;
@@ -56,8 +59,11 @@ impl Loaded for Table<'_> {
             .set_objective(self.objective.clone())
             .set_max_bin(self.settings.bins as u16)
             .set_num_threads(Some(threads))
-            .set_categorical_features((!self.categories.is_empty()).then(|| self.categories.iter().copied().collect()))
+            .set_categorical_features(
+                (!self.categories.is_empty()).then(|| self.categories.iter().copied().collect()),
+            )
             .set_iteration_limit(Some(self.settings.trees))
+            .set_timeout(Some(MOST_SECONDS))
             .set_seed(seed);
         let data = Matrix::new(&self.values, self.labels.len(), self.columns);
         let weights = (!self.weights.is_empty()).then_some(&self.weights[..]);

@@ -59,7 +59,10 @@ impl Compiled {
             ((functions.columns)(), kinds.map(|kind| CStr::from_ptr(kind)))
         };
         if classes != 1 || kinds != [c"float64"; 2] {
-            return Err(format!("the compiled model has {classes} classes, thresholds and leaves of {kinds:?}").into());
+            return Err(format!(
+                "the compiled model has {classes} classes, thresholds and leaves of {kinds:?}"
+            )
+            .into());
         }
         Ok(Self { functions, columns: columns as usize })
     }

@@ -93,7 +93,8 @@ impl LightGbm {
             dataset.set_field("weight", &rows.weights, FLOAT32)?;
         }
         if !rows.groups.is_empty() {
-            let sizes: std::result::Result<Vec<i32>, _> = rows.groups.iter().map(|&size| size.try_into()).collect();
+            let sizes: std::result::Result<Vec<i32>, _> =
+                rows.groups.iter().map(|&size| size.try_into()).collect();
             dataset.set_field("group", &sizes?, INT32)?;
         }
         Ok(dataset)
@@ -141,8 +142,9 @@ impl Dataset {
     pub fn booster(&self, parameters: &str) -> Result<Booster<'_>> {
         let (parameters, mut handle) = (c_text(parameters)?, ptr::null_mut());
         // SAFETY: the dataset lives as long as the booster, by its lifetime.
-        self.functions
-            .check(unsafe { (self.functions.booster_create)(self.handle, parameters.as_ptr(), &mut handle) })?;
+        self.functions.check(unsafe {
+            (self.functions.booster_create)(self.handle, parameters.as_ptr(), &mut handle)
+        })?;
         Ok(Booster { functions: self.functions, handle, data: PhantomData })
     }
 }
@@ -190,8 +192,9 @@ impl<'data> Booster<'data> {
         // More than any parameters used here ask for.
         let (mut found, mut values) = (0, vec![0.0; 64]);
         // SAFETY: LightGBM writes one number a metric, of which there are fewer than 64.
-        self.functions
-            .check(unsafe { (self.functions.booster_eval)(self.handle, 1, &mut found, values.as_mut_ptr()) })?;
+        self.functions.check(unsafe {
+            (self.functions.booster_eval)(self.handle, 1, &mut found, values.as_mut_ptr())
+        })?;
         if found as usize != count {
             return Err(format!("LightGBM has {found} metrics, not {count}").into());
         }

@@ -72,7 +72,8 @@ impl XgBoost {
         let proxy = Matrix { functions, handle: proxy };
         let mut source = Source { functions, proxy: proxy.handle, rows, given: false, error: None };
         let source_pointer: *mut Source<'_> = &mut source;
-        let config = c_text(&format!("{{\"missing\": NaN, \"max_bin\": {max_bins}, \"nthread\": {threads}}}"))?;
+        let config =
+            c_text(&format!("{{\"missing\": NaN, \"max_bin\": {max_bins}, \"nthread\": {threads}}}"))?;
         let mut handle = ptr::null_mut();
         // SAFETY: the callbacks are called with `source_pointer` during this call alone, which `source` and `proxy`
         // outlive.
@@ -135,16 +136,16 @@ impl Source<'_> {
         let set = |field: &str, interface: CString| {
             let field = c_text(field)?;
             // SAFETY: the interface describes memory that outlives the call; XGBoost copies it.
-            functions.check(unsafe {
-                (functions.matrix_set_info)(self.proxy, field.as_ptr(), interface.as_ptr())
-            })
+            functions
+                .check(unsafe { (functions.matrix_set_info)(self.proxy, field.as_ptr(), interface.as_ptr()) })
         };
         set("label", interface(&rows.labels, &[rows.rows()], "<f4")?)?;
         if !rows.weights.is_empty() {
             set("weight", interface(&rows.weights, &[rows.rows()], "<f4")?)?;
         }
         if !rows.groups.is_empty() {
-            let sizes: std::result::Result<Vec<u32>, _> = rows.groups.iter().map(|&size| size.try_into()).collect();
+            let sizes: std::result::Result<Vec<u32>, _> =
+                rows.groups.iter().map(|&size| size.try_into()).collect();
             let sizes = sizes?;
             set("group", interface(&sizes, &[sizes.len()], "<u4")?)?;
         }
@@ -259,7 +260,12 @@ impl Booster {
         let (mut length, mut start) = (0, ptr::null());
         // SAFETY: two places to write to.
         self.functions.check(unsafe {
-            (self.functions.booster_save)(self.handle, c"{\"format\": \"json\"}".as_ptr(), &mut length, &mut start)
+            (self.functions.booster_save)(
+                self.handle,
+                c"{\"format\": \"json\"}".as_ptr(),
+                &mut length,
+                &mut start,
+            )
         })?;
         // SAFETY: XGBoost gives that many bytes, valid until the booster's next call.
         let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length as usize) };
@@ -274,7 +280,8 @@ impl Booster {
     /// # Errors
     /// What XGBoost says.
     pub fn score(&self, values: &[f32], columns: usize, scores: &mut Vec<f32>) -> Result<()> {
-        const CONFIG: &CStr = c"{\"type\": 1, \"training\": false, \"iteration_begin\": 0, \"iteration_end\": 0, \
+        const CONFIG: &CStr =
+            c"{\"type\": 1, \"training\": false, \"iteration_begin\": 0, \"iteration_end\": 0, \
             \"strict_shape\": false, \"cache_id\": 0, \"missing\": NaN}";
         let values = interface(values, &[values.len() / columns, columns], "<f4")?;
         let (mut shape, mut dimensions, mut found) = (ptr::null(), 0, ptr::null());
