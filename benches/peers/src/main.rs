@@ -28,7 +28,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// foretap beside its peers, on the same rows, in one run
 #[derive(Debug, Parser)]
-#[command(name = "bash benches/peers/run", version, about)]
+#[command(bin_name = "bash benches/peers/run", version, about)]
 struct Arguments {
     #[command(subcommand)]
     what: What,
