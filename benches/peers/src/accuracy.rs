@@ -136,7 +136,7 @@ fn metrics(goal: Goal, test: &Rows, scores: &[f64]) -> Result<Vec<Metric>> {
 /// NDCG as LightGBM computes it of its own model with seed 1: a check of ours.
 fn own_ndcg(case: &Case, test: &Rows, wheels: &Wheels, threads: usize) -> Result<Vec<f64>> {
     let ranks = RANKS.map(|rank| rank.to_string()).join(",");
-    let settings = engines::lightgbm_parameters(&case.settings);
+    let settings = engines::lightgbm_parameters(&case.settings, &case.rows);
     let parameters = format!("{settings} num_threads={threads} seed=1 metric=ndcg eval_at={ranks}");
     let data = wheels.lightgbm.dataset(&case.rows, &parameters, None)?;
     let validation = wheels.lightgbm.dataset(test, &parameters, Some(&data))?;

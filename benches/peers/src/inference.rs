@@ -42,10 +42,13 @@ const ASKED: usize = 200;
 /// Between raw scores of different engines, before they are timed. XGBoost adds in single precision.
 const TOLERANCE: f64 = 1e-4;
 
-/// One engine's way to answer: fills in the scores of question `number`.
+/// Fills in the scores of a question, by its number.
+type Answer<'a> = dyn FnMut(usize, &mut [f64]) -> Result<()> + 'a;
+
+/// One engine's way to answer.
 struct Answerer<'a> {
     name: &'static str,
-    answer: Box<dyn FnMut(usize, &mut [f64]) -> Result<()> + 'a>,
+    answer: Box<Answer<'a>>,
 }
 
 /// Times all engines, into `report`.
@@ -136,7 +139,7 @@ pub fn compare(wheels: &Wheels, scale: Scale, report: &mut Report) -> Result<()>
 fn model(wheels: &Wheels, scale: Scale) -> Result<String> {
     let rows = Rows { groups: Vec::new(), ..made::questions(scale.learned, CANDIDATES, 1) };
     let settings = Settings { trees: TREES, learning_rate: 0.05, ..Settings::new(Goal::Binary) };
-    let parameters = format!("{} seed=1", lightgbm_parameters(&settings));
+    let parameters = format!("{} seed=1", lightgbm_parameters(&settings, &rows));
     let data = wheels.lightgbm.dataset(&rows, &parameters, None)?;
     let mut booster = data.booster(&parameters)?;
     for _ in 0..TREES {
@@ -175,11 +178,10 @@ fn check(answerers: &mut [Answerer<'_>]) -> Result<()> {
             if index == 0 {
                 expected = scores;
             }
-            let pairs = scores.iter().zip(&expected);
-            let difference = pairs.map(|(score, expected)| (score - expected).abs()).fold(0.0, f64::max);
-            // Written so that NaN is refused too.
-            if !(difference <= TOLERANCE) {
-                return Err(format!("{} differs by {difference} on question {number}", answerer.name).into());
+            // Not by the largest difference, which would not show a NaN.
+            let agree = |(score, expected): (&f64, &f64)| (score - expected).abs() <= TOLERANCE;
+            if !scores.iter().zip(&expected).all(agree) {
+                return Err(format!("{} scores question {number} differently", answerer.name).into());
             }
         }
     }

@@ -127,7 +127,7 @@ impl Table {
 
     /// Prints it under `title`.
     pub fn print(&self, title: &str) {
-        println!("\n{title}\n{}", self.aligned());
+        print!("\n{title}\n{}", self.aligned());
     }
 
     /// The first column to the left, the others to the right.

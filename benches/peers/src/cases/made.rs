@@ -61,7 +61,7 @@ pub fn questions(count: usize, candidates: usize, seed: u64) -> Rows {
 
 /// One value in ten is missing in every other column.
 fn value(random: &mut ChaCha8Rng, column: usize) -> f32 {
-    if column % 2 == 0 && random.random_bool(0.1) {
+    if column.is_multiple_of(2) && random.random_bool(0.1) {
         return f32::NAN;
     }
     match column % 4 {
@@ -87,7 +87,7 @@ pub fn mixed(count: usize, goal: Goal, seed: u64) -> Rows {
         let score = row[0] + row[1] * row[2] + by_category;
         rows.labels.push(match goal {
             Goal::Binary => coin(&mut random, score),
-            Goal::Regression => 10.0 + score + 0.3 * bell(&mut random),
+            Goal::Regression => 0.5 + 0.3 * score + 0.1 * bell(&mut random),
             Goal::Multiclass(classes) => {
                 let bold = score + 0.5 * bell(&mut random);
                 ((bold / 5.0 + 0.5).clamp(0.0, 0.999) * classes as f32).floor()

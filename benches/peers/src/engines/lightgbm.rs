@@ -29,22 +29,18 @@ impl Engine for LightGbm {
     }
 
     fn load<'a>(&'a self, rows: &'a Rows, settings: &'a Settings) -> Result<Option<Box<dyn Loaded + 'a>>> {
-        let mut parameters = parameters(settings);
+        let mut parameters = parameters(settings, rows);
         if self.quantized {
             // As its documentation advises for accuracy.
             parameters.push_str(" use_quantized_grad=true quant_train_renew_leaf=true");
-        }
-        if !rows.categories.is_empty() {
-            let columns: Vec<String> = rows.categories.iter().map(usize::to_string).collect();
-            parameters.push_str(&format!(" categorical_feature={}", columns.join(",")));
         }
         let data = self.library.dataset(rows, &parameters, None)?;
         Ok(Some(Box::new(Binned { data, parameters, settings })))
     }
 }
 
-/// `settings` in LightGBM's words.
-pub fn parameters(settings: &Settings) -> String {
+/// `settings` in LightGBM's words, and which columns of `rows` hold categories.
+pub fn parameters(settings: &Settings, rows: &Rows) -> String {
     let Settings { goal, learning_rate, leaves, max_depth, bins, min_rows, min_hessian, l1, l2, .. } =
         settings;
     let Settings { row_fraction, row_draws, feature_fraction, .. } = settings;
@@ -57,11 +53,16 @@ pub fn parameters(settings: &Settings) -> String {
     };
     let depth = max_depth.map_or(-1, |depth| depth as i64);
     let row_draws = if *row_fraction < 1.0 { *row_draws } else { 0 };
-    format!(
+    let mut parameters = format!(
         "objective={objective} learning_rate={learning_rate} num_leaves={leaves} max_depth={depth} max_bin={bins} \
          min_data_in_leaf={min_rows} min_sum_hessian_in_leaf={min_hessian} lambda_l1={l1} lambda_l2={l2} \
          bagging_fraction={row_fraction} bagging_freq={row_draws} feature_fraction={feature_fraction} verbosity=-1"
-    )
+    );
+    if !rows.categories.is_empty() {
+        let columns: Vec<String> = rows.categories.iter().map(usize::to_string).collect();
+        parameters.push_str(&format!(" categorical_feature={}", columns.join(",")));
+    }
+    parameters
 }
 
 struct Binned<'a> {
