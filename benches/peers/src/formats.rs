@@ -39,7 +39,7 @@ pub fn compare(wheels: &Wheels, report: &mut Report) -> Result<()> {
     for goal in GOALS {
         let (rows, unseen) = (made::mixed(ROWS, goal, 1), made::mixed(ROWS, goal, 2));
         // Scores of about 1: the rounding of XGBoost's single precision grows with them.
-        let settings = Settings { trees: 30, learning_rate: 0.05, ..Settings::new(goal) };
+        let settings = Settings { trees: 20, learning_rate: 0.05, ..Settings::new(goal) };
         let mut differences = Vec::new();
         let mut in_singles = Vec::new();
         for (name, way) in ways {

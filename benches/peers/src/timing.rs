@@ -14,7 +14,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 pub struct Rounds {
     /// Fewest for the first two entrants, whose ratio is asked for.
     pub rivals: usize,
-    /// Most for the others.
+    /// For the others; once is enough for those that take long.
     pub others: usize,
     /// Short trainings are repeated until each rival has run for about so long.
     pub fill: Duration,
@@ -27,13 +27,16 @@ impl Rounds {
     pub const QUICK: Self = Self { rivals: 3, others: 1, fill: Duration::from_millis(500) };
     /// Many more than this make a median no steadier.
     const MOST: usize = 15;
+    /// Others that take longer run once.
+    const LONG_SECS: f64 = 20.0;
 
     /// How many for entrant number `index`, whose first took `first` seconds.
     fn of(self, index: usize, first: f64) -> usize {
         let filling = (self.fill.as_secs_f64() / first) as usize;
         match index {
             0 | 1 => filling.clamp(self.rivals, Self::MOST),
-            _ => filling.clamp(1, self.others),
+            _ if first > Self::LONG_SECS => 1,
+            _ => self.others,
         }
     }
 }
@@ -113,7 +116,7 @@ mod tests {
     fn short_trainings_repeat_more() {
         let rounds = Rounds { rivals: 5, others: 2, fill: Duration::from_secs(3) };
         for (index, first, expected) in
-            [(0, 10.0, 5), (1, 0.3, 10), (0, 0.001, 15), (2, 10.0, 1), (2, 1.0, 2), (3, 0.1, 2)]
+            [(0, 10.0, 5), (1, 0.3, 10), (0, 0.001, 15), (2, 30.0, 1), (2, 10.0, 2), (3, 0.1, 2)]
         {
             assert_eq!(rounds.of(index, first), expected, "{index} {first}");
         }
