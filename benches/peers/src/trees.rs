@@ -49,7 +49,7 @@ impl Scale {
         people: 292,
         population_trees: 40,
         synthetic_rows: 1_000_000,
-        synthetic_trees: 40,
+        synthetic_trees: 30,
         inference: inference::Scale::FULL,
     };
     const QUICK: Self = Self {
