@@ -59,8 +59,11 @@
 //!   baseline     most recent, most frequent, Markov, and the optimum of simulated people
 //!
 //!   gbdt/        THE FAST EXPERT
-//!     config, bins -> objective -> histogram -> split -> grow -> train; forest answers
-//!     table: text files of any subject; metric: how good the answers are
+//!     tree, ensemble, explain/       a model as plain data, and why it answers so
+//!     bitslice/, forest              its answers, a question at a time
+//!     bins, dataset, table/          from values and text files to bytes
+//!     objective/, metric             what trees minimise, and how good they are
+//!     rounding -> histogram -> split -> grow -> train
 //!   ranker       features + forest = a Predictor
 //!   model        a trained ranker in a file, checked whole
 //!   export/      trees to and from LightGBM and XGBoost

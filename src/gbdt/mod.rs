@@ -1,12 +1,30 @@
 //! The fast expert: gradient-boosted decision trees, for questions with candidates and for tables in general.
 //!
-//! The order of the files is the algorithm: values become [`bins`], gradients of an [`objective`] are summed into a
-//! histogram per leaf, the best split of a leaf is read off it, a tree grows leaf by leaf, and [`train()`] adds trees
-//! until later questions stop improving. An [`ensemble`] of [`tree`]s is the result, a [`forest`] answers from it,
-//! and [`explain`] tells why.
+//! Values become [`bins`] of a [`dataset`]; an [`objective`] says in which direction every score should move; the
+//! gradients of a leaf's rows are summed bin by bin into a histogram, from which its best split is read; a tree grows
+//! leaf by leaf, and [`train()`] adds trees until later questions stop improving. An [`ensemble`] of [`tree`]s is the
+//! result, a [`forest`] answers from it, and [`explain`] tells why.
+//!
+//! ```text
+//! config                     the knobs
+//! tree, ensemble             a model as plain data, and the plain walk: the reference for all that is faster
+//! explain/                   importance, SHAP values, a dump to read
+//! bitslice/, forest          answers: the rows of a question are the bits of a word, four trees side by side
+//! bins, dataset, table/      from values to bytes; from text files to datasets
+//! objective/, metric         what trees minimise, one file each; how good they are
+//! rounding, layout,          gradients as small integers, bins row by row or column by column,
+//!   histogram                and their exact sums: the same model at any number of threads
+//! split, category            the best way to part a leaf, by numbers and by categories
+//! sample, partition, grow    which rows and columns a tree sees, which rows are in which leaf, one tree
+//! train                      many trees
+//! ```
+//!
+//! Any table will do, as `examples/trees` shows; trees come from and go to LightGBM and XGBoost through
+//! [`export`](crate::export).
 //!
 //! Sources: Friedman, "Greedy function approximation", 2001; Ke et al., "LightGBM", 2017 (histograms, leaf-wise
-//! growth); Chen and Guestrin, "XGBoost", 2016 (second-order gain, learned direction for missing values).
+//! growth); Chen and Guestrin, "XGBoost", 2016 (second-order gain, learned direction for missing values); Shi et al.,
+//! "Quantized Training of Gradient Boosting Decision Trees", 2022 (gradients as integers).
 
 pub mod bins;
 mod bitslice;

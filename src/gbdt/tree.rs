@@ -137,6 +137,9 @@ impl Tree {
         if !finite(&self.leaf_values) || !finite(&self.leaf_cover) {
             return Err("a leaf value is not finite".into());
         }
+        if self.leaf_cover.iter().any(|&cover| cover < 0.0) {
+            return Err("the cover of a leaf is negative".into());
+        }
         if self.leaf_values.len() != self.splits.len() + 1 || self.leaf_cover.len() != self.leaf_values.len()
         {
             let (leaves, covers) = (self.leaf_values.len(), self.leaf_cover.len());
@@ -239,6 +242,7 @@ mod tests {
         );
         assert!(edited(|t| t.leaf_values[0] = f64::NAN).unwrap_err().contains("not finite"));
         assert!(edited(|t| t.leaf_values.clear()).unwrap_err().contains("0 leaves"));
+        assert!(edited(|t| t.leaf_cover[1] = -1.0).unwrap_err().contains("negative"));
         assert!(edited(|t| t.leaf_cover.clear()).unwrap_err().contains("0 covers"));
     }
 }

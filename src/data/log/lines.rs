@@ -3,13 +3,11 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::{BufRead, Cursor, Read};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
-
 use crate::error::{Error, ErrorKind, Result};
+use crate::file::{broken_off, open_text};
 use crate::progress::Progress;
 
 /// No row of a log is this long: a longer line is another kind of file, and must not fill the memory.
@@ -39,15 +37,7 @@ pub(super) struct Lines<'a> {
 impl<'a> Lines<'a> {
     /// Opens `file` and tells `progress` about every byte read from it.
     pub fn open(file: &'a Path, progress: &'a dyn Progress) -> Result<Self> {
-        let failed = |error| Error::io(file, "read the log", error);
-        let input = File::open(file).map_err(failed)?;
-        let mut reader = BufReader::with_capacity(1 << 16, Counted { input, progress });
-        let is_gzip = reader.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
-        let reader: Box<dyn BufRead + 'a> = if is_gzip {
-            Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(reader)))
-        } else {
-            Box::new(reader)
-        };
+        let reader = open_text(file, "read the log", progress)?;
         Ok(Self {
             file,
             reader,
@@ -103,24 +93,7 @@ impl<'a> Lines<'a> {
         self.buffer.clear();
         self.number += 1;
         let read = (&mut self.reader).take(LONGEST_LINE).read_until(b'\n', &mut self.buffer);
-        let count = read.map_err(|error| {
-            let damaged = matches!(
-                error.kind(),
-                std::io::ErrorKind::UnexpectedEof
-                    | std::io::ErrorKind::InvalidInput
-                    | std::io::ErrorKind::InvalidData
-            );
-            let message = if damaged {
-                format!("the gzip data is cut off or damaged here: {error}")
-            } else {
-                format!("cannot read on: {error}")
-            };
-            Error::new(ErrorKind::Io, message)
-                .file(self.file)
-                .line(self.number)
-                .next_step("copy the file again")
-                .source(error)
-        })?;
+        let count = read.map_err(|error| broken_off(error, self.file, self.number))?;
         if count == 0 {
             self.number -= 1;
             return Ok(None);
@@ -164,20 +137,6 @@ impl<'a> Lines<'a> {
 
     fn wrong(&self, message: &str, next_step: &str) -> Error {
         Error::new(ErrorKind::Data, message).file(self.file).line(self.number).next_step(next_step)
-    }
-}
-
-/// Tells `progress` how many bytes went by.
-struct Counted<'a> {
-    input: File,
-    progress: &'a dyn Progress,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.progress.advance(count as u64);
-        Ok(count)
     }
 }
 

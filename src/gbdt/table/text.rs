@@ -1,14 +1,13 @@
 //! A text file as blocks of whole lines, parsed on all cores and handed on in order: plain or gzip, UTF-8 with or
 //! without a byte order mark.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
 use rayon::prelude::*;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::file::{broken_off, open_text};
 use crate::progress::Progress;
 
 /// Bytes of text that are parsed at once: enough to be worth a thread's while.
@@ -35,7 +34,7 @@ impl Block {
 /// The blocks of one file, read as they are asked for.
 pub(super) struct Blocks<'a> {
     file: &'a Path,
-    reader: Box<dyn Read + 'a>,
+    reader: Box<dyn BufRead + 'a>,
     next_line: u64,
     /// The beginning of a line whose end was not read yet.
     rest: Vec<u8>,
@@ -45,12 +44,7 @@ pub(super) struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     /// Opens `file` and tells `progress` about every byte read from it.
     pub fn open(file: &'a Path, progress: &'a dyn Progress) -> Result<Self> {
-        let failed = |error| Error::io(file, "read this file", error);
-        let input = File::open(file).map_err(failed)?;
-        let mut reader = BufReader::with_capacity(1 << 16, Counted { input, progress });
-        let is_gzip = reader.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
-        let reader: Box<dyn Read + 'a> =
-            if is_gzip { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+        let reader = open_text(file, "read this file", progress)?;
         Ok(Self { file, reader, next_line: 1, rest: Vec::new(), put_back: None })
     }
 
@@ -66,7 +60,8 @@ impl<'a> Blocks<'a> {
         let mut bytes = std::mem::take(&mut self.rest);
         loop {
             let read = self.reader.by_ref().take(BLOCK_BYTES).read_to_end(&mut bytes);
-            let count = read.map_err(|error| self.unreadable(error, &bytes))?;
+            let count =
+                read.map_err(|error| broken_off(error, self.file, self.next_line + line_breaks(&bytes)))?;
             let end = bytes.iter().rposition(|&byte| byte == b'\n');
             if count == 0 {
                 break;
@@ -132,21 +127,6 @@ impl<'a> Blocks<'a> {
         })
     }
 
-    fn unreadable(&self, error: std::io::Error, bytes: &[u8]) -> Error {
-        use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-        let damaged = matches!(error.kind(), UnexpectedEof | InvalidInput | InvalidData);
-        let message = if damaged {
-            format!("the gzip data is cut off or damaged here: {error}")
-        } else {
-            format!("cannot read on: {error}")
-        };
-        Error::new(ErrorKind::Io, message)
-            .file(self.file)
-            .line(self.next_line + line_breaks(bytes))
-            .next_step("copy the file again")
-            .source(error)
-    }
-
     fn wrong(&self, line: u64, message: &str) -> Error {
         Error::new(ErrorKind::Data, message)
             .file(self.file)
@@ -157,20 +137,6 @@ impl<'a> Blocks<'a> {
 
 fn line_breaks(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
-}
-
-/// Tells `progress` how many bytes went by.
-struct Counted<'a> {
-    input: File,
-    progress: &'a dyn Progress,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.progress.advance(count as u64);
-        Ok(count)
-    }
 }
 
 #[cfg(test)]
