@@ -26,7 +26,7 @@ const COLUMNS: usize = 4;
 static ANSWERS: LazyLock<Answers> = LazyLock::new(|| serde_json::from_str(&sample("answers.json")).unwrap());
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/models")
+    Path::new("tests/samples/models").to_path_buf()
 }
 
 fn sample(name: &str) -> String {

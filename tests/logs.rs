@@ -280,7 +280,7 @@ fn a_forgotten_person_is_gone_and_others_are_as_they_were() {
 
 #[test]
 fn real_phones_have_the_known_number_of_questions() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/phones");
+    let folder = Path::new("../shared/data/phones").to_path_buf();
     if !folder.exists() {
         println!("skipped: {} is not here", folder.display());
         return;

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use foretap::gbdt::metric::{auc, log_loss, mean_squared_error, multiclass_error, multiclass_log_loss};
-use foretap::gbdt::objective::ndcg;
+use foretap::gbdt::metric::{
+    auc, log_loss, mean_ndcg, mean_squared_error, multiclass_error, multiclass_log_loss,
+};
 use foretap::gbdt::{Ensemble, Forest, GbdtConfig, Table};
 use foretap::{Error, ErrorKind};
 use serde::Serialize;
@@ -101,7 +102,7 @@ pub fn figures(objective: &str, forest: &Forest, test: &Table) -> foretap::Resul
         ],
         ("squared-error", _) => vec![("MSE", mean_squared_error(labels, &scores, weights))],
         (_, Some(sizes)) => [("NDCG@1", 1), ("NDCG@3", 3), ("NDCG@5", 5)]
-            .map(|(name, k)| (name, Some(mean_ndcg(labels, &scores, sizes, k))))
+            .map(|(name, k)| (name, mean_ndcg(labels, &scores, sizes, k)))
             .into(),
         _ => {
             return Err(Error::new(ErrorKind::Data, format!("no figure for {objective} without groups"))
@@ -118,18 +119,6 @@ fn scores(forest: &Forest, table: &Table) -> Vec<f64> {
     let mut scores = vec![0.0; table.labels.len() * outputs];
     forest.score_batch(&table.rows, &mut scores);
     scores
-}
-
-/// Mean over the groups.
-fn mean_ndcg(labels: &[f32], scores: &[f64], sizes: &[usize], k: usize) -> f64 {
-    let (mut total, mut start) = (0.0, 0);
-    for size in sizes {
-        let rows = start..start + size;
-        let scores: Vec<f32> = scores[rows.clone()].iter().map(|&score| score as f32).collect();
-        total += ndcg(&labels[rows], &scores, k);
-        start += size;
-    }
-    total / sizes.len() as f64
 }
 
 fn as_map<S: serde::Serializer>(pairs: &[(String, f64)], serializer: S) -> Result<S::Ok, S::Error> {

@@ -8,7 +8,7 @@ use super::forest::Forest;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Rows are numbered in 32 bits, and so are the cells of a layout.
-const MAX_CELLS: u64 = 1 << 32;
+pub(super) const MAX_CELLS: u64 = 1 << 32;
 /// Rows that are binned at once: large enough to share out, small enough to stay in cache.
 const ROWS_AT_ONCE: usize = 4_096;
 

@@ -13,7 +13,7 @@ use super::objective::Gradient;
 use super::partition::partition;
 use super::rounding::Scale;
 use super::split::{Bounds, Rule, Search, Split};
-use super::tree::{Child, SplitNode, Tree};
+use super::tree::{Child, Side, SplitNode, Tree, hang};
 
 /// A tree with the bins that its splits send left, so that binned rows can be sent down it.
 pub(super) struct GrownTree {
@@ -90,12 +90,6 @@ struct Leaf<N: Numbers> {
     parent: Option<(usize, Side)>,
 }
 
-#[derive(Clone, Copy)]
-enum Side {
-    Left,
-    Right,
-}
-
 /// Grows a tree on `rows`, with the columns that are `used`.
 pub(super) fn grow<N: Numbers>(
     ground: &Ground<'_, N>,
@@ -130,12 +124,10 @@ pub(super) fn grow<N: Numbers>(
         let is_last = leaves.len() + 2 >= config.leaves;
         leaves.extend(grower.part(leaf, node, &split, is_last));
     }
-    // In the order in which they lie in the list, so that a leaf's number does not tell how it came about.
-    let mut leaf_values = Vec::with_capacity(leaves.len());
     for (index, leaf) in leaves.iter().enumerate() {
         hang(&mut splits, leaf.parent, Child::Leaf(index));
     }
-    leaf_values.par_extend(leaves.par_iter().map(|leaf| grower.value(leaf)));
+    let leaf_values = leaves.par_iter().map(|leaf| grower.value(leaf)).collect();
     let leaf_cover = leaves.iter().map(|leaf| leaf.rows.len() as f64).collect();
     let leaves = leaves.into_iter().map(|leaf| leaf.rows).collect();
     GrownTree { tree: Tree { splits, leaf_values, leaf_cover }, left: left_bins, rows: grower.rows, leaves }
@@ -324,12 +316,4 @@ fn most_promising<N: Numbers>(leaves: &[Leaf<N>]) -> Option<usize> {
     let gain = |&index: &usize| leaves[index].best.as_ref().map(|best| best.gain);
     let open = (0..leaves.len()).filter(|index| gain(index).is_some());
     open.reduce(|best, next| if gain(&next) > gain(&best) { next } else { best })
-}
-
-fn hang(splits: &mut [SplitNode], parent: Option<(usize, Side)>, child: Child) {
-    match parent {
-        Some((node, Side::Left)) => splits[node].left = child,
-        Some((node, Side::Right)) => splits[node].right = child,
-        None => {}
-    }
 }

@@ -1,9 +1,26 @@
-//! How good scores are: figures for binary and multiclass classification and for regression. Rankings have
-//! theirs beside their objectives.
+//! How good scores are: figures for binary and multiclass classification and for regression, and the mean
+//! of a ranking's [`ndcg`].
 //!
 //! Scores are what a [`Forest`](super::Forest) gives, before any logistic function or softmax. `weights` may be empty:
 //! all rows then count once. Of no rows, and of rows that weigh nothing, there is no figure. No figure profits from a
 //! tie.
+
+use super::objective::ndcg;
+
+/// Mean [`ndcg`] at rank `k` of groups that follow each other. None of no groups.
+///
+/// # Shapes
+/// `labels`, `scores`: `[rows]`; `sizes`: `[groups]`, which add up to the rows.
+pub fn mean_ndcg(labels: &[f32], scores: &[f64], sizes: &[usize], k: usize) -> Option<f64> {
+    let (mut total, mut start) = (0.0, 0);
+    for size in sizes {
+        let rows = start..start + size;
+        let scores: Vec<f32> = scores[rows.clone()].iter().map(|&score| score as f32).collect();
+        total += ndcg(&labels[rows], &scores, k);
+        start += size;
+    }
+    (!sizes.is_empty()).then(|| total / sizes.len() as f64)
+}
 
 /// The area under the ROC curve: how probable it is that a row of label above 0 scores higher than one of label 0, a
 /// tie counting half (Mann and Whitney, 1947). None where only one of the two is there.

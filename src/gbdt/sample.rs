@@ -72,16 +72,20 @@ fn one_side(
     sample
 }
 
-/// For each column, whether a tree may ask for it. Columns without two values have nothing to tell.
-pub(super) fn sample_columns(data: &Dataset, fraction: f64, random: &mut ChaCha8Rng) -> Vec<bool> {
-    let useful = useful_columns(data);
+/// For each of `columns`, whether a tree may ask for it: some of the `useful` ones.
+pub(super) fn sample_columns(
+    useful: &[usize],
+    columns: usize,
+    fraction: f64,
+    random: &mut ChaCha8Rng,
+) -> Vec<bool> {
     let wanted = ((useful.len() as f64 * fraction).ceil() as usize).max(1);
-    let mut used = vec![false; data.binner.columns()];
+    let mut used = vec![false; columns];
     useful.sample(random, wanted).for_each(|&column| used[column] = true);
     used
 }
 
-/// The columns that have more than one bin.
+/// The columns that have more than one bin: the others have nothing to tell.
 pub(super) fn useful_columns(data: &Dataset) -> Vec<usize> {
     (0..data.binner.columns()).filter(|&column| data.binner.bins(column) > 2).collect()
 }
@@ -109,7 +113,7 @@ mod tests {
         let sample = sample_rows(&data, &config, &[], &mut random);
         assert!((2_800..3_200).contains(&sample.rows.len()) && sample.rows.is_sorted());
         // The second column has one value.
-        assert_eq!(sample_columns(&data, 0.1, &mut random), [true, false]);
+        assert_eq!(sample_columns(&useful_columns(&data), 2, 0.1, &mut random), [true, false]);
     }
 
     #[test]

@@ -59,17 +59,12 @@ pub fn train(
         Some(data) => Some(Validation { data, scores: start_scores(data, &ensemble, objective)? }),
         None => None,
     };
-    let before = ensemble.trees.len();
     let boosting = Boosting { config, objective, data, scores, validation, progress };
     let (trees, losses) = match config.precision {
         Precision::Quantized => boosting.run::<Rounded>(),
         Precision::Full => boosting.run::<Full>(),
     };
-    let best = (0..losses.len()).min_by(|&a, &b| losses[a].total_cmp(&losses[b]));
     ensemble.trees.extend(trees);
-    if let Some(best) = best {
-        ensemble.trees.truncate(before + (best + 1) * objective.outputs());
-    }
     Ok(Trained { forest: Forest::new(ensemble)?, losses })
 }
 
@@ -90,13 +85,15 @@ struct Validation<'a> {
 }
 
 impl Boosting<'_> {
-    /// The trees, and the validation losses round by round.
+    /// The trees up to the best round, and the validation losses round by round.
     fn run<N: Prepare>(mut self) -> (Vec<Tree>, Vec<f64>) {
         let Self { config, objective, data, progress, .. } = self;
         let outputs = objective.outputs();
         let mut random = ChaCha8Rng::seed_from_u64(config.seed);
         let mut gradients = vec![Gradient::default(); data.rows() * outputs];
         let mut buffers: Vec<Buffers<N>> = (0..outputs).map(|_| Buffers::default()).collect();
+        let useful = useful_columns(data);
+        let all_columns = data.binner.columns();
         let mut ground = None;
         let mut trees = Vec::new();
         let mut losses = Vec::new();
@@ -106,8 +103,9 @@ impl Boosting<'_> {
             all_gradients(objective, data, &self.scores, random.random(), &mut gradients);
             let sample = sample_rows(data, config, &gradients, &mut random);
             let seed: u64 = random.random();
-            let columns: Vec<Vec<bool>> =
-                (0..outputs).map(|_| sample_columns(data, config.feature_fraction, &mut random)).collect();
+            let columns: Vec<Vec<bool>> = (0..outputs)
+                .map(|_| sample_columns(&useful, all_columns, config.feature_fraction, &mut random))
+                .collect();
             let scales: Vec<Scale> = buffers
                 .iter_mut()
                 .enumerate()
@@ -117,8 +115,7 @@ impl Boosting<'_> {
                 .collect();
             let ground = ground.get_or_insert_with(|| {
                 let tables = Tables::new();
-                let columns = useful_columns(data);
-                let layout = Layout::measured(data, &columns, buffers[0].summed(&gradients), &tables);
+                let layout = Layout::measured(data, &useful, buffers[0].summed(&gradients), &tables);
                 Ground { data, layout, config, tables }
             });
             let grow_one = |output: usize| {
@@ -143,7 +140,7 @@ impl Boosting<'_> {
             progress.advance(1);
             if let Some(validation) = &self.validation {
                 losses.push(mean_loss(objective, validation.data, &validation.scores));
-                if losses[round] < losses[best_round] {
+                if losses[round].total_cmp(&losses[best_round]).is_lt() {
                     best_round = round;
                 }
                 if config.early_stopping > 0 && round - best_round >= config.early_stopping {
@@ -152,6 +149,9 @@ impl Boosting<'_> {
             }
         }
         progress.finish();
+        if self.validation.is_some() {
+            trees.truncate((best_round + 1) * outputs);
+        }
         (trees, losses)
     }
 }

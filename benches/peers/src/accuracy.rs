@@ -1,7 +1,6 @@
 //! Accuracy on test rows, by the same code for everyone, averaged over as many seeds.
 
-use foretap::gbdt::metric::{auc, log_loss, mean_squared_error, multiclass_log_loss};
-use foretap::gbdt::objective::ndcg;
+use foretap::gbdt::metric::{auc, log_loss, mean_ndcg, mean_squared_error, multiclass_log_loss};
 
 use crate::Result;
 use crate::cases::Case;
@@ -106,19 +105,13 @@ fn metrics(goal: Goal, test: &Rows, scores: &[f64]) -> Result<Vec<Metric>> {
         Ok(Metric { suffix: suffix.to_owned(), name: name.to_owned(), value, allowance })
     };
     match goal {
-        Goal::Lambdarank | Goal::Xendcg => {
-            let scores: Vec<f32> = scores.iter().map(|&score| score as f32).collect();
-            let mean = |k| {
-                let of_group = |rows: std::ops::Range<usize>| ndcg(&labels[rows.clone()], &scores[rows], k);
-                test.group_ranges().map(of_group).sum::<f64>() / test.groups.len() as f64
-            };
-            RANKS
-                .iter()
-                .map(|&k| {
-                    metric(&format!("_ndcg@{k}"), &format!("NDCG@{k}"), Some(mean(k)), Allowance::Less(0.005))
-                })
-                .collect()
-        }
+        Goal::Lambdarank | Goal::Xendcg => RANKS
+            .iter()
+            .map(|&k| {
+                let mean = mean_ndcg(labels, scores, &test.groups, k);
+                metric(&format!("_ndcg@{k}"), &format!("NDCG@{k}"), mean, Allowance::Less(0.005))
+            })
+            .collect(),
         Goal::Binary => Ok(vec![
             metric("", "log loss", log_loss(labels, scores, weights), Allowance::Share(0.01))?,
             metric("_auc", "AUC", auc(labels, scores, weights), Allowance::Unbound)?,

@@ -174,6 +174,20 @@ fn weighed_labels(data: &Dataset) -> impl Iterator<Item = (f32, f64)> + '_ {
     data.labels().iter().enumerate().map(move |(row, &label)| (label, weight(row)))
 }
 
+/// Writes `e^(score - largest score)` into `h`, and returns the sum: what a softmax divides by.
+///
+/// # Shapes
+/// Both `[n]`.
+fn exponentials(scores: &[f32], gradients: &mut [Gradient]) -> f32 {
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut total = 0.0;
+    for (gradient, &score) in gradients.iter_mut().zip(scores) {
+        gradient.h = (score - largest).exp();
+        total += gradient.h;
+    }
+    total
+}
+
 fn wrong_setting(field: &str, rule: &str) -> Result<()> {
     Err(Error::new(ErrorKind::Config, "not a setting that can be trained with").field(field).next_step(rule))
 }

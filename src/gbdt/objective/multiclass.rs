@@ -1,6 +1,6 @@
 //! One of several classes: a softmax over one score a class.
 
-use super::{Batch, Gradient, Objective, check_labels, weighed_labels, wrong_setting};
+use super::{Batch, Gradient, Objective, check_labels, exponentials, weighed_labels, wrong_setting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::dataset::Dataset;
 
@@ -74,12 +74,7 @@ impl Objective for Multiclass {
         for (row, (gradients, scores)) in rows.enumerate() {
             let label = batch.labels[row] as usize;
             let weight = batch.weight(row);
-            let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let mut total = 0.0;
-            for (gradient, &score) in gradients.iter_mut().zip(scores) {
-                gradient.h = (score - largest).exp();
-                total += gradient.h;
-            }
+            let total = exponentials(scores, gradients);
             for (class, gradient) in gradients.iter_mut().enumerate() {
                 let p = gradient.h / total;
                 let y = if class == label { 1.0 } else { 0.0 };

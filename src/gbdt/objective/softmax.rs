@@ -1,6 +1,6 @@
 //! A softmax over the candidates of a question, of which exactly one was opened: the default.
 
-use super::{Batch, Gradient, Objective};
+use super::{Batch, Gradient, Objective, exponentials};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::dataset::Dataset;
 
@@ -33,12 +33,7 @@ impl Objective for CandidateSoftmax {
 
     fn gradients(&self, batch: &Batch<'_>, scores: &[f32], gradients: &mut [Gradient]) {
         let weight = opened_weight(batch);
-        let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut total = 0.0;
-        for (gradient, &score) in gradients.iter_mut().zip(scores) {
-            gradient.h = (score - largest).exp();
-            total += gradient.h;
-        }
+        let total = exponentials(scores, gradients);
         for (gradient, &label) in gradients.iter_mut().zip(batch.labels) {
             let p = gradient.h / total;
             *gradient = Gradient { g: p - label, h: p * (1.0 - p) }.times(weight);

@@ -34,15 +34,13 @@ use rand_chacha::ChaCha8Rng;
 pub use options::{Column, TableOptions};
 
 use super::bins::{Binner, ColumnKind};
-use super::dataset::{Dataset, DatasetBuilder};
+use super::dataset::{Dataset, DatasetBuilder, MAX_CELLS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 use text::Blocks;
 
 /// Rows that boundaries of bins are learned from, at most: as many as LightGBM takes.
 const BINNER_ROWS: usize = 200_000;
-/// Values in a table, at most: a [`Dataset`] holds no more.
-const MAX_CELLS: u64 = 1 << 32;
 /// Columns of a table, at most: an index beyond is a mistake sooner than a feature.
 const MAX_COLUMNS: usize = 100_000;
 
