@@ -88,6 +88,7 @@ pub mod model;
 pub mod predict;
 mod progress;
 pub mod ranker;
+pub mod transformer;
 
 pub use error::{Error, ErrorKind, Result};
 pub use progress::{Progress, Silent};

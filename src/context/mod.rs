@@ -4,9 +4,11 @@ mod app_use;
 mod counts;
 pub mod features;
 mod history;
+pub mod pointer;
 mod question;
 mod replay;
 mod task;
+pub mod tokens;
 
 pub use app_use::AppUse;
 pub use history::{History, MAX_APPS};

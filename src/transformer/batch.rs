@@ -1,0 +1,94 @@
+//! What one training step reads: sequences of equal length, and the questions asked within them.
+
+use super::config::TransformerConfig;
+use crate::context::tokens::CLOCK;
+
+/// A token that has no next app to learn from.
+pub const NO_TARGET: u32 = u32::MAX;
+
+/// Sequences of equal length, so that nothing is padded, and the questions asked at some of their tokens.
+///
+/// Tokens are numbered sequence by sequence: token `t` of sequence `s` is `s * length + t`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Batch {
+    /// Tokens a sequence.
+    pub length: usize,
+    /// `[tokens]`: rows of the app embedding.
+    pub apps: Vec<u32>,
+    /// `[tokens]`, below [`KINDS`](crate::context::tokens::KINDS).
+    pub kinds: Vec<u8>,
+    /// `[tokens]`, below [`PLACES`](crate::context::tokens::PLACES).
+    pub places: Vec<u8>,
+    /// `[tokens]`, below [`GAPS`](crate::context::tokens::GAPS).
+    pub gaps: Vec<u8>,
+    /// `[tokens]`, below [`NETWORKS`](crate::context::tokens::NETWORKS).
+    pub networks: Vec<u8>,
+    /// `[tokens]`, below [`BATTERIES`](crate::context::tokens::BATTERIES).
+    pub batteries: Vec<u8>,
+    /// `[tokens, CLOCK]`: hour and weekday as points on circles.
+    pub clock: Vec<f32>,
+    /// `[tokens]`: seconds since the sequence's first token, ascending within it.
+    pub secs: Vec<u32>,
+    /// `[tokens]`: the app opened next, as a row of the app embedding up to the unknown app, or [`NO_TARGET`].
+    pub next_apps: Vec<u32>,
+
+    /// `[questions]`: the token at which each is asked.
+    pub question_tokens: Vec<u32>,
+    /// `[questions, question_columns]`, standardised.
+    pub question_columns: Vec<f32>,
+    /// `[questions + 1]`: question `q` has the candidates `offsets[q]..offsets[q + 1]`.
+    pub offsets: Vec<u32>,
+    /// `[candidates]`: rows of the app embedding up to the unknown app.
+    pub candidate_apps: Vec<u32>,
+    /// `[candidates, candidate_columns]`, standardised.
+    pub candidate_columns: Vec<f32>,
+    /// `[candidates]`: the distribution to learn; each question's sum to one.
+    pub targets: Vec<f32>,
+}
+
+impl Batch {
+    /// All tokens.
+    pub fn tokens(&self) -> usize {
+        self.apps.len()
+    }
+
+    /// All sequences.
+    pub fn sequences(&self) -> usize {
+        self.tokens() / self.length.max(1)
+    }
+
+    /// All questions.
+    pub fn questions(&self) -> usize {
+        self.question_tokens.len()
+    }
+
+    /// All candidates of all questions.
+    pub fn candidates(&self) -> usize {
+        self.candidate_apps.len()
+    }
+
+    /// Whether every list is as long, and every row as large, as `config` and the other lists ask for.
+    pub fn fits(&self, config: &TransformerConfig) -> bool {
+        let (tokens, questions, candidates) = (self.tokens(), self.questions(), self.candidates());
+        let lists = [&self.kinds, &self.places, &self.gaps, &self.networks, &self.batteries];
+        let unknown = config.unknown_app();
+        self.length > 0
+            && self.length <= config.window
+            && tokens.is_multiple_of(self.length)
+            && lists.iter().all(|list| list.len() == tokens)
+            && self.clock.len() == tokens * CLOCK
+            && self.secs.len() == tokens
+            && self.next_apps.len() == tokens
+            && self.apps.iter().all(|&app| app <= config.no_app())
+            && self.next_apps.iter().all(|&app| app <= unknown || app == NO_TARGET)
+            && self.question_tokens.iter().all(|&token| (token as usize) < tokens)
+            && self.question_columns.len() == questions * config.question_columns
+            && self.offsets.len() == questions + 1
+            && self.offsets.first() == Some(&0)
+            && self.offsets.is_sorted()
+            && self.offsets.last().map(|&end| end as usize) == Some(candidates)
+            && self.candidate_apps.iter().all(|&app| app <= unknown)
+            && self.candidate_columns.len() == candidates * config.candidate_columns
+            && self.targets.len() == candidates
+    }
+}

@@ -1,0 +1,11 @@
+//! The deep expert: a small causal transformer over (app, time, place) tokens.
+
+mod batch;
+mod config;
+mod engine;
+mod weights;
+
+pub use batch::{Batch, NO_TARGET};
+pub use config::TransformerConfig;
+pub use engine::{Engine, Losses, Pass};
+pub use weights::{LayerLayout, Layout, NORM_EPSILON, TensorSpec, Weights};
