@@ -1,11 +1,28 @@
 //! The deep expert: a small causal transformer over (app, time, place) tokens.
 
 mod batch;
+mod checkpoint;
 mod config;
+mod curve;
 mod engine;
+mod file;
+mod metrics;
+mod optimizer;
+mod run;
+mod schedule;
+mod tensors;
+mod train;
+mod validate;
 mod weights;
 
 pub use batch::{Batch, NO_TARGET};
 pub use config::TransformerConfig;
 pub use engine::{Engine, Losses, Pass};
+pub use file::{FORMAT_VERSION, Standardisation, TransformerModel};
+pub use metrics::Metrics;
+pub use run::RunFolder;
+pub use schedule::TrainingConfig;
+pub use tensors::Precision;
+pub use train::{Lessons, TrainedTransformer, train};
+pub use validate::{Validation, validate};
 pub use weights::{LayerLayout, Layout, NORM_EPSILON, TensorSpec, Weights};
