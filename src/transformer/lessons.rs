@@ -1,12 +1,12 @@
 //! What a transformer learns from: people's tokens cut into windows, with the questions asked in them.
 //!
-//! A window ends a zone of half its length; the questions asked there are learned from, so that each has at least half a
-//! window before it. The zones begin anew at a random place in every epoch, and cover every question once.
+//! The last three quarters of a window are its zone; the questions asked there are learned from, so that each has at least
+//! a quarter of a window before it. The zones begin anew at a random place in every epoch, and cover every question once.
 //!
 //! ```text
 //! tokens   . . . . . . . . . . . . . . . . . . . .
 //! zones   |--|------|------|------|------|----         one epoch
-//! window         [............]                        that of the third zone
+//! window         [........]                            that of the third zone
 //! ```
 
 use std::ops::Range;
@@ -69,8 +69,17 @@ pub struct PhoneLessons {
     unknown_share: f64,
     people: Vec<Notes>,
     validation: Vec<Batch>,
-    /// The windows of one epoch, in the order of learning.
-    epoch: Mutex<Option<(u64, u64, Arc<Epoch>)>>,
+    timetable: Mutex<Timetable>,
+}
+
+/// The epochs walked through so far. They differ a little in length, with their zones.
+#[derive(Debug, Default)]
+struct Timetable {
+    seed: u64,
+    /// The step at which each epoch ends.
+    ends: Vec<u64>,
+    /// The windows of one epoch, in the order of learning, and its number.
+    held: Option<(usize, Arc<Epoch>)>,
 }
 
 /// One person's log as it is learned from.
@@ -138,7 +147,7 @@ impl PhoneLessons {
             unknown_share: syllabus.unknown_share,
             people,
             validation: Vec::new(),
-            epoch: Mutex::new(None),
+            timetable: Mutex::default(),
         };
         let windows = made.windows(|person| (person.learned_tokens..person.tokens.len(), 0));
         made.validation = made.batches(windows).iter().map(|windows| made.fill(windows, None)).collect();
@@ -155,9 +164,13 @@ impl PhoneLessons {
         self.epoch(0, 0).len() as u64
     }
 
+    fn zone_length(&self) -> usize {
+        (self.config.window * 3 / 4).max(1)
+    }
+
     /// All windows whose zones part the tokens that `part` names, the first zone being so long.
-    fn windows(&self, part: impl Fn(&Notes) -> (Range<usize>, usize)) -> Vec<Window> {
-        let zone_length = (self.config.window / 2).max(1);
+    fn windows(&self, mut part: impl FnMut(&Notes) -> (Range<usize>, usize)) -> Vec<Window> {
+        let zone_length = self.zone_length();
         let mut windows = Vec::new();
         for (index, person) in self.people.iter().enumerate() {
             let (tokens, first) = part(person);
@@ -190,23 +203,35 @@ impl PhoneLessons {
             .collect()
     }
 
-    fn epoch(&self, seed: u64, number: u64) -> Arc<Epoch> {
-        let mut held = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, epoch)) = held.as_ref().filter(|(s, n, _)| (*s, *n) == (seed, number)) {
-            return Arc::clone(epoch);
+    /// The epoch of `step`, and how many steps it had before.
+    fn epoch_of(&self, seed: u64, step: u64) -> (Arc<Epoch>, u64) {
+        let mut timetable = self.timetable.lock().unwrap_or_else(PoisonError::into_inner);
+        if timetable.seed != seed {
+            *timetable = Timetable { seed, ..Timetable::default() };
         }
-        let phase = |person: &Notes| {
-            let mut random = random(seed, number, person.tokens.len() as u64);
-            (0..person.learned_tokens, random.random_range(1..=(self.config.window / 2).max(1)))
-        };
-        let mut windows = self.windows(phase);
-        let mut random = random(seed, number, 0);
+        loop {
+            let number = timetable.ends.partition_point(|&end| end <= step);
+            let epoch = match &timetable.held {
+                Some((held, epoch)) if *held == number => Arc::clone(epoch),
+                _ => Arc::new(self.epoch(seed, number as u64)),
+            };
+            timetable.held = Some((number, Arc::clone(&epoch)));
+            let begin = number.checked_sub(1).map_or(0, |before| timetable.ends[before]);
+            if number < timetable.ends.len() || epoch.is_empty() {
+                return (epoch, begin);
+            }
+            timetable.ends.push(begin + epoch.len() as u64);
+        }
+    }
+
+    fn epoch(&self, seed: u64, number: u64) -> Epoch {
+        let zone = self.zone_length();
+        let mut random = random(seed, number, 3);
+        let mut windows = self.windows(|person| (0..person.learned_tokens, random.random_range(1..=zone)));
         shuffle(&mut windows, &mut random);
         let mut batches = self.batches(windows);
         shuffle(&mut batches, &mut random);
-        let epoch = Arc::new(batches);
-        *held = Some((seed, number, Arc::clone(&epoch)));
-        epoch
+        batches
     }
 
     fn fill(&self, windows: &[Window], mut random: Option<ChaCha8Rng>) -> Batch {
@@ -253,18 +278,10 @@ impl PhoneLessons {
 
 impl Lessons for PhoneLessons {
     fn batch(&self, seed: u64, step: u64) -> Batch {
-        // Epochs differ a little in length with their zones, so they are walked through from the first one on.
-        let (mut number, mut left) = (0, step);
-        loop {
-            let epoch = self.epoch(seed, number);
-            if epoch.is_empty() {
-                return Batch { length: 1, offsets: vec![0], ..Batch::default() };
-            }
-            if let Some(windows) = epoch.get(left as usize) {
-                return self.fill(windows, Some(random(seed, step, 2)));
-            }
-            left -= epoch.len() as u64;
-            number += 1;
+        let (epoch, begin) = self.epoch_of(seed, step);
+        match epoch.get((step - begin) as usize) {
+            Some(windows) => self.fill(windows, Some(random(seed, step, 2))),
+            None => Batch { length: 1, offsets: vec![0], ..Batch::default() },
         }
     }
 
