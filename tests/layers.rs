@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 14] = [
+const JOURNEY: [&str; 15] = [
     "error",
     "progress",
     "file",
@@ -16,6 +16,7 @@ const JOURNEY: [&str; 14] = [
     "predict",
     "baseline",
     "gbdt",
+    "transformer",
     "ranker",
     "model",
     "export",
@@ -27,7 +28,7 @@ const JOURNEY: [&str; 14] = [
 
 /// The same inside a module whose children are worlds of their own. Names in one string share a room: an event has
 /// a place, and the key that hides places hides users too.
-const ROOMS: [(&str, &[&str]); 5] = [
+const ROOMS: [(&str, &[&str]); 6] = [
     ("data", &["event place", "vocabulary", "log", "split", "simulate"]),
     ("context", &["counts", "app_use", "task", "history", "question", "replay", "features"]),
     (
@@ -55,6 +56,7 @@ const ROOMS: [(&str, &[&str]); 5] = [
             "train",
         ],
     ),
+    ("transformer", &["config", "weights", "batch sample", "engine", "native"]),
     ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "report", "html"]),
 ];
