@@ -14,6 +14,8 @@ mod schedule;
 mod tensors;
 mod train;
 mod validate;
+mod native;
+mod sample;
 mod weights;
 
 pub use batch::{Batch, NO_TARGET};
@@ -27,4 +29,5 @@ pub use schedule::TrainingConfig;
 pub use tensors::Precision;
 pub use train::{Lessons, TrainedTransformer, train};
 pub use validate::{Validation, validate};
+pub use native::Native;
 pub use weights::{LayerLayout, Layout, NORM_EPSILON, TensorSpec, Weights};
