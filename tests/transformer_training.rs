@@ -339,6 +339,10 @@ fn a_checkpoint_of_another_run_is_refused() {
         (try_with(&TrainingConfig { steps: 70, ..config() }, start(), &same), "`steps`"),
         (try_with(&TrainingConfig { seed: 1, ..config() }, start(), &same), "`seed`"),
         (
+            try_with(&TrainingConfig { dropout: 0.3, ..config() }, start(), &same),
+            "begun with dropout 0.1, not 0.3",
+        ),
+        (
             try_with(&TrainingConfig { learning_rate: 0.01, ..config() }, start(), &same),
             "begun with learning_rate 0.05, not 0.01",
         ),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -134,17 +135,8 @@ impl Checkpoint {
 
     fn from_bytes(bytes: &[u8], origin: &Origin) -> Result<Self> {
         let file = TensorFile::parse(bytes, KIND)?;
-        let kept = [
-            (file.json("training")?, serde_json::to_value(&origin.training)),
-            (file.json("transformer")?, serde_json::to_value(&origin.shape)),
-        ];
-        for (kept, asked) in kept {
-            let asked = asked.unwrap_or_default();
-            if let Some((field, kept, asked)) = first_difference(&kept, &asked) {
-                let message = format!("this run was begun with {field} {kept}, not {asked}");
-                return Err(other_run(message).field(field));
-            }
-        }
+        check_same(&file, "training", &origin.training)?;
+        check_same(&file, "transformer", &origin.shape)?;
         if file.text("origin")? != origin.digest {
             return Err(other_run("this run was begun from other weights or other lessons".to_owned()));
         }
@@ -189,6 +181,21 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>> {
 fn read_weights(file: &TensorFile<'_>, config: TransformerConfig, name: &str) -> Result<Weights> {
     let length = super::weights::Layout::new(&config).len();
     Weights::new(config, file.values(name, &[length])?)
+}
+
+/// Refuses a checkpoint whose `part` is not what is `asked` for.
+fn check_same<T: Serialize + DeserializeOwned>(file: &TensorFile<'_>, part: &str, asked: &T) -> Result<()> {
+    // Read as what it is, and told again: a number that is kept in f32 reads differently in f64.
+    let kept: T = file.json(part)?;
+    let told = |value: &T| Result::Ok(serde_json::from_str(&tensors::to_json(value)?).unwrap_or_default());
+    let (kept, asked): (Value, Value) = (told(&kept)?, told(asked)?);
+    match first_difference(&kept, &asked) {
+        Some((field, kept, asked)) => {
+            let message = format!("this run was begun with {field} {kept}, not {asked}");
+            Err(other_run(message).field(field))
+        }
+        None => Ok(()),
+    }
 }
 
 fn other_run(message: String) -> Error {

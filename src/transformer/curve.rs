@@ -95,3 +95,54 @@ fn draw<'a>(metrics: &[Metrics], area: &Area<'a>) -> Drawn<'a> {
 fn failed(error: &dyn Display) -> Error {
     Error::new(ErrorKind::Data, format!("the loss curve cannot be drawn: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(step: u64, question_loss: Option<f64>, validation_loss: Option<f64>) -> Metrics {
+        Metrics {
+            step,
+            loss: question_loss,
+            question_loss,
+            next_loss: None,
+            validation_loss,
+            validation_hr3: None,
+            learning_rate: 1e-3,
+            gradient_norm: None,
+            tokens_per_s: None,
+            secs: 0.0,
+        }
+    }
+
+    #[test]
+    fn a_curve_names_its_lines_and_the_lowest_loss() {
+        let fall = |step: u64| 1.2 + 2.6 * (-(step as f64) / 300.0).exp();
+        let noise = |step: u64| 0.06 * ((step as f64) * 1.7).sin();
+        let lines: Vec<Metrics> = (0..=100)
+            .map(|at| {
+                let step = 20 * at;
+                let overfit = 0.25 * (step as f64 / 2_000.0).powi(2);
+                let validation = (step % 200 == 0).then(|| fall(step) + overfit);
+                line(step, (step > 0).then(|| fall(step) + noise(step)), validation)
+            })
+            .collect();
+        let svg = svg(&lines).unwrap();
+        for part in
+            ["training, with dropout", "validation, lowest 1.338 at step 1200", "loss of a question, nats"]
+        {
+            assert!(svg.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn few_and_odd_lines_do_no_harm() {
+        let none: Vec<Metrics> = Vec::new();
+        let flat = vec![line(0, None, Some(1.5)), line(5, Some(1.5), Some(1.5))];
+        let odd = vec![line(0, None, Some(f64::NAN)), line(5, Some(f64::INFINITY), None)];
+        for lines in [none, vec![line(0, None, None)], vec![line(0, None, Some(0.0))], flat, odd] {
+            let svg = svg(&lines).unwrap();
+            assert!(svg.starts_with("<svg") && !svg.contains("NaN"), "{lines:?}");
+        }
+    }
+}

@@ -87,8 +87,8 @@ mod tests {
         //   for t, g in enumerate([0.5, -0.25, 2.0], 1):
         //       w -= 0.1 * d * w; m = 0.9 * m + 0.1 * g; v = 0.99 * v + 0.01 * g * g
         //       w -= 0.1 * (m / (1 - 0.9 ** t)) / ((v / (1 - 0.99 ** t)) ** 0.5 + 1e-8); print(w)
-        let decayed = [0.880000002, 0.83573006, 0.752213324];
-        let plain = [0.900000002, 0.87333006, 0.806527925];
+        let decayed = [0.88, 0.835_730, 0.752_213];
+        let plain = [0.9, 0.873_330, 0.806_528];
         let shape = TransformerConfig::student(Task::FirstAfterUnlock, 3);
         let layout = Layout::new(&shape);
         let config = TrainingConfig { weight_decay: 0.2, beta2: 0.99, ..TrainingConfig::default() };
@@ -99,7 +99,7 @@ mod tests {
             for tensor in &layout.tensors {
                 let expected = if tensor.decays { decayed } else { plain }[update];
                 for &weight in &weights[tensor.range.clone()] {
-                    assert!((weight - expected).abs() < 1e-6, "{} {update}: {weight}", tensor.name);
+                    assert!((weight - expected).abs() < 2e-6, "{} {update}: {weight}", tensor.name);
                 }
             }
         }

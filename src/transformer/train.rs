@@ -82,8 +82,12 @@ pub fn train(
     let result = std::thread::scope(|scope| {
         let (sender, batches) = sync_channel(BATCHES_AHEAD);
         scope.spawn(move || {
-            // A closed channel means that training is over.
-            (first_step..config.steps).try_for_each(|step| sender.send(lessons.batch(config.seed, step)))
+            for step in first_step..config.steps {
+                // A closed channel means that training is over.
+                if sender.send(lessons.batch(config.seed, step)).is_err() {
+                    break;
+                }
+            }
         });
         run.all_steps(engine, &batches)
     });
