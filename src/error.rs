@@ -31,6 +31,8 @@ pub enum ErrorKind {
     Config,
     /// A model file is damaged, or of a version that this build does not read.
     Model,
+    /// What should compute is not there, or failed.
+    Device,
 }
 
 /// An error with its place and the reader's next step.
