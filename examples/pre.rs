@@ -61,7 +61,7 @@ fn main() {
         epochs: get("epochs", 3.),
         batch_tokens: get("batch", 1024.) as usize,
         unknown_share: get("unknown", 0.25),
-        max_questions: 0,
+        ..Default::default()
     };
     let course = Course {
         task: Task::FirstAfterUnlock,
