@@ -80,6 +80,19 @@ impl Default for Recipe {
     }
 }
 
+impl Recipe {
+    /// For random weights and the logs of a few people.
+    pub fn from_nothing() -> Self {
+        Self::default()
+    }
+
+    /// For weights that know people in general: small steps, soon over.
+    pub fn fine_tuning() -> Self {
+        let training = TrainingConfig { learning_rate: 3e-4, ..TrainingConfig::default() };
+        Self { training, epochs: 4.0, ..Self::default() }
+    }
+}
+
 /// What is learned from.
 #[derive(Clone, Copy)]
 pub struct Course<'a> {

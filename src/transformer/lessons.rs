@@ -254,7 +254,11 @@ impl PhoneLessons {
         for window in windows {
             let person = &self.people[window.person];
             if let Some(random) = &mut random {
-                let unknown = if random.random_bool(self.unknown_share) { random.random_range(0.0..MOST_UNKNOWN) } else { 0.0 };
+                let unknown = if random.random_bool(self.unknown_share) {
+                    random.random_range(0.0..MOST_UNKNOWN)
+                } else {
+                    0.0
+                };
                 known[..self.config.apps].fill_with(|| random.random::<f64>() >= unknown);
             }
             let row = |app: u32| match app {
