@@ -13,7 +13,10 @@ use foretap::baseline::{Markov, MostFrequent, MostRecent, Optimum};
 use foretap::context::{History, Task, features, replay};
 use foretap::data::{AppId, PlaceGrid, Signal, Timestamp};
 use foretap::predict::Predictor;
-use foretap::transformer::{Batch, Forward, ForwardScratch, TransformerConfig, Weights};
+use foretap::transformer::{
+    Batch, Forward, ForwardScratch, Standardisation, Transformer, TransformerConfig, TransformerModel,
+    Weights,
+};
 use people::{TASKS, event, people, quick_model};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -71,7 +74,16 @@ fn scoring_allocates_nothing_once_warm() {
     for task in TASKS {
         let model = quick_model(&simulation, task);
         let optimum = Optimum { truth: &simulation.truth };
-        let predictors: [(&str, &dyn Predictor); 5] = [
+        let config = TransformerConfig::student(task, simulation.vocabulary.len());
+        let transformer = TransformerModel {
+            columns: Standardisation::none(&config),
+            weights: Weights::random(config, &mut ChaCha8Rng::seed_from_u64(1)).unwrap(),
+            apps: simulation.vocabulary.names().to_vec(),
+            temperature: 1.0,
+        };
+        let transformer = Transformer::new(&transformer, &simulation.vocabulary).unwrap();
+        let predictors: [(&str, &dyn Predictor); 6] = [
+            ("transformer", &transformer),
             ("recent", &MostRecent),
             ("frequent", &MostFrequent),
             ("markov", &Markov::default()),

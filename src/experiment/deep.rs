@@ -1,10 +1,9 @@
 //! The transformers of an experiment: taken as they are, trained on, or trained from nothing.
 
-use crate::context::Task;
+use crate::context::{Lesson, Task};
 use crate::data::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use crate::ranker::Lesson;
 use crate::transformer::{
     Course, Device, Recipe, RunFolder, Size, Teacher, TrainedTransformer, Transformer, TransformerModel,
     learn,

@@ -10,7 +10,7 @@ use deep::{DeepContender, train_all};
 
 use crate::baseline::{Markov, MostFrequent, MostRecent, Optimum};
 use crate::context::features::SCHEMA;
-use crate::context::{Task, questions};
+use crate::context::{Lesson, Task, questions};
 use crate::data::simulate::Truth;
 use crate::data::{AppId, Event, Log, Signal, Split, SplitPlan, Timestamp, UserId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,7 +22,7 @@ use crate::evaluate::{
 use crate::model::{MAX_FAVOURITES, Model};
 use crate::predict::Predictor;
 use crate::progress::Progress;
-use crate::ranker::{Lesson, Ranker, RankerConfig, TrainedRanker, train_ranker};
+use crate::ranker::{Ranker, RankerConfig, TrainedRanker, train_ranker};
 use crate::transformer::{Course, RunFolder, Teacher, TrainedTransformer, Transformer, TransformerModel};
 
 /// What is compared, and how.

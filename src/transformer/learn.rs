@@ -17,11 +17,10 @@ use super::schedule::TrainingConfig;
 use super::train::{TrainedTransformer, train};
 use super::weights::Weights;
 use crate::context::pointer::PointerRows;
-use crate::context::{Task, replay};
+use crate::context::{Lesson, Task, replay};
 use crate::data::{AppId, Signal, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use crate::ranker::Lesson;
 
 /// Most apps with an embedding of their own.
 pub const MAX_VOCABULARY: usize = 512;
@@ -196,7 +195,15 @@ impl Course<'_> {
     }
 }
 
+/// Most apps that are offered to a user without a history.
+const MAX_FAVOURITES: usize = 50;
+
 impl TransformerModel {
+    /// Candidates for a user without a history, in ids of a vocabulary that begins with the model's apps.
+    pub fn favourites(&self) -> Arc<[AppId]> {
+        (0..self.apps.len().min(MAX_FAVOURITES) as u32).map(AppId).collect()
+    }
+
     /// By the ids of `vocabulary`: each app's row of the embedding.
     pub fn rows(&self, vocabulary: &Vocabulary) -> Vec<u32> {
         let mut rows = vec![self.weights.config().unknown_app(); vocabulary.len()];
