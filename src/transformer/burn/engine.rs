@@ -69,8 +69,11 @@ impl BurnEngine {
         // Unwind safe: after a panic the device is not used again.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(first_sum)) {
             Ok((true, card)) => Ok(Self { name: format!("{name}{card}"), device }),
-            _ => Err(Error::new(ErrorKind::Device, format!("the graphics card fails at its first sum by {name}"))
-                .next_step("read the driver's message above, or choose another device")),
+            _ => Err(Error::new(
+                ErrorKind::Device,
+                format!("the graphics card fails at its first sum by {name}"),
+            )
+            .next_step("read the driver's message above, or choose another device")),
         }
     }
 
@@ -159,4 +162,33 @@ fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
         Error::new(ErrorKind::Device, format!("the device failed: {source}"))
             .next_step("try again, with smaller batches if its memory ran out, or choose another device")
     })
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use crate::context::Task;
+    use crate::transformer::TransformerConfig;
+
+    #[test]
+    fn dropout_leaves_out_its_share_and_keeps_the_mean() -> Result<()> {
+        let config = TransformerConfig::student(Task::NextLaunch, 3);
+        let batch = Batch { length: 32, apps: vec![0; 32 * 32], ..Batch::default() };
+        let weights =
+            Weights::new(config.clone(), vec![0.0; crate::transformer::Layout::new(&config).len()])?;
+        for dropout in [0.1, 0.5, 1.0] {
+            let pass = Pass { next_weight: 0.0, dropout, seed: 5 };
+            let masks = BurnEngine::flex().masks(&weights, &batch, pass);
+            assert_eq!(masks.len(), 1 + 2 * config.layers);
+            for mask in masks {
+                let mask = download(mask)?;
+                let kept = mask.iter().filter(|&&factor| factor != 0.0).count();
+                let share = kept as f32 / mask.len() as f32;
+                assert!((share - (1.0 - dropout)).abs() < 0.01, "{share} kept at {dropout}");
+                let factor = 1.0 / (1.0 - dropout);
+                assert!(mask.iter().all(|&found| found == 0.0 || (found - factor).abs() < 1e-5));
+            }
+        }
+        Ok(())
+    }
 }
