@@ -31,6 +31,8 @@ pub enum ErrorKind {
     Config,
     /// A model file is damaged, or of a version that this build does not read.
     Model,
+    /// Training went astray: the loss grew instead of falling, or is no number.
+    Diverged,
     /// What should compute is not there, or failed.
     Device,
 }

@@ -6,6 +6,8 @@ pub trait Progress: Send + Sync {
     fn start(&self, what: &str, total: u64);
     /// `steps` more of the stage are done.
     fn advance(&self, steps: u64);
+    /// How the stage goes, in a line: "step 200 of 4000, loss 1.432, ..". Replaces the line before.
+    fn note(&self, _line: &str) {}
     /// The stage is over.
     fn finish(&self);
 }

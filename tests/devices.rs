@@ -4,9 +4,8 @@
 #![allow(clippy::unwrap_used)] // a failed step is a failed test
 
 use foretap::context::Task;
-use foretap::context::tokens::{BATTERIES, CLOCK, GAPS, KINDS, NETWORKS, PLACES};
 use foretap::transformer::{Batch, Device, Engine, NO_TARGET, Pass, TransformerConfig, Weights};
-use rand::{Rng, RngExt as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 const PASS: Pass = Pass { next_weight: 0.7, dropout: 0.0, seed: 0 };
@@ -33,47 +32,6 @@ fn weights(config: &TransformerConfig, seed: u64) -> Weights {
         *value += random.random_range(-0.3..0.3);
     }
     weights
-}
-
-fn random_batch(config: &TransformerConfig, length: usize, sequences: usize, seed: u64) -> Batch {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let tokens = length * sequences;
-    let mut batch = Batch { length, offsets: vec![0], ..Batch::default() };
-    for token in 0..tokens {
-        batch.apps.push(random.random_range(0..=config.no_app()));
-        batch.kinds.push(random.random_range(0..KINDS as u8));
-        batch.places.push(random.random_range(0..PLACES as u8));
-        batch.gaps.push(random.random_range(0..GAPS as u8));
-        batch.networks.push(random.random_range(0..NETWORKS as u8));
-        batch.batteries.push(random.random_range(0..BATTERIES as u8));
-        batch.clock.extend((0..CLOCK).map(|_| random.random_range(-1.0f32..1.0)));
-        let since = 1 << random.random_range(0..20u32);
-        batch.secs.push(if token % length == 0 { 0 } else { batch.secs[token - 1] + since });
-        let next = random.random_range(0..=config.unknown_app());
-        batch.next_apps.push(if random.random_bool(0.3) { NO_TARGET } else { next });
-        if random.random_bool(0.6) || token + 1 == tokens {
-            ask(&mut batch, config, token, &mut random);
-        }
-    }
-    assert!(batch.fits(config));
-    batch
-}
-
-/// Adds a question at `token`.
-fn ask(batch: &mut Batch, config: &TransformerConfig, token: usize, random: &mut impl Rng) {
-    let count = random.random_range(1..=5);
-    batch.question_tokens.push(token as u32);
-    batch.question_columns.extend((0..config.question_columns).map(|_| random.random_range(-2.0f32..2.0)));
-    let shares: Vec<f32> = (0..count).map(|_| random.random_range(0.0f32..1.0)).collect();
-    let total: f32 = shares.iter().sum();
-    batch.targets.extend(shares.iter().map(|share| share / total));
-    for _ in 0..count {
-        batch.candidate_apps.push(random.random_range(0..=config.unknown_app()));
-        batch
-            .candidate_columns
-            .extend((0..config.candidate_columns).map(|_| random.random_range(-2.0f32..2.0)));
-    }
-    batch.offsets.push(batch.candidate_apps.len() as u32);
 }
 
 /// `batch` with what it asks and learns from cut down.
@@ -106,17 +64,18 @@ fn one_candidate(mut batch: Batch, config: &TransformerConfig) -> Batch {
 fn batches(config: &TransformerConfig) -> Vec<(&'static str, Batch)> {
     let window = config.window;
     vec![
-        ("one token", random_batch(config, 1, 1, 1)),
-        ("two tokens", random_batch(config, 2, 3, 2)),
-        ("the window", random_batch(config, window, 4, 3)),
-        ("one candidate", one_candidate(random_batch(config, window, 2, 4), config)),
-        ("no question", without(random_batch(config, window, 2, 5), true, false)),
-        ("no next app", without(random_batch(config, window, 2, 6), false, true)),
-        ("nothing to learn", without(random_batch(config, window, 2, 7), true, true)),
+        ("one token", Batch::random(config, 1, 1, 1)),
+        ("two tokens", Batch::random(config, 2, 3, 2)),
+        ("the window", Batch::random(config, window, 4, 3)),
+        ("one candidate", one_candidate(Batch::random(config, window, 2, 4), config)),
+        ("no question", without(Batch::random(config, window, 2, 5), true, false)),
+        ("no next app", without(Batch::random(config, window, 2, 6), false, true)),
+        ("nothing to learn", without(Batch::random(config, window, 2, 7), true, true)),
     ]
 }
 
-/// The engines that this build and this machine have, the one to compare with first.
+/// The engines that this build and this machine have. The one to compare with comes first: the crate's own, which is
+/// checked against a plain model in double precision.
 fn engines() -> Vec<Box<dyn Engine>> {
     Device::ALL.into_iter().filter_map(|device| device.open().ok()).collect()
 }
@@ -137,18 +96,22 @@ fn every_device_computes_the_same() {
             let (losses_too, gradient_too, logits_too) =
                 expected.get_or_insert_with(|| (losses, gradient.clone(), logits.clone()));
             assert_eq!(losses.next_tokens, losses_too.next_tokens, "{what}");
-            assert_close(&logits, logits_too, 1e-4, &format!("{what}: logits"));
-            assert_close(&gradient, gradient_too, 1e-4, &format!("{what}: gradient"));
+            assert_close(&logits, logits_too, 1e-5, &format!("{what}: logits"));
             let sums = [losses.question as f32, losses.next as f32];
-            assert_close(&sums, &[losses_too.question as f32, losses_too.next as f32], 1e-4, &what);
+            assert_close(&sums, &[losses_too.question as f32, losses_too.next as f32], 1e-5, &what);
+            for tensor in &weights.layout().tensors {
+                let (found, expected) =
+                    (&gradient[tensor.range.clone()], &gradient_too[tensor.range.clone()]);
+                assert_close(found, expected, 1e-4, &format!("{what}: gradient of {}", tensor.name));
+            }
         }
     }
 }
 
-/// Equal up to `tolerance` times the largest number expected, or one.
+/// Equal up to `tolerance` times the largest number expected. What rounding leaves of a zero is let pass.
 fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
-    let largest = expected.iter().fold(1.0f32, |largest, value| largest.max(value.abs()));
+    let largest = expected.iter().fold(1e-3f32, |largest, value| largest.max(value.abs()));
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let difference = (found - expected).abs();
         assert!(difference <= tolerance * largest, "{what}, {index}: {found}, expected {expected}");
@@ -199,7 +162,7 @@ fn gradients_are_what_the_loss_does() {
 fn later_tokens_change_nothing() {
     let config = tiny();
     let weights = weights(&config, 14);
-    let batch = random_batch(&config, config.window, 1, 8);
+    let batch = Batch::random(&config, config.window, 1, 8);
     // The first question's logits, with every token after it replaced.
     let (asked, count) = (batch.question_tokens[0] as usize, batch.offsets[1] as usize);
     let mut later = batch.clone();
@@ -220,7 +183,7 @@ fn later_tokens_change_nothing() {
 fn dropout_follows_its_seed() {
     let config = tiny();
     let weights = weights(&config, 15);
-    let batch = random_batch(&config, config.window, 4, 9);
+    let batch = Batch::random(&config, config.window, 4, 9);
     for mut engine in engines() {
         let name = engine.name();
         let mut run = |dropout: f32, seed: u64| {
@@ -239,13 +202,14 @@ fn dropout_follows_its_seed() {
 fn all_dropped_leaves_the_biases() {
     let config = tiny();
     let weights = weights(&config, 16);
-    let batch = without(random_batch(&config, config.window, 3, 10), true, false);
+    let batch = without(Batch::random(&config, config.window, 3, 10), true, false);
     // Nothing reaches the last norm, so every token's next app has the chances that the biases say.
     let biases = &weights.values[weights.layout().app_bias.clone()];
     let total: f64 = biases.iter().map(|&bias| f64::from(bias).exp()).sum();
     let targets = batch.next_apps.iter().filter(|&&app| app != NO_TARGET);
     let expected: f64 = targets.map(|&app| total.ln() - f64::from(biases[app as usize])).sum();
-    for mut engine in engines() {
+    // The crate's own engine always keeps a thousandth.
+    for mut engine in engines().into_iter().filter(|engine| engine.name() != "cpu") {
         let mut gradient = vec![0.0; weights.values.len()];
         let losses = engine.gradient(&weights, &batch, Pass { dropout: 1.0, ..PASS }, &mut gradient).unwrap();
         assert!((losses.next - expected).abs() < 1e-4, "{}: {losses:?}, {expected}", engine.name());
@@ -265,8 +229,9 @@ fn a_device_is_there_or_says_what_to_do() {
         match device.open() {
             Ok(engine) => assert!(built, "{}", engine.name()),
             Err(error) if built => {
-                // A build can have a backend for which the machine has no card.
+                // A build can have a backend for which the machine has no card, unless its user says that it has.
                 assert_eq!(device, Device::Gpu, "{error}");
+                assert!(std::env::var_os("FORETAP_NEEDS_GPU").is_none(), "{error}");
                 assert!(error.to_string().contains("graphics card"), "{error}");
             }
             Err(error) => assert!(error.to_string().contains("--features"), "{error}"),

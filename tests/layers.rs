@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 14] = [
+const JOURNEY: [&str; 15] = [
     "error",
     "progress",
     "file",
@@ -16,6 +16,7 @@ const JOURNEY: [&str; 14] = [
     "predict",
     "baseline",
     "gbdt",
+    "transformer",
     "ranker",
     "model",
     "export",
@@ -27,9 +28,12 @@ const JOURNEY: [&str; 14] = [
 
 /// The same inside a module whose children are worlds of their own. Names in one string share a room: an event has
 /// a place, and the key that hides places hides users too.
-const ROOMS: [(&str, &[&str]); 5] = [
+const ROOMS: [(&str, &[&str]); 6] = [
     ("data", &["event place", "vocabulary", "log", "split", "simulate"]),
-    ("context", &["counts", "app_use", "task", "history", "question", "replay", "features"]),
+    (
+        "context",
+        &["counts", "app_use", "tokens", "task", "history", "question", "replay", "features", "pointer"],
+    ),
     (
         "gbdt",
         &[
@@ -52,6 +56,29 @@ const ROOMS: [(&str, &[&str]); 5] = [
             "sample",
             "partition",
             "grow",
+            "train",
+        ],
+    ),
+    (
+        "transformer",
+        &[
+            "config",
+            // Random batches measure every engine.
+            "batch sample",
+            "weights",
+            "engine",
+            "native",
+            "burn",
+            "device",
+            "schedule",
+            "optimizer",
+            "validate",
+            "metrics",
+            "curve",
+            "tensors",
+            "file",
+            "checkpoint",
+            "run",
             "train",
         ],
     ),

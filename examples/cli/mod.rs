@@ -139,6 +139,14 @@ impl Progress for Bar {
         });
     }
 
+    fn note(&self, line: &str) {
+        self.with_stage(|stage| {
+            if let Some(stage) = stage {
+                stage.bar.set_message(line.to_owned());
+            }
+        });
+    }
+
     fn finish(&self) {
         self.with_stage(|stage| {
             if let Some(stage) = stage.take() {

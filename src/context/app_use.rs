@@ -1,10 +1,13 @@
 //! What one user's history knows of one app.
 
 use super::counts::{Row, Tally};
-use crate::data::{AppId, Timestamp};
+use crate::data::{AppId, Battery, Timestamp};
 
 /// Places that one history tells apart; beyond them the one visited least is forgotten.
 pub(super) const MAX_PLACES: usize = 16;
+
+/// An app that was not in front for so long is taken up anew.
+pub(super) const REST_SECS: i64 = 2 * 3600;
 
 /// How the phone was left before an unlock.
 ///
@@ -37,8 +40,20 @@ pub(super) struct Counters {
     pub choices: Tally,
     /// Launches on weekdays, on weekends.
     pub by_day_kind: [f32; 2],
+    /// Launches of an app that had not been in front for [`REST_SECS`]; each began a phase of its use.
+    pub fresh_launches: f32,
+    /// Local days with a launch.
+    pub days: f32,
     /// Launches at each place.
     pub by_place: [f32; MAX_PLACES],
+    /// Launches on each class of network, and by [`charging_class`].
+    pub by_network: [f32; 4],
+    pub by_charging: [f32; 3],
+}
+
+/// Unknown, no, yes.
+pub(super) fn charging_class(battery: Battery) -> usize {
+    battery.charging.map_or(0, |charging| 1 + usize::from(charging))
 }
 
 /// What one user's history knows of one app.

@@ -13,6 +13,9 @@ use crate::data::{Network, Timestamp};
 /// refused.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// The first column that is the same for every candidate of a question.
+pub(super) const QUESTION: usize = 42;
+
 /// A column of the feature matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Feature {

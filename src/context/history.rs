@@ -15,13 +15,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::app_use::{AppUse, Counters, Departure, MAX_PLACES};
+use super::app_use::{AppUse, Counters, Departure, MAX_PLACES, REST_SECS, charging_class};
 use super::counts::{HOUR_SECS, Pairs, Recent, Slot};
+use super::recall::Recall;
 use super::task::Task;
+use super::tokens::{MAX_WINDOW, Token, gap};
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
 
 /// Apps that one history remembers; beyond them the one used longest ago is forgotten.
 pub const MAX_APPS: usize = 4096;
+
+/// Classes of the time that the phone was not in use: eightfold steps from 8 seconds to 3 days.
+pub(super) const ABSENCES: usize = 7;
 
 /// One user's past. [`observe`](History::observe) events in time order; ask with
 /// [`context_at`](History::context_at).
@@ -32,6 +37,8 @@ pub struct History {
     slots: HashMap<AppId, Slot>,
     pub(super) uses: Vec<AppUse>,
     pub(super) totals: Counters,
+    /// Of an app that was never used.
+    pub(super) unused: Counters,
 
     /// Opened apps, most recent first: the candidates. Slots of the same apps beside them.
     pub(super) candidates: Vec<AppId>,
@@ -43,8 +50,17 @@ pub struct History {
     pub(super) unlock_pairs: Pairs,
     pub(super) recent_launches: Recent<(Slot, Timestamp), 64>,
     pub(super) recent_unlock_opens: Recent<Slot, 10>,
+    /// Whole sequences of apps, and what followed them.
+    pub(super) recall: Recall,
+    /// The last events as the transformer reads them.
+    pub(super) tokens: Recent<Token, MAX_WINDOW>,
+    pub(super) tokens_read: u64,
     /// Whether each of the last unlocks reopened the app that was used last.
     pub(super) recent_resumes: Recent<bool, 20>,
+    /// By how the phone was left and for how long: unlocks that reopened the app used last, and all.
+    pub(super) resumes: [[[f32; 2]; ABSENCES]; Departure::KINDS],
+    /// Notifications that an unlock found unseen and answered first, and all found.
+    pub(super) answered_notifications: [f32; 2],
     places: Vec<PlaceId>,
     /// By task: questions whose answer had never been opened before, and all questions.
     answers: [[u32; 2]; 2],
@@ -66,7 +82,7 @@ pub struct History {
 
     // The screen, and the sessions between unlock and dark.
     unlocked: Option<Timestamp>,
-    awaits_first_app: bool,
+    pub(super) awaits_first_app: bool,
     pub(super) screen_off: Option<Timestamp>,
     /// When the screen lit up, while it is lit.
     pub(super) lit: Option<Timestamp>,
@@ -99,6 +115,7 @@ impl History {
         self.battery = event.battery;
         self.network = event.network;
         self.place = event.place.map(|place| self.place_slot(place));
+        self.read_token(event.signal, now);
         match event.signal {
             Signal::Launch(app) => self.launch(app, now),
             Signal::Close(app) => self.close(app, now),
@@ -153,6 +170,12 @@ impl History {
         }
     }
 
+    /// The class of the time for which the phone had not been in use before an unlock at `now`.
+    pub(super) fn absence(&self, now: Timestamp) -> usize {
+        let secs = self.use_ended.map_or(i64::MAX, |ended| now.secs_since(ended).max(0));
+        (usize::from(gap(secs)) / 3).min(ABSENCES - 1)
+    }
+
     /// Questions of `task` whose answer had never been opened before, and all of them.
     pub(super) fn answers(&self, task: Task) -> [u32; 2] {
         self.answers[task as usize]
@@ -175,6 +198,7 @@ impl History {
         let last = self.nth_last(0);
         let before = self.nth_last(1);
 
+        self.recall.launch(slot, self.awaits_first_app);
         if std::mem::take(&mut self.awaits_first_app) {
             self.answer(Task::FirstAfterUnlock, is_known);
             self.unlock_open(slot, last, before, now, hour);
@@ -203,13 +227,21 @@ impl History {
             self.candidates.push(app);
             self.frequency.push(slot);
         }
+        let offset = i64::from(self.utc_offset_secs);
+        let day_of = |at: Timestamp| at.0.saturating_add(offset).div_euclid(86_400);
+        let day = day_of(now);
         let used = &mut self.uses[slot as usize];
+        let is_fresh = used.last_launch().is_none_or(|at| now.secs_since(at) > REST_SECS);
         for counters in [&mut self.totals, &mut used.counters] {
+            counters.fresh_launches += f32::from(u8::from(is_fresh));
+            counters.days += f32::from(u8::from(counters.launches.last.is_none_or(|at| day_of(at) < day)));
             counters.launches.add_one(now, hour);
             counters.by_day_kind[usize::from(weekday >= 5)] += 1.0;
             if let Some(place) = self.place {
                 counters.by_place[place] += 1.0;
             }
+            counters.by_network[self.network as usize] += 1.0;
+            counters.by_charging[charging_class(self.battery)] += 1.0;
         }
         used.last_session = self.session;
         used.pending_notifications = 0;
@@ -233,10 +265,16 @@ impl History {
             let used = &mut self.uses[notified as usize];
             used.notified_unlocks += 1;
             used.answered_notifications += u32::from(notified == slot);
+            self.answered_notifications[0] += f32::from(u8::from(notified == slot));
+            self.answered_notifications[1] += 1.0;
         }
         if let Some(last) = last {
             self.recent_resumes.push(last == slot);
-            let departure = self.departure(self.unlocked.unwrap_or(now));
+            let unlocked = self.unlocked.unwrap_or(now);
+            let departure = self.departure(unlocked);
+            let [resumed, all] = &mut self.resumes[departure as usize][self.absence(unlocked)];
+            *resumed += f32::from(u8::from(last == slot));
+            *all += 1.0;
             let used = &mut self.uses[last as usize];
             used.next_unlock.add_one(slot);
             used.next_unlock_by_departure[departure as usize].add_one(slot);
@@ -387,6 +425,7 @@ impl History {
         }
         self.recent_launches.retain(|(slot, _)| *slot != stalest);
         self.recent_unlock_opens.retain(|slot| *slot != stalest);
+        self.recall.forget(stalest);
         self.pairs.forget(stalest);
         self.unlock_pairs.forget(stalest);
         self.uses.iter_mut().flat_map(AppUse::rows_mut).for_each(|row| row.forget(stalest));

@@ -6,6 +6,7 @@ pub mod features;
 mod history;
 pub mod pointer;
 mod question;
+mod recall;
 mod replay;
 mod task;
 pub mod tokens;

@@ -1,7 +1,8 @@
 //! What one training step reads: sequences of equal length, and the questions asked within them.
 
 use super::config::TransformerConfig;
-use crate::context::tokens::CLOCK;
+use crate::context::tokens::{CLOCK, Token};
+use crate::data::Timestamp;
 
 /// A token that has no next app to learn from.
 pub const NO_TARGET: u32 = u32::MAX;
@@ -47,6 +48,53 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Takes everything out, for sequences of `length` tokens.
+    pub fn clear(&mut self, length: usize) {
+        let Self {
+            apps,
+            kinds,
+            places,
+            gaps,
+            networks,
+            batteries,
+            clock,
+            secs,
+            next_apps,
+            question_tokens,
+            question_columns,
+            offsets,
+            candidate_apps,
+            candidate_columns,
+            targets,
+            ..
+        } = self;
+        self.length = length;
+        [apps, secs, next_apps, question_tokens, candidate_apps].into_iter().for_each(Vec::clear);
+        [kinds, places, gaps, networks, batteries].into_iter().for_each(Vec::clear);
+        [clock, question_columns, candidate_columns, targets].into_iter().for_each(Vec::clear);
+        offsets.clear();
+        offsets.push(0);
+    }
+
+    /// Adds a token to the last sequence, which began at `began`. `app` and `next_app` are rows of the app embedding.
+    pub fn push_token(&mut self, token: &Token, began: Timestamp, app: u32, next_app: u32) {
+        self.apps.push(app);
+        self.kinds.push(token.kind);
+        self.places.push(token.place);
+        self.gaps.push(token.gap);
+        self.networks.push(token.network);
+        self.batteries.push(token.battery);
+        self.clock.extend(token.clock());
+        self.secs.push(token.at.secs_since(began).clamp(0, i64::from(u32::MAX)) as u32);
+        self.next_apps.push(next_app);
+    }
+
+    /// Ends the question that is asked at `token`; its candidates and columns have been added.
+    pub fn end_question(&mut self, token: usize) {
+        self.question_tokens.push(token as u32);
+        self.offsets.push(self.candidate_apps.len() as u32);
+    }
+
     /// All tokens.
     pub fn tokens(&self) -> usize {
         self.apps.len()

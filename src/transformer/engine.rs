@@ -1,5 +1,7 @@
 //! Whoever can tell a batch's loss and how it changes with the weights.
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::Batch;
 use super::weights::Weights;
 use crate::error::Result;
@@ -48,7 +50,8 @@ pub struct Pass {
 }
 
 /// Sums over a batch, in nats.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Losses {
     /// Cross entropy of the questions' candidates against the targets.
     pub question: f64,

@@ -3,9 +3,22 @@
 mod batch;
 #[cfg(feature = "burn")]
 mod burn;
+mod checkpoint;
 mod config;
+mod curve;
 mod device;
 mod engine;
+mod file;
+mod lessons;
+mod metrics;
+mod native;
+mod optimizer;
+mod run;
+mod sample;
+mod schedule;
+mod tensors;
+mod train;
+mod validate;
 mod weights;
 
 #[cfg(feature = "burn")]
@@ -14,4 +27,13 @@ pub use batch::{Batch, NO_TARGET};
 pub use config::TransformerConfig;
 pub use device::Device;
 pub use engine::{Engine, Losses, Pass};
+pub use file::{FORMAT_VERSION, Standardisation, TransformerModel};
+pub use lessons::{PhoneLessons, Syllabus, Teacher};
+pub use metrics::Metrics;
+pub use native::Native;
+pub use run::RunFolder;
+pub use schedule::TrainingConfig;
+pub use tensors::Precision;
+pub use train::{Lessons, TrainedTransformer, train};
+pub use validate::{Validation, validate};
 pub use weights::{LayerLayout, Layout, NORM_EPSILON, TensorSpec, Weights};

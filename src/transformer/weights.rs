@@ -28,6 +28,7 @@ use rand_distr::StandardNormal;
 
 use super::config::TransformerConfig;
 use crate::context::tokens::{BATTERIES, CLOCK, GAPS, KINDS, NETWORKS, PLACES};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Added to the mean square before its root is taken.
 pub const NORM_EPSILON: f32 = 1e-5;
@@ -200,8 +201,7 @@ impl Weights {
     ///
     /// # Errors
     /// The shape is impossible, or there are more or fewer values than it asks for, or one is not finite.
-    pub fn new(config: TransformerConfig, values: Vec<f32>) -> crate::Result<Self> {
-        use crate::error::{Error, ErrorKind};
+    pub fn new(config: TransformerConfig, values: Vec<f32>) -> Result<Self> {
         config.check()?;
         let layout = Layout::new(&config);
         if values.len() != layout.len() {
@@ -221,7 +221,7 @@ impl Weights {
     ///
     /// # Errors
     /// The shape is impossible.
-    pub fn random(config: TransformerConfig, random: &mut impl Rng) -> crate::Result<Self> {
+    pub fn random(config: TransformerConfig, random: &mut impl Rng) -> Result<Self> {
         config.check()?;
         let layout = Layout::new(&config);
         let mut values = vec![0.0; layout.len()];

@@ -109,6 +109,7 @@ impl Engine for BurnEngine {
         pass: Pass,
         gradient: &mut [f32],
     ) -> Result<Losses> {
+        fits(weights, batch)?;
         let device = self.device.clone().autodiff();
         let next = NextApps::new(batch, &device);
         let questions = Questions::new(batch, weights.config(), &device);
@@ -146,6 +147,7 @@ impl Engine for BurnEngine {
     }
 
     fn logits(&mut self, weights: &Weights, batch: &Batch) -> Result<Vec<f32>> {
+        fits(weights, batch)?;
         let Some(questions) = Questions::new(batch, weights.config(), &self.device) else {
             return Ok(Vec::new());
         };
@@ -154,6 +156,15 @@ impl Engine for BurnEngine {
         let logits = download(model.candidate_logits(&hidden, &questions))?;
         Ok(cells(batch, questions.widest).map(|cell| logits[cell]).collect())
     }
+}
+
+/// Refuses what a device would read beyond its tables.
+fn fits(weights: &Weights, batch: &Batch) -> Result<()> {
+    if batch.fits(weights.config()) {
+        return Ok(());
+    }
+    let message = "a batch of another shape than the transformer's";
+    Err(Error::new(ErrorKind::Config, message).next_step("make it with the model's own config"))
 }
 
 /// Waits for the device to finish `tensor`.

@@ -1,0 +1,221 @@
+//! What followed when the user's last apps were the same as now: a variable-order memory of whole sequences.
+//!
+//! A [`Row`](super::counts::Row) knows what follows one app, [`Pairs`](super::counts::Pairs) what follows two. Routines
+//! are longer, and their ends often share a middle, so this keeps the launches themselves and looks for earlier stretches
+//! that end like the present one, as prediction by partial matching does (Cleary, Witten 1984). A run of one app counts
+//! as one step.
+
+use std::collections::VecDeque;
+
+use super::counts::Slot;
+
+/// Orders told apart: a match of this many apps or more is of the highest.
+pub(super) const ORDERS: usize = 5;
+
+/// Steps remembered: a month of a phone that opens 130 apps a day.
+const STEPS: usize = 4096;
+
+/// First apps after an unlock remembered.
+const OPENS: usize = 2048;
+
+/// An app that has been forgotten.
+const FORGOTTEN: Slot = Slot::MAX;
+
+/// The last apps used, and what the last unlocks opened among them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recall {
+    /// Apps used, a run of one app once, oldest first.
+    steps: VecDeque<Slot>,
+    /// Steps that are no longer remembered.
+    dropped: u32,
+    /// Whether the newest step is a run.
+    is_run: bool,
+    opens: VecDeque<Open>,
+}
+
+/// An unlock that opened an app.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    /// How many steps there were before, since ever.
+    step: u32,
+    was_run: bool,
+    app: Slot,
+}
+
+/// How often each app followed, by the order of the match and all told.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Counts(pub [f32; ORDERS]);
+
+/// What followed earlier stretches that ended like the present one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recalled {
+    /// For each earlier step, by how many apps the stretch up to it matches the present one.
+    matches: Vec<u8>,
+    /// Indexed by slot, then the totals: the next different app.
+    next: Vec<Counts>,
+    /// The first app after an unlock.
+    opened: Vec<Counts>,
+    /// The same, where the newest app was a run then as it is now.
+    opened_alike: Vec<Counts>,
+    pub next_total: Counts,
+    pub opened_total: Counts,
+    pub opened_alike_total: Counts,
+}
+
+impl Recall {
+    pub fn launch(&mut self, slot: Slot, is_first_after_unlock: bool) {
+        if is_first_after_unlock {
+            if self.opens.len() == OPENS {
+                self.opens.pop_front();
+            }
+            let step = self.dropped + self.steps.len() as u32;
+            self.opens.push_back(Open { step, was_run: self.is_run, app: slot });
+        }
+        self.is_run = self.steps.back() == Some(&slot);
+        if self.is_run {
+            return;
+        }
+        if self.steps.len() == STEPS {
+            self.steps.pop_front();
+            self.dropped += 1;
+        }
+        self.steps.push_back(slot);
+    }
+
+    pub fn forget(&mut self, slot: Slot) {
+        let forget = |kept: &mut Slot| {
+            if *kept == slot {
+                *kept = FORGOTTEN;
+            }
+        };
+        self.steps.iter_mut().for_each(forget);
+        self.opens.iter_mut().for_each(|open| forget(&mut open.app));
+    }
+
+    /// Looks up what followed the present stretch before, among `slots` apps.
+    pub fn recall(&self, slots: usize, recalled: &mut Recalled) {
+        recalled.reset(slots);
+        let Some(&last) = self.steps.back() else { return };
+        let newest = self.steps.len() - 1;
+        recalled.matches.resize(self.steps.len() + 1, 0);
+        for (step, _) in self.steps.range(..newest).enumerate().filter(|&(_, &slot)| slot == last) {
+            let order = 1
+                + (1..ORDERS.min(step + 1))
+                    .take_while(|&back| self.steps[step - back] == self.steps[newest - back])
+                    .count();
+            // `matches[n]` speaks of the first n steps.
+            recalled.matches[step + 1] = order as u8;
+            count(&mut recalled.next, &mut recalled.next_total, self.steps[step + 1], order);
+        }
+        // Unlocks at the very same step: everything up to it is the present stretch itself.
+        recalled.matches[newest + 1] = ORDERS.min(newest + 1) as u8;
+        for open in &self.opens {
+            let order = open.step.checked_sub(self.dropped).map_or(0, |step| recalled.matches[step as usize]);
+            if order == 0 {
+                continue;
+            }
+            count(&mut recalled.opened, &mut recalled.opened_total, open.app, order.into());
+            if open.was_run == self.is_run {
+                count(&mut recalled.opened_alike, &mut recalled.opened_alike_total, open.app, order.into());
+            }
+        }
+    }
+}
+
+/// A match of one order is a match of all lower ones, too.
+fn count(counts: &mut [Counts], total: &mut Counts, slot: Slot, order: usize) {
+    let Some(counts) = counts.get_mut(slot as usize) else { return };
+    for order in 0..order {
+        counts.0[order] += 1.0;
+        total.0[order] += 1.0;
+    }
+}
+
+impl Recalled {
+    fn reset(&mut self, slots: usize) {
+        self.matches.clear();
+        for counts in [&mut self.next, &mut self.opened, &mut self.opened_alike] {
+            counts.clear();
+            counts.resize(slots, Counts::default());
+        }
+        (self.next_total, self.opened_total, self.opened_alike_total) = Default::default();
+    }
+
+    /// Shares of `slot` among what followed, order by order, each drawn towards the one below it and the lowest towards
+    /// `prior`: the next different app, the first app after an unlock, the same where the newest app was a run alike.
+    pub fn shares(&self, slot: Slot, prior: f32) -> [[f32; ORDERS]; 3] {
+        [
+            backed_off(self.next.get(slot as usize), &self.next_total, prior),
+            backed_off(self.opened.get(slot as usize), &self.opened_total, prior),
+            backed_off(self.opened_alike.get(slot as usize), &self.opened_alike_total, prior),
+        ]
+    }
+}
+
+/// The prior is worth one observation.
+fn backed_off(counts: Option<&Counts>, total: &Counts, prior: f32) -> [f32; ORDERS] {
+    let counts = counts.copied().unwrap_or_default();
+    let mut share = prior;
+    std::array::from_fn(|order| {
+        share = (counts.0[order] + share) / (total.0[order] + 1.0);
+        share
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1 2 3 leads to 4, 5 2 3 to 6: only the third app back tells.
+    #[test]
+    fn the_longest_match_decides() {
+        let mut recall = Recall::default();
+        for _ in 0..5 {
+            for slot in [1, 2, 3, 4, 5, 2, 3, 6] {
+                recall.launch(slot, false);
+            }
+        }
+        let mut recalled = Recalled::default();
+        for (start, expected) in [(1, 4), (5, 6)] {
+            let mut present = recall.clone();
+            [start, 2, 3].into_iter().for_each(|slot| present.launch(slot, false));
+            present.recall(8, &mut recalled);
+            assert_eq!(recalled.next_total.0[..3], [10.0, 10.0, 5.0]);
+            assert_eq!(recalled.next[expected].0[..3], [5.0, 5.0, 5.0]);
+            let [next, ..] = recalled.shares(expected as Slot, 0.0);
+            assert!(next[2] > 0.9 && next[1] < 0.6, "{next:?}");
+        }
+    }
+
+    #[test]
+    fn runs_are_one_step_and_tell_unlocks_apart() {
+        let mut recall = Recall::default();
+        for _ in 0..4 {
+            recall.launch(1, false);
+            recall.launch(1, true); // resumed ...
+            recall.launch(2, true); // ... and then left for another
+        }
+        recall.launch(1, false);
+        let mut recalled = Recalled::default();
+        recall.recall(3, &mut recalled);
+        assert_eq!((recalled.opened[1].0[0], recalled.opened[2].0[0]), (4.0, 4.0));
+        assert_eq!((recalled.opened_alike[1].0[0], recalled.opened_alike[2].0[0]), (4.0, 0.0));
+        assert_eq!(recall.steps.len(), 9);
+    }
+
+    #[test]
+    fn stays_bounded_and_forgets() {
+        let (mut recall, mut recalled) = (Recall::default(), Recalled::default());
+        for step in 0..20_000 {
+            recall.launch(step % 7, step % 3 == 0);
+        }
+        assert_eq!((recall.steps.len(), recall.opens.len()), (STEPS, OPENS));
+        recall.recall(7, &mut recalled);
+        assert!(recalled.opened_total.0[0] > 0.0);
+        recall.forget(3);
+        recall.recall(7, &mut recalled);
+        assert_eq!(recalled.next[3], Counts::default());
+        Recall::default().recall(7, &mut recalled);
+        assert_eq!(recalled.shares(2, 0.5), [[0.5; ORDERS]; 3]);
+    }
+}

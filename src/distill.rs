@@ -1,0 +1,105 @@
+//! Any predictor teaches a student: its softened answers beside the true ones.
+//!
+//! Hinton, Vinyals, Dean, *Distilling the Knowledge in a Neural Network* (2015), over each question's candidates.
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::predict::{Predictor, Scratch, log_sum_exp};
+use crate::progress::Progress;
+use crate::transformer::{
+    Course, Engine, Recipe, RunFolder, Size, Teacher, TrainedTransformer, TrainingConfig, TransformerModel, learn,
+};
+
+/// How a student is taught.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DistillConfig {
+    /// What the teacher's logits are divided by: more than 1 softens its answers.
+    pub temperature: f64,
+    /// Weight of the teacher's answers, 0 to 1; the rest is the true answer's.
+    pub teacher_weight: f64,
+    /// How the student learns.
+    pub recipe: Recipe,
+}
+
+impl Default for DistillConfig {
+    fn default() -> Self {
+        let training = TrainingConfig { dropout: 0.0, ..TrainingConfig::default() };
+        let recipe = Recipe { size: Size::Student, training, ..Recipe::default() };
+        Self { temperature: 1.0, teacher_weight: 0.9, recipe }
+    }
+}
+
+/// Teaches a student of `config`'s shape, or `start`, what `teacher` knows of the people of `course`.
+///
+/// # Errors
+/// What [`learn`] says.
+pub fn distill(
+    config: &DistillConfig,
+    teacher: &dyn Predictor,
+    course: &Course<'_>,
+    start: Option<&TransformerModel>,
+    engine: &mut dyn Engine,
+    folder: Option<&RunFolder>,
+    progress: &dyn Progress,
+) -> Result<(TransformerModel, TrainedTransformer)> {
+    let teacher = Teacher { predictor: teacher, temperature: config.temperature, weight: config.teacher_weight };
+    learn(&config.recipe, &Course { teacher: Some(teacher), ..*course }, start, engine, folder, progress)
+}
+
+/// Several predictors that answer as one: the weighted mean of their probabilities.
+pub struct Blend<'a> {
+    parts: Vec<Part<'a>>,
+}
+
+/// One voice of a [`Blend`].
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    /// Who.
+    pub predictor: &'a dyn Predictor,
+    /// What its logits are divided by to become probabilities.
+    pub temperature: f64,
+    /// How much it counts, more than 0.
+    pub weight: f64,
+}
+
+impl<'a> Blend<'a> {
+    /// A blend of `parts`.
+    pub fn new(parts: Vec<Part<'a>>) -> Self {
+        Self { parts }
+    }
+}
+
+#[derive(Default)]
+struct BlendScratch {
+    parts: Vec<Scratch>,
+    scores: Vec<f32>,
+    blended: Vec<f64>,
+}
+
+impl Predictor for Blend<'_> {
+    fn new_scratch(&self) -> Scratch {
+        let parts = self.parts.iter().map(|part| part.predictor.new_scratch()).collect();
+        Scratch::new(BlendScratch { parts, ..BlendScratch::default() })
+    }
+
+    fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
+        let BlendScratch { parts, scores: own, blended } = scratch.buffers();
+        parts.resize_with(self.parts.len(), Scratch::none);
+        own.resize(scores.len(), 0.0);
+        blended.clear();
+        blended.resize(scores.len(), 0.0);
+        for (part, scratch) in self.parts.iter().zip(parts) {
+            part.predictor.score(context, scratch, own);
+            let normalizer = log_sum_exp(own, part.temperature);
+            for (sum, &score) in blended.iter_mut().zip(own.iter()) {
+                *sum += part.weight * (f64::from(score) / part.temperature - normalizer).exp();
+            }
+        }
+        for (score, &sum) in scores.iter_mut().zip(blended.iter()) {
+            *score = sum.max(1e-30).ln() as f32;
+        }
+    }
+}

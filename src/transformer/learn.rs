@@ -1,0 +1,218 @@
+//! From people's lessons to a trained transformer: from nothing, or on from one that was trained before.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::config::TransformerConfig;
+use super::engine::Engine;
+use super::file::{Standardisation, TransformerModel};
+use super::lessons::{PhoneLessons, Syllabus, Teacher};
+use super::run::RunFolder;
+use super::schedule::TrainingConfig;
+use super::train::{TrainedTransformer, train};
+use super::weights::Weights;
+use crate::context::pointer::PointerRows;
+use crate::context::{Task, replay};
+use crate::data::{AppId, Signal, Vocabulary};
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Progress;
+use crate::ranker::Lesson;
+
+/// Most apps with an embedding of their own.
+pub const MAX_VOCABULARY: usize = 512;
+
+/// How big a transformer becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Size {
+    /// [`TransformerConfig::teacher`].
+    Teacher,
+    /// [`TransformerConfig::student`].
+    Student,
+}
+
+impl Size {
+    /// The shape for a vocabulary of `apps`.
+    pub fn config(self, task: Task, apps: usize) -> TransformerConfig {
+        match self {
+            Size::Teacher => TransformerConfig::teacher(task, apps),
+            Size::Student => TransformerConfig::student(task, apps),
+        }
+    }
+}
+
+/// How a transformer is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// How big it becomes, where it begins from nothing.
+    pub size: Size,
+    /// The loop.
+    pub training: TrainingConfig,
+    /// Times that every question is learned from; the fewer of these and `training.steps` decide.
+    pub epochs: f64,
+    /// Most tokens of a batch.
+    pub batch_tokens: usize,
+    /// Share of apps that a sequence is made not to know, so that the model learns to do without names.
+    pub unknown_share: f64,
+    /// Most questions kept; beyond them, questions are drawn. 0 keeps all.
+    pub max_questions: usize,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            size: Size::Teacher,
+            training: TrainingConfig::default(),
+            epochs: 8.0,
+            batch_tokens: 1024,
+            unknown_share: 0.1,
+            max_questions: 0,
+        }
+    }
+}
+
+/// What is learned from.
+#[derive(Clone, Copy)]
+pub struct Course<'a> {
+    /// The task.
+    pub task: Task,
+    /// Names of the log's apps.
+    pub vocabulary: &'a Vocabulary,
+    /// Candidates of a user without history.
+    pub favourites: &'a Arc<[AppId]>,
+    /// The people.
+    pub lessons: &'a [Lesson<'a>],
+    /// Who teaches beside the answers.
+    pub teacher: Option<Teacher<'a>>,
+}
+
+/// Trains on `course`, from nothing or on from `start`, whose vocabulary is then extended.
+///
+/// # Errors
+/// Nothing to learn from, a model for another task, or what [`train`] says.
+pub fn learn(
+    recipe: &Recipe,
+    course: &Course<'_>,
+    start: Option<&TransformerModel>,
+    engine: &mut dyn Engine,
+    folder: Option<&RunFolder>,
+    progress: &dyn Progress,
+) -> Result<(TransformerModel, TrainedTransformer)> {
+    let names = course.most_launched();
+    let start = match start {
+        Some(start) => start.extended(course.task, &names, recipe.training.seed)?,
+        None => course.beginning(recipe, names)?,
+    };
+    let rows = start.rows(course.vocabulary);
+    let syllabus = Syllabus {
+        config: start.weights.config(),
+        favourites: course.favourites,
+        rows: &rows,
+        batch_tokens: recipe.batch_tokens,
+        unknown_share: recipe.unknown_share,
+        max_questions: recipe.max_questions,
+        teacher: course.teacher,
+        seed: recipe.training.seed,
+    };
+    let lessons = PhoneLessons::new(&syllabus, &start.columns, course.lessons, progress);
+    if lessons.questions() == 0 {
+        return Err(Error::new(ErrorKind::Data, format!("no question of the task {} to learn from", course.task))
+            .next_step("give a longer log, or the other task: a log without unlocks has no first-after-unlock"));
+    }
+    let mut training = recipe.training.clone();
+    let steps = (recipe.epochs * lessons.batches_an_epoch() as f64).ceil() as u64;
+    training.steps = training.steps.min(steps.max(1));
+    training.warmup_steps = training.warmup_steps.min(training.steps / 10);
+    let trained = train(&training, engine, &lessons, start.weights.clone(), folder, progress)?;
+    let model = TransformerModel { weights: trained.weights.clone(), ..start };
+    Ok((model, trained))
+}
+
+impl Course<'_> {
+    /// Names of the apps launched most, most first.
+    fn most_launched(&self) -> Vec<String> {
+        let mut launches: HashMap<AppId, u64> = HashMap::new();
+        for event in self.lessons.iter().flat_map(|lesson| lesson.events) {
+            if let Signal::Launch(app) = event.signal {
+                *launches.entry(app).or_default() += 1;
+            }
+        }
+        let mut apps: Vec<(AppId, u64)> = launches.into_iter().collect();
+        apps.sort_by_key(|&(app, launches)| (std::cmp::Reverse(launches), app));
+        apps.iter().take(MAX_VOCABULARY).map(|(app, _)| self.vocabulary.name(*app).to_owned()).collect()
+    }
+
+    /// Random weights, and columns as these people's are.
+    fn beginning(&self, recipe: &Recipe, apps: Vec<String>) -> Result<TransformerModel> {
+        const PEOPLE: usize = 64;
+        let config = recipe.size.config(self.task, apps.len());
+        let mut random = ChaCha8Rng::seed_from_u64(recipe.training.seed);
+        let weights = Weights::random(config, &mut random)?;
+        let every = self.lessons.len().div_ceil(PEOPLE).max(1);
+        let sample: Vec<Vec<PointerRows>> = self
+            .lessons
+            .par_iter()
+            .step_by(every)
+            .map(|lesson| {
+                let mut sample = Vec::new();
+                replay(lesson.events, self.task, self.favourites, lesson.train.end, |number, _, context| {
+                    if number % 11 == 5 || number < 3 {
+                        let mut rows = PointerRows::default();
+                        rows.fill(context);
+                        sample.push(rows);
+                    }
+                });
+                sample
+            })
+            .collect();
+        let columns = Standardisation::fit(sample.iter().flatten());
+        Ok(TransformerModel { weights, apps, temperature: 1.0, columns })
+    }
+}
+
+impl TransformerModel {
+    /// The same model with embeddings for all of `names`: those it does not have begin as the unknown app's, a little
+    /// apart from each other.
+    fn extended(&self, task: Task, names: &[String], seed: u64) -> Result<Self> {
+        let old = self.weights.config();
+        if old.task != task {
+            let message = format!("the model answers {}, not {task}", old.task);
+            return Err(Error::new(ErrorKind::Config, message)
+                .field("task")
+                .next_step("name a model of this task, or begin from nothing"));
+        }
+        let mut apps = self.apps.clone();
+        apps.extend(names.iter().filter(|name| !self.apps.contains(name)).cloned());
+        apps.truncate(self.apps.len().max(MAX_VOCABULARY));
+        let config = TransformerConfig { apps: apps.len(), ..old.clone() };
+        let added = apps.len() - self.apps.len();
+        let (d, unknown) = (old.d_model, old.apps);
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let values: Vec<f32> = self
+            .weights
+            .layout()
+            .tensors
+            .iter()
+            .flat_map(|tensor| {
+                let mut values = self.weights.values[tensor.range.clone()].to_vec();
+                let width = match tensor.name.as_str() {
+                    "app_embedding" => d,
+                    "app_bias" => 1,
+                    _ => return values,
+                };
+                let row = values[unknown * width..(unknown + 1) * width].to_vec();
+                let fresh: Vec<f32> =
+                    (0..added).flat_map(|_| row.clone()).map(|value| value + random.random_range(-0.01..0.01)).collect();
+                values.splice(unknown * width..unknown * width, fresh);
+                values
+            })
+            .collect();
+        Ok(Self { weights: Weights::new(config, values)?, apps, ..self.clone() })
+    }
+}

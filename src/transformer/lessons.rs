@@ -1,0 +1,409 @@
+//! What a transformer learns from: people's tokens cut into windows, with the questions asked in them.
+//!
+//! The last three quarters of a window are its zone; the questions asked there are learned from, so that each has at least
+//! a quarter of a window before it. The zones begin anew at a random place in every epoch, and cover every question once.
+//!
+//! ```text
+//! tokens   . . . . . . . . . . . . . . . . . . . .
+//! zones   |--|------|------|------|------|----         one epoch
+//! window         [........]                            that of the third zone
+//! ```
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use half::f16;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::batch::{Batch, NO_TARGET};
+use super::config::TransformerConfig;
+use super::file::Standardisation;
+use super::train::Lessons;
+use crate::context::pointer::PointerRows;
+use crate::context::tokens::Token;
+use crate::context::{Context, replay};
+use crate::data::AppId;
+use crate::predict::{Predictor, Scratch, log_sum_exp};
+use crate::progress::Progress;
+use crate::ranker::Lesson;
+
+/// What lessons are made of, besides people.
+#[derive(Clone, Copy)]
+pub struct Syllabus<'a> {
+    /// The transformer's shape.
+    pub config: &'a TransformerConfig,
+    /// Candidates of a user without history.
+    pub favourites: &'a Arc<[AppId]>,
+    /// By app id: its row of the app embedding. Apps beyond are unknown.
+    pub rows: &'a [u32],
+    /// Most tokens of a batch; at least one sequence.
+    pub batch_tokens: usize,
+    /// Share of apps that a sequence is made not to know, so that the model learns to do without names.
+    pub unknown_share: f64,
+    /// Most questions kept; beyond them, questions are drawn. 0 keeps all.
+    pub max_questions: usize,
+    /// Who teaches, beside the answers themselves.
+    pub teacher: Option<Teacher<'a>>,
+    /// Seed of what is drawn here.
+    pub seed: u64,
+}
+
+/// A predictor whose answers are learned from.
+#[derive(Clone, Copy)]
+pub struct Teacher<'a> {
+    /// The teacher.
+    pub predictor: &'a dyn Predictor,
+    /// What its logits are divided by: more than 1 softens them.
+    pub temperature: f64,
+    /// Weight of its answers, 0 to 1; the rest is the true answer's.
+    pub weight: f64,
+}
+
+/// Lessons held in memory: tokens, and the columns of all questions in half precision.
+#[derive(Debug)]
+pub struct PhoneLessons {
+    config: TransformerConfig,
+    batch_tokens: usize,
+    unknown_share: f64,
+    people: Vec<Notes>,
+    validation: Vec<Batch>,
+    timetable: Mutex<Timetable>,
+}
+
+/// The epochs walked through so far. They differ a little in length, with their zones.
+#[derive(Debug, Default)]
+struct Timetable {
+    seed: u64,
+    /// The step at which each epoch ends.
+    ends: Vec<u64>,
+    /// The windows of one epoch, in the order of learning, and its number.
+    held: Option<(usize, Arc<Epoch>)>,
+}
+
+/// One person's log as it is learned from.
+#[derive(Debug, Default)]
+struct Notes {
+    tokens: Vec<Token>,
+    /// By token: rows of the app embedding.
+    apps: Vec<u32>,
+    next_apps: Vec<u32>,
+    questions: Vec<Asked>,
+    /// How many of the tokens and questions are for learning; the rest are for validation.
+    learned_tokens: usize,
+    learned_questions: usize,
+    candidate_apps: Vec<u32>,
+    candidate_columns: Vec<f16>,
+    question_columns: Vec<f16>,
+    targets: Vec<f32>,
+}
+
+#[derive(Debug, Clone)]
+struct Asked {
+    token: usize,
+    candidates: Range<usize>,
+}
+
+/// The last of `tokens` are a zone.
+#[derive(Debug, Clone, PartialEq)]
+struct Window {
+    person: usize,
+    tokens: Range<usize>,
+    zone: Range<usize>,
+}
+
+type Epoch = Vec<Vec<Window>>;
+
+impl PhoneLessons {
+    /// Replays the log of every lesson.
+    pub fn new(
+        syllabus: &Syllabus<'_>,
+        columns: &Standardisation,
+        lessons: &[Lesson<'_>],
+        progress: &dyn Progress,
+    ) -> Self {
+        let questions: usize =
+            lessons.iter().map(|lesson| lesson.train.len() + lesson.validation.len()).sum();
+        let kept = match syllabus.max_questions {
+            0 => 1.0,
+            most => (most as f64 / questions.max(1) as f64).min(1.0),
+        };
+        progress.start("reading sequences", lessons.len() as u64);
+        let people: Vec<Notes> = lessons
+            .par_iter()
+            .enumerate()
+            .map(|(person, lesson)| {
+                let notes =
+                    Notes::take(syllabus, columns, lesson, kept, random(syllabus.seed, person as u64, 1));
+                progress.advance(1);
+                notes
+            })
+            .collect();
+        progress.finish();
+        let mut made = Self {
+            config: syllabus.config.clone(),
+            batch_tokens: syllabus.batch_tokens,
+            unknown_share: syllabus.unknown_share,
+            people,
+            validation: Vec::new(),
+            timetable: Mutex::default(),
+        };
+        let windows = made.windows(|person| (person.learned_tokens..person.tokens.len(), 0));
+        made.validation = made.batches(windows).iter().map(|windows| made.fill(windows, None)).collect();
+        made
+    }
+
+    /// Questions to learn from.
+    pub fn questions(&self) -> usize {
+        self.people.iter().map(|person| person.learned_questions).sum()
+    }
+
+    /// Batches of one epoch, about.
+    pub fn batches_an_epoch(&self) -> u64 {
+        self.epoch(0, 0).len() as u64
+    }
+
+    fn zone_length(&self) -> usize {
+        (self.config.window * 3 / 4).max(1)
+    }
+
+    /// All windows whose zones part the tokens that `part` names, the first zone being so long.
+    fn windows(&self, mut part: impl FnMut(&Notes) -> (Range<usize>, usize)) -> Vec<Window> {
+        let zone_length = self.zone_length();
+        let mut windows = Vec::new();
+        for (index, person) in self.people.iter().enumerate() {
+            let (tokens, first) = part(person);
+            let mut start = tokens.start;
+            let mut end = if first > 0 { start + first } else { start + zone_length };
+            while start < tokens.end {
+                end = end.min(tokens.end);
+                let zone = start..end;
+                if person.asked(&zone).next().is_some() {
+                    windows.push(Window {
+                        person: index,
+                        tokens: end.saturating_sub(self.config.window)..end,
+                        zone,
+                    });
+                }
+                (start, end) = (end, end + zone_length);
+            }
+        }
+        windows
+    }
+
+    /// Windows of equal length, as many as fit into a batch.
+    fn batches(&self, mut windows: Vec<Window>) -> Epoch {
+        // Stable: within a length the order stays.
+        windows.sort_by_key(|window| window.tokens.len());
+        windows
+            .chunk_by(|a, b| a.tokens.len() == b.tokens.len())
+            .flat_map(|alike| alike.chunks((self.batch_tokens / alike[0].tokens.len()).max(1)))
+            .map(<[Window]>::to_vec)
+            .collect()
+    }
+
+    /// The epoch of `step`, and how many steps it had before.
+    fn epoch_of(&self, seed: u64, step: u64) -> (Arc<Epoch>, u64) {
+        let mut timetable = self.timetable.lock().unwrap_or_else(PoisonError::into_inner);
+        if timetable.seed != seed {
+            *timetable = Timetable { seed, ..Timetable::default() };
+        }
+        loop {
+            let number = timetable.ends.partition_point(|&end| end <= step);
+            let epoch = match &timetable.held {
+                Some((held, epoch)) if *held == number => Arc::clone(epoch),
+                _ => Arc::new(self.epoch(seed, number as u64)),
+            };
+            timetable.held = Some((number, Arc::clone(&epoch)));
+            let begin = number.checked_sub(1).map_or(0, |before| timetable.ends[before]);
+            if number < timetable.ends.len() || epoch.is_empty() {
+                return (epoch, begin);
+            }
+            timetable.ends.push(begin + epoch.len() as u64);
+        }
+    }
+
+    fn epoch(&self, seed: u64, number: u64) -> Epoch {
+        let zone = self.zone_length();
+        let mut random = random(seed, number, 3);
+        let mut windows = self.windows(|person| (0..person.learned_tokens, random.random_range(1..=zone)));
+        shuffle(&mut windows, &mut random);
+        let mut batches = self.batches(windows);
+        shuffle(&mut batches, &mut random);
+        batches
+    }
+
+    fn fill(&self, windows: &[Window], mut random: Option<ChaCha8Rng>) -> Batch {
+        let mut batch = Batch::default();
+        batch.clear(windows.first().map_or(0, |window| window.tokens.len()));
+        let unknown = self.config.unknown_app();
+        let mut known = vec![true; self.config.apps + 2];
+        for window in windows {
+            let person = &self.people[window.person];
+            if let Some(random) = &mut random {
+                known[..self.config.apps].fill_with(|| !random.random_bool(self.unknown_share));
+            }
+            let row = |app: u32| match app {
+                NO_TARGET => NO_TARGET,
+                app if known[app as usize] => app,
+                _ => unknown,
+            };
+            let first = batch.tokens();
+            let began = person.tokens[window.tokens.start].at;
+            for token in window.tokens.clone() {
+                let next =
+                    if window.zone.contains(&token) { row(person.next_apps[token]) } else { NO_TARGET };
+                batch.push_token(&person.tokens[token], began, row(person.apps[token]), next);
+            }
+            let wide = |columns: &[f16]| columns.iter().map(|column| column.to_f32()).collect::<Vec<f32>>();
+            for number in person.asked(&window.zone) {
+                let asked = &person.questions[number];
+                let (c, q) = (self.config.candidate_columns, self.config.question_columns);
+                let candidates = asked.candidates.clone();
+                batch.question_columns.extend(wide(&person.question_columns[number * q..(number + 1) * q]));
+                batch
+                    .candidate_columns
+                    .extend(wide(&person.candidate_columns[candidates.start * c..candidates.end * c]));
+                batch
+                    .candidate_apps
+                    .extend(person.candidate_apps[candidates.clone()].iter().map(|&app| row(app)));
+                batch.targets.extend(&person.targets[candidates]);
+                batch.end_question(first + asked.token - window.tokens.start);
+            }
+        }
+        batch
+    }
+}
+
+impl Lessons for PhoneLessons {
+    fn batch(&self, seed: u64, step: u64) -> Batch {
+        let (epoch, begin) = self.epoch_of(seed, step);
+        match epoch.get((step - begin) as usize) {
+            Some(windows) => self.fill(windows, Some(random(seed, step, 2))),
+            None => Batch { length: 1, offsets: vec![0], ..Batch::default() },
+        }
+    }
+
+    fn validation(&self) -> &[Batch] {
+        &self.validation
+    }
+}
+
+impl Notes {
+    fn take(
+        syllabus: &Syllabus<'_>,
+        columns: &Standardisation,
+        lesson: &Lesson<'_>,
+        kept: f64,
+        mut random: ChaCha8Rng,
+    ) -> Self {
+        let mut notes = Self::default();
+        let mut rows = PointerRows::default();
+        let mut teaching = syllabus.teacher.map(|teacher| Teaching::new(teacher));
+        let config = syllabus.config;
+        let last = lesson.train.end.max(lesson.validation.end);
+        let mut seen = 0;
+        replay(lesson.events, config.task, syllabus.favourites, last, |number, question, context| {
+            context.tokens_since(&mut seen, &mut notes.tokens);
+            let is_validation = lesson.validation.contains(&number);
+            if !is_validation {
+                notes.learned_tokens = notes.tokens.len();
+            }
+            let answer = context.candidates().iter().position(|&app| app == question.answer);
+            let Some(answer) = answer else { return };
+            if !(is_validation || lesson.train.contains(&number)) || !random.random_bool(kept) {
+                return;
+            }
+            rows.fill(context);
+            columns.candidates(&mut rows.candidates);
+            columns.questions(&mut rows.question);
+            notes.candidate_columns.extend(rows.candidates.iter().map(|&value| f16::from_f32(value)));
+            notes.question_columns.extend(rows.question.iter().map(|&value| f16::from_f32(value)));
+            notes.candidate_apps.extend(context.candidates().iter().map(|&app| syllabus.row(Some(app))));
+            let first = notes.targets.len();
+            notes.targets.resize(first + context.candidates().len(), 0.0);
+            let targets = &mut notes.targets[first..];
+            targets[answer] = 1.0;
+            if let Some(teaching) = &mut teaching {
+                teaching.soften(context, targets);
+            }
+            let candidates = first..notes.targets.len();
+            notes.questions.push(Asked { token: notes.tokens.len() - 1, candidates });
+            notes.learned_questions += usize::from(!is_validation);
+        });
+        notes.apps = notes.tokens.iter().map(|token| syllabus.row(token.app)).collect();
+        notes.next_apps = next_apps(&notes.tokens, &notes.apps);
+        notes
+    }
+
+    /// Numbers of the questions asked at `tokens`.
+    fn asked(&self, tokens: &Range<usize>) -> Range<usize> {
+        let before = |token: usize| self.questions.partition_point(|asked| asked.token < token);
+        before(tokens.start)..before(tokens.end)
+    }
+}
+
+impl Syllabus<'_> {
+    fn row(&self, app: Option<AppId>) -> u32 {
+        app.map_or(self.config.no_app(), |app| {
+            self.rows.get(app.0 as usize).copied().unwrap_or(self.config.unknown_app())
+        })
+    }
+}
+
+/// By token: the app launched next.
+fn next_apps(tokens: &[Token], apps: &[u32]) -> Vec<u32> {
+    let mut next = NO_TARGET;
+    let mut found: Vec<u32> = tokens
+        .iter()
+        .zip(apps)
+        .rev()
+        .map(|(token, &app)| {
+            let after = next;
+            if token.is_launch() {
+                next = app;
+            }
+            after
+        })
+        .collect();
+    found.reverse();
+    found
+}
+
+/// A teacher at work.
+struct Teaching<'a> {
+    teacher: Teacher<'a>,
+    scratch: Scratch,
+    scores: Vec<f32>,
+}
+
+impl<'a> Teaching<'a> {
+    fn new(teacher: Teacher<'a>) -> Self {
+        Self { teacher, scratch: teacher.predictor.new_scratch(), scores: Vec::new() }
+    }
+
+    fn soften(&mut self, context: &Context<'_>, targets: &mut [f32]) {
+        let Teacher { predictor, temperature, weight } = self.teacher;
+        self.scores.resize(targets.len(), 0.0);
+        predictor.score(context, &mut self.scratch, &mut self.scores);
+        let normalizer = log_sum_exp(&self.scores, temperature);
+        for (target, &score) in targets.iter_mut().zip(&self.scores) {
+            let taught = (f64::from(score) / temperature - normalizer).exp();
+            *target = (weight * taught + (1.0 - weight) * f64::from(*target)) as f32;
+        }
+    }
+}
+
+/// Random numbers that depend on all three.
+fn random(seed: u64, stream: u64, purpose: u64) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed ^ purpose.rotate_left(40));
+    random.set_stream(stream);
+    random
+}
+
+fn shuffle<T>(list: &mut [T], random: &mut ChaCha8Rng) {
+    for last in (1..list.len()).rev() {
+        list.swap(last, random.random_range(0..=last));
+    }
+}

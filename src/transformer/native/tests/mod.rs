@@ -1,0 +1,170 @@
+//! The engine beside the reference, and beside itself on other threads.
+
+mod reference;
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::context::Task;
+use crate::transformer::TransformerConfig;
+use reference::answer;
+
+/// Widths that are no multiples of a tile's, so that every edge is met.
+fn tiny() -> TransformerConfig {
+    TransformerConfig {
+        d_model: 12,
+        layers: 2,
+        heads: 2,
+        d_ff: 20,
+        window: 10,
+        pointer_width: 9,
+        candidate_columns: 7,
+        question_columns: 5,
+        ..TransformerConfig::student(Task::FirstAfterUnlock, 19)
+    }
+}
+
+/// Weights that are nowhere zero or one: biases and norms must show, too.
+fn weights(config: &TransformerConfig) -> Weights {
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let mut weights = Weights::random(config.clone(), &mut random).unwrap();
+    for value in &mut weights.values {
+        *value = *value * 1.5 + random.random_range(-0.2f32..0.2);
+    }
+    weights
+}
+
+const PASS: Pass = Pass { next_weight: 0.3, dropout: 0.0, seed: 11 };
+
+fn gradient(weights: &Weights, batch: &Batch, pass: Pass) -> (Losses, Vec<f32>) {
+    let mut gradient = vec![f32::NAN; weights.values.len()];
+    let losses = Native::new().gradient(weights, batch, pass, &mut gradient).unwrap();
+    (losses, gradient)
+}
+
+struct Case {
+    name: &'static str,
+    batch: Batch,
+    pass: Pass,
+}
+
+fn cases(config: &TransformerConfig) -> Vec<Case> {
+    let random = |length, sequences| Batch::random(config, length, sequences, 5);
+    let none = Batch {
+        question_tokens: Vec::new(),
+        question_columns: Vec::new(),
+        offsets: vec![0],
+        candidate_apps: Vec::new(),
+        candidate_columns: Vec::new(),
+        targets: Vec::new(),
+        ..random(7, 3)
+    };
+    let mut no_next = random(7, 3);
+    no_next.next_apps.fill(NO_TARGET);
+    let case = |name, batch| Case { name, batch, pass: PASS };
+    let mut cases = vec![
+        case("one token", random(1, 40)),
+        case("two tokens", random(2, 9)),
+        case("a whole window", random(10, 20)),
+        case("one sequence", random(9, 1)),
+        case("no question", none),
+        case("no next app", no_next),
+        case("nothing", Batch { length: 3, offsets: vec![0], ..Batch::default() }),
+    ];
+    cases.push(Case { name: "dropout", pass: Pass { dropout: 0.3, ..PASS }, batch: random(8, 12) });
+    cases.push(Case {
+        name: "questions alone",
+        pass: Pass { next_weight: 0.0, ..PASS },
+        batch: random(8, 4),
+    });
+    cases
+}
+
+#[test]
+fn gradients_equal_central_differences_of_the_reference() {
+    let config = tiny();
+    let weights = weights(&config);
+    let values: Vec<f64> = weights.values.iter().map(|&value| f64::from(value)).collect();
+    let mut random = ChaCha8Rng::seed_from_u64(17);
+    for Case { name, batch, pass } in cases(&config) {
+        let (losses, gradient) = gradient(&weights, &batch, pass);
+        let dropout = Dropout::new(pass.dropout, pass.seed);
+        let total = |values: &[f64]| {
+            let found = answer(&config, values, &batch, dropout);
+            Losses { question: found.question, next: found.next, ..losses }.total(pass.next_weight)
+        };
+        assert_eq!(losses.questions, batch.questions(), "{name}");
+        assert_eq!(losses.next_tokens, batch.next_apps.iter().filter(|&&app| app != NO_TARGET).count());
+        let expected = total(&values);
+        let found = losses.total(pass.next_weight);
+        assert!((found - expected).abs() < 1e-5 * (1.0 + expected), "{name}: loss {found}, not {expected}");
+        for tensor in &weights.layout().tensors {
+            for _ in 0..6 {
+                let at = random.random_range(tensor.range.clone());
+                let step = 1e-6;
+                let mut moved = values.clone();
+                moved[at] += step;
+                let up = total(&moved);
+                moved[at] -= 2.0 * step;
+                let expected = (up - total(&moved)) / (2.0 * step);
+                let found = f64::from(gradient[at]);
+                let allowed = 1e-6 + 2e-4 * expected.abs();
+                let place = at - tensor.range.start;
+                assert!(
+                    (found - expected).abs() < allowed,
+                    "{name}, {}[{place}]: {found}, not {expected}",
+                    tensor.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn logits_equal_the_reference() {
+    let config = tiny();
+    let weights = weights(&config);
+    let values: Vec<f64> = weights.values.iter().map(|&value| f64::from(value)).collect();
+    for Case { name, batch, .. } in cases(&config) {
+        let found = Native::new().logits(&weights, &batch).unwrap();
+        let expected = answer(&config, &values, &batch, Dropout::none()).logits;
+        assert_eq!(found.len(), expected.len(), "{name}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-5, "{name}: {found}, not {expected}");
+        }
+    }
+}
+
+/// Bit for bit, on any number of threads, with room that other batches have used.
+#[test]
+fn results_depend_on_nothing_else() {
+    let config = tiny();
+    let weights = weights(&config);
+    let mut used = Native::new();
+    for Case { name, batch, pass } in cases(&config) {
+        let pass = Pass { dropout: 0.2, ..pass };
+        let (losses, expected) = gradient(&weights, &batch, pass);
+        let logits = used.logits(&weights, &batch).unwrap();
+        for threads in 1..4 {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut gradient = vec![f32::NAN; expected.len()];
+            let again = pool.install(|| used.gradient(&weights, &batch, pass, &mut gradient)).unwrap();
+            assert_eq!(losses, again, "{name}, {threads} threads");
+            assert!(
+                expected.iter().zip(&gradient).all(|(a, b)| a.to_bits() == b.to_bits()),
+                "{name}, {threads}"
+            );
+            assert_eq!(pool.install(|| used.logits(&weights, &batch)).unwrap(), logits, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_another_shape_is_refused() {
+    let config = tiny();
+    let weights = weights(&config);
+    let batch = Batch::random(&TransformerConfig { apps: 50, ..config }, 8, 4, 1);
+    let error = Native::new().logits(&weights, &batch).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+}

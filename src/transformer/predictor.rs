@@ -1,0 +1,85 @@
+//! A trained transformer as a [`Predictor`].
+
+use super::batch::{Batch, NO_TARGET};
+use super::config::TransformerConfig;
+use super::file::{Standardisation, TransformerModel};
+use super::forward::{Forward, ForwardScratch};
+use crate::context::Context;
+use crate::context::pointer::PointerRows;
+use crate::context::tokens::Token;
+use crate::data::{AppId, Vocabulary};
+use crate::predict::{Predictor, Scratch};
+
+/// A transformer that knows the apps of one vocabulary. It needs no framework.
+#[derive(Debug, Clone)]
+pub struct Transformer {
+    forward: Forward,
+    config: TransformerConfig,
+    columns: Standardisation,
+    /// By app id.
+    rows: Vec<u32>,
+}
+
+impl Transformer {
+    /// A predictor for logs whose app ids are those of `vocabulary`. Apps that the model does not know are told apart by
+    /// how they were used alone.
+    pub fn new(model: &TransformerModel, vocabulary: &Vocabulary) -> Self {
+        Self {
+            forward: Forward::new(model.weights.clone()),
+            config: model.weights.config().clone(),
+            columns: model.columns.clone(),
+            rows: model.rows(vocabulary),
+        }
+    }
+
+    fn row(&self, app: AppId) -> u32 {
+        self.rows.get(app.0 as usize).copied().unwrap_or(self.config.unknown_app())
+    }
+}
+
+#[derive(Debug, Default)]
+struct TransformerScratch {
+    tokens: Vec<Token>,
+    rows: PointerRows,
+    batch: Batch,
+    forward: ForwardScratch,
+}
+
+impl Predictor for Transformer {
+    fn new_scratch(&self) -> Scratch {
+        Scratch::new(TransformerScratch::default())
+    }
+
+    fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
+        let TransformerScratch { tokens, rows, batch, forward } = scratch.buffers();
+        context.tokens(self.config.window, tokens);
+        batch.clear(tokens.len());
+        let began = tokens.first().map(|token| token.at).unwrap_or_default();
+        for token in tokens.iter() {
+            let app = token.app.map_or(self.config.no_app(), |app| self.row(app));
+            batch.push_token(token, began, app, NO_TARGET);
+        }
+        rows.fill(context);
+        self.columns.candidates(&mut rows.candidates);
+        self.columns.questions(&mut rows.question);
+        batch.candidate_columns.extend_from_slice(&rows.candidates);
+        batch.question_columns.extend_from_slice(&rows.question);
+        batch.candidate_apps.extend(context.candidates().iter().map(|&app| self.row(app)));
+        batch.targets.resize(scores.len(), 0.0);
+        batch.end_question(tokens.len() - 1);
+        self.forward.score(batch, forward, scores);
+    }
+}
+
+impl TransformerModel {
+    /// By the ids of `vocabulary`: each app's row of the embedding.
+    pub fn rows(&self, vocabulary: &Vocabulary) -> Vec<u32> {
+        let mut rows = vec![self.weights.config().unknown_app(); vocabulary.len()];
+        for (row, name) in self.apps.iter().enumerate() {
+            if let Some(id) = vocabulary.id(name) {
+                rows[id.0 as usize] = row as u32;
+            }
+        }
+        rows
+    }
+}
