@@ -67,6 +67,7 @@ const ROOMS: [(&str, &[&str]); 6] = [
         "transformer",
         &[
             "config",
+            // Random batches measure every engine.
             "batch sample",
             "weights",
             "engine",
