@@ -27,8 +27,9 @@ pub struct DistillConfig {
 
 impl Default for DistillConfig {
     fn default() -> Self {
-        let training = TrainingConfig { dropout: 0.0, ..TrainingConfig::default() };
-        let recipe = Recipe { size: Size::Student, training, ..Recipe::default() };
+        let recipe = Recipe { size: Size::Student, ..Recipe::default() };
+        let training = TrainingConfig { dropout: 0.0, ..recipe.training };
+        let recipe = Recipe { training, ..recipe };
         Self { temperature: 1.0, teacher_weight: 0.9, recipe }
     }
 }

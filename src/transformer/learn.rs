@@ -69,7 +69,13 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             size: Size::Teacher,
-            training: TrainingConfig::default(),
+            // The epochs decide how many steps there are.
+            training: TrainingConfig {
+                steps: 1_000_000,
+                warmup_steps: 300,
+                next_weight: 0.1,
+                ..TrainingConfig::default()
+            },
             epochs: 8.0,
             batch_tokens: 640,
             unknown_share: 0.25,
@@ -87,8 +93,8 @@ impl Recipe {
 
     /// For weights that know people in general: small steps, soon over.
     pub fn fine_tuning() -> Self {
-        let training = TrainingConfig { learning_rate: 3e-4, ..TrainingConfig::default() };
-        Self { training, epochs: 4.0, ..Self::default() }
+        let recipe = Self::default();
+        Self { training: TrainingConfig { learning_rate: 3e-4, ..recipe.training }, epochs: 4.0, ..recipe }
     }
 }
 
@@ -148,6 +154,7 @@ pub fn learn(
     let steps = (recipe.epochs * lessons.batches_an_epoch() as f64).ceil() as u64;
     training.steps = training.steps.min(steps.max(1));
     training.warmup_steps = training.warmup_steps.min(training.steps / 10);
+    training.validate_every = training.validate_every.min(training.steps).max(training.steps / 20).max(1);
     let trained = train(&training, engine, &lessons, start.weights.clone(), folder, progress)?;
     let model = TransformerModel { weights: trained.weights.clone(), ..start };
     Ok((model, trained))
