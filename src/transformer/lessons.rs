@@ -127,8 +127,7 @@ impl PhoneLessons {
         lessons: &[Lesson<'_>],
         progress: &dyn Progress,
     ) -> Self {
-        let questions: usize =
-            lessons.iter().map(|lesson| lesson.train.len() + lesson.validation.len()).sum();
+        let questions: usize = lessons.iter().map(|lesson| lesson.train.len()).sum();
         let kept = match syllabus.max_questions {
             0 => 1.0,
             most => (most as f64 / questions.max(1) as f64).min(1.0),
@@ -316,7 +315,7 @@ impl Notes {
     ) -> Self {
         let mut notes = Self::default();
         let mut rows = PointerRows::default();
-        let mut teaching = syllabus.teacher.map(|teacher| Teaching::new(teacher));
+        let mut teaching = syllabus.teacher.map(Teaching::new);
         let config = syllabus.config;
         let last = lesson.train.end.max(lesson.validation.end);
         let mut seen = 0;
@@ -341,7 +340,8 @@ impl Notes {
             notes.targets.resize(first + context.candidates().len(), 0.0);
             let targets = &mut notes.targets[first..];
             targets[answer] = 1.0;
-            if let Some(teaching) = &mut teaching {
+            // Validated is what really happened.
+            if let Some(teaching) = teaching.as_mut().filter(|_| !is_validation) {
                 teaching.soften(context, targets);
             }
             let candidates = first..notes.targets.len();
