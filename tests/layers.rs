@@ -70,6 +70,7 @@ const ROOMS: [(&str, &[&str]); 6] = [
             "native",
             "burn",
             "device",
+            "forward",
             "schedule",
             "optimizer",
             "validate",
