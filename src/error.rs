@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Model,
     /// Training went astray: the loss grew instead of falling, or is no number.
     Diverged,
+    /// What should compute is not there, or failed.
+    Device,
 }
 
 /// An error with its place and the reader's next step.

@@ -1,9 +1,12 @@
 //! The deep expert: a small causal transformer over (app, time, place) tokens.
 
 mod batch;
+#[cfg(feature = "burn")]
+mod burn;
 mod checkpoint;
 mod config;
 mod curve;
+mod device;
 mod engine;
 mod file;
 mod lessons;
@@ -18,8 +21,11 @@ mod native;
 mod sample;
 mod weights;
 
+#[cfg(feature = "burn")]
+pub use self::burn::BurnEngine;
 pub use batch::{Batch, NO_TARGET};
 pub use config::TransformerConfig;
+pub use device::Device;
 pub use engine::{Engine, Losses, Pass};
 pub use file::{FORMAT_VERSION, Standardisation, TransformerModel};
 pub use lessons::{PhoneLessons, Syllabus, Teacher};
