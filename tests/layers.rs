@@ -63,9 +63,11 @@ const ROOMS: [(&str, &[&str]); 6] = [
         "transformer",
         &[
             "config",
-            "batch",
+            "batch sample",
             "weights",
             "engine",
+            "native",
+            "forward",
             "schedule",
             "optimizer",
             "validate",

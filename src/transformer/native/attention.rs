@@ -106,7 +106,7 @@ impl Attention {
 }
 
 /// One head's biases, and one that leaves nothing of what lies ahead.
-pub(in crate::transformer) fn bias_table(gap_bias: &[f32]) -> [f32; TABLE] {
+fn bias_table(gap_bias: &[f32]) -> [f32; TABLE] {
     let mut table = [0.0; TABLE];
     table[..GAPS].copy_from_slice(gap_bias);
     table[usize::from(AHEAD)] = -1e30;
@@ -130,6 +130,37 @@ fn softmax_scores<S: Simd>(simd: S, scores: &mut [f32], classes: &[u8], table: &
         }
         softmax_row(simd, row);
     }
+}
+
+/// Attention of a sequence's last token alone, the only one that an answer needs of the last layer.
+///
+/// # Shapes
+/// `query`, `mixed`: `[d_model]`; `key`, `value`: `[length, d_model]`; `classes`: `[length]`, from the last token;
+/// `shares`: `[length]`, overwritten.
+pub(in crate::transformer) fn attend_last(
+    level: Level,
+    shape: Shape,
+    [query, key, value]: [&[f32]; 3],
+    classes: &[u8],
+    gap_bias: &[f32],
+    shares: &mut [f32],
+    mixed: &mut [f32],
+) {
+    let (d, scale) = (shape.d_model(), shape.scale());
+    dispatch!(level, simd => for (head, mixed) in mixed.chunks_exact_mut(shape.d_head).enumerate() {
+        let part = head * shape.d_head..(head + 1) * shape.d_head;
+        let table = bias_table(&gap_bias[head * GAPS..][..GAPS]);
+        for ((share, key), &class) in shares.iter_mut().zip(key.chunks_exact(d)).zip(classes) {
+            *share = dot_row(simd, &query[part.clone()], &key[part.clone()]) * scale + bias(&table, class);
+        }
+        softmax_row(simd, shares);
+        mixed.fill(0.0);
+        for (&share, value) in shares.iter().zip(value.chunks_exact(d)) {
+            for (mixed, value) in mixed.iter_mut().zip(&value[part.clone()]) {
+                *mixed += share * value;
+            }
+        }
+    });
 }
 
 /// The gradients of one layer's attention, and room for them.

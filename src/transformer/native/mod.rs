@@ -14,15 +14,15 @@
 //! into shards whose activations stay in a core's cache. Neither depends on the machine, so the result does not depend
 //! on how many threads there are.
 
-mod attention;
-mod block;
-mod dropout;
-mod embedding;
-mod layers;
-mod linear;
+pub(super) mod attention;
+pub(super) mod block;
+pub(super) mod dropout;
+pub(super) mod embedding;
+pub(super) mod layers;
+pub(super) mod linear;
 mod next_app;
-mod pointer;
-mod prepared;
+pub(super) mod pointer;
+pub(super) mod prepared;
 mod shard;
 #[cfg(test)]
 mod tests;
