@@ -33,6 +33,7 @@ pub use forward::{Forward, ForwardScratch};
 pub use lessons::{PhoneLessons, Syllabus, Teacher};
 pub use metrics::Metrics;
 pub use native::Native;
+pub use optimizer::{AdamW, clip};
 pub use run::RunFolder;
 pub use schedule::TrainingConfig;
 pub use tensors::Precision;
