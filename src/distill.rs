@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::predict::{Predictor, Scratch, log_sum_exp};
 use crate::progress::Progress;
 use crate::transformer::{
-    Course, Engine, Recipe, RunFolder, Size, Teacher, TrainedTransformer, TrainingConfig, TransformerModel, learn,
+    Course, Engine, Recipe, RunFolder, Size, Teacher, TrainedTransformer, TrainingConfig, TransformerModel,
+    learn,
 };
 
 /// How a student is taught.
@@ -45,7 +46,8 @@ pub fn distill(
     folder: Option<&RunFolder>,
     progress: &dyn Progress,
 ) -> Result<(TransformerModel, TrainedTransformer)> {
-    let teacher = Teacher { predictor: teacher, temperature: config.temperature, weight: config.teacher_weight };
+    let teacher =
+        Teacher { predictor: teacher, temperature: config.temperature, weight: config.teacher_weight };
     learn(&config.recipe, &Course { teacher: Some(teacher), ..*course }, start, engine, folder, progress)
 }
 

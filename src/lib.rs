@@ -78,6 +78,7 @@
 pub mod baseline;
 pub mod context;
 pub mod data;
+pub mod distill;
 mod error;
 pub mod evaluate;
 pub mod experiment;

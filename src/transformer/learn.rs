@@ -58,10 +58,12 @@ pub struct Recipe {
     pub epochs: f64,
     /// Most tokens of a batch.
     pub batch_tokens: usize,
-    /// Share of apps that a sequence is made not to know, so that the model learns to do without names.
+    /// Share of sequences in which some or all apps are made unknown, so that the model learns to do without names.
     pub unknown_share: f64,
-    /// Most questions kept; beyond them, questions are drawn. 0 keeps all.
+    /// Most questions to learn from; beyond them, questions are drawn. 0 keeps all.
     pub max_questions: usize,
+    /// Most questions to validate on, about; beyond them, whole windows are left out. 0 keeps all.
+    pub max_validation: usize,
 }
 
 impl Default for Recipe {
@@ -70,9 +72,10 @@ impl Default for Recipe {
             size: Size::Teacher,
             training: TrainingConfig::default(),
             epochs: 8.0,
-            batch_tokens: 1024,
-            unknown_share: 0.1,
+            batch_tokens: 640,
+            unknown_share: 0.25,
             max_questions: 0,
+            max_validation: 4_000,
         }
     }
 }
@@ -117,13 +120,17 @@ pub fn learn(
         batch_tokens: recipe.batch_tokens,
         unknown_share: recipe.unknown_share,
         max_questions: recipe.max_questions,
+        max_validation: recipe.max_validation,
         teacher: course.teacher,
         seed: recipe.training.seed,
     };
     let lessons = PhoneLessons::new(&syllabus, &start.columns, course.lessons, progress);
     if lessons.questions() == 0 {
-        return Err(Error::new(ErrorKind::Data, format!("no question of the task {} to learn from", course.task))
-            .next_step("give a longer log, or the other task: a log without unlocks has no first-after-unlock"));
+        return Err(Error::new(
+            ErrorKind::Data,
+            format!("no question of the task {} to learn from", course.task),
+        )
+        .next_step("give a longer log, or the other task: a log without unlocks has no first-after-unlock"));
     }
     let mut training = recipe.training.clone();
     let steps = (recipe.epochs * lessons.batches_an_epoch() as f64).ceil() as u64;
@@ -177,6 +184,17 @@ impl Course<'_> {
 }
 
 impl TransformerModel {
+    /// By the ids of `vocabulary`: each app's row of the embedding.
+    pub fn rows(&self, vocabulary: &Vocabulary) -> Vec<u32> {
+        let mut rows = vec![self.weights.config().unknown_app(); vocabulary.len()];
+        for (row, name) in self.apps.iter().enumerate() {
+            if let Some(id) = vocabulary.id(name) {
+                rows[id.0 as usize] = row as u32;
+            }
+        }
+        rows
+    }
+
     /// The same model with embeddings for all of `names`: those it does not have begin as the unknown app's, a little
     /// apart from each other.
     fn extended(&self, task: Task, names: &[String], seed: u64) -> Result<Self> {
@@ -207,8 +225,10 @@ impl TransformerModel {
                     _ => return values,
                 };
                 let row = values[unknown * width..(unknown + 1) * width].to_vec();
-                let fresh: Vec<f32> =
-                    (0..added).flat_map(|_| row.clone()).map(|value| value + random.random_range(-0.01..0.01)).collect();
+                let fresh: Vec<f32> = (0..added)
+                    .flat_map(|_| row.clone())
+                    .map(|value| value + random.random_range(-0.01..0.01))
+                    .collect();
                 values.splice(unknown * width..unknown * width, fresh);
                 values
             })

@@ -40,10 +40,12 @@ pub struct Syllabus<'a> {
     pub rows: &'a [u32],
     /// Most tokens of a batch; at least one sequence.
     pub batch_tokens: usize,
-    /// Share of apps that a sequence is made not to know, so that the model learns to do without names.
+    /// Share of sequences in which some or all apps are made unknown, so that the model learns to do without names.
     pub unknown_share: f64,
-    /// Most questions kept; beyond them, questions are drawn. 0 keeps all.
+    /// Most questions to learn from; beyond them, questions are drawn. 0 keeps all.
     pub max_questions: usize,
+    /// Most questions to validate on, about; beyond them, whole windows are left out. 0 keeps all.
+    pub max_validation: usize,
     /// Who teaches, beside the answers themselves.
     pub teacher: Option<Teacher<'a>>,
     /// Seed of what is drawn here.
@@ -81,6 +83,9 @@ struct Timetable {
     /// The windows of one epoch, in the order of learning, and its number.
     held: Option<(usize, Arc<Epoch>)>,
 }
+
+/// Of the sequences with unknown apps, a third know none.
+const MOST_UNKNOWN: f64 = 1.5;
 
 /// One person's log as it is learned from.
 #[derive(Debug, Default)]
@@ -149,7 +154,14 @@ impl PhoneLessons {
             validation: Vec::new(),
             timetable: Mutex::default(),
         };
-        let windows = made.windows(|person| (person.learned_tokens..person.tokens.len(), 0));
+        let mut windows = made.windows(|person| (person.learned_tokens..person.tokens.len(), 0));
+        let asked = |window: &Window| made.people[window.person].asked(&window.zone).len();
+        let questions: usize = windows.iter().map(asked).sum();
+        if syllabus.max_validation > 0 && questions > syllabus.max_validation {
+            // Evenly, so that everybody is asked.
+            let every = questions.div_ceil(syllabus.max_validation);
+            windows = windows.into_iter().step_by(every).collect();
+        }
         made.validation = made.batches(windows).iter().map(|windows| made.fill(windows, None)).collect();
         made
     }
@@ -242,7 +254,8 @@ impl PhoneLessons {
         for window in windows {
             let person = &self.people[window.person];
             if let Some(random) = &mut random {
-                known[..self.config.apps].fill_with(|| !random.random_bool(self.unknown_share));
+                let unknown = if random.random_bool(self.unknown_share) { random.random_range(0.0..MOST_UNKNOWN) } else { 0.0 };
+                known[..self.config.apps].fill_with(|| random.random::<f64>() >= unknown);
             }
             let row = |app: u32| match app {
                 NO_TARGET => NO_TARGET,
@@ -312,7 +325,7 @@ impl Notes {
             }
             let answer = context.candidates().iter().position(|&app| app == question.answer);
             let Some(answer) = answer else { return };
-            if !(is_validation || lesson.train.contains(&number)) || !random.random_bool(kept) {
+            if !is_validation && !(lesson.train.contains(&number) && random.random_bool(kept)) {
                 return;
             }
             rows.fill(context);

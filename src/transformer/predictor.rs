@@ -70,16 +70,3 @@ impl Predictor for Transformer {
         self.forward.score(batch, forward, scores);
     }
 }
-
-impl TransformerModel {
-    /// By the ids of `vocabulary`: each app's row of the embedding.
-    pub fn rows(&self, vocabulary: &Vocabulary) -> Vec<u32> {
-        let mut rows = vec![self.weights.config().unknown_app(); vocabulary.len()];
-        for (row, name) in self.apps.iter().enumerate() {
-            if let Some(id) = vocabulary.id(name) {
-                rows[id.0 as usize] = row as u32;
-            }
-        }
-        rows
-    }
-}

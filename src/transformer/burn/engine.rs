@@ -69,8 +69,11 @@ impl BurnEngine {
         // Unwind safe: after a panic the device is not used again.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(first_sum)) {
             Ok((true, card)) => Ok(Self { name: format!("{name}{card}"), device }),
-            _ => Err(Error::new(ErrorKind::Device, format!("the graphics card fails at its first sum by {name}"))
-                .next_step("read the driver's message above, or choose another device")),
+            _ => Err(Error::new(
+                ErrorKind::Device,
+                format!("the graphics card fails at its first sum by {name}"),
+            )
+            .next_step("read the driver's message above, or choose another device")),
         }
     }
 
