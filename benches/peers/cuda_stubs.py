@@ -1,21 +1,21 @@
-"""Empty CUDA libraries, so that PyTorch's wheel from PyPI loads where only its processor half is asked for.
+"""CUDA libraries of nothing, so that PyTorch's wheel from PyPI loads where only its processor half is asked for.
 
 That wheel is linked against 2 GB of NVIDIA's libraries. A process that never touches a graphics card calls nothing in
 them, but the loader wants each file, and each name and version in it, before the first line runs. So: one library a
 missing file, every name in it a function that fails.
 
-    python cuda_stubs.py SITE_PACKAGES      needs readelf and gcc
+    python cuda_stubs.py        in the environment that has PyTorch; needs readelf and gcc
 """
 
 import re
 import subprocess
-import sys
+import sysconfig
 from pathlib import Path
 
-packages = Path(sys.argv[1])
+packages = Path(sysconfig.get_path("purelib"))
 torch, stubs = packages / "torch/lib", packages / "nvidia/cu13/lib"  # where torch looks for them
 parts = ["torch", "torch_cpu", "torch_cuda", "torch_nvshmem", "torch_python", "c10_cuda"]
-loaded = [torch / f"lib{part}.so" for part in parts]
+loaded = [file for part in parts if (file := torch / f"lib{part}.so").exists()]
 
 
 def readelf(*options):

@@ -1,7 +1,7 @@
 //! Times that may be compared: everyone in turn, several times, on the same rows in the same process.
 
-use std::{fs, thread};
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use crate::Result;
 use crate::engines::Loaded;

@@ -56,8 +56,8 @@ pub fn compare(peer: &PyTorch, report: &mut Report) -> Result<()> {
             let name = format!("{shape}, {engine}");
             let differences = [found.logits, found.losses, found.gradient];
             table.line([name.clone()].into_iter().chain(differences.map(|d| format!("{d:.1e}"))));
-            let is_close = found.logits.max(found.losses) <= FORWARD_TOLERANCE
-                && found.gradient <= GRADIENT_TOLERANCE;
+            let is_close =
+                found.logits.max(found.losses) <= FORWARD_TOLERANCE && found.gradient <= GRADIENT_TOLERANCE;
             wrong.extend((!is_close).then_some(name));
             report.agreement.insert(format!("{shape}_{engine}"), found);
         }

@@ -36,7 +36,12 @@ pub fn compare(peer: &PyTorch, turns: usize, report: &mut Report) -> Result<()> 
     let (forward, mut scratch) = (Forward::new(material.weights.clone()), ForwardScratch::default());
     let mut scores = vec![0.0; CANDIDATES];
     let mut burn = BurnEngine::flex();
-    let mut micros = [("ours", Vec::new()), ("burn", Vec::new()), ("pytorch", Vec::new()), ("pytorch_compiled", Vec::new())];
+    let mut micros = [
+        ("ours", Vec::new()),
+        ("burn", Vec::new()),
+        ("pytorch", Vec::new()),
+        ("pytorch_compiled", Vec::new()),
+    ];
     for turn in 0..=turns {
         let mut of_turn = [const { Vec::new() }; 4];
         thread::sleep(SETTLE);

@@ -53,11 +53,19 @@ impl Material {
         });
         fs::write(folder.join("setting.json"), setting.to_string())?;
         let fields = tensors.iter().map(|tensor| {
-            Field::new(&tensor.name, tensor.shape.clone(), Dtype::F32, bytes(&self.weights.values[tensor.range.clone()]))
+            Field::new(
+                &tensor.name,
+                tensor.shape.clone(),
+                Dtype::F32,
+                bytes(&self.weights.values[tensor.range.clone()]),
+            )
         });
         save(&folder.join("weights.safetensors"), fields.collect())?;
         for (number, batch) in self.batches.iter().enumerate() {
-            save(&folder.join(format!("batch{number}.safetensors")), fields_of(batch, self.weights.config()))?;
+            save(
+                &folder.join(format!("batch{number}.safetensors")),
+                fields_of(batch, self.weights.config()),
+            )?;
         }
         Ok(())
     }
@@ -69,7 +77,13 @@ pub fn benchmark_shape() -> TransformerConfig {
 }
 
 /// A random batch in which each sequence asks `asked` questions, of `candidates` candidates each.
-pub fn batch(config: &TransformerConfig, sequences: usize, asked: usize, candidates: usize, seed: u64) -> Batch {
+pub fn batch(
+    config: &TransformerConfig,
+    sequences: usize,
+    asked: usize,
+    candidates: usize,
+    seed: u64,
+) -> Batch {
     let length = config.window;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut batch = Batch::random(config, length, sequences, seed);
@@ -78,7 +92,8 @@ pub fn batch(config: &TransformerConfig, sequences: usize, asked: usize, candida
     batch.question_columns = columns(questions * config.question_columns);
     batch.candidate_columns = columns(questions * candidates * config.candidate_columns);
     // The last question is asked at the last token, as on a phone; the others are spread over the sequence.
-    let token = |question: usize| (question / asked * length + (question % asked + 1) * length / asked - 1) as u32;
+    let token =
+        |question: usize| (question / asked * length + (question % asked + 1) * length / asked - 1) as u32;
     batch.question_tokens = (0..questions).map(token).collect();
     batch.offsets = (0..=questions).map(|question| (question * candidates) as u32).collect();
     let apps = 0..=config.unknown_app();

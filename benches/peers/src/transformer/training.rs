@@ -53,8 +53,12 @@ pub fn compare(peer: &PyTorch, rounds: Rounds, report: &mut Report) -> Result<()
     let plain = train_in_turn(peer, 0, rounds, report)?;
     let asked = train_in_turn(peer, 6, rounds, report)?;
     let case = |losses: &str| format!("{losses}_{threads}t");
-    let mut table =
-        Table::new([format!("{threads} threads"), "engine".to_owned(), "tokens/s".to_owned(), "ours / it".to_owned()]);
+    let mut table = Table::new([
+        format!("{threads} threads"),
+        "engine".to_owned(),
+        "tokens/s".to_owned(),
+        "ours / it".to_owned(),
+    ]);
     for (name, training) in [("next app", &plain), ("questions", &asked)] {
         for (engine, tokens) in &training.tokens_per_s {
             let ratio = cell(training.ratio.get(engine).copied(), 2);
@@ -94,7 +98,8 @@ fn train_in_turn(peer: &PyTorch, asked: usize, rounds: Rounds, report: &mut Repo
             speeds.push((steps * tokens) as f64 / entrant.train(steps)?.seconds);
         }
     }
-    let mut named: Vec<(&str, Vec<f64>)> = entrants.iter().map(|entrant| entrant.name()).zip(speeds).collect();
+    let mut named: Vec<(&str, Vec<f64>)> =
+        entrants.iter().map(|entrant| entrant.name()).zip(speeds).collect();
     // PyTorch's best foot forward: the mode of the higher median.
     let pytorch = named.iter().filter(|(name, _)| name.starts_with("pytorch"));
     let best = pytorch.max_by(|a, b| median(&a.1).unwrap_or(0.0).total_cmp(&median(&b.1).unwrap_or(0.0)));
@@ -117,7 +122,11 @@ fn train_in_turn(peer: &PyTorch, asked: usize, rounds: Rounds, report: &mut Repo
 
 /// The first steps of everyone, which must lead to the same loss, and how many steps fill a round. An engine that
 /// cannot compile is left out.
-fn warm_up(entrants: &mut Vec<Box<dyn Entrant + '_>>, rounds: Rounds, report: &mut Report) -> Result<Vec<usize>> {
+fn warm_up(
+    entrants: &mut Vec<Box<dyn Entrant + '_>>,
+    rounds: Rounds,
+    report: &mut Report,
+) -> Result<Vec<usize>> {
     let (mut steps, mut expected) = (Vec::new(), None);
     let mut index = 0;
     while index < entrants.len() {
