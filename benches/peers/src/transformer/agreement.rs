@@ -1,7 +1,6 @@
 //! Whether both compute the same: logits, losses and the gradient of one step, on random weights and batches.
 
 use std::fs;
-use std::path::Path;
 
 use foretap::context::Task;
 use foretap::transformer::{Batch, BurnEngine, Engine, Native, Pass, TransformerConfig};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use foretap::transformer::{AdamW, Batch, BurnEngine, Engine, Native, Pass, Weights, clip};
+use foretap::transformer::{AdamW, Batch, BurnEngine, Engine, Native, Pass, clip};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::material::{self, Material};
