@@ -1,4 +1,5 @@
-//! One question, in three parts: its features, its scoring by 300 trees of 31 leaves, and both.
+//! One question, in three parts: its features, its scoring by 300 trees of 31 leaves, and both. And one question to a
+//! student of the transformer's, of 32 tokens and 50 candidates, without a framework.
 //!
 //! `cargo bench --bench latency`. The people are simulated; each history is then widened to exactly the number of
 //! candidates that is measured.
@@ -14,6 +15,9 @@ use foretap::experiment::Experiment;
 use foretap::gbdt::ForestScratch;
 use foretap::predict::Predictor;
 use foretap::ranker::Ranker;
+use foretap::transformer::{Batch, Forward, ForwardScratch, TransformerConfig, Weights};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
 
 fn one_question(criterion: &mut Criterion) {
     let (log, vocabulary) = people();
@@ -89,5 +93,17 @@ fn history_of(log: &Log, unused: u32, candidates: usize) -> (History, Timestamp)
     (history, now)
 }
 
-criterion_group!(benches, one_question);
+fn one_student_question(criterion: &mut Criterion) {
+    let config = TransformerConfig::student(Task::FirstAfterUnlock, 200);
+    let weights =
+        Weights::random(config.clone(), &mut ChaCha8Rng::seed_from_u64(1)).expect("a shape that is possible");
+    let (forward, mut scratch) = (Forward::new(weights), ForwardScratch::default());
+    let batch = Batch::random_question(&config, config.window, 50, 1);
+    let mut scores = vec![0.0; batch.candidates()];
+    criterion.benchmark_group("one student question").bench_function("framework-free", |b| {
+        b.iter(|| forward.score(black_box(&batch), &mut scratch, &mut scores));
+    });
+}
+
+criterion_group!(benches, one_question, one_student_question);
 criterion_main!(benches);

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use foretap::data::{SplitPlan, Vocabulary};
+use foretap::data::SplitPlan;
 use foretap::experiment::Experiment;
+use foretap::{Error, ErrorKind};
 
 /// Compare all predictors on a log
 ///
@@ -47,11 +48,24 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
+    /// What to compare, of recent, frequent, markov, gbdt, teacher, student, and optimum on simulated people
+    #[arg(long, value_delimiter = ',', default_value = "recent,frequent,markov,gbdt,optimum")]
+    models: Vec<String>,
+
     #[command(flatten)]
     training: cli::TrainingArgs,
 
     #[command(flatten)]
+    deep: cli::DeepArgs,
+
+    #[command(flatten)]
+    weights: cli::WeightsArgs,
+
+    #[command(flatten)]
     data: cli::DataArgs,
+
+    #[command(flatten)]
+    simulation: cli::SimulationArgs,
 }
 
 fn main() -> ExitCode {
@@ -67,15 +81,22 @@ fn run(args: &Args) -> foretap::Result<()> {
     };
     cli::check_folders([&args.json, &args.html])?;
     let bar = cli::Bar::new();
-    let mut vocabulary = Vocabulary::new();
-    let log = args.data.load(&mut vocabulary, &bar)?;
+    let models = known_models(&args.models)?;
+    let files = [("teacher", &args.weights.teacher), ("student", &args.weights.student)];
+    let wanted = files.into_iter().filter(|(name, _)| models.iter().any(|model| model == name));
+    let transformers = wanted
+        .map(|(name, file)| args.deep.plan(name, file.as_deref(), args.training.seed))
+        .collect::<Result<_, _>>()?;
+    let cli::Source { log, vocabulary, truth } = args.simulation.load(&args.data, &bar)?;
     let experiment = Experiment {
         task: args.training.task,
         split,
         ranker: args.training.ranker(),
+        transformers,
+        models,
         cold_start: args.cold_start,
     };
-    let report = experiment.run(&log, &vocabulary, None, &bar)?.report;
+    let report = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?.report;
     cli::say(&report.to_string());
     if args.cold_start && report.cold_start.is_empty() {
         eprintln!(
@@ -89,4 +110,15 @@ fn run(args: &Args) -> foretap::Result<()> {
         report.write_html(file, &[])?;
     }
     Ok(())
+}
+
+/// Refuses a name that no predictor has.
+fn known_models(names: &[String]) -> foretap::Result<Vec<String>> {
+    const KNOWN: [&str; 7] = ["recent", "frequent", "markov", "gbdt", "teacher", "student", "optimum"];
+    match names.iter().find(|name| !KNOWN.contains(&name.as_str())) {
+        None => Ok(names.to_vec()),
+        Some(name) => Err(Error::new(ErrorKind::Config, format!("`{name}` is no model"))
+            .field("--models")
+            .next_step(format!("choose of {}", KNOWN.join(", ")))),
+    }
 }

@@ -73,7 +73,16 @@ fn main() {
     let optimum = Optimum { truth: &sim.truth };
     let config = DistillConfig { temperature: 1.0, teacher_weight: get("soft", 1.0), recipe };
     let t = std::time::Instant::now();
-    let (m, trained) = distill(&config, &optimum, &course, None, &mut Native::new(), Some(&RunFolder::open(&a[1]).unwrap()), &P).unwrap();
+    let (m, trained) = distill(
+        &config,
+        &optimum,
+        &course,
+        None,
+        &mut Native::new(),
+        Some(&RunFolder::open(&a[1]).unwrap()),
+        &P,
+    )
+    .unwrap();
     m.save(&std::path::Path::new(&a[1]).join("model.safetensors"), Precision::F32).unwrap();
     println!("{:?} steps {} best {} {:?}", trained.validation, trained.steps, trained.best_step, t.elapsed());
 }

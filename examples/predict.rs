@@ -6,22 +6,25 @@
 
 mod cli;
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use foretap::context::{History, Task};
-use foretap::data::{Event, Log, Signal, Timestamp, UserId, Vocabulary};
+use foretap::data::{AppId, Event, Log, Signal, Timestamp, UserId, Vocabulary};
 use foretap::model::Model;
 use foretap::predict::{Prediction, Predictor};
+use foretap::transformer::{Size, Transformer, TransformerModel, pretrained};
 use foretap::{Error, ErrorKind};
 
 /// Rank the apps that a person would open next
 #[derive(Debug, Parser)]
 struct Args {
-    /// The model, from the `train` example
+    /// The model, from the `train` or `distill` example [default: the student that travels with the crate]
     #[arg(long, value_name = "FILE")]
-    model: PathBuf,
+    model: Option<PathBuf>,
 
     /// Whose phone, by raw or hashed id, where the log has several; the raw id of a phone's own file is the file's
     /// name without extensions
@@ -51,17 +54,18 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> foretap::Result<()> {
-    let model = Model::load(&args.model)?;
+    let model = AnyModel::load(args.model.as_deref())?;
     let mut vocabulary = model.vocabulary();
     let log = args.data.load(&mut vocabulary, &cli::Bar::new())?;
     let user = args.user.as_deref().map(|user| hashed(user, &args.data)).transpose()?;
     let events = events_of(&log, user)?;
     let (history, asked) = history_at(&model, events, args.at)?;
-    let context = history.context_at(asked.at, model.task);
+    let context = history.context_at(asked.at, model.task());
+    let predictor = model.predictor(&vocabulary)?;
     let mut scores = vec![0.0; context.candidates().len()];
-    model.ranker.score(&context, &mut model.ranker.new_scratch(), &mut scores);
-    let prediction = Prediction::new(&context, &scores, model.temperature);
-    cli::say(&in_words(&prediction, &asked, model.task, &vocabulary, args.top));
+    predictor.score(&context, &mut predictor.new_scratch(), &mut scores);
+    let prediction = Prediction::new(&context, &scores, model.temperature());
+    cli::say(&in_words(&prediction, &asked, model.task(), &vocabulary, args.top));
     if let Some(file) = &args.json {
         let apps: Vec<_> = prediction
             .candidates
@@ -72,13 +76,68 @@ fn run(args: &Args) -> foretap::Result<()> {
         let answer = serde_json::json!({
             "user": asked.user.to_string(),
             "at": asked.at.0,
-            "task": model.task,
+            "task": model.task(),
             "apps": apps,
             "none_of_these": prediction.none_of_these,
         });
         cli::write_json(file, &answer)?;
     }
     Ok(())
+}
+
+/// A model file of either kind.
+enum AnyModel {
+    Ranker(Box<Model>),
+    Transformer(Box<TransformerModel>),
+}
+
+impl AnyModel {
+    /// Reads `file`, a ranker's or a transformer's; without one, the crate's own student.
+    fn load(file: Option<&Path>) -> foretap::Result<Self> {
+        let Some(file) = file else { return Ok(Self::Transformer(Box::new(pretrained(Size::Student)?))) };
+        // A ranker's file begins with its header in JSON, a transformer's with the eight bytes of a length.
+        let mut first = [0];
+        let read = std::fs::File::open(file).and_then(|mut file| file.read(&mut first));
+        match read {
+            Ok(1) if first[0] != b'{' => Ok(Self::Transformer(Box::new(TransformerModel::load(file)?))),
+            _ => Ok(Self::Ranker(Box::new(Model::load(file)?))),
+        }
+    }
+
+    fn task(&self) -> Task {
+        match self {
+            Self::Ranker(model) => model.task,
+            Self::Transformer(model) => model.weights.config().task,
+        }
+    }
+
+    fn temperature(&self) -> f64 {
+        match self {
+            Self::Ranker(model) => model.temperature,
+            Self::Transformer(model) => model.temperature,
+        }
+    }
+
+    fn vocabulary(&self) -> Vocabulary {
+        match self {
+            Self::Ranker(model) => model.vocabulary(),
+            Self::Transformer(model) => Vocabulary::from_names(&model.apps),
+        }
+    }
+
+    fn favourites(&self) -> Arc<[AppId]> {
+        match self {
+            Self::Ranker(model) => model.favourites(),
+            Self::Transformer(model) => model.favourites(),
+        }
+    }
+
+    fn predictor(&self, vocabulary: &Vocabulary) -> foretap::Result<Box<dyn Predictor>> {
+        Ok(match self {
+            Self::Ranker(model) => Box::new(model.ranker.clone()),
+            Self::Transformer(model) => Box::new(Transformer::new(model, vocabulary)?),
+        })
+    }
 }
 
 /// The id in the log of a user who is named by raw or hashed id.
@@ -107,7 +166,7 @@ fn events_of(log: &Log, user: Option<UserId>) -> foretap::Result<&[Event]> {
 
 /// The history up to the moment asked about, and that moment as an event: an unlock where the task wants one.
 fn history_at(
-    model: &Model,
+    model: &AnyModel,
     events: &[Event],
     at: Option<jiff::civil::DateTime>,
 ) -> foretap::Result<(History, Event)> {
@@ -138,7 +197,7 @@ fn history_at(
         eprintln!("warning: the log ends {days} days before: what happened since is not known");
     }
     let asked = Event { at: now, signal: Signal::Unlock, ..*last };
-    if model.task == Task::FirstAfterUnlock && last.signal != Signal::Unlock {
+    if model.task() == Task::FirstAfterUnlock && last.signal != Signal::Unlock {
         history.observe(&asked);
     }
     Ok((history, asked))

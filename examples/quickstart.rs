@@ -15,8 +15,9 @@ use foretap::context::{Task, replay};
 use foretap::data::simulate::{SimulationConfig, Truth, simulate};
 use foretap::data::{AppId, Log, SplitPlan, Vocabulary};
 use foretap::evaluate::Report;
-use foretap::experiment::{Experiment, Findings};
+use foretap::experiment::{DeepPlan, Experiment, Findings};
 use foretap::predict::{Prediction, Predictor};
+use foretap::transformer::{Size, pretrained};
 use foretap::{Error, Progress};
 
 /// Train, compare, report and predict, on simulated people or on your own log
@@ -50,6 +51,7 @@ fn run(args: &Args) -> foretap::Result<()> {
     let mut experiment = Experiment {
         split: SplitPlan::Shares { validation: 0.15, test: 0.2 },
         cold_start: true,
+        transformers: transformers(args, truth.is_some())?,
         ..Experiment::default()
     };
     experiment.ranker.gbdt.seed = args.seed;
@@ -61,8 +63,11 @@ fn run(args: &Args) -> foretap::Result<()> {
     }
     let Findings { report, model } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
     cli::say(&report.to_string());
-    if let Some(distance) = distance_to_optimum(&report) {
-        cli::say(&distance);
+    let distances =
+        ["gbdt", "teacher", "student"].into_iter().filter_map(|name| distance_to_optimum(&report, name));
+    distances.for_each(|distance| cli::say(&distance));
+    if truth.is_some() {
+        cli::say(&by_memory(&report));
     }
 
     let examples = three_predictions(&log, &vocabulary, &experiment, &model)?;
@@ -99,22 +104,48 @@ fn read_or_simulate(
     Ok((simulation.log, simulation.vocabulary, Some(simulation.truth)))
 }
 
-/// Where the ranker stands between Markov and the best possible score of simulated people.
-fn distance_to_optimum(report: &Report) -> Option<String> {
-    let [markov, gbdt, optimum] =
-        ["markov", "gbdt", "optimum"].map(|name| report.model(name).map(|model| model.metrics));
-    let (markov, gbdt, optimum) = (markov?, gbdt?, optimum?);
+/// The teacher and the student that travel with the crate: as they are for simulated people, whom they know; trained on
+/// for real ones.
+fn transformers(args: &Args, is_simulated: bool) -> foretap::Result<Vec<DeepPlan>> {
+    let plan = |(name, size)| {
+        let mut plan = DeepPlan::named(name, Some(pretrained(size)?))?;
+        plan.recipe.training.seed = args.seed;
+        if is_simulated { plan.as_it_is() } else { Ok(plan) }
+    };
+    [("teacher", Size::Teacher), ("student", Size::Student)].into_iter().map(plan).collect()
+}
+
+/// Where a predictor stands between Markov and the best possible score of simulated people.
+fn distance_to_optimum(report: &Report, name: &str) -> Option<String> {
+    let [markov, model, optimum] =
+        ["markov", name, "optimum"].map(|name| report.model(name).map(|model| model.metrics));
+    let (markov, model, optimum) = (markov?, model?, optimum?);
     let part = |low: f64, here: f64, high: f64| 100.0 * (here - low) / (high - low);
     Some(format!(
-        "from markov to the best possible score, gbdt comes {:.0} % of the way in HR@1 ({:.3} short of it), \
-         {:.0} % in HR@3 ({:.3}) and {:.0} % in log loss ({:.3})\n",
-        part(markov.hr1, gbdt.hr1, optimum.hr1),
-        optimum.hr1 - gbdt.hr1,
-        part(markov.hr3, gbdt.hr3, optimum.hr3),
-        optimum.hr3 - gbdt.hr3,
-        part(markov.log_loss, gbdt.log_loss, optimum.log_loss),
-        gbdt.log_loss - optimum.log_loss,
+        "from markov to the best possible score, {name} comes {:.0} % of the way in HR@1, {:.0} % in HR@3 and {:.0} % in \
+         log loss, which is {:.0} % above the least possible",
+        part(markov.hr1, model.hr1, optimum.hr1),
+        part(markov.hr3, model.hr3, optimum.hr3),
+        part(markov.log_loss, model.log_loss, optimum.log_loss),
+        100.0 * (model.log_loss / optimum.log_loss - 1.0),
     ))
+}
+
+/// Who knows longer sequences: figures by how many past launches the simulated answer depends on.
+fn by_memory(report: &Report) -> String {
+    let mut lines = vec!["\nlaunches that the answer depends on: HR@1, log loss\n           ".to_owned()];
+    let slices = report.models.first().map(|model| model.by_memory.as_slice()).unwrap_or_default();
+    for slice in slices {
+        let (from, more) = (slice.from, if slice.from == 3 { " or more" } else { "" });
+        lines[0] += &format!("{:>22}", format!("{from}{more} ({})", slice.questions));
+    }
+    for model in &report.models {
+        let cells =
+            model.by_memory.iter().map(|slice| format!("{:>14.3}  {:.3} ", slice.hr1, slice.log_loss));
+        lines.push(format!("{:<10}{}", model.name, cells.collect::<String>()));
+    }
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 /// The last question of three users (or the last three of fewer), answered in words.

@@ -27,8 +27,9 @@ pub struct DistillConfig {
 
 impl Default for DistillConfig {
     fn default() -> Self {
-        let training = TrainingConfig { dropout: 0.0, ..TrainingConfig::default() };
-        let recipe = Recipe { size: Size::Student, training, ..Recipe::default() };
+        let recipe = Recipe { size: Size::Student, ..Recipe::default() };
+        let training = TrainingConfig { dropout: 0.0, ..recipe.training };
+        let recipe = Recipe { training, ..recipe };
         Self { temperature: 1.0, teacher_weight: 0.9, recipe }
     }
 }
@@ -102,6 +103,40 @@ impl Predictor for Blend<'_> {
         }
         for (score, &sum) in scores.iter_mut().zip(blended.iter()) {
             *score = sum.max(1e-30).ln() as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::{MostFrequent, MostRecent};
+    use crate::context::{History, Task};
+    use crate::data::{AppId, Event, Signal, Timestamp, UserId};
+
+    #[test]
+    fn a_blend_is_the_weighted_mean_of_probabilities() {
+        let mut history = History::default();
+        for (at, app) in [(0, 1), (9, 2), (20, 1), (30, 3)] {
+            history.observe(&Event::new(UserId(1), Timestamp(at), Signal::Launch(AppId(app))));
+        }
+        let context = history.context_at(Timestamp(40), Task::FirstAfterUnlock);
+        let probabilities = |predictor: &dyn Predictor, temperature: f64| {
+            let mut scores = vec![0.0; 3];
+            predictor.score(&context, &mut predictor.new_scratch(), &mut scores);
+            let normalizer = log_sum_exp(&scores, temperature);
+            scores
+                .iter()
+                .map(|&score| (f64::from(score) / temperature - normalizer).exp())
+                .collect::<Vec<f64>>()
+        };
+        let blend = Blend::new(vec![
+            Part { predictor: &MostRecent, temperature: 2.0, weight: 0.25 },
+            Part { predictor: &MostFrequent, temperature: 1.0, weight: 0.75 },
+        ]);
+        let parts = probabilities(&MostRecent, 2.0).into_iter().zip(probabilities(&MostFrequent, 1.0));
+        for (blended, (recent, frequent)) in probabilities(&blend, 1.0).into_iter().zip(parts) {
+            assert!((blended - (0.25 * recent + 0.75 * frequent)).abs() < 1e-6);
         }
     }
 }

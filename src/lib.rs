@@ -48,12 +48,16 @@
 //!
 //!   context/     WHAT IS KNOWN AT THE QUESTION
 //!     counts       the bounded counters that a history is made of
+//!     recall       whole sequences of apps, and what followed them before
 //!     app_use      what a history knows of one app
+//!     token        an event as the transformer reads it
 //!     task         the two questions, read off a stream of events
 //!     history      one user's past, event by event; the only maker of a Context
 //!     question     the Context
+//!     tokens       the sequence that ends with the question
 //!     replay       a user's log, question by question
 //!     features     one row a candidate, for the ranker; the versioned schema
+//!     pointer      the same and more on a network's scales, for the transformer
 //!
 //!   predict      THE CONTRACT: Predictor, Prediction, ties
 //!   baseline     most recent, most frequent, Markov, and the optimum of simulated people
@@ -65,6 +69,17 @@
 //!     objective/, metric             what trees minimise, and how good they are
 //!     rounding -> histogram -> split -> grow -> train
 //!   ranker       features + forest = a Predictor
+//!
+//!   transformer/ THE DEEP EXPERT
+//!     config, weights                its shape and formulas, and plain numbers
+//!     batch, engine                  what a step reads; whoever can tell loss and gradient
+//!     native/, forward               the passes by hand: training, and one question
+//!     burn/, device                  the same on Burn's tensors: processors and graphics cards
+//!     schedule -> optimizer -> train the loop; checkpoint, run, metrics, curve: what it keeps
+//!     lessons -> learn               from people's logs to a trained model
+//!     file, pretrained, predictor    a model file, the crate's own, a Predictor
+//!   distill      any predictor teaches a student
+//!
 //!   model        a trained ranker in a file, checked whole
 //!   export/      trees to and from LightGBM and XGBoost
 //!

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::context::features::{self, SCHEMA};
-use crate::context::{Context, Task, replay};
-use crate::data::{AppId, Event};
+use crate::context::{Context, Lesson, Task, replay};
+use crate::data::AppId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{
     Binner, CandidateSoftmax, Dataset, DatasetBuilder, Forest, ForestScratch, GbdtConfig, train,
@@ -83,17 +83,6 @@ impl Default for RankerConfig {
     fn default() -> Self {
         Self { gbdt: GbdtConfig::default(), max_rows: 1_500_000 }
     }
-}
-
-/// One user's events and which of their questions to learn from.
-#[derive(Debug, Clone)]
-pub struct Lesson<'a> {
-    /// The user's events, in time order.
-    pub events: &'a [Event],
-    /// Numbers of the questions to learn from.
-    pub train: std::ops::Range<usize>,
-    /// Numbers of the later questions that tell when to stop.
-    pub validation: std::ops::Range<usize>,
 }
 
 /// What [`train_ranker`] gives.

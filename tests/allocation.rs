@@ -13,7 +13,13 @@ use foretap::baseline::{Markov, MostFrequent, MostRecent, Optimum};
 use foretap::context::{History, Task, features, replay};
 use foretap::data::{AppId, PlaceGrid, Signal, Timestamp};
 use foretap::predict::Predictor;
+use foretap::transformer::{
+    Batch, Forward, ForwardScratch, Standardisation, Transformer, TransformerConfig, TransformerModel,
+    Weights,
+};
 use people::{TASKS, event, people, quick_model};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
 
 /// The system's allocator, counting what each thread asks of it.
 struct Counting;
@@ -68,7 +74,16 @@ fn scoring_allocates_nothing_once_warm() {
     for task in TASKS {
         let model = quick_model(&simulation, task);
         let optimum = Optimum { truth: &simulation.truth };
-        let predictors: [(&str, &dyn Predictor); 5] = [
+        let config = TransformerConfig::student(task, simulation.vocabulary.len());
+        let transformer = TransformerModel {
+            columns: Standardisation::none(&config),
+            weights: Weights::random(config, &mut ChaCha8Rng::seed_from_u64(1)).unwrap(),
+            apps: simulation.vocabulary.names().to_vec(),
+            temperature: 1.0,
+        };
+        let transformer = Transformer::new(&transformer, &simulation.vocabulary).unwrap();
+        let predictors: [(&str, &dyn Predictor); 6] = [
+            ("transformer", &transformer),
             ("recent", &MostRecent),
             ("frequent", &MostFrequent),
             ("markov", &Markov::default()),
@@ -98,6 +113,26 @@ fn scoring_allocates_nothing_once_warm() {
             assert_eq!(requests, 0, "{name}, {task}: allocations in {asked} questions");
         }
     }
+}
+
+#[test]
+fn a_transformers_forward_pass_allocates_nothing_once_warm() {
+    let config = TransformerConfig::student(Task::FirstAfterUnlock, 30);
+    let weights = Weights::random(config.clone(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+    let (forward, mut scratch) = (Forward::new(weights), ForwardScratch::default());
+    let questions: Vec<Batch> = [(config.window, 200), (1, 1), (17, 50), (config.window, 3)]
+        .map(|(length, candidates)| Batch::random_question(&config, length, candidates, 1))
+        .into();
+    let mut scores = vec![0.0; 200];
+    let mut ask = || {
+        let before = REQUESTS.get();
+        for batch in &questions {
+            forward.score(batch, &mut scratch, &mut scores[..batch.candidates()]);
+        }
+        REQUESTS.get() - before
+    };
+    assert!(ask() > 0);
+    assert_eq!(ask(), 0);
 }
 
 /// Ever new apps, places and pairs: after as many apps as a history remembers, its memory grows no more.

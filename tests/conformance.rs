@@ -12,8 +12,12 @@ use foretap::baseline::{Markov, MostFrequent, MostRecent, Optimum};
 use foretap::context::{Context, History, Task, questions, replay};
 use foretap::data::simulate::Simulation;
 use foretap::data::{AppId, Event, Signal, Timestamp, UserId};
+use foretap::distill::{Blend, Part};
 use foretap::model::Model;
 use foretap::predict::{Prediction, Predictor, Scratch};
+use foretap::transformer::{
+    Precision, Standardisation, Transformer, TransformerConfig, TransformerModel, Weights,
+};
 use people::{TASKS, event, launches, people, quick_model};
 use rand::{SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
@@ -31,8 +35,24 @@ fn every_predictor_keeps_the_contract() {
     let [unlock, launch] = TASKS.map(|task| quick_model(&simulation, task));
     let [unlock_again, launch_again] = [&unlock, &launch].map(saved_and_loaded);
     let optimum = Optimum { truth: &simulation.truth };
+    let [deep_unlock, deep_launch] = TASKS.map(|task| random_transformer(&simulation, task));
+    let [deep_unlock_again, deep_launch_again] = [&deep_unlock, &deep_launch].map(|model| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("model");
+        model.save(&file, Precision::F32).unwrap();
+        TransformerModel::load(&file).unwrap()
+    });
+    let models = [&deep_unlock, &deep_unlock_again, &deep_launch, &deep_launch_again];
+    let [deep_unlock, deep_unlock_again, deep_launch, deep_launch_again] =
+        models.map(|model| Transformer::new(model, &simulation.vocabulary).unwrap());
+    let parts = [(&unlock.ranker as &dyn Predictor, 0.3), (&deep_unlock, 0.7)];
+    let blend =
+        Blend::new(parts.map(|(predictor, weight)| Part { predictor, temperature: 1.2, weight }).to_vec());
     #[rustfmt::skip]
     let entrants = [
+        Entrant { name: "transformer of unlocks", predictor: &deep_unlock, reloaded: Some(&deep_unlock_again) },
+        Entrant { name: "transformer of launches", predictor: &deep_launch, reloaded: Some(&deep_launch_again) },
+        Entrant { name: "blend", predictor: &blend, reloaded: None },
         Entrant { name: "recent", predictor: &MostRecent, reloaded: None },
         Entrant { name: "frequent", predictor: &MostFrequent, reloaded: None },
         Entrant { name: "markov", predictor: &Markov::default(), reloaded: None },
@@ -59,6 +79,15 @@ fn every_predictor_keeps_the_contract() {
         threads_agree(entrant, &moments);
         later_events_do_not_matter(entrant, &simulation);
     }
+}
+
+/// A transformer that has learned nothing and does not know half of the apps.
+fn random_transformer(simulation: &Simulation, task: Task) -> TransformerModel {
+    let apps: Vec<String> = simulation.vocabulary.names().iter().step_by(2).cloned().collect();
+    let config = TransformerConfig::student(task, apps.len());
+    let columns = Standardisation::none(&config);
+    let weights = Weights::random(config, &mut ChaCha8Rng::seed_from_u64(7)).unwrap();
+    TransformerModel { weights, apps, temperature: 1.0, columns }
 }
 
 fn saved_and_loaded(model: &Model) -> Model {

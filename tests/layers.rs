@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 15] = [
+const JOURNEY: [&str; 16] = [
     "error",
     "progress",
     "file",
@@ -16,8 +16,9 @@ const JOURNEY: [&str; 15] = [
     "predict",
     "baseline",
     "gbdt",
-    "transformer",
     "ranker",
+    "transformer",
+    "distill",
     "model",
     "export",
     "evaluate",
@@ -32,7 +33,10 @@ const ROOMS: [(&str, &[&str]); 6] = [
     ("data", &["event place", "vocabulary", "log", "split", "simulate"]),
     (
         "context",
-        &["counts", "app_use", "tokens", "task", "history", "question", "replay", "features", "pointer"],
+        &[
+            "counts", "recall", "app_use", "token", "task", "history", "question", "tokens", "replay",
+            "features", "pointer",
+        ],
     ),
     (
         "gbdt",
@@ -63,11 +67,14 @@ const ROOMS: [(&str, &[&str]); 6] = [
         "transformer",
         &[
             "config",
+            // Random batches measure every engine.
             "batch sample",
             "weights",
             "engine",
             "native",
             "forward",
+            "burn",
+            "device",
             "schedule",
             "optimizer",
             "validate",
@@ -78,6 +85,10 @@ const ROOMS: [(&str, &[&str]); 6] = [
             "checkpoint",
             "run",
             "train",
+            "lessons",
+            "learn",
+            "predictor",
+            "pretrained",
         ],
     ),
     ("export", &["lightgbm", "xgboost"]),

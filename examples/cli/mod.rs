@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each example uses a part
 
+mod deep;
+mod source;
 mod training;
 
 use std::io::{IsTerminal, Write as _};
@@ -10,9 +12,13 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+#[allow(unused_imports)] // each example uses a part
+pub use deep::{DeepArgs, WeightsArgs, keep};
 use foretap::data::{Log, LogFormat, LogOptions, PlaceGrid, PrivacyKey, Vocabulary, read_logs};
 use foretap::{Error, ErrorKind, Progress};
-#[allow(unused_imports)] // each example uses a part
+#[allow(unused_imports)]
+pub use source::{SimulationArgs, Source};
+#[allow(unused_imports)]
 pub use training::{TrainingArgs, check_folders, local_time, write_json};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

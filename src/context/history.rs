@@ -19,7 +19,7 @@ use super::app_use::{AppUse, Counters, Departure, MAX_PLACES, REST_SECS, chargin
 use super::counts::{HOUR_SECS, Pairs, Recent, Slot};
 use super::recall::Recall;
 use super::task::Task;
-use super::tokens::{MAX_WINDOW, Token, gap};
+use super::token::{MAX_WINDOW, Token, gap};
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
 
 /// Apps that one history remembers; beyond them the one used longest ago is forgotten.

@@ -9,10 +9,11 @@ mod question;
 mod recall;
 mod replay;
 mod task;
+mod token;
 pub mod tokens;
 
 pub use app_use::AppUse;
 pub use history::{History, MAX_APPS};
 pub use question::Context;
-pub use replay::replay;
+pub use replay::{Lesson, replay};
 pub use task::{Question, Task, questions};

@@ -109,3 +109,32 @@ fn scaled(value: f32, unit: &str) -> f32 {
         _ => value,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{History, Task};
+    use super::*;
+    use crate::data::{AppId, Event, Signal, Timestamp, UserId};
+
+    #[test]
+    fn columns_are_as_many_as_they_say() {
+        assert_eq!(SCHEMA[QUESTION].name, "hour", "the first column of the question");
+        let mut history = History::default();
+        let mut rows = PointerRows::default();
+        for n in 0..40 {
+            let signal = match n % 4 {
+                0 => Signal::Unlock,
+                3 => Signal::ScreenOff,
+                _ => Signal::Launch(AppId(n % 5)),
+            };
+            for task in [Task::FirstAfterUnlock, Task::NextLaunch] {
+                let context = history.context_at(Timestamp(60 * i64::from(n)), task);
+                rows.fill(&context);
+                assert_eq!(rows.candidates.len(), context.candidates().len() * CANDIDATE_COLUMNS);
+                assert_eq!(rows.question.len(), QUESTION_COLUMNS);
+                assert!(rows.candidates.iter().chain(&rows.question).all(|value| !value.is_infinite()));
+            }
+            history.observe(&Event::new(UserId(1), Timestamp(60 * i64::from(n)), signal));
+        }
+    }
+}

@@ -1,83 +1,11 @@
-//! The (app, time, place) tokens that the transformer reads: one for each launch, notification and unlock.
+//! A history's events as tokens, and the sequence that ends with the question.
 
-use std::f32::consts::TAU;
-
-use super::app_use::Departure;
 use super::history::History;
 use super::question::Context;
 use super::task::Task;
+use super::token::UNLOCK;
+pub use super::token::{BATTERIES, CLOCK, GAPS, KINDS, MAX_WINDOW, NETWORKS, PLACES, Token, gap};
 use crate::data::{AppId, Signal, Timestamp};
-
-/// Tokens that a history keeps: no window is longer.
-pub const MAX_WINDOW: usize = 64;
-
-/// Kinds of signal: first launch after an unlock, other launch, notification, unlock by how the phone was left.
-pub const KINDS: usize = UNLOCK + Departure::KINDS;
-
-/// The first kind that is an unlock.
-const UNLOCK: usize = 3;
-
-/// Places by how much the user does there: the eight most visited, any other, unknown.
-pub const PLACES: usize = 10;
-
-/// Classes of a time in seconds: its binary logarithm.
-pub const GAPS: usize = 24;
-
-/// Unknown, offline, wifi, cellular.
-pub const NETWORKS: usize = 4;
-
-/// Unknown, charging, nearly empty, neither.
-pub const BATTERIES: usize = 4;
-
-/// Numbers that tell hour and weekday: sines and cosines of four and three harmonics.
-pub const CLOCK: usize = 14;
-
-/// An event as the transformer reads it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Token {
-    /// When.
-    pub at: Timestamp,
-    /// Which app, if any.
-    pub app: Option<AppId>,
-    /// Below [`KINDS`].
-    pub kind: u8,
-    /// Below [`PLACES`].
-    pub place: u8,
-    /// Time since the token before, of an unlock since the phone was last in use: [`gap`], below [`GAPS`].
-    pub gap: u8,
-    /// Below [`NETWORKS`].
-    pub network: u8,
-    /// Below [`BATTERIES`].
-    pub battery: u8,
-    /// Local hour of the day, 0 to 23.99.
-    pub hour: f32,
-    /// Local day of the week, 0 is Monday.
-    pub weekday: u8,
-}
-
-impl Token {
-    /// Whether an app came to the foreground.
-    pub fn is_launch(&self) -> bool {
-        self.kind < 2
-    }
-
-    /// Hour and weekday as points on circles.
-    pub fn clock(&self) -> [f32; CLOCK] {
-        let mut clock = [0.0; CLOCK];
-        let (day, week) = (TAU * self.hour / 24.0, TAU * (f32::from(self.weekday) + self.hour / 24.0) / 7.0);
-        let angles =
-            [1.0, 2.0, 3.0, 4.0].map(|n| n * day).into_iter().chain([1.0, 2.0, 3.0].map(|n| n * week));
-        for (pair, angle) in clock.chunks_exact_mut(2).zip(angles) {
-            pair.copy_from_slice(&[angle.sin(), angle.cos()]);
-        }
-        clock
-    }
-}
-
-/// The class of a time: 0 for none, `n` for `2^(n-1)` to `2^n - 1` seconds.
-pub fn gap(secs: i64) -> u8 {
-    (64 - secs.max(0).leading_zeros()).min(GAPS as u32 - 1) as u8
-}
 
 impl History {
     /// Notes `signal` as a token, before it is folded into the rest of the history.
@@ -153,5 +81,73 @@ impl Context<'_> {
         let first = tokens.len();
         tokens.extend(self.history.tokens.iter().take(fresh));
         tokens[first..].reverse();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Event, UserId};
+
+    fn history(events: &[(i64, Signal)]) -> History {
+        let mut history = History::default();
+        for &(at, signal) in events {
+            history.observe(&Event::new(UserId(1), Timestamp(at), signal));
+        }
+        history
+    }
+
+    #[test]
+    fn the_question_is_the_last_token() {
+        let app = AppId(3);
+        let past = [
+            (0, Signal::Unlock),
+            (2, Signal::Launch(app)),
+            (9, Signal::Launch(AppId(4))),
+            (9, Signal::ScreenOff),
+        ];
+        let mut tokens = Vec::new();
+        let kinds = |tokens: &[Token]| tokens.iter().map(|token| usize::from(token.kind)).collect::<Vec<_>>();
+
+        // An unlock that was not observed is added; one that was is not doubled.
+        history(&past).context_at(Timestamp(40), Task::FirstAfterUnlock).tokens(8, &mut tokens);
+        assert_eq!(kinds(&tokens)[1..3], [0, 1]);
+        assert_eq!((tokens.len(), tokens[3].at, tokens[3].gap), (4, Timestamp(40), gap(31)));
+        let observed = [&past[..], &[(40, Signal::Unlock)]].concat();
+        let unobserved = tokens.clone();
+        history(&observed).context_at(Timestamp(40), Task::FirstAfterUnlock).tokens(8, &mut tokens);
+        assert_eq!(tokens, unobserved);
+
+        history(&past).context_at(Timestamp(9), Task::NextLaunch).tokens(8, &mut tokens);
+        assert_eq!(tokens[2].app, Some(AppId(4)), "the app in front is the question");
+    }
+
+    #[test]
+    fn windows_of_any_size() {
+        let events: Vec<(i64, Signal)> =
+            (0..200).map(|n| (n, Signal::Notification(AppId(n as u32)))).collect();
+        let mut tokens = Vec::new();
+        for task in [Task::FirstAfterUnlock, Task::NextLaunch] {
+            for (window, expected) in [(0, 1), (1, 1), (2, 2), (64, 64), (1_000, MAX_WINDOW)] {
+                history(&events).context_at(Timestamp(200), task).tokens(window, &mut tokens);
+                assert_eq!(tokens.len(), expected, "{task}, {window}");
+                assert!(tokens.is_sorted_by_key(|token| token.at));
+            }
+            History::default().context_at(Timestamp(5), task).tokens(64, &mut tokens);
+            assert_eq!(tokens.len(), 1, "nothing happened, but something is asked");
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_twice() {
+        let (mut seen, mut tokens) = (0, Vec::new());
+        let mut history = History::default();
+        for n in 0..50 {
+            history.observe(&Event::new(UserId(1), Timestamp(n), Signal::Launch(AppId(n as u32))));
+            if n % 7 == 0 || n == 49 {
+                history.context_at(Timestamp(n), Task::NextLaunch).tokens_since(&mut seen, &mut tokens);
+            }
+        }
+        assert!(tokens.iter().map(|token| token.at.0).eq(0..=49), "{}", tokens.len());
     }
 }

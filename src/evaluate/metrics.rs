@@ -32,6 +32,9 @@ pub struct Outcome {
     pub probability: f32,
     /// Whether the confidence reached the threshold of 90 % precision, chosen on validation questions.
     pub answered90: bool,
+    /// Of simulated people: on how many past launches the answer depends
+    /// ([`TrueDistribution::memory`](crate::data::simulate::TrueDistribution::memory)).
+    pub memory: Option<u8>,
 }
 
 impl Outcome {
@@ -247,6 +250,7 @@ pub(super) mod tests {
             confidence,
             probability: 0.5,
             answered90: false,
+            memory: None,
         }
     }
 

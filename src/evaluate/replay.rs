@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::metrics::{Outcome, choose_threshold};
 use crate::context::{Context, Question, Task, features, replay};
+use crate::data::simulate::Truth;
 use crate::data::{AppId, Event, Split};
 use crate::gbdt::{Forest, ForestScratch};
 use crate::predict::{Predictor, Probabilities, first, log_sum_exp, rank_of};
@@ -22,6 +23,8 @@ pub struct Protocol<'a> {
     pub favourites: Arc<[AppId]>,
     /// Each user's events, in time order, with the numbers of the questions to validate and test on.
     pub users: Vec<(&'a [Event], Split)>,
+    /// What simulated people's answers were drawn from.
+    pub truth: Option<&'a Truth>,
 }
 
 /// A predictor that takes part.
@@ -87,14 +90,10 @@ fn outcomes(
                 scores.clear();
                 scores.resize(context.candidates().len(), 0.0);
                 predictor.score(context, &mut scratch, &mut scores);
-                found.push(outcome(
-                    user as u32,
-                    &events[question.asked_at],
-                    question,
-                    context,
-                    &scores,
-                    temperature,
-                ));
+                let asked = &events[question.asked_at];
+                let truth = protocol.truth.and_then(|truth| truth.first_after_unlock(asked.user, asked.at));
+                let outcome = outcome(user as u32, asked, question, context, &scores, temperature);
+                found.push(Outcome { memory: truth.map(|truth| truth.memory), ..outcome });
             }
         });
         progress.advance(1);
@@ -127,6 +126,7 @@ fn outcome(
         probability: answer.map_or(probabilities.none_of_these, |answer| probabilities.of(scores[answer]))
             as f32,
         answered90: false,
+        memory: None,
     }
 }
 

@@ -58,6 +58,9 @@ pub struct ModelReport {
     pub by_hour: Vec<Slice>,
     /// Figures by the number of launches in the history.
     pub by_history: Vec<Slice>,
+    /// Of simulated people: figures by how many past launches the answer depends on, 3 for three or more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_memory: Vec<Slice>,
     /// Confidence against hit rate.
     pub calibration: Vec<CalibrationBin>,
     /// Share answered against precision, most confident questions first.
@@ -88,7 +91,7 @@ pub struct Intervals {
 /// Hit rates over a part of the questions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Slice {
-    /// First value that belongs to it: an hour, or a number of launches.
+    /// First value that belongs to it: an hour, a number of launches.
     pub from: u32,
     /// Questions in it.
     pub questions: usize,
@@ -96,6 +99,8 @@ pub struct Slice {
     pub hr1: f64,
     /// Hit rate at three.
     pub hr3: f64,
+    /// Mean log loss.
+    pub log_loss: f64,
 }
 
 /// One user's figures.
@@ -131,6 +136,8 @@ impl ModelReport {
     pub fn new(tested: &Tested, latency_us: Latency, users: &[UserId]) -> Self {
         let outcomes = &tested.test;
         let interval = intervals(outcomes, 0);
+        let drawn: Vec<Outcome> =
+            outcomes.iter().filter(|outcome| outcome.memory.is_some()).copied().collect();
         Self {
             name: tested.name.clone(),
             metrics: Metrics::of(outcomes),
@@ -148,6 +155,7 @@ impl ModelReport {
             latency_us,
             by_hour: slices(outcomes, &(0..24).collect::<Vec<u32>>(), |outcome| u32::from(outcome.hour)),
             by_history: slices(outcomes, &HISTORY_BOUNDS, |outcome| outcome.launches_before),
+            by_memory: slices(&drawn, &[0, 1, 2, 3], |outcome| u32::from(outcome.memory.unwrap_or_default())),
             calibration: calibration_curve(outcomes, 10),
             coverage: coverage_curve(outcomes),
             per_user: per_user(outcomes, users),
@@ -168,8 +176,8 @@ fn slices(outcomes: &[Outcome], bounds: &[u32], key: impl Fn(&Outcome) -> u32) -
     let filled = bounds.iter().zip(parts).filter(|(_, part)| !part.is_empty());
     filled
         .map(|(&from, part)| {
-            let Metrics { questions, hr1, hr3, .. } = Metrics::of(&part);
-            Slice { from, questions, hr1, hr3 }
+            let Metrics { questions, hr1, hr3, log_loss, .. } = Metrics::of(&part);
+            Slice { from, questions, hr1, hr3, log_loss }
         })
         .collect()
 }

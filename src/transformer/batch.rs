@@ -1,7 +1,7 @@
 //! What one training step reads: sequences of equal length, and the questions asked within them.
 
 use super::config::TransformerConfig;
-use crate::context::tokens::{CLOCK, Token};
+use crate::context::tokens::{BATTERIES, CLOCK, GAPS, KINDS, NETWORKS, PLACES, Token};
 use crate::data::Timestamp;
 
 /// A token that has no next app to learn from.
@@ -118,12 +118,21 @@ impl Batch {
     /// Whether every list is as long, and every row as large, as `config` and the other lists ask for.
     pub fn fits(&self, config: &TransformerConfig) -> bool {
         let (tokens, questions, candidates) = (self.tokens(), self.questions(), self.candidates());
-        let lists = [&self.kinds, &self.places, &self.gaps, &self.networks, &self.batteries];
+        let lists = [
+            (&self.kinds, KINDS),
+            (&self.places, PLACES),
+            (&self.gaps, GAPS),
+            (&self.networks, NETWORKS),
+            (&self.batteries, BATTERIES),
+        ];
+        let fits = |&(list, rows): &(&Vec<u8>, usize)| {
+            list.len() == tokens && list.iter().all(|&row| usize::from(row) < rows)
+        };
         let unknown = config.unknown_app();
         self.length > 0
             && self.length <= config.window
             && tokens.is_multiple_of(self.length)
-            && lists.iter().all(|list| list.len() == tokens)
+            && lists.iter().all(fits)
             && self.clock.len() == tokens * CLOCK
             && self.secs.len() == tokens
             && self.next_apps.len() == tokens

@@ -139,7 +139,7 @@ impl LastLayer {
 
 #[cfg(test)]
 mod tests {
-    use rand::{RngExt as _, SeedableRng as _};
+    use rand::SeedableRng as _;
     use rand_chacha::ChaCha8Rng;
 
     use super::super::config::TransformerConfig;
@@ -147,22 +147,6 @@ mod tests {
     use super::super::native::Native;
     use super::*;
     use crate::context::Task;
-
-    /// One sequence whose last token asks one question of `candidates`.
-    fn question(config: &TransformerConfig, length: usize, candidates: usize) -> Batch {
-        let mut random = ChaCha8Rng::seed_from_u64((100 * length + candidates) as u64);
-        let mut columns =
-            |count: usize| (0..count).map(|_| random.random_range(-2.0..2.0)).collect::<Vec<f32>>();
-        Batch {
-            question_tokens: vec![length as u32 - 1],
-            question_columns: columns(config.question_columns),
-            offsets: vec![0, candidates as u32],
-            candidate_apps: (0..candidates as u32).map(|app| app % (config.unknown_app() + 1)).collect(),
-            candidate_columns: columns(candidates * config.candidate_columns),
-            targets: vec![1.0 / candidates as f32; candidates],
-            ..Batch::random(config, length, 1, 3)
-        }
-    }
 
     #[test]
     fn scores_equal_the_engines_logits() {
@@ -176,7 +160,7 @@ mod tests {
             for (length, candidates) in
                 [(config.window, 50), (1, 1), (2, 3), (config.window, 200), (17, 7), (1, 50)]
             {
-                let batch = question(&config, length, candidates);
+                let batch = Batch::random_question(&config, length, candidates, 3);
                 let expected = Native::new().logits(&weights, &batch).unwrap();
                 let mut scores = vec![f32::NAN; candidates];
                 forward.score(&batch, &mut scratch, &mut scores);

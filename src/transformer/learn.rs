@@ -17,11 +17,10 @@ use super::schedule::TrainingConfig;
 use super::train::{TrainedTransformer, train};
 use super::weights::Weights;
 use crate::context::pointer::PointerRows;
-use crate::context::{Task, replay};
+use crate::context::{Lesson, Task, replay};
 use crate::data::{AppId, Signal, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use crate::ranker::Lesson;
 
 /// Most apps with an embedding of their own.
 pub const MAX_VOCABULARY: usize = 512;
@@ -70,13 +69,32 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             size: Size::Teacher,
-            training: TrainingConfig::default(),
+            // The epochs decide how many steps there are.
+            training: TrainingConfig {
+                steps: 1_000_000,
+                warmup_steps: 300,
+                next_weight: 0.1,
+                ..TrainingConfig::default()
+            },
             epochs: 8.0,
             batch_tokens: 640,
             unknown_share: 0.25,
             max_questions: 0,
             max_validation: 4_000,
         }
+    }
+}
+
+impl Recipe {
+    /// For random weights and the logs of a few people.
+    pub fn from_nothing() -> Self {
+        Self::default()
+    }
+
+    /// For weights that know people in general: small steps, soon over.
+    pub fn fine_tuning() -> Self {
+        let recipe = Self::default();
+        Self { training: TrainingConfig { learning_rate: 3e-4, ..recipe.training }, epochs: 4.0, ..recipe }
     }
 }
 
@@ -136,6 +154,7 @@ pub fn learn(
     let steps = (recipe.epochs * lessons.batches_an_epoch() as f64).ceil() as u64;
     training.steps = training.steps.min(steps.max(1));
     training.warmup_steps = training.warmup_steps.min(training.steps / 10);
+    training.validate_every = training.validate_every.min(training.steps).max(training.steps / 20).max(1);
     let trained = train(&training, engine, &lessons, start.weights.clone(), folder, progress)?;
     let model = TransformerModel { weights: trained.weights.clone(), ..start };
     Ok((model, trained))
@@ -183,7 +202,15 @@ impl Course<'_> {
     }
 }
 
+/// Most apps that are offered to a user without a history.
+const MAX_FAVOURITES: usize = 50;
+
 impl TransformerModel {
+    /// Candidates for a user without a history, in ids of a vocabulary that begins with the model's apps.
+    pub fn favourites(&self) -> Arc<[AppId]> {
+        (0..self.apps.len().min(MAX_FAVOURITES) as u32).map(AppId).collect()
+    }
+
     /// By the ids of `vocabulary`: each app's row of the embedding.
     pub fn rows(&self, vocabulary: &Vocabulary) -> Vec<u32> {
         let mut rows = vec![self.weights.config().unknown_app(); vocabulary.len()];

@@ -23,11 +23,10 @@ use super::file::Standardisation;
 use super::train::Lessons;
 use crate::context::pointer::PointerRows;
 use crate::context::tokens::Token;
-use crate::context::{Context, replay};
+use crate::context::{Context, Lesson, replay};
 use crate::data::AppId;
 use crate::predict::{Predictor, Scratch, log_sum_exp};
 use crate::progress::Progress;
-use crate::ranker::Lesson;
 
 /// What lessons are made of, besides people.
 #[derive(Clone, Copy)]
@@ -128,8 +127,7 @@ impl PhoneLessons {
         lessons: &[Lesson<'_>],
         progress: &dyn Progress,
     ) -> Self {
-        let questions: usize =
-            lessons.iter().map(|lesson| lesson.train.len() + lesson.validation.len()).sum();
+        let questions: usize = lessons.iter().map(|lesson| lesson.train.len()).sum();
         let kept = match syllabus.max_questions {
             0 => 1.0,
             most => (most as f64 / questions.max(1) as f64).min(1.0),
@@ -254,7 +252,11 @@ impl PhoneLessons {
         for window in windows {
             let person = &self.people[window.person];
             if let Some(random) = &mut random {
-                let unknown = if random.random_bool(self.unknown_share) { random.random_range(0.0..MOST_UNKNOWN) } else { 0.0 };
+                let unknown = if random.random_bool(self.unknown_share) {
+                    random.random_range(0.0..MOST_UNKNOWN)
+                } else {
+                    0.0
+                };
                 known[..self.config.apps].fill_with(|| random.random::<f64>() >= unknown);
             }
             let row = |app: u32| match app {
@@ -313,7 +315,7 @@ impl Notes {
     ) -> Self {
         let mut notes = Self::default();
         let mut rows = PointerRows::default();
-        let mut teaching = syllabus.teacher.map(|teacher| Teaching::new(teacher));
+        let mut teaching = syllabus.teacher.map(Teaching::new);
         let config = syllabus.config;
         let last = lesson.train.end.max(lesson.validation.end);
         let mut seen = 0;
@@ -338,7 +340,8 @@ impl Notes {
             notes.targets.resize(first + context.candidates().len(), 0.0);
             let targets = &mut notes.targets[first..];
             targets[answer] = 1.0;
-            if let Some(teaching) = &mut teaching {
+            // Validated is what really happened.
+            if let Some(teaching) = teaching.as_mut().filter(|_| !is_validation) {
                 teaching.soften(context, targets);
             }
             let candidates = first..notes.targets.len();
@@ -418,5 +421,114 @@ fn random(seed: u64, stream: u64, purpose: u64) -> ChaCha8Rng {
 fn shuffle<T>(list: &mut [T], random: &mut ChaCha8Rng) {
     for last in (1..list.len()).rev() {
         list.swap(last, random.random_range(0..=last));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Silent;
+    use crate::context::{Task, questions};
+    use crate::data::Event;
+    use crate::data::simulate::{SimulationConfig, simulate};
+
+    fn people(days: u32) -> Vec<Vec<Event>> {
+        let config = SimulationConfig { people: 3, days, ..SimulationConfig::default() };
+        simulate(&config, &Silent).unwrap().log.users().map(<[Event]>::to_vec).collect()
+    }
+
+    fn lessons(people: &[Vec<Event>], config: &TransformerConfig, unknown_share: f64) -> PhoneLessons {
+        let lesson = |events: &'_ Vec<Event>| {
+            let questions = questions(config.task, events).len();
+            (questions * 8 / 10, questions)
+        };
+        let lessons: Vec<Lesson<'_>> = people
+            .iter()
+            .map(|events| {
+                let (train, all) = lesson(events);
+                Lesson { events, train: 0..train, validation: train..all }
+            })
+            .collect();
+        let syllabus = Syllabus {
+            config,
+            favourites: &Arc::from([]),
+            rows: &(0..config.apps as u32).collect::<Vec<u32>>(),
+            batch_tokens: 200,
+            unknown_share,
+            max_questions: 0,
+            max_validation: 0,
+            teacher: None,
+            seed: 1,
+        };
+        PhoneLessons::new(&syllabus, &Standardisation::none(config), &lessons, &Silent)
+    }
+
+    #[test]
+    fn every_question_is_asked_once_an_epoch() {
+        for task in [Task::FirstAfterUnlock, Task::NextLaunch] {
+            let config = TransformerConfig::student(task, 40);
+            let people = people(4);
+            let lessons = lessons(&people, &config, 0.0);
+            let mut step = 0;
+            for epoch in 0..3 {
+                let mut asked = 0;
+                while asked < lessons.questions() {
+                    let batch = lessons.batch(5, step);
+                    assert!(batch.fits(&config) && batch.questions() > 0);
+                    asked += batch.questions();
+                    step += 1;
+                }
+                assert_eq!(asked, lessons.questions(), "{task}, epoch {epoch}");
+            }
+            let all: usize = people.iter().map(|events| questions(task, events).len()).sum();
+            let validation: usize = lessons.validation().iter().map(Batch::questions).sum();
+            // Those whose answer is an app opened for the first time are not among them.
+            assert!((all * 8 / 10..=all).contains(&(lessons.questions() + validation)), "{all}");
+            assert!(lessons.validation().iter().all(|batch| batch.fits(&config)));
+        }
+    }
+
+    #[test]
+    fn a_batch_follows_from_seed_and_step_alone() {
+        let config = TransformerConfig::student(Task::FirstAfterUnlock, 87);
+        let people = people(3);
+        let lessons = lessons(&people, &config, 0.5);
+        let in_order: Vec<Batch> = (0..60).map(|step| lessons.batch(9, step)).collect();
+        for step in [59, 0, 31, 3] {
+            assert_eq!(lessons.batch(9, step as u64), in_order[step]);
+        }
+        assert_ne!(lessons.batch(10, 0), in_order[0]);
+    }
+
+    #[test]
+    fn apps_made_unknown_are_unknown_everywhere_in_their_sequence() {
+        let config = TransformerConfig::student(Task::FirstAfterUnlock, 87);
+        let people = people(3);
+        let share = |lessons: &PhoneLessons| {
+            let batches: Vec<Batch> = (0..40).map(|step| lessons.batch(1, step)).collect();
+            let apps: Vec<u32> = batches.into_iter().flat_map(|batch| batch.candidate_apps).collect();
+            apps.iter().filter(|&&app| app == config.unknown_app()).count() as f64 / apps.len() as f64
+        };
+        assert_eq!(share(&lessons(&people, &config, 0.0)), 0.0);
+        // A uniform share up to one and a half, cut at one: two thirds on average.
+        let found = share(&lessons(&people, &config, 1.0));
+        assert!((0.5..0.8).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn the_next_app_is_the_one_launched_next() {
+        let at = |kind| Token {
+            at: crate::data::Timestamp(0),
+            app: None,
+            kind,
+            place: 0,
+            gap: 0,
+            network: 0,
+            battery: 0,
+            hour: 0.0,
+            weekday: 0,
+        };
+        let tokens = [3, 0, 2, 1, 2].map(at);
+        assert_eq!(next_apps(&tokens, &[9, 4, 5, 6, 7]), [4, 6, 6, NO_TARGET, NO_TARGET]);
     }
 }

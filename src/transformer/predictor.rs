@@ -5,9 +5,10 @@ use super::config::TransformerConfig;
 use super::file::{Standardisation, TransformerModel};
 use super::forward::{Forward, ForwardScratch};
 use crate::context::Context;
-use crate::context::pointer::PointerRows;
+use crate::context::pointer::{CANDIDATE_COLUMNS, PointerRows, QUESTION_COLUMNS};
 use crate::context::tokens::Token;
 use crate::data::{AppId, Vocabulary};
+use crate::error::{Error, ErrorKind, Result};
 use crate::predict::{Predictor, Scratch};
 
 /// A transformer that knows the apps of one vocabulary. It needs no framework.
@@ -23,13 +24,27 @@ pub struct Transformer {
 impl Transformer {
     /// A predictor for logs whose app ids are those of `vocabulary`. Apps that the model does not know are told apart by
     /// how they were used alone.
-    pub fn new(model: &TransformerModel, vocabulary: &Vocabulary) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The model reads other columns than this build computes.
+    pub fn new(model: &TransformerModel, vocabulary: &Vocabulary) -> Result<Self> {
+        let config = model.weights.config();
+        let (candidate, question) = (config.candidate_columns, config.question_columns);
+        if (candidate, question) != (CANDIDATE_COLUMNS, QUESTION_COLUMNS) {
+            let message = format!(
+                "the transformer reads {candidate} and {question} columns, but this build computes \
+                 {CANDIDATE_COLUMNS} and {QUESTION_COLUMNS}"
+            );
+            return Err(
+                Error::new(ErrorKind::Model, message).next_step("train the model again with this version")
+            );
+        }
+        Ok(Self {
             forward: Forward::new(model.weights.clone()),
             config: model.weights.config().clone(),
             columns: model.columns.clone(),
             rows: model.rows(vocabulary),
-        }
+        })
     }
 
     fn row(&self, app: AppId) -> u32 {

@@ -61,4 +61,20 @@ impl Batch {
         batch.question_tokens = asked;
         batch
     }
+
+    /// One random sequence whose last token asks one question of `candidates`.
+    #[doc(hidden)]
+    pub fn random_question(config: &TransformerConfig, length: usize, candidates: usize, seed: u64) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut columns = |count: usize| (0..count).map(|_| random.random_range(-2.0..2.0)).collect();
+        Self {
+            question_tokens: vec![length as u32 - 1],
+            question_columns: columns(config.question_columns),
+            offsets: vec![0, candidates as u32],
+            candidate_apps: (0..candidates as u32).map(|app| app % (config.unknown_app() + 1)).collect(),
+            candidate_columns: columns(candidates * config.candidate_columns),
+            targets: vec![1.0 / candidates as f32; candidates],
+            ..Self::random(config, length, 1, seed)
+        }
+    }
 }

@@ -109,6 +109,7 @@ impl Engine for BurnEngine {
         pass: Pass,
         gradient: &mut [f32],
     ) -> Result<Losses> {
+        fits(weights, batch)?;
         let device = self.device.clone().autodiff();
         let next = NextApps::new(batch, &device);
         let questions = Questions::new(batch, weights.config(), &device);
@@ -146,6 +147,7 @@ impl Engine for BurnEngine {
     }
 
     fn logits(&mut self, weights: &Weights, batch: &Batch) -> Result<Vec<f32>> {
+        fits(weights, batch)?;
         let Some(questions) = Questions::new(batch, weights.config(), &self.device) else {
             return Ok(Vec::new());
         };
@@ -156,10 +158,48 @@ impl Engine for BurnEngine {
     }
 }
 
+/// Refuses what a device would read beyond its tables.
+fn fits(weights: &Weights, batch: &Batch) -> Result<()> {
+    if batch.fits(weights.config()) {
+        return Ok(());
+    }
+    let message = "a batch of another shape than the transformer's";
+    Err(Error::new(ErrorKind::Config, message).next_step("make it with the model's own config"))
+}
+
 /// Waits for the device to finish `tensor`.
 fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     tensor.try_into_vec_as::<f32>().map_err(|source| {
         Error::new(ErrorKind::Device, format!("the device failed: {source}"))
             .next_step("try again, with smaller batches if its memory ran out, or choose another device")
     })
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use crate::context::Task;
+    use crate::transformer::TransformerConfig;
+
+    #[test]
+    fn dropout_leaves_out_its_share_and_keeps_the_mean() -> Result<()> {
+        let config = TransformerConfig::student(Task::NextLaunch, 3);
+        let batch = Batch { length: 32, apps: vec![0; 32 * 32], ..Batch::default() };
+        let weights =
+            Weights::new(config.clone(), vec![0.0; crate::transformer::Layout::new(&config).len()])?;
+        for dropout in [0.1, 0.5, 1.0] {
+            let pass = Pass { next_weight: 0.0, dropout, seed: 5 };
+            let masks = BurnEngine::flex().masks(&weights, &batch, pass);
+            assert_eq!(masks.len(), 1 + 2 * config.layers);
+            for mask in masks {
+                let mask = download(mask)?;
+                let kept = mask.iter().filter(|&&factor| factor != 0.0).count();
+                let share = kept as f32 / mask.len() as f32;
+                assert!((share - (1.0 - dropout)).abs() < 0.01, "{share} kept at {dropout}");
+                let factor = 1.0 / (1.0 - dropout);
+                assert!(mask.iter().all(|&found| found == 0.0 || (found - factor).abs() < 1e-5));
+            }
+        }
+        Ok(())
+    }
 }

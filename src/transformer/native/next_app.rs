@@ -23,12 +23,21 @@ pub(in crate::transformer) struct NextApp {
     packed: Packed,
 }
 
+/// Where the gradients go.
+#[derive(Debug)]
+pub(in crate::transformer) struct NextAppGradient<'a> {
+    /// By `h`, `[tokens, d_model]`.
+    pub h: &'a mut [f32],
+    /// By the weights, in their layout.
+    pub weights: &'a mut [f32],
+}
+
 impl NextApp {
     /// Returns the sum of the losses of `tokens` and how many there are. Where `weight`, what each loss counts for, is not zero, the
-    /// gradients are added to `d_h` and `gradient`.
+    /// gradients are added to `to`.
     ///
     /// # Shapes
-    /// `h`, `d_h`: `[tokens, d_model]`.
+    /// `h`: `[tokens, d_model]`.
     pub fn learn(
         &mut self,
         model: Model<'_>,
@@ -36,8 +45,7 @@ impl NextApp {
         tokens: Range<usize>,
         weight: f32,
         h: &[f32],
-        d_h: &mut [f32],
-        gradient: &mut [f32],
+        to: NextAppGradient<'_>,
     ) -> (f64, usize) {
         let (level, d, apps) = (model.level, model.config().d_model, model.config().apps + 1);
         let layout = model.layout();
@@ -71,10 +79,10 @@ impl NextApp {
             let out = RowsMut::new(d_hidden, d);
             multiply(level, rows, Rows::new(logits, apps), &model.prepared.apps.backward, out, Write::Set);
             for (&(token, _), row) in targets.iter().zip(d_hidden.chunks_exact(d)) {
-                add(level, &mut d_h[token as usize * d..][..d], row);
+                add(level, &mut to.h[token as usize * d..][..d], row);
             }
-            add_weight_gradient(level, rows, logits, hidden, &mut gradient[embedding.clone()], packed);
-            add_column_sums(level, logits, &mut gradient[layout.app_bias.clone()]);
+            add_weight_gradient(level, rows, logits, hidden, &mut to.weights[embedding.clone()], packed);
+            add_column_sums(level, logits, &mut to.weights[layout.app_bias.clone()]);
         }
         (loss, targets.len())
     }

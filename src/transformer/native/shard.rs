@@ -10,7 +10,7 @@ use super::dropout::{Dropout, Site};
 use super::embedding::{embed, embed_backward};
 use super::layers::{Normed, rms_norm, rms_norm_backward};
 use super::linear::Packed;
-use super::next_app::NextApp;
+use super::next_app::{NextApp, NextAppGradient};
 use super::pointer::{Pointer, PointerGradient, Question};
 use super::prepared::Model;
 
@@ -145,8 +145,8 @@ impl Shard {
             losses.question += self.pointer.learn(question, weights.question, to);
             losses.questions += 1;
         }
-        let (loss, count) =
-            self.next_app.learn(model, batch, tokens.clone(), weights.next, h, d_h, &mut self.gradient);
+        let to = NextAppGradient { h: d_h, weights: &mut self.gradient };
+        let (loss, count) = self.next_app.learn(model, batch, tokens.clone(), weights.next, h, to);
         losses.next += loss;
         losses.next_tokens += count;
 
@@ -162,7 +162,7 @@ impl Shard {
         losses
     }
 
-    /// Calls `answer` with each question of `sequences` and its candidates' logits.
+    /// Appends the candidates' logits of each question of `sequences`, in the order of the questions' tokens.
     pub fn logits(&mut self, job: Job<'_>, sequences: Range<usize>, logits: &mut Vec<f32>) {
         let d = job.model.config().d_model;
         let tokens = self.forward(job, &sequences);

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::context::Task;
+use crate::context::tokens::GAPS;
 use crate::transformer::TransformerConfig;
 use reference::answer;
 
@@ -161,10 +162,33 @@ fn results_depend_on_nothing_else() {
 }
 
 #[test]
-fn a_batch_of_another_shape_is_refused() {
+fn a_batch_that_does_not_fit_is_refused() {
     let config = tiny();
     let weights = weights(&config);
-    let batch = Batch::random(&TransformerConfig { apps: 50, ..config }, 8, 4, 1);
-    let error = Native::new().logits(&weights, &batch).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
+    let batch = |config: &TransformerConfig, length| Batch::random(config, length, 4, 1);
+    let larger = TransformerConfig { apps: 50, window: 20, ..config.clone() };
+    let changed = |change: fn(&mut Batch)| {
+        let mut batch = batch(&config, 8);
+        change(&mut batch);
+        batch
+    };
+    let cases = [
+        ("apps that the model does not have", batch(&larger, 8)),
+        ("more tokens than the window", batch(&larger, 11)),
+        ("tokens without a sequence", changed(|batch| batch.length = 7)),
+        ("no length", changed(|batch| batch.length = 0)),
+        ("a kind that is none", changed(|batch| batch.kinds[3] = 200)),
+        ("a gap that is none", changed(|batch| batch.gaps[3] = GAPS as u8)),
+        ("a question beyond the tokens", changed(|batch| batch.question_tokens[0] = 32)),
+        ("a target too few", changed(|batch| batch.targets.truncate(1))),
+    ];
+    for (name, batch) in cases {
+        let mut gradient = vec![0.0; weights.values.len()];
+        let mut engine = Native::new();
+        let errors = [
+            engine.gradient(&weights, &batch, PASS, &mut gradient).unwrap_err(),
+            engine.logits(&weights, &batch).unwrap_err(),
+        ];
+        assert!(errors.iter().all(|error| error.kind() == ErrorKind::Config), "{name}");
+    }
 }

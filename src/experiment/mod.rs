@@ -1,11 +1,16 @@
 //! From a log to a report: train on the earlier questions of each user, compare on the later ones.
 
+mod deep;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use deep::DeepPlan;
+use deep::{DeepContender, train_all};
+
 use crate::baseline::{Markov, MostFrequent, MostRecent, Optimum};
 use crate::context::features::SCHEMA;
-use crate::context::{Task, questions};
+use crate::context::{Lesson, Task, questions};
 use crate::data::simulate::Truth;
 use crate::data::{AppId, Event, Log, Signal, Split, SplitPlan, Timestamp, UserId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,7 +22,8 @@ use crate::evaluate::{
 use crate::model::{MAX_FAVOURITES, Model};
 use crate::predict::Predictor;
 use crate::progress::Progress;
-use crate::ranker::{Lesson, Ranker, RankerConfig, TrainedRanker, train_ranker};
+use crate::ranker::{Ranker, RankerConfig, TrainedRanker, train_ranker};
+use crate::transformer::{Course, RunFolder, Teacher, TrainedTransformer, Transformer, TransformerModel};
 
 /// What is compared, and how.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -28,6 +34,10 @@ pub struct Experiment {
     pub split: SplitPlan,
     /// How the ranker is trained.
     pub ranker: RankerConfig,
+    /// The transformers that take part.
+    pub transformers: Vec<DeepPlan>,
+    /// Names of the predictors that are compared; none compares all.
+    pub models: Vec<String>,
     /// Whether users that training never saw are tested too.
     pub cold_start: bool,
 }
@@ -72,7 +82,7 @@ impl Experiment {
         let mut last_round = None;
         for round in 0..self.split.rounds() {
             let splits = people.iter().map(|person| self.split.split(&person.asked, round)).collect();
-            let round = Round::new(self, &people, splits, progress)?;
+            let round = Round::new(self, &people, splits, vocabulary, truth, progress)?;
             let optimum =
                 truth.filter(|_| self.task == Task::FirstAfterUnlock).map(|truth| Optimum { truth });
             let found = round.test(optimum.as_ref(), progress);
@@ -85,7 +95,8 @@ impl Experiment {
         };
         let latencies = last_round.latency(optimum.as_ref());
         let users: Vec<UserId> = people.iter().map(|person| person.events[0].user).collect();
-        let cold_start = if self.cold_start { self.cold_start(&people, progress)? } else { Vec::new() };
+        let cold_start =
+            if self.cold_start { self.cold_start(&people, vocabulary, progress)? } else { Vec::new() };
         let report = Report {
             task: self.task,
             split: self.split,
@@ -110,10 +121,46 @@ impl Experiment {
         self.check()?;
         let people = self.people(log)?;
         let splits = people.iter().map(|person| no_test(self, person)).collect();
-        let round = Round::new(self, &people, splits, progress)?;
+        let round = Round::new(
+            &Self { transformers: Vec::new(), ..self.clone() },
+            &people,
+            splits,
+            vocabulary,
+            None,
+            progress,
+        )?;
         let temperature = fit_temperature(&round.protocol, &round.trained.without_validation, progress);
         let model = self.model(&round, temperature, vocabulary);
         Ok(Trained { model, losses: round.trained.losses })
+    }
+
+    /// Trains a transformer on all of `log` but the test questions of the split; the validation questions tell when to stop.
+    /// On simulated people `teacher` may know the truth.
+    ///
+    /// # Errors
+    /// The log has no question of the task, or what [`DeepPlan::train`] says.
+    pub fn train_transformer(
+        &self,
+        plan: &DeepPlan,
+        log: &Log,
+        vocabulary: &Vocabulary,
+        teacher: Option<Teacher<'_>>,
+        folder: Option<&RunFolder>,
+        progress: &dyn Progress,
+    ) -> Result<(TransformerModel, Option<TrainedTransformer>)> {
+        let people = self.people(log)?;
+        let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
+        let apps =
+            most_launched(people.iter().zip(&splits).map(|(person, split)| before_test(person, split)));
+        let favourites: Arc<[AppId]> = apps.iter().take(MAX_FAVOURITES).copied().collect();
+        let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
+        let course =
+            Course { task: self.task, vocabulary, favourites: &favourites, lessons: &lessons, teacher };
+        let (mut model, trained) = plan.train(&course, folder, progress)?;
+        let users = people.iter().map(|person| person.events).zip(splits).collect();
+        let protocol = Protocol { task: self.task, favourites, users, truth: None };
+        model.temperature = fit_temperature(&protocol, &Transformer::new(&model, vocabulary)?, progress);
+        Ok((model, trained))
     }
 
     fn check(&self) -> Result<()> {
@@ -192,7 +239,12 @@ impl Experiment {
 
     /// Tests users that training never saw on all their questions: one in five where users are many, each in turn
     /// where they are few.
-    fn cold_start(&self, people: &[Person<'_>], progress: &dyn Progress) -> Result<Vec<Tested>> {
+    fn cold_start(
+        &self,
+        people: &[Person<'_>],
+        vocabulary: &Vocabulary,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Tested>> {
         let folds: Vec<Vec<usize>> = match people.len() {
             0 | 1 => Vec::new(),
             few @ ..10 => (0..few).map(|user| vec![user]).collect(),
@@ -205,7 +257,7 @@ impl Experiment {
                 false => no_test(self, person),
             };
             let splits = people.iter().enumerate().map(split).collect();
-            let found = Round::new(self, people, splits, progress)?.test(None, progress);
+            let found = Round::new(self, people, splits, vocabulary, None, progress)?.test(None, progress);
             append_all(&mut tested, found);
         }
         Ok(tested)
@@ -225,6 +277,9 @@ pub struct Trained {
 struct Round<'a> {
     protocol: Protocol<'a>,
     trained: TrainedRanker,
+    transformers: Vec<DeepContender>,
+    /// Names of those that are compared; none compares all.
+    models: Vec<String>,
     /// The apps of the training events, most launched first.
     apps: Vec<AppId>,
 }
@@ -241,20 +296,26 @@ impl<'a> Round<'a> {
         experiment: &Experiment,
         people: &[Person<'a>],
         splits: Vec<Split>,
+        vocabulary: &Vocabulary,
+        truth: Option<&'a Truth>,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let training = people.iter().zip(&splits).map(|(person, split)| before_test(person, split));
         let apps = most_launched(training);
-        let lesson = |(person, split): (&Person<'a>, &Split)| Lesson {
-            events: person.events,
-            train: split.train.clone(),
-            validation: split.validation.clone(),
-        };
         let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
         let favourites: Arc<[AppId]> = apps.iter().take(MAX_FAVOURITES).copied().collect();
         let trained = train_ranker(&experiment.ranker, experiment.task, &favourites, &lessons, progress)?;
+        let course = Course {
+            task: experiment.task,
+            vocabulary,
+            favourites: &favourites,
+            lessons: &lessons,
+            teacher: None,
+        };
+        let transformers = train_all(&experiment.transformers, &course, vocabulary, progress)?;
         let users = people.iter().map(|person| person.events).zip(splits).collect();
-        Ok(Self { protocol: Protocol { task: experiment.task, favourites, users }, trained, apps })
+        let protocol = Protocol { task: experiment.task, favourites, users, truth };
+        Ok(Self { protocol, trained, transformers, models: experiment.models.clone(), apps })
     }
 
     fn contenders<'b>(&'b self, optimum: Option<&'b Optimum<'_>>) -> Vec<Contender<'b>> {
@@ -267,7 +328,15 @@ impl<'a> Round<'a> {
             predictor: &self.trained.ranker,
             for_validation: &self.trained.without_validation,
         });
+        contenders.extend(self.transformers.iter().map(|transformer| Contender {
+            name: &transformer.name,
+            predictor: &transformer.predictor,
+            for_validation: &transformer.without_validation,
+        }));
         contenders.extend(optimum.map(|optimum| both("optimum", optimum)));
+        contenders.retain(|contender| {
+            self.models.is_empty() || self.models.iter().any(|name| name == contender.name)
+        });
         contenders
     }
 
@@ -293,6 +362,10 @@ fn no_test(experiment: &Experiment, person: &Person<'_>) -> Split {
     let split = experiment.split.split(&person.asked, 0);
     let share = split.validation.len() as f64 / person.questions().max(1) as f64;
     SplitPlan::Shares { validation: share, test: 0.0 }.split(&person.asked, 0)
+}
+
+fn lesson<'a>((person, split): (&Person<'a>, &Split)) -> Lesson<'a> {
+    Lesson { events: person.events, train: split.train.clone(), validation: split.validation.clone() }
 }
 
 /// The events up to the first test question.

@@ -1,0 +1,50 @@
+//! Where an example's people come from: log files, or a simulation whose truth is known.
+
+use foretap::Progress;
+use foretap::data::simulate::{SimulationConfig, Truth, simulate};
+use foretap::data::{Log, Vocabulary};
+
+use super::DataArgs;
+
+/// People who are simulated instead of read.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Simulation")]
+pub struct SimulationArgs {
+    /// Simulate so many people instead of reading a log
+    #[arg(long, value_name = "PEOPLE", conflicts_with = "data")]
+    pub simulate: Option<usize>,
+
+    /// Days that they are observed
+    #[arg(long, default_value_t = SimulationConfig::default().days, requires = "simulate")]
+    pub days: u32,
+
+    /// Another number, other people
+    #[arg(long, value_name = "SEED", default_value_t = SimulationConfig::default().seed, requires = "simulate")]
+    pub people_seed: u64,
+}
+
+/// A log, its app names, and of simulated people what they were drawn from.
+pub struct Source {
+    pub log: Log,
+    pub vocabulary: Vocabulary,
+    pub truth: Option<Truth>,
+}
+
+impl SimulationArgs {
+    /// Simulates, or reads the log that `data` names.
+    pub fn load(&self, data: &DataArgs, progress: &dyn Progress) -> foretap::Result<Source> {
+        let Some(people) = self.simulate else {
+            let mut vocabulary = Vocabulary::new();
+            let log = data.load(&mut vocabulary, progress)?;
+            return Ok(Source { log, vocabulary, truth: None });
+        };
+        let config = SimulationConfig {
+            people,
+            days: self.days,
+            seed: self.people_seed,
+            ..SimulationConfig::default()
+        };
+        let simulation = simulate(&config, progress)?;
+        Ok(Source { log: simulation.log, vocabulary: simulation.vocabulary, truth: Some(simulation.truth) })
+    }
+}

@@ -1,0 +1,147 @@
+//! Teaches a small transformer what a large one, the ranker, or both know.
+//!
+//! ```text
+//! cargo run --release --example distill -- --data phone.csv --out student.safetensors
+//! cargo run --release --example distill -- --data phone.csv --ranker model.json --out student.safetensors
+//! ```
+
+mod cli;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use foretap::data::{SplitPlan, Vocabulary};
+use foretap::distill::{Blend, Part};
+use foretap::experiment::Experiment;
+use foretap::model::Model;
+use foretap::transformer::{RunFolder, Size, Teacher, Transformer, TransformerModel, pretrained};
+use foretap::{Error, ErrorKind};
+
+/// Distil a teacher into a student
+///
+/// The student learns the teacher's probabilities of every candidate beside the true answers.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The teacher's weights [default: the crate's checkpoint]
+    #[arg(long, value_name = "FILE")]
+    teacher: Option<PathBuf>,
+
+    /// A ranker that teaches too, from the `train` example
+    #[arg(long, value_name = "FILE")]
+    ranker: Option<PathBuf>,
+
+    /// How much the ranker counts beside the teacher, 0 to 1
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.5, requires = "ranker")]
+    ranker_weight: f64,
+
+    /// Divide the teacher's logits by this; more than 1 softens its answers
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f64,
+
+    /// Weight of the teacher's answers beside the true ones, 0 to 1
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.9)]
+    teacher_weight: f64,
+
+    /// The student's weights to begin with [default: the crate's checkpoint, or nothing with --from-nothing]
+    #[arg(long, value_name = "FILE", conflicts_with = "from_nothing")]
+    start: Option<PathBuf>,
+
+    /// Keep the run in this folder: metrics, loss curve, and checkpoints to resume from by the same command
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+
+    /// Share of each person's questions that tell when to stop, the latest
+    #[arg(long, value_name = "SHARE", default_value_t = 0.15)]
+    validation_share: f64,
+
+    /// Leave out this share of each person's questions, the latest, to test on
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    hold_out: f64,
+
+    /// Write the student here
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// Write a summary for machines
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    #[command(flatten)]
+    training: cli::TrainingArgs,
+
+    #[command(flatten)]
+    deep: cli::DeepArgs,
+
+    #[command(flatten)]
+    data: cli::DataArgs,
+
+    #[command(flatten)]
+    simulation: cli::SimulationArgs,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::exit_on_error(|| run(&args))
+}
+
+fn run(args: &Args) -> foretap::Result<()> {
+    for (field, share) in [("--teacher-weight", args.teacher_weight), ("--ranker-weight", args.ranker_weight)]
+    {
+        if !(0.0..=1.0).contains(&share) {
+            let error = Error::new(ErrorKind::Config, format!("a weight of {share}")).field(field);
+            return Err(error.next_step("choose 0 to 1"));
+        }
+    }
+    if !(args.temperature.is_finite() && args.temperature > 0.0) {
+        let error = Error::new(ErrorKind::Config, format!("a temperature of {}", args.temperature));
+        return Err(error.field("--temperature").next_step("choose a number above 0, such as 1 or 2"));
+    }
+    cli::check_folders([&Some(args.out.clone()), &args.json])?;
+    let bar = cli::Bar::new();
+    let large = match &args.teacher {
+        Some(file) => TransformerModel::load(file)?,
+        None => pretrained(Size::Teacher)?,
+    };
+    let plan = args.deep.plan("student", args.start.as_deref(), args.training.seed)?;
+    let ranker = args.ranker.as_deref().map(Model::load).transpose()?;
+    let source = args.simulation.load(&args.data, &bar)?;
+    let predictor = Transformer::new(&large, &source.vocabulary)?;
+
+    let mut parts = vec![Part { predictor: &predictor, temperature: large.temperature, weight: 1.0 }];
+    if let Some(model) = &ranker {
+        check_task(model, args, &source.vocabulary)?;
+        parts[0].weight = 1.0 - args.ranker_weight;
+        parts.push(Part {
+            predictor: &model.ranker,
+            temperature: model.temperature,
+            weight: args.ranker_weight,
+        });
+    }
+    let blend = Blend::new(parts);
+    let teacher = Teacher { predictor: &blend, temperature: args.temperature, weight: args.teacher_weight };
+
+    let split = SplitPlan::Shares { validation: args.validation_share, test: args.hold_out };
+    let experiment = Experiment { task: args.training.task, split, ..Experiment::default() };
+    let folder = args.run.as_ref().map(RunFolder::open).transpose()?;
+    let (student, trained) = experiment.train_transformer(
+        &plan,
+        &source.log,
+        &source.vocabulary,
+        Some(teacher),
+        folder.as_ref(),
+        &bar,
+    )?;
+    let users = source.log.users();
+    let questions = users.map(|events| foretap::context::questions(experiment.task, events).len()).sum();
+    cli::keep(&student, trained.as_ref(), questions, &args.out, args.json.as_deref())
+}
+
+/// The ranker reads features alone, so any vocabulary will do, but not any task.
+fn check_task(model: &Model, args: &Args, _: &Vocabulary) -> foretap::Result<()> {
+    if model.task == args.training.task {
+        return Ok(());
+    }
+    let message = format!("the ranker answers {}, not {}", model.task, args.training.task);
+    Err(Error::new(ErrorKind::Config, message).field("--ranker").next_step("name a ranker of the same task"))
+}

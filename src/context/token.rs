@@ -1,0 +1,115 @@
+//! The (app, time, place) tokens that the transformer reads: one for each launch, notification and unlock.
+
+use std::f32::consts::TAU;
+
+use super::app_use::Departure;
+use crate::data::{AppId, Timestamp};
+
+/// Tokens that a history keeps: no window is longer.
+pub const MAX_WINDOW: usize = 64;
+
+/// Kinds of signal: first launch after an unlock, other launch, notification, unlock by how the phone was left.
+pub const KINDS: usize = UNLOCK + Departure::KINDS;
+
+/// The first kind that is an unlock.
+pub(super) const UNLOCK: usize = 3;
+
+/// Places by how much the user does there: the eight most visited, any other, unknown.
+pub const PLACES: usize = 10;
+
+/// Classes of a time in seconds: its binary logarithm.
+pub const GAPS: usize = 24;
+
+/// Unknown, offline, wifi, cellular.
+pub const NETWORKS: usize = 4;
+
+/// Unknown, charging, nearly empty, neither.
+pub const BATTERIES: usize = 4;
+
+/// Numbers that tell hour and weekday: sines and cosines of four and three harmonics.
+pub const CLOCK: usize = 14;
+
+/// An event as the transformer reads it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Token {
+    /// When.
+    pub at: Timestamp,
+    /// Which app, if any.
+    pub app: Option<AppId>,
+    /// Below [`KINDS`].
+    pub kind: u8,
+    /// Below [`PLACES`].
+    pub place: u8,
+    /// Time since the token before, of an unlock since the phone was last in use: [`gap`], below [`GAPS`].
+    pub gap: u8,
+    /// Below [`NETWORKS`].
+    pub network: u8,
+    /// Below [`BATTERIES`].
+    pub battery: u8,
+    /// Local hour of the day, 0 to 23.99.
+    pub hour: f32,
+    /// Local day of the week, 0 is Monday.
+    pub weekday: u8,
+}
+
+impl Token {
+    /// Whether an app came to the foreground.
+    pub fn is_launch(&self) -> bool {
+        self.kind < 2
+    }
+
+    /// Hour and weekday as points on circles.
+    pub fn clock(&self) -> [f32; CLOCK] {
+        let mut clock = [0.0; CLOCK];
+        let (day, week) = (TAU * self.hour / 24.0, TAU * (f32::from(self.weekday) + self.hour / 24.0) / 7.0);
+        let angles =
+            [1.0, 2.0, 3.0, 4.0].map(|n| n * day).into_iter().chain([1.0, 2.0, 3.0].map(|n| n * week));
+        for (pair, angle) in clock.chunks_exact_mut(2).zip(angles) {
+            pair.copy_from_slice(&[angle.sin(), angle.cos()]);
+        }
+        clock
+    }
+}
+
+/// The class of a time: 0 for none, `n` for `2^(n-1)` to `2^n - 1` seconds.
+pub fn gap(secs: i64) -> u8 {
+    (64 - secs.max(0).leading_zeros()).min(GAPS as u32 - 1) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_binary_logarithms() {
+        let cases = [
+            (i64::MIN, 0),
+            (-5, 0),
+            (0, 0),
+            (1, 1),
+            (2, 2),
+            (3, 2),
+            (4, 3),
+            (3600, 12),
+            (i64::MAX, GAPS as u8 - 1),
+        ];
+        for (secs, class) in cases {
+            assert_eq!(gap(secs), class, "{secs} s");
+        }
+    }
+
+    #[test]
+    fn the_clock_is_a_circle() {
+        let token = |hour, weekday| {
+            let at = Timestamp(0);
+            Token { at, app: None, kind: 0, place: 0, gap: 0, network: 0, battery: 0, hour, weekday }.clock()
+        };
+        let distance =
+            |a: [f32; CLOCK], b: [f32; CLOCK]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>();
+        assert!(
+            distance(token(23.99, 6), token(0.0, 0)) < 0.1,
+            "Sunday's last minute is near Monday's first"
+        );
+        assert!(distance(token(12.0, 3), token(0.0, 3)) > 1.0);
+    }
+}

@@ -1,0 +1,136 @@
+//! The transformers of an experiment: taken as they are, trained on, or trained from nothing.
+
+use crate::context::{Lesson, Task};
+use crate::data::Vocabulary;
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Progress;
+use crate::transformer::{
+    Course, Device, Recipe, RunFolder, Size, Teacher, TrainedTransformer, Transformer, TransformerModel,
+    learn,
+};
+
+/// A transformer that takes part in an experiment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeepPlan {
+    /// Its name in tables: `teacher`, `student`.
+    pub name: String,
+    /// The model to begin with; without one, random weights.
+    pub start: Option<TransformerModel>,
+    /// How it is trained. With no epochs, `start` is taken as it is.
+    pub recipe: Recipe,
+    /// Where it is trained.
+    pub device: Device,
+    /// Weight of the answers of the first transformer before it in the list, beside the true ones.
+    pub taught: f64,
+}
+
+impl DeepPlan {
+    /// A plan by its usual name: `teacher` or `student`.
+    ///
+    /// # Errors
+    /// Another name.
+    pub fn named(name: &str, start: Option<TransformerModel>) -> Result<Self> {
+        let (size, taught) = match name {
+            "teacher" => (Size::Teacher, 0.0),
+            "student" => (Size::Student, 0.5),
+            _ => {
+                return Err(Error::new(ErrorKind::Config, format!("`{name}` is no transformer"))
+                    .next_step("choose teacher or student"));
+            }
+        };
+        let recipe =
+            Recipe { size, ..if start.is_some() { Recipe::fine_tuning() } else { Recipe::from_nothing() } };
+        Ok(Self { name: name.to_owned(), start, recipe, device: Device::default(), taught })
+    }
+
+    /// The same plan, without any training.
+    ///
+    /// # Errors
+    /// There is no model to take.
+    pub fn as_it_is(mut self) -> Result<Self> {
+        if self.start.is_none() {
+            return Err(Error::new(ErrorKind::Config, format!("there is no {} to take as it is", self.name))
+                .next_step("let it be trained"));
+        }
+        self.recipe.epochs = 0.0;
+        Ok(self)
+    }
+
+    /// Follows the plan: trains on the lessons, keeping the weights that are best on their validation questions.
+    ///
+    /// # Errors
+    /// What [`learn`] says, or the device is missing.
+    pub fn train(
+        &self,
+        course: &Course<'_>,
+        folder: Option<&RunFolder>,
+        progress: &dyn Progress,
+    ) -> Result<(TransformerModel, Option<TrainedTransformer>)> {
+        if let Some(start) = self.start.as_ref().filter(|_| self.recipe.epochs <= 0.0) {
+            check_task(start, course.task)?;
+            return Ok((start.clone(), None));
+        }
+        let mut engine = self.device.open()?;
+        let (model, trained) =
+            learn(&self.recipe, course, self.start.as_ref(), engine.as_mut(), folder, progress)?;
+        Ok((model, Some(trained)))
+    }
+}
+
+fn check_task(model: &TransformerModel, task: Task) -> Result<()> {
+    let answers = model.weights.config().task;
+    if answers == task {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Config, format!("the transformer answers {answers}, not {task}"))
+        .next_step("ask for the task that it was trained for, or train one from nothing"))
+}
+
+/// A transformer of one round.
+pub(super) struct DeepContender {
+    pub name: String,
+    /// Trained on training and validation questions together.
+    pub predictor: Transformer,
+    /// Trained on the training questions alone.
+    pub without_validation: Transformer,
+}
+
+/// Trains every transformer of `plans`, as the ranker is: first with an eye on the validation questions, then for as many
+/// steps as proved best, on these too.
+pub(super) fn train_all(
+    plans: &[DeepPlan],
+    course: &Course<'_>,
+    vocabulary: &Vocabulary,
+    progress: &dyn Progress,
+) -> Result<Vec<DeepContender>> {
+    let mut contenders: Vec<DeepContender> = Vec::new();
+    for plan in plans {
+        let first = contenders.first();
+        let teacher = |predictor| Teacher { predictor, temperature: 1.0, weight: plan.taught };
+        let is_taught = plan.taught > 0.0;
+        let early = first.filter(|_| is_taught).map(|first| teacher(&first.without_validation as _));
+        let (model, trained) = plan.train(&Course { teacher: early, ..*course }, None, progress)?;
+        let without_validation = Transformer::new(&model, vocabulary)?;
+        let has_validation = course.lessons.iter().any(|lesson| !lesson.validation.is_empty());
+        let predictor = match trained.filter(|trained| has_validation && trained.best_step > 0) {
+            None => without_validation.clone(),
+            Some(trained) => {
+                let lessons: Vec<Lesson<'_>> = course.lessons.iter().map(both).collect();
+                let mut again = plan.clone();
+                again.recipe.training.steps = trained.best_step;
+                again.recipe.epochs = f64::INFINITY;
+                let late = first.filter(|_| is_taught).map(|first| teacher(&first.predictor as _));
+                let course = Course { lessons: &lessons, teacher: late, ..*course };
+                Transformer::new(&again.train(&course, None, progress)?.0, vocabulary)?
+            }
+        };
+        contenders.push(DeepContender { name: plan.name.clone(), predictor, without_validation });
+    }
+    Ok(contenders)
+}
+
+/// Training and validation questions, all to learn from.
+fn both<'a>(lesson: &Lesson<'a>) -> Lesson<'a> {
+    let end = lesson.train.end.max(lesson.validation.end);
+    Lesson { events: lesson.events, train: lesson.train.start..end, validation: end..end }
+}
