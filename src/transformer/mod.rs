@@ -37,6 +37,7 @@ pub use learn::{Course, MAX_VOCABULARY, Recipe, Size, learn};
 pub use lessons::{PhoneLessons, Syllabus, Teacher};
 pub use metrics::Metrics;
 pub use native::Native;
+pub use optimizer::{AdamW, clip};
 pub use predictor::Transformer;
 pub use pretrained::pretrained;
 pub use run::RunFolder;

@@ -12,7 +12,7 @@ use super::weights::Layout;
 
 /// AdamW's memory: two moments a weight.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct AdamW {
+pub struct AdamW {
     /// Mean gradient, `[weights]`.
     pub(super) first_moment: Vec<f32>,
     /// Mean squared gradient, `[weights]`.
@@ -24,7 +24,7 @@ pub(super) struct AdamW {
 
 impl AdamW {
     /// Before the first update.
-    pub(super) fn new(layout: &Layout) -> Self {
+    pub fn new(layout: &Layout) -> Self {
         let tensors = layout.tensors.iter().map(|tensor| (tensor.range.clone(), tensor.decays)).collect();
         let nothing = vec![0.0; layout.len()];
         Self { first_moment: nothing.clone(), second_moment: nothing, updates: 0, tensors }
@@ -34,7 +34,7 @@ impl AdamW {
     ///
     /// # Shapes
     /// Both: `[weights]`, as the layout lays them.
-    pub(super) fn update(
+    pub fn update(
         &mut self,
         weights: &mut [f32],
         gradient: &[f32],
@@ -63,7 +63,7 @@ impl AdamW {
 }
 
 /// Scales `gradient` down to the norm `limit` where it is longer; 0 never does. Returns the norm that it had.
-pub(super) fn clip(gradient: &mut [f32], limit: f64) -> f64 {
+pub fn clip(gradient: &mut [f32], limit: f64) -> f64 {
     // f64: the squares of a million small numbers beside those of a few large ones.
     let norm = gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
     if limit > 0.0 && norm > limit && norm.is_finite() {

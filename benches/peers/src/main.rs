@@ -3,6 +3,7 @@
 //! The order of the files is the journey: [`cases`] are the rows and [`task`] what is asked of them; [`engines`] learn
 //! behind one face, over the C interfaces in [`ffi`]; [`timing`] lets them run in turn; [`train`], [`accuracy`],
 //! [`inference`] and [`formats`] each measure one thing into the [`report`]; [`trees`] runs them all.
+//! [`transformer`] is a journey of its own.
 
 mod accuracy;
 mod cases;
@@ -14,9 +15,11 @@ mod report;
 mod task;
 mod timing;
 mod train;
+mod transformer;
 mod trees;
 mod wheels;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -37,15 +40,24 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     Trees(trees::Trees),
+    Transformer(transformer::Transformer),
 }
 
 fn main() -> ExitCode {
-    let What::Trees(trees) = Arguments::parse().what;
-    match trees.run() {
+    let measured = match Arguments::parse().what {
+        What::Trees(trees) => trees.run(),
+        What::Transformer(transformer) => transformer.run(),
+    };
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The package's folder.
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,13 +1,13 @@
 //! Times that may be compared: everyone in turn, several times, on the same rows in the same process.
 
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use crate::Result;
 use crate::engines::Loaded;
 
 /// Long enough for the threads of an OpenMP engine, which spin for a while after their work, to fall asleep.
-const SETTLE: Duration = Duration::from_millis(200);
+pub const SETTLE: Duration = Duration::from_millis(200);
 
 /// How often training is repeated.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +93,17 @@ pub fn median(values: &[f64]) -> Option<f64> {
 /// `ours / theirs`, round by round.
 pub fn ratios(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
     ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
+}
+
+/// The machine's load over the last minute, where Linux tells it: timings are worth little on a busy machine, and
+/// least those of OpenMP engines on all cores, whose threads wait for each other.
+pub fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = text.split_whitespace().next().unwrap_or("unknown").to_owned();
+    if load.parse::<f64>().is_ok_and(|load| load > 0.5) {
+        eprintln!("the machine is busy (load {load}): these timings are worth little");
+    }
+    load
 }
 
 #[cfg(test)]

@@ -1,16 +1,15 @@
 //! `trees`: training times, accuracy, inference and formats, case by case.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs, thread};
+use std::path::PathBuf;
+use std::{env, thread};
 
 use clap::Args;
 
-use crate::Result;
 use crate::cases::{Case, folders, made, population};
 use crate::report::Report;
-use crate::timing::Rounds;
+use crate::timing::{Rounds, load_average};
 use crate::wheels::Wheels;
-use crate::{accuracy, formats, inference, train};
+use crate::{Result, accuracy, formats, here, inference, train};
 
 /// Trains and times foretap's trees beside LightGBM, XGBoost, treelite, hessboost and perpetual.
 #[derive(Debug, Args)]
@@ -159,25 +158,9 @@ fn attempt(name: &str, report: &mut Report, measure: impl FnOnce(&mut Report) ->
     }
 }
 
-/// The machine's load over the last minute, where Linux tells it: timings are worth little on a busy machine, and
-/// least those of OpenMP engines on all cores, whose threads wait for each other.
-fn load_average() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = text.split_whitespace().next().unwrap_or("unknown").to_owned();
-    if load.parse::<f64>().is_ok_and(|load| load > 0.5) {
-        eprintln!("the machine is busy (load {load}): these timings are worth little");
-    }
-    load
-}
-
 /// On one thread and on two, where there are two cores.
 fn time(case: &Case, scale: &Scale, wheels: &Wheels, report: &mut Report) -> Result<()> {
     let cores = thread::available_parallelism()?.get();
     let threads: Vec<usize> = [1, 2].into_iter().filter(|&threads| threads <= cores).collect();
     train::compare(case, wheels, &threads, scale.rounds, report)
-}
-
-/// The package's folder.
-fn here() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
