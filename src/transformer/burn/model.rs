@@ -94,7 +94,7 @@ impl<'a> Model<'a> {
 
     /// The app embedding without "no app", which is never predicted: `[apps + 1, d_model]`.
     fn named_apps(&self) -> Tensor<2> {
-        self.matrix(&self.layout.app_embedding).slice([0..self.config.apps + 1])
+        self.matrix(&self.layout.app_embedding).slice_dim(0, 0..self.config.apps + 1)
     }
 
     /// A logit for every candidate, and one far below them beyond a question's own: `[questions, widest]`.
