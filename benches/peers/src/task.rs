@@ -22,15 +22,6 @@ impl Rows {
     pub fn rows(&self) -> usize {
         self.labels.len()
     }
-
-    /// The ranges of rows that belong together.
-    pub fn group_ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
-        self.groups.iter().scan(0, |end, size| {
-            let start = *end;
-            *end += size;
-            Some(start..*end)
-        })
-    }
 }
 
 /// What is to be minimised.
