@@ -26,11 +26,11 @@ pub struct DeepArgs {
     #[arg(long, default_value_t)]
     pub device: Device,
 
-    /// How often every question is learned from [default: 4 from a checkpoint, 8 from nothing]
+    /// How often every question is learned from [default: 12 from a checkpoint, 8 from nothing]
     #[arg(long)]
     pub epochs: Option<f64>,
 
-    /// Highest learning rate [default: 0.0003 from a checkpoint, 0.001 from nothing]
+    /// Highest learning rate [default: 0.001]
     #[arg(long, value_name = "RATE")]
     pub deep_rate: Option<f64>,
 
