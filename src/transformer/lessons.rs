@@ -327,7 +327,8 @@ impl Notes {
             }
             let answer = context.candidates().iter().position(|&app| app == question.answer);
             let Some(answer) = answer else { return };
-            if !is_validation && !(lesson.train.contains(&number) && random.random_bool(kept)) {
+            let is_learned = !is_validation && lesson.train.contains(&number) && random.random_bool(kept);
+            if !(is_validation || is_learned) {
                 return;
             }
             rows.fill(context);
