@@ -11,11 +11,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use foretap::data::{SplitPlan, Vocabulary};
 use foretap::distill::{Blend, Part};
 use foretap::experiment::Experiment;
 use foretap::model::Model;
-use foretap::transformer::{RunFolder, Size, Teacher, Transformer, TransformerModel, pretrained};
+use foretap::transformer::{Size, Teacher, Transformer, TransformerModel, pretrained};
 use foretap::{Error, ErrorKind};
 
 /// Distil a teacher into a student
@@ -43,29 +42,8 @@ struct Args {
     #[arg(long, value_name = "WEIGHT", default_value_t = 0.9)]
     teacher_weight: f64,
 
-    /// The student's weights to begin with [default: the crate's checkpoint, or nothing with --from-nothing]
-    #[arg(long, value_name = "FILE", conflicts_with = "from_nothing")]
-    start: Option<PathBuf>,
-
-    /// Keep the run in this folder: metrics, loss curve, and checkpoints to resume from by the same command
-    #[arg(long, value_name = "DIR")]
-    run: Option<PathBuf>,
-
-    /// Share of each person's questions that tell when to stop, the latest
-    #[arg(long, value_name = "SHARE", default_value_t = 0.15)]
-    validation_share: f64,
-
-    /// Leave out this share of each person's questions, the latest, to test on
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    hold_out: f64,
-
-    /// Write the student here
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-
-    /// Write a summary for machines
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    run: cli::RunArgs,
 
     #[command(flatten)]
     training: cli::TrainingArgs,
@@ -97,20 +75,20 @@ fn run(args: &Args) -> foretap::Result<()> {
         let error = Error::new(ErrorKind::Config, format!("a temperature of {}", args.temperature));
         return Err(error.field("--temperature").next_step("choose a number above 0, such as 1 or 2"));
     }
-    cli::check_folders([&Some(args.out.clone()), &args.json])?;
+    args.run.check()?;
     let bar = cli::Bar::new();
     let large = match &args.teacher {
         Some(file) => TransformerModel::load(file)?,
         None => pretrained(Size::Teacher)?,
     };
-    let plan = args.deep.plan("student", args.start.as_deref(), args.training.seed)?;
+    let plan = args.deep.plan(Size::Student, args.run.start.as_deref(), args.training.seed)?;
     let ranker = args.ranker.as_deref().map(Model::load).transpose()?;
     let source = args.simulation.load(&args.data, &bar)?;
     let predictor = Transformer::new(&large, &source.vocabulary)?;
 
     let mut parts = vec![Part { predictor: &predictor, temperature: large.temperature, weight: 1.0 }];
     if let Some(model) = &ranker {
-        check_task(model, args, &source.vocabulary)?;
+        check_task(model, args)?;
         parts[0].weight = 1.0 - args.ranker_weight;
         parts.push(Part {
             predictor: &model.ranker,
@@ -121,24 +99,13 @@ fn run(args: &Args) -> foretap::Result<()> {
     let blend = Blend::new(parts);
     let teacher = Teacher { predictor: &blend, temperature: args.temperature, weight: args.teacher_weight };
 
-    let split = SplitPlan::Shares { validation: args.validation_share, test: args.hold_out };
-    let experiment = Experiment { task: args.training.task, split, ..Experiment::default() };
-    let folder = args.run.as_ref().map(RunFolder::open).transpose()?;
-    let (student, trained) = experiment.train_transformer(
-        &plan,
-        &source.log,
-        &source.vocabulary,
-        Some(teacher),
-        folder.as_ref(),
-        &bar,
-    )?;
-    let users = source.log.users();
-    let questions = users.map(|events| foretap::context::questions(experiment.task, events).len()).sum();
-    cli::keep(&student, trained.as_ref(), questions, &args.out, args.json.as_deref())
+    let experiment =
+        Experiment { task: args.training.task, split: args.run.split(), ..Experiment::default() };
+    args.run.train(&plan, &experiment, &source, Some(teacher), &bar)
 }
 
 /// The ranker reads features alone, so any vocabulary will do, but not any task.
-fn check_task(model: &Model, args: &Args, _: &Vocabulary) -> foretap::Result<()> {
+fn check_task(model: &Model, args: &Args) -> foretap::Result<()> {
     if model.task == args.training.task {
         return Ok(());
     }

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use foretap::data::SplitPlan;
 use foretap::experiment::Experiment;
+use foretap::transformer::Size;
 use foretap::{Error, ErrorKind};
 
 /// Compare all predictors on a log
@@ -82,10 +83,10 @@ fn run(args: &Args) -> foretap::Result<()> {
     cli::check_folders([&args.json, &args.html])?;
     let bar = cli::Bar::new();
     let models = known_models(&args.models)?;
-    let files = [("teacher", &args.weights.teacher), ("student", &args.weights.student)];
-    let wanted = files.into_iter().filter(|(name, _)| models.iter().any(|model| model == name));
+    let files = [(Size::Teacher, &args.weights.teacher), (Size::Student, &args.weights.student)];
+    let wanted = files.into_iter().filter(|(size, _)| models.iter().any(|model| model == size.name()));
     let transformers = wanted
-        .map(|(name, file)| args.deep.plan(name, file.as_deref(), args.training.seed))
+        .map(|(size, file)| args.deep.plan(size, file.as_deref(), args.training.seed))
         .collect::<Result<_, _>>()?;
     let cli::Source { log, vocabulary, truth } = args.simulation.load(&args.data, &bar)?;
     let experiment = Experiment {

@@ -107,12 +107,12 @@ fn read_or_simulate(
 /// The teacher and the student that travel with the crate: as they are for simulated people, whom they know; trained on
 /// for real ones.
 fn transformers(args: &Args, is_simulated: bool) -> foretap::Result<Vec<DeepPlan>> {
-    let plan = |(name, size)| {
-        let mut plan = DeepPlan::named(name, Some(pretrained(size)?))?;
+    let plan = |size| {
+        let mut plan = DeepPlan::new(size, Some(pretrained(size)?));
         plan.recipe.training.seed = args.seed;
         if is_simulated { plan.as_it_is() } else { Ok(plan) }
     };
-    [("teacher", Size::Teacher), ("student", Size::Student)].into_iter().map(plan).collect()
+    [Size::Teacher, Size::Student].into_iter().map(plan).collect()
 }
 
 /// Where a predictor stands between Markov and the best possible score of simulated people.

@@ -1,56 +1,10 @@
-//! Any predictor teaches a student: its softened answers beside the true ones.
+//! Several predictors that teach as one: any [`Blend`] of them can be the [`Teacher`](crate::transformer::Teacher) of a
+//! student, whose softened answers it learns beside the true ones.
 //!
 //! Hinton, Vinyals, Dean, *Distilling the Knowledge in a Neural Network* (2015), over each question's candidates.
 
-use serde::{Deserialize, Serialize};
-
 use crate::context::Context;
-use crate::error::Result;
-use crate::predict::{Predictor, Scratch, log_sum_exp};
-use crate::progress::Progress;
-use crate::transformer::{
-    Course, Engine, Recipe, RunFolder, Size, Teacher, TrainedTransformer, TrainingConfig, TransformerModel,
-    learn,
-};
-
-/// How a student is taught.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DistillConfig {
-    /// What the teacher's logits are divided by: more than 1 softens its answers.
-    pub temperature: f64,
-    /// Weight of the teacher's answers, 0 to 1; the rest is the true answer's.
-    pub teacher_weight: f64,
-    /// How the student learns.
-    pub recipe: Recipe,
-}
-
-impl Default for DistillConfig {
-    fn default() -> Self {
-        let recipe = Recipe { size: Size::Student, ..Recipe::default() };
-        let training = TrainingConfig { dropout: 0.0, ..recipe.training };
-        let recipe = Recipe { training, ..recipe };
-        Self { temperature: 1.0, teacher_weight: 0.9, recipe }
-    }
-}
-
-/// Teaches a student of `config`'s shape, or `start`, what `teacher` knows of the people of `course`.
-///
-/// # Errors
-/// What [`learn`] says.
-pub fn distill(
-    config: &DistillConfig,
-    teacher: &dyn Predictor,
-    course: &Course<'_>,
-    start: Option<&TransformerModel>,
-    engine: &mut dyn Engine,
-    folder: Option<&RunFolder>,
-    progress: &dyn Progress,
-) -> Result<(TransformerModel, TrainedTransformer)> {
-    let teacher =
-        Teacher { predictor: teacher, temperature: config.temperature, weight: config.teacher_weight };
-    learn(&config.recipe, &Course { teacher: Some(teacher), ..*course }, start, engine, folder, progress)
-}
+use crate::predict::{Predictor, Scratch, softmax};
 
 /// Several predictors that answer as one: the weighted mean of their probabilities.
 pub struct Blend<'a> {
@@ -96,9 +50,8 @@ impl Predictor for Blend<'_> {
         blended.resize(scores.len(), 0.0);
         for (part, scratch) in self.parts.iter().zip(parts) {
             part.predictor.score(context, scratch, own);
-            let normalizer = log_sum_exp(own, part.temperature);
-            for (sum, &score) in blended.iter_mut().zip(own.iter()) {
-                *sum += part.weight * (f64::from(score) / part.temperature - normalizer).exp();
+            for (sum, probability) in blended.iter_mut().zip(softmax(own, part.temperature)) {
+                *sum += part.weight * probability;
             }
         }
         for (score, &sum) in scores.iter_mut().zip(blended.iter()) {
@@ -124,11 +77,7 @@ mod tests {
         let probabilities = |predictor: &dyn Predictor, temperature: f64| {
             let mut scores = vec![0.0; 3];
             predictor.score(&context, &mut predictor.new_scratch(), &mut scores);
-            let normalizer = log_sum_exp(&scores, temperature);
-            scores
-                .iter()
-                .map(|&score| (f64::from(score) / temperature - normalizer).exp())
-                .collect::<Vec<f64>>()
+            softmax(&scores, temperature).collect::<Vec<f64>>()
         };
         let blend = Blend::new(vec![
             Part { predictor: &MostRecent, temperature: 2.0, weight: 0.25 },

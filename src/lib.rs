@@ -78,7 +78,7 @@
 //!     schedule -> optimizer -> train the loop; checkpoint, run, metrics, curve: what it keeps
 //!     lessons -> learn               from people's logs to a trained model
 //!     file, pretrained, predictor    a model file, the crate's own, a Predictor
-//!   distill      any predictor teaches a student
+//!   distill      several predictors teach as one
 //!
 //!   model        a trained ranker in a file, checked whole
 //!   export/      trees to and from LightGBM and XGBoost

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::context::Task;
 use crate::context::features::{SCHEMA, SCHEMA_VERSION};
+use crate::context::{Task, favourites};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::write_atomically;
@@ -38,9 +38,6 @@ pub struct Model {
     /// How it was trained.
     pub config: RankerConfig,
 }
-
-/// Most apps that are offered to a user without a history.
-pub(crate) const MAX_FAVOURITES: usize = 50;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,7 +67,7 @@ impl Model {
 
     /// Candidates for a user without a history, in ids of [`vocabulary`](Model::vocabulary).
     pub fn favourites(&self) -> Arc<[AppId]> {
-        (0..self.apps.len().min(MAX_FAVOURITES) as u32).map(AppId).collect()
+        favourites((0..self.apps.len() as u32).map(AppId))
     }
 
     /// Writes the model to `file`.

@@ -133,6 +133,12 @@ pub fn log_sum_exp(scores: &[f32], temperature: f64) -> f64 {
     scores.iter().map(|&score| (f64::from(score) / temperature - largest).exp()).sum::<f64>().ln() + largest
 }
 
+/// The probabilities that logits `scores` stand for: `exp(score / temperature)`, over their sum.
+pub fn softmax(scores: &[f32], temperature: f64) -> impl Iterator<Item = f64> {
+    let normalizer = log_sum_exp(scores, temperature);
+    scores.iter().map(move |&score| (f64::from(score) / temperature - normalizer).exp())
+}
+
 /// Higher scores first; equal ones by higher past frequency, then by id. No metric may profit from a tie.
 fn compare(context: &Context<'_>, scores: &[f32], a: usize, b: usize) -> Ordering {
     scores[b].total_cmp(&scores[a]).then_with(|| {

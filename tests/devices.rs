@@ -122,7 +122,8 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
 fn gradients_are_what_the_loss_does() {
     let config = tiny();
     let weights = weights(&config, 12);
-    let step = 1e-2f32;
+    // Short, so that few rectifiers switch on the way.
+    let step = 2e-3f32;
     for (what, batch) in batches(&config) {
         for mut engine in engines() {
             let mut gradient = vec![0.0; weights.values.len()];
@@ -188,13 +189,18 @@ fn dropout_follows_its_seed() {
         let name = engine.name();
         let mut run = |dropout: f32, seed: u64| {
             let mut gradient = vec![0.0; weights.values.len()];
-            let losses = engine.gradient(&weights, &batch, Pass { dropout, seed, ..PASS }, &mut gradient);
-            (losses.unwrap(), gradient)
+            engine.gradient(&weights, &batch, Pass { dropout, seed, ..PASS }, &mut gradient).unwrap();
+            gradient
         };
-        assert_eq!(run(0.3, 1), run(0.3, 1), "{name}");
-        assert_ne!(run(0.3, 1), run(0.3, 2), "{name}");
-        assert_ne!(run(0.3, 1), run(0.0, 1), "{name}");
-        assert_eq!(run(0.0, 1), run(0.0, 2), "{name}");
+        // A graphics card may add in another order the next time.
+        let mut farthest = |a: (f32, u64), b: (f32, u64)| {
+            let (a, b) = (run(a.0, a.1), run(b.0, b.1));
+            a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        assert!(farthest((0.3, 1), (0.3, 1)) < 1e-5, "{name}");
+        assert!(farthest((0.3, 1), (0.3, 2)) > 1e-2, "{name}");
+        assert!(farthest((0.3, 1), (0.0, 1)) > 1e-2, "{name}");
+        assert!(farthest((0.0, 1), (0.0, 2)) < 1e-5, "{name}");
     }
 }
 
@@ -223,7 +229,7 @@ fn a_device_is_there_or_says_what_to_do() {
         let built = match device {
             Device::Flex => cfg!(feature = "flex"),
             Device::NdArray => cfg!(feature = "ndarray"),
-            Device::Gpu => cfg!(any(feature = "wgpu", feature = "cuda")),
+            Device::Gpu => cfg!(feature = "wgpu"),
             _ => continue,
         };
         match device.open() {

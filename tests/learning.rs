@@ -11,7 +11,6 @@ use foretap::baseline::{MostRecent, Optimum};
 use foretap::context::{Lesson, Task, questions, replay};
 use foretap::data::simulate::Simulation;
 use foretap::data::{AppId, Event, SplitPlan, Vocabulary};
-use foretap::distill::{DistillConfig, distill};
 use foretap::experiment::{DeepPlan, Experiment};
 use foretap::predict::{Predictor, log_sum_exp};
 use foretap::transformer::{
@@ -20,8 +19,13 @@ use foretap::transformer::{
 use people::{people, quick};
 
 fn recipe(epochs: f64) -> Recipe {
-    let training =
-        TrainingConfig { learning_rate: 4e-3, dropout: 0.0, validate_every: 100, ..Default::default() };
+    let training = TrainingConfig {
+        learning_rate: 4e-3,
+        pointer_rate: 2.0,
+        dropout: 0.0,
+        validate_every: 100,
+        ..Default::default()
+    };
     Recipe {
         size: Size::Student,
         training,
@@ -70,9 +74,9 @@ fn a_student_learns_from_nothing_and_goes_on_from_there() {
 fn a_student_learns_what_its_teacher_says() {
     let simulation = people(4, 6);
     let (favourites, lessons) = (Arc::default(), lessons(&simulation));
-    let course = course(&simulation, &favourites, &lessons, None);
-    let config = DistillConfig { temperature: 1.0, teacher_weight: 1.0, recipe: recipe(8.0) };
-    let distilled = distill(&config, &MostRecent, &course, None, &mut Native::new(), None, &Silent).unwrap();
+    let teacher = Teacher { predictor: &MostRecent, temperature: 1.0, weight: 1.0 };
+    let course = course(&simulation, &favourites, &lessons, Some(teacher));
+    let distilled = learn(&recipe(10.0), &course, None, &mut Native::new(), None, &Silent).unwrap();
     let student = Transformer::new(&distilled.0, &simulation.vocabulary).unwrap();
     // How far the student's answers are from the teacher's, in nats.
     let mut divergence = Vec::new();
@@ -122,14 +126,42 @@ fn the_vocabulary_grows_without_renumbering() {
     let (grown, _) = learn(&frozen, &second, Some(&model), &mut Native::new(), None, &Silent).unwrap();
     assert_eq!(grown.apps[..model.apps.len()], model.apps);
     assert!(grown.apps.len() > model.apps.len());
-    let [before, after] = [&model, &grown].map(|model| Transformer::new(model, &known.vocabulary).unwrap());
-    let events: &[Event] = lessons[0].events;
-    replay(events, Task::FirstAfterUnlock, &favourites, 50, |_, _, context| {
-        let mut scores = [vec![0.0; context.candidates().len()], vec![0.0; context.candidates().len()]];
-        for (predictor, scores) in [&before, &after].into_iter().zip(&mut scores) {
-            predictor.score(context, &mut predictor.new_scratch(), scores);
-        }
-        for (a, b) in scores[0].iter().zip(&scores[1]) {
+    assert_answers_are_alike([&model, &grown], &known);
+}
+
+/// New layers are laid on without any change, and learn.
+#[test]
+fn layers_are_laid_on() {
+    let simulation = people(4, 6);
+    let (favourites, lessons) = (Arc::default(), lessons(&simulation));
+    let course = course(&simulation, &favourites, &lessons, None);
+    let learn = |recipe, start| learn(&recipe, &course, start, &mut Native::new(), None, &Silent);
+    let with = |layers, rate| {
+        let mut recipe = Recipe { layers: Some(layers), ..recipe(1.0) };
+        recipe.training.learning_rate = rate;
+        recipe
+    };
+    let (shallow, _) = learn(with(1, 4e-3), None).unwrap();
+    let (frozen, _) = learn(with(3, 1e-30), Some(&shallow)).unwrap();
+    assert_eq!(frozen.weights.config().layers, 3);
+    assert_answers_are_alike([&shallow, &frozen], &simulation);
+    let (deep, _) = learn(with(3, 4e-3), Some(&shallow)).unwrap();
+    let output = deep.weights.layout().layers[2].output.clone();
+    assert!(deep.weights.values[output].iter().any(|&value| value != 0.0), "the third layer has learned");
+    let error = learn(with(1, 4e-3), Some(&deep)).unwrap_err();
+    assert!(error.to_string().contains("1 layers of a model that has 3"), "{error}");
+}
+
+fn assert_answers_are_alike(models: [&TransformerModel; 2], simulation: &Simulation) {
+    let predictors = models.map(|model| Transformer::new(model, &simulation.vocabulary).unwrap());
+    let events: &[Event] = simulation.log.users().next().unwrap();
+    replay(events, Task::FirstAfterUnlock, &Arc::default(), 50, |_, _, context| {
+        let [before, after] = predictors.each_ref().map(|predictor| {
+            let mut scores = vec![0.0; context.candidates().len()];
+            predictor.score(context, &mut predictor.new_scratch(), &mut scores);
+            scores
+        });
+        for (a, b) in before.iter().zip(&after) {
             assert!((a - b).abs() < 1e-4, "{a} and {b}");
         }
     });
@@ -149,12 +181,10 @@ fn the_crates_own_checkpoints_are_what_they_are_said_to_be() {
         &Silent,
     )
     .unwrap();
-    let plan = |(name, model): (&str, TransformerModel)| {
-        DeepPlan::named(name, Some(model)).unwrap().as_it_is().unwrap()
-    };
+    let plan = |(size, model)| DeepPlan::new(size, Some(model)).as_it_is().unwrap();
     let experiment = Experiment {
         ranker: quick(),
-        transformers: [("teacher", teacher), ("student", student)].map(plan).to_vec(),
+        transformers: [(Size::Teacher, teacher), (Size::Student, student)].map(plan).to_vec(),
         ..Experiment::default()
     };
     let report = experiment
@@ -170,11 +200,11 @@ fn the_crates_own_checkpoints_are_what_they_are_said_to_be() {
 #[test]
 fn impossible_plans_are_refused() {
     let simulation = people(2, 4);
-    let plan = DeepPlan::named("student", None).unwrap();
-    assert!(DeepPlan::named("pupil", None).unwrap_err().to_string().contains("teacher or student"));
+    let plan = DeepPlan::new(Size::Student, None);
+    assert!("pupil".parse::<Size>().unwrap_err().to_string().contains("teacher or student"));
     assert!(plan.clone().as_it_is().is_err());
     // A checkpoint for unlocks cannot answer what comes next.
-    let wrong = DeepPlan::named("student", Some(pretrained(Size::Student).unwrap())).unwrap();
+    let wrong = DeepPlan::new(Size::Student, Some(pretrained(Size::Student).unwrap()));
     for plan in [wrong.clone(), wrong.as_it_is().unwrap()] {
         let experiment = Experiment {
             task: Task::NextLaunch,

@@ -401,7 +401,7 @@ fn what_does_not_fit_is_refused_before_the_first_step() {
         train(config, &mut Biases::default(), &Popularity::new(), weights, None, &Silent).unwrap_err()
     };
     let cases = [
-        (refused(&config(), narrow), "does not fit the transformer's shape"),
+        (refused(&config(), narrow), "of another shape than the transformer's"),
         (refused(&TrainingConfig { validate_every: 0, ..config() }, start()), "`validate_every`"),
     ];
     for (error, says) in cases {

@@ -5,7 +5,7 @@
 #     tests/wgpu.sh software   # on lavapipe
 #
 # Needs `libvulkan1`, and for lavapipe `mesa-vulkan-drivers` (Debian's names). No part of `.ci/run`, because Burn's
-# first build with `wgpu` takes half an hour on two cores.
+# first build with `wgpu` takes long: see below.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,4 +19,5 @@ if [ "${1:-}" = software ]; then
     export VK_DRIVER_FILES="$driver" VK_ICD_FILENAMES="$driver"
 fi
 export FORETAP_NEEDS_GPU=1
-cargo test --release --features wgpu --test devices
+# Not `--release`: that build takes three times as long, and these networks are tiny.
+cargo test --features wgpu --test devices

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use foretap::experiment::DeepPlan;
+use foretap::context::{Task, questions};
+use foretap::data::SplitPlan;
+use foretap::experiment::{DeepPlan, Experiment};
 use foretap::transformer::{
-    Device, Precision, Recipe, Size, TrainedTransformer, TransformerModel, pretrained,
+    Device, Precision, Recipe, RunFolder, Size, Teacher, TrainedTransformer, TransformerModel, pretrained,
 };
 
-use super::{say, write_json};
+use super::{Bar, Source, check_folders, say, write_json};
 
 /// How transformers begin, and how they are trained.
 #[derive(Debug, clap::Args)]
@@ -22,7 +24,7 @@ pub struct DeepArgs {
     pub as_is: bool,
 
     /// Where to compute: cpu (our own kernels), flex or ndarray (Burn on the processor), gpu (Burn on a graphics card;
-    /// build with --features wgpu or cuda)
+    /// build with --features wgpu)
     #[arg(long, default_value_t)]
     pub device: Device,
 
@@ -30,9 +32,21 @@ pub struct DeepArgs {
     #[arg(long)]
     pub epochs: Option<f64>,
 
+    /// Layers of a new transformer, or to be laid on the one that training begins with [default: as many as it has]
+    #[arg(long, value_name = "N", conflicts_with = "as_is")]
+    pub layers: Option<usize>,
+
     /// Highest learning rate [default: 0.001]
     #[arg(long, value_name = "RATE")]
     pub deep_rate: Option<f64>,
+
+    /// The pointer's learning rate over that of the rest
+    #[arg(long, value_name = "RATIO")]
+    pub pointer_rate: Option<f64>,
+
+    /// Share of a matrix's weights, times the learning rate, that each step takes away
+    #[arg(long, value_name = "SHARE")]
+    pub weight_decay: Option<f64>,
 
     /// Share of the activations that is left out in training
     #[arg(long, value_name = "SHARE")]
@@ -42,6 +56,10 @@ pub struct DeepArgs {
     #[arg(long, value_name = "WEIGHT")]
     pub next_weight: Option<f32>,
 
+    /// Share of sequences in which some or all apps are made unknown, so that the model learns to do without names
+    #[arg(long, value_name = "SHARE")]
+    pub unknown_share: Option<f64>,
+
     /// Most tokens of a batch
     #[arg(long, value_name = "N")]
     pub batch_tokens: Option<usize>,
@@ -50,28 +68,128 @@ pub struct DeepArgs {
 impl DeepArgs {
     /// Puts what was given in the place of a recipe's own.
     pub fn season(&self, recipe: &mut Recipe, seed: u64) {
+        recipe.layers = self.layers.or(recipe.layers);
         let training = &mut recipe.training;
         training.seed = seed;
         training.learning_rate = self.deep_rate.unwrap_or(training.learning_rate);
+        training.pointer_rate = self.pointer_rate.unwrap_or(training.pointer_rate);
+        training.weight_decay = self.weight_decay.unwrap_or(training.weight_decay);
         training.dropout = self.dropout.unwrap_or(training.dropout);
         training.next_weight = self.next_weight.unwrap_or(training.next_weight);
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
+        recipe.unknown_share = self.unknown_share.unwrap_or(recipe.unknown_share);
         recipe.batch_tokens = self.batch_tokens.unwrap_or(recipe.batch_tokens);
     }
 
-    /// The plan for `teacher` or `student`, beginning from `file`, or the crate's own checkpoint.
-    pub fn plan(&self, name: &str, file: Option<&Path>, seed: u64) -> foretap::Result<DeepPlan> {
+    /// The plan for a transformer of `size`, beginning from `file`, or the crate's own checkpoint.
+    pub fn plan(&self, size: Size, file: Option<&Path>, seed: u64) -> foretap::Result<DeepPlan> {
         let start = match file {
             _ if self.from_nothing => None,
             Some(file) => Some(TransformerModel::load(file)?),
-            None if name == "teacher" => Some(pretrained(Size::Teacher)?),
-            None => Some(pretrained(Size::Student)?),
+            None => Some(pretrained(size)?),
         };
-        let mut plan = DeepPlan::named(name, start)?;
+        let mut plan = DeepPlan::new(size, start);
         plan.device = self.device;
         self.season(&mut plan.recipe, seed);
         if self.as_is { plan.as_it_is() } else { Ok(plan) }
     }
+}
+
+/// What a run learns from, and what it leaves behind.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Weights to begin with; without them the crate's checkpoint, or nothing with --from-nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "from_nothing")]
+    pub start: Option<PathBuf>,
+
+    /// Keep the transformer's run in this folder: metrics, loss curve, and checkpoints to resume from by the same command
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+
+    /// Share of each person's questions that tell when to stop, the latest
+    #[arg(long, value_name = "SHARE", default_value_t = 0.15)]
+    pub validation_share: f64,
+
+    /// Leave out this share of each person's questions, the latest, to test on
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub hold_out: f64,
+
+    /// Write the model here
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+
+    /// Write a summary for machines
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// Refuses, before anything is trained, to write where nothing can be written.
+    pub fn check(&self) -> foretap::Result<()> {
+        check_folders([&Some(self.out.clone()), &self.json])
+    }
+
+    /// Which questions tell when to stop, and which are left out.
+    pub fn split(&self) -> SplitPlan {
+        SplitPlan::Shares { validation: self.validation_share, test: self.hold_out }
+    }
+
+    /// Trains a transformer on `source` and keeps it.
+    pub fn train(
+        &self,
+        plan: &DeepPlan,
+        experiment: &Experiment,
+        source: &Source,
+        teacher: Option<Teacher<'_>>,
+        bar: &Bar,
+    ) -> foretap::Result<()> {
+        let folder = self.run.as_ref().map(RunFolder::open).transpose()?;
+        let (log, vocabulary) = (&source.log, &source.vocabulary);
+        let (model, trained) =
+            experiment.train_transformer(plan, log, vocabulary, teacher, folder.as_ref(), bar)?;
+        self.keep(&model, trained.as_ref(), count_questions(source, experiment.task))
+    }
+
+    /// Writes a trained transformer, says how it went, and writes the same for machines.
+    fn keep(
+        &self,
+        model: &TransformerModel,
+        trained: Option<&TrainedTransformer>,
+        questions: usize,
+    ) -> foretap::Result<()> {
+        model.save(&self.out, Precision::F16)?;
+        let config = model.weights.config();
+        let validation = trained.and_then(|trained| trained.validation);
+        let loss = match validation {
+            Some(found) => format!("validation log loss {:.3}, HR@3 {:.3}", found.loss, found.hr3),
+            None => "not validated".to_owned(),
+        };
+        say(&format!(
+            "{} weights from {questions} questions of the task {}, {loss}, written to {}",
+            model.weights.values.len(),
+            config.task,
+            self.out.display()
+        ));
+        let Some(file) = &self.json else { return Ok(()) };
+        let summary = serde_json::json!({
+            "task": config.task,
+            "questions": questions,
+            "weights": model.weights.values.len(),
+            "bytes": std::fs::metadata(&self.out).map(|file| file.len()).ok(),
+            "temperature": model.temperature,
+            "steps": trained.map(|trained| trained.steps),
+            "best_step": trained.map(|trained| trained.best_step),
+            "validation_loss": validation.map(|found| found.loss),
+            "validation_hr3": validation.map(|found| found.hr3),
+            "config": config,
+        });
+        write_json(file, &summary)
+    }
+}
+
+/// Questions of `task` in all logs of `source`.
+pub fn count_questions(source: &Source, task: Task) -> usize {
+    source.log.users().map(|events| questions(task, events).len()).sum()
 }
 
 /// Weights files to begin with instead of the crate's own.
@@ -85,41 +203,4 @@ pub struct WeightsArgs {
     /// The student's weights [default: the crate's checkpoint]
     #[arg(long, value_name = "FILE")]
     pub student: Option<PathBuf>,
-}
-
-/// Writes a trained transformer, says how it went, and writes the same for machines.
-pub fn keep(
-    model: &TransformerModel,
-    trained: Option<&TrainedTransformer>,
-    questions: usize,
-    out: &Path,
-    json: Option<&Path>,
-) -> foretap::Result<()> {
-    model.save(out, Precision::F16)?;
-    let config = model.weights.config();
-    let validation = trained.and_then(|trained| trained.validation);
-    let loss = match validation {
-        Some(found) => format!("validation log loss {:.3}, HR@3 {:.3}", found.loss, found.hr3),
-        None => "not validated".to_owned(),
-    };
-    say(&format!(
-        "{} weights from {questions} questions of the task {}, {loss}, written to {}",
-        model.weights.values.len(),
-        config.task,
-        out.display()
-    ));
-    let Some(file) = json else { return Ok(()) };
-    let summary = serde_json::json!({
-        "task": config.task,
-        "questions": questions,
-        "weights": model.weights.values.len(),
-        "bytes": std::fs::metadata(out).map(|file| file.len()).ok(),
-        "temperature": model.temperature,
-        "steps": trained.map(|trained| trained.steps),
-        "best_step": trained.map(|trained| trained.best_step),
-        "validation_loss": validation.map(|found| found.loss),
-        "validation_hr3": validation.map(|found| found.hr3),
-        "config": config,
-    });
-    write_json(file, &summary)
 }

@@ -1,6 +1,6 @@
 //! What one user's history knows of one app.
 
-use super::counts::{Row, Tally};
+use super::counts::{FirstUses, HOUR_SECS, Row, Tally};
 use crate::data::{AppId, Battery, Timestamp};
 
 /// Places that one history tells apart; beyond them the one visited least is forgotten.
@@ -73,6 +73,8 @@ pub struct AppUse {
     pub(super) stay_secs: f64,
     pub(super) last_stay_secs: Option<f32>,
 
+    pub(super) first_uses: FirstUses,
+
     pub(super) last_notification: Option<Timestamp>,
     /// Posted since the app was last opened.
     pub(super) pending_notifications: u32,
@@ -101,6 +103,11 @@ impl AppUse {
     /// How often it came to the foreground.
     pub fn launches(&self) -> u32 {
         self.counters.launches.count
+    }
+
+    /// Whether it came to the foreground since local midnight. `hour`: the local hour at `now`, 0 to 23.99.
+    pub(super) fn is_used_today(&self, now: Timestamp, hour: f32) -> bool {
+        self.last_launch().is_some_and(|at| (now.secs_since(at) as f32) < HOUR_SECS * hour)
     }
 
     /// 0 for the app used last, 1 for the one before it, and so on; of no meaning before its first launch.

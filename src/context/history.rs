@@ -19,11 +19,19 @@ use super::app_use::{AppUse, Counters, Departure, MAX_PLACES, REST_SECS, chargin
 use super::counts::{HOUR_SECS, Pairs, Recent, Slot};
 use super::recall::Recall;
 use super::task::Task;
-use super::token::{MAX_WINDOW, Token, gap};
+use super::token::{MAX_WINDOW, Token, octave};
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
 
 /// Apps that one history remembers; beyond them the one used longest ago is forgotten.
 pub const MAX_APPS: usize = 4096;
+
+/// Most apps that are offered to a user without a history.
+const MAX_FAVOURITES: usize = 50;
+
+/// The first of `apps`, most launched first, as the candidates of a user without a history.
+pub(crate) fn favourites(apps: impl Iterator<Item = AppId>) -> Arc<[AppId]> {
+    apps.take(MAX_FAVOURITES).collect()
+}
 
 /// Classes of the time that the phone was not in use: eightfold steps from 8 seconds to 3 days.
 pub(super) const ABSENCES: usize = 7;
@@ -37,8 +45,6 @@ pub struct History {
     slots: HashMap<AppId, Slot>,
     pub(super) uses: Vec<AppUse>,
     pub(super) totals: Counters,
-    /// Of an app that was never used.
-    pub(super) unused: Counters,
 
     /// Opened apps, most recent first: the candidates. Slots of the same apps beside them.
     pub(super) candidates: Vec<AppId>,
@@ -170,10 +176,14 @@ impl History {
         }
     }
 
+    /// How long the phone had not been in use before an unlock at `now`.
+    pub(super) fn unused_secs(&self, now: Timestamp) -> i64 {
+        self.use_ended.map_or(i64::MAX, |ended| now.secs_since(ended))
+    }
+
     /// The class of the time for which the phone had not been in use before an unlock at `now`.
     pub(super) fn absence(&self, now: Timestamp) -> usize {
-        let secs = self.use_ended.map_or(i64::MAX, |ended| now.secs_since(ended).max(0));
-        (usize::from(gap(secs)) / 3).min(ABSENCES - 1)
+        (octave(self.unused_secs(now)) as usize / 3).min(ABSENCES - 1)
     }
 
     /// Questions of `task` whose answer had never been opened before, and all of them.
@@ -267,6 +277,13 @@ impl History {
             used.answered_notifications += u32::from(notified == slot);
             self.answered_notifications[0] += f32::from(u8::from(notified == slot));
             self.answered_notifications[1] += 1.0;
+        }
+        let (exact_hour, _) = self.wall_clock(now);
+        for &known in &self.recency {
+            let used = &mut self.uses[known as usize];
+            if !used.is_used_today(now, exact_hour) {
+                used.first_uses.add_one(exact_hour, known == slot);
+            }
         }
         if let Some(last) = last {
             self.recent_resumes.push(last == slot);

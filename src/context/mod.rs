@@ -13,6 +13,7 @@ mod token;
 pub mod tokens;
 
 pub use app_use::AppUse;
+pub(crate) use history::favourites;
 pub use history::{History, MAX_APPS};
 pub use question::Context;
 pub use replay::{Lesson, replay};

@@ -3,13 +3,15 @@
 //! The ranker's [`features`] on scales that a network can add up, and what followed when the last apps
 //! were the same as now.
 
-use super::app_use::charging_class;
+use super::Task;
+use super::app_use::{AppUse, charging_class};
+use super::counts::{FirstUses, Nearby, Slot};
 use super::features::{self, QUESTION, SCHEMA};
 use super::question::Context;
 use super::recall::{ORDERS, Recalled};
 
-/// Columns of a candidate: those of the ranker, shares of what followed, and six of its own.
-pub const CANDIDATE_COLUMNS: usize = QUESTION + 3 * ORDERS + 6;
+/// Columns of a candidate: those of the ranker, shares of what followed, shares of first uses in a day, six of its own.
+pub const CANDIDATE_COLUMNS: usize = QUESTION + 3 * ORDERS + FirstUses::SHARES + 6;
 
 /// Columns of a question: those of the ranker, how often the present stretch was seen before, and three rates.
 pub const QUESTION_COLUMNS: usize = SCHEMA.len() - QUESTION + 3 * ORDERS + 3;
@@ -23,50 +25,63 @@ pub struct PointerRows {
     pub question: Vec<f32>,
     matrix: Vec<f32>,
     recalled: Recalled,
+    near: Nearby,
+    never_used: AppUse,
 }
 
 impl PointerRows {
     /// Computes the rows of `context`.
     pub fn fill(&mut self, context: &Context<'_>) {
-        let history = context.history;
         features::fill(context, &mut self.matrix);
-        history.recall.recall(history.uses.len(), &mut self.recalled);
+        context.history.recall.recall(context.history.uses.len(), &mut self.recalled);
+        self.fill_candidates(context);
+        self.fill_question(context);
+    }
+
+    fn fill_candidates(&mut self, context: &Context<'_>) {
+        let (history, now) = (context.history, context.now());
+        let totals = &history.totals;
+        let (hour, _) = history.wall_clock(now);
+        self.near.set(hour);
+        let network = history.network as usize;
+        let charging = charging_class(history.battery);
         self.candidates.clear();
-        self.question.clear();
-        let rows = self.matrix.chunks_exact(SCHEMA.len());
-        for (&app, row) in context.candidates().iter().zip(rows) {
+        for (&app, row) in context.candidates().iter().zip(self.matrix.chunks_exact(SCHEMA.len())) {
             self.candidates.extend(
                 row[..QUESTION].iter().zip(SCHEMA).map(|(&value, column)| scaled(value, column.unit)),
             );
-            let used = context.app_use(app);
-            let counters = used.map(|used| &used.counters).unwrap_or(&history.unused);
-            let launches = counters.launches.count as f32;
-            let all_launches = history.totals.launches.count as f32;
-            let launch_share = ratio(launches, all_launches);
-            let open_share =
-                ratio(counters.unlock_opens.count as f32, history.totals.unlock_opens.count as f32);
-            let slot = history.slot(app).unwrap_or(super::counts::Slot::MAX);
-            let prior = if context.task() == super::Task::NextLaunch { launch_share } else { open_share };
+            let used = context.app_use(app).unwrap_or(&self.never_used);
+            let counters = &used.counters;
+            let launch_share = ratio(counters.launches.count as f32, totals.launches.count as f32);
+            let prior = match context.task() {
+                Task::NextLaunch => launch_share,
+                Task::FirstAfterUnlock => {
+                    ratio(counters.unlock_opens.count as f32, totals.unlock_opens.count as f32)
+                }
+            };
+            let slot = history.slot(app).unwrap_or(Slot::MAX);
             for shares in self.recalled.shares(slot, prior) {
-                self.candidates.extend(shares.map(ln_share));
+                self.candidates.extend(shares.map(ln_odds));
             }
-            let network = history.network as usize;
-            let charging = charging_class(history.battery);
-            let affinity = |part: f32, whole: f32| ln_share((part + 20.0 * launch_share) / (whole + 20.0));
-            let (hour, _) = history.wall_clock(context.now());
-            let today = counters
-                .launches
-                .last
-                .is_some_and(|at| (context.now().secs_since(at) as f32) < 3600.0 * hour);
+            let is_used_today = used.is_used_today(now, hour);
+            let first_uses =
+                if is_used_today { Default::default() } else { used.first_uses.shares(&self.near) };
+            self.candidates.extend(first_uses.map(ln_odds));
+            let affinity = |part: f32, whole: f32| ln_odds((part + 20.0 * launch_share) / (whole + 20.0));
             self.candidates.extend([
-                affinity(counters.by_network[network], history.totals.by_network[network]),
-                affinity(counters.by_charging[charging], history.totals.by_charging[charging]),
-                f32::from(u8::from(today)),
-                ln_share(ratio(counters.fresh_launches, history.totals.fresh_launches)),
-                ln_share(ratio(counters.days, history.totals.days)),
-                ln_share(ratio(counters.choices.count as f32, history.totals.choices.count as f32)),
+                affinity(counters.by_network[network], totals.by_network[network]),
+                affinity(counters.by_charging[charging], totals.by_charging[charging]),
+                f32::from(u8::from(is_used_today)),
+                ln_odds(ratio(counters.fresh_launches, totals.fresh_launches)),
+                ln_odds(ratio(counters.days, totals.days)),
+                ln_odds(ratio(counters.choices.count as f32, totals.choices.count as f32)),
             ]);
         }
+    }
+
+    fn fill_question(&mut self, context: &Context<'_>) {
+        let (history, now) = (context.history, context.now());
+        self.question.clear();
         let any = self.matrix.get(..SCHEMA.len()).map(|row| &row[QUESTION..]).unwrap_or_default();
         self.question
             .extend(any.iter().zip(&SCHEMA[QUESTION..]).map(|(&value, column)| scaled(value, column.unit)));
@@ -75,18 +90,15 @@ impl PointerRows {
         for total in [&recalled.next_total, &recalled.opened_total, &recalled.opened_alike_total] {
             self.question.extend(total.0.map(f32::ln_1p));
         }
-        let departure = history.departure(context.now()) as usize;
-        let absence = history.absence(context.now());
+        let departure = history.departure(now) as usize;
         let [resumed, all] =
             history.resumes[departure].iter().fold([0.0, 0.0], |[a, b], [c, d]| [a + c, b + d]);
         let resume_rate = (resumed + 1.0) / (all + 2.0);
-        let [resumed, all] = history.resumes[departure][absence];
+        let [resumed, all] = history.resumes[departure][history.absence(now)];
         let [answered, notified] = history.answered_notifications;
-        self.question.extend([
-            resume_rate,
-            (resumed + 4.0 * resume_rate) / (all + 4.0),
-            (answered + 0.5) / (notified + 4.0),
-        ]);
+        let rates =
+            [resume_rate, (resumed + 4.0 * resume_rate) / (all + 4.0), (answered + 0.5) / (notified + 4.0)];
+        self.question.extend(rates.map(ln_odds));
     }
 }
 
@@ -94,15 +106,16 @@ fn ratio(part: f32, whole: f32) -> f32 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// A share in a thousand is worth telling from two; one in a million is not.
-fn ln_share(share: f32) -> f32 {
-    (share + 1e-3).ln()
+/// Nine in ten is as far from 99 in a hundred as one in ten from one in a hundred. A share in a thousand is worth telling
+/// from two; one in a million is not.
+fn ln_odds(share: f32) -> f32 {
+    ((share + 1e-3) / ((1.0 - share).max(0.0) + 1e-3)).ln()
 }
 
 /// On a scale where a constant difference means about as much anywhere.
 fn scaled(value: f32, unit: &str) -> f32 {
     match unit {
-        "share" => ln_share(value),
+        "share" => ln_odds(value),
         "count" | "rank" => value.ln_1p(),
         // `ln` of two years.
         "ln s" if value.is_nan() => 18.0,
@@ -112,7 +125,7 @@ fn scaled(value: f32, unit: &str) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{History, Task};
+    use super::super::History;
     use super::*;
     use crate::data::{AppId, Event, Signal, Timestamp, UserId};
 

@@ -17,8 +17,8 @@ pub(super) const UNLOCK: usize = 3;
 /// Places by how much the user does there: the eight most visited, any other, unknown.
 pub const PLACES: usize = 10;
 
-/// Classes of a time in seconds: its binary logarithm.
-pub const GAPS: usize = 24;
+/// Classes of a time in seconds: see [`gap`].
+pub const GAPS: usize = 48;
 
 /// Unknown, offline, wifi, cellular.
 pub const NETWORKS: usize = 4;
@@ -71,9 +71,23 @@ impl Token {
     }
 }
 
-/// The class of a time: 0 for none, `n` for `2^(n-1)` to `2^n - 1` seconds.
+/// The class of a time: a new one at each power of two, and from a minute to four hours, where habits have their delays,
+/// three more between two powers.
 pub fn gap(secs: i64) -> u8 {
-    (64 - secs.max(0).leading_zeros()).min(GAPS as u32 - 1) as u8
+    /// From 64 to 16,384 seconds.
+    const FINE: std::ops::Range<u32> = 7..15;
+    let octave = octave(secs);
+    let quarter = match octave.checked_sub(3) {
+        Some(shift) if FINE.contains(&octave) => (secs >> shift) as u32 % 4,
+        _ => 0,
+    };
+    let finer = 3 * (octave.clamp(FINE.start, FINE.end) - FINE.start);
+    (octave + finer + quarter).min(GAPS as u32 - 1) as u8
+}
+
+/// The binary logarithm of a time: 0 for none, `n` for `2^(n-1)` to `2^n - 1` seconds.
+pub(super) fn octave(secs: i64) -> u32 {
+    64 - secs.max(0).leading_zeros()
 }
 
 #[cfg(test)]
@@ -81,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_are_binary_logarithms() {
+    fn gaps_are_finer_between_a_minute_and_four_hours() {
         let cases = [
             (i64::MIN, 0),
             (-5, 0),
@@ -90,12 +104,24 @@ mod tests {
             (2, 2),
             (3, 2),
             (4, 3),
-            (3600, 12),
+            (63, 6),
+            (64, 7),
+            (79, 7),
+            (80, 8),
+            (127, 10),
+            (128, 11),
+            (16_383, 38),
+            (16_384, 39),
+            (65_535, 40),
+            (65_536, 41),
             (i64::MAX, GAPS as u8 - 1),
         ];
         for (secs, class) in cases {
             assert_eq!(gap(secs), class, "{secs} s");
         }
+        let classes: Vec<u8> = (0..1 << 23).map(gap).collect();
+        assert!(classes.is_sorted_by(|a, b| b - a <= 1), "none is left out");
+        assert_eq!(classes.last(), Some(&(GAPS as u8 - 1)));
     }
 
     #[test]

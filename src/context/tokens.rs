@@ -24,8 +24,10 @@ impl History {
     }
 
     fn unlock_token(&self, now: Timestamp) -> Token {
-        let unused_secs = self.use_ended.map_or(i64::MAX, |ended| now.secs_since(ended));
-        Token { gap: gap(unused_secs), ..self.token(now, UNLOCK as u8 + self.departure(now) as u8, None) }
+        Token {
+            gap: gap(self.unused_secs(now)),
+            ..self.token(now, UNLOCK as u8 + self.departure(now) as u8, None)
+        }
     }
 
     fn token(&self, at: Timestamp, kind: u8, app: Option<AppId>) -> Token {

@@ -1,7 +1,6 @@
 //! The transformers of an experiment: taken as they are, trained on, or trained from nothing.
 
-use crate::context::{Lesson, Task};
-use crate::data::Vocabulary;
+use crate::context::Lesson;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 use crate::transformer::{
@@ -25,22 +24,15 @@ pub struct DeepPlan {
 }
 
 impl DeepPlan {
-    /// A plan by its usual name: `teacher` or `student`.
-    ///
-    /// # Errors
-    /// Another name.
-    pub fn named(name: &str, start: Option<TransformerModel>) -> Result<Self> {
-        let (size, taught) = match name {
-            "teacher" => (Size::Teacher, 0.0),
-            "student" => (Size::Student, 0.5),
-            _ => {
-                return Err(Error::new(ErrorKind::Config, format!("`{name}` is no transformer"))
-                    .next_step("choose teacher or student"));
-            }
+    /// The usual plan for a transformer of `size`, under its name.
+    pub fn new(size: Size, start: Option<TransformerModel>) -> Self {
+        let taught = match size {
+            Size::Teacher => 0.0,
+            Size::Student => 0.5,
         };
         let recipe =
             Recipe { size, ..if start.is_some() { Recipe::fine_tuning() } else { Recipe::from_nothing() } };
-        Ok(Self { name: name.to_owned(), start, recipe, device: Device::default(), taught })
+        Self { name: size.to_string(), start, recipe, device: Device::default(), taught }
     }
 
     /// The same plan, without any training.
@@ -67,7 +59,7 @@ impl DeepPlan {
         progress: &dyn Progress,
     ) -> Result<(TransformerModel, Option<TrainedTransformer>)> {
         if let Some(start) = self.start.as_ref().filter(|_| self.recipe.epochs <= 0.0) {
-            check_task(start, course.task)?;
+            start.check_task(course.task)?;
             return Ok((start.clone(), None));
         }
         let mut engine = self.device.open()?;
@@ -75,15 +67,6 @@ impl DeepPlan {
             learn(&self.recipe, course, self.start.as_ref(), engine.as_mut(), folder, progress)?;
         Ok((model, Some(trained)))
     }
-}
-
-fn check_task(model: &TransformerModel, task: Task) -> Result<()> {
-    let answers = model.weights.config().task;
-    if answers == task {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Config, format!("the transformer answers {answers}, not {task}"))
-        .next_step("ask for the task that it was trained for, or train one from nothing"))
 }
 
 /// A transformer of one round.
@@ -100,9 +83,9 @@ pub(super) struct DeepContender {
 pub(super) fn train_all(
     plans: &[DeepPlan],
     course: &Course<'_>,
-    vocabulary: &Vocabulary,
     progress: &dyn Progress,
 ) -> Result<Vec<DeepContender>> {
+    let vocabulary = course.vocabulary;
     let mut contenders: Vec<DeepContender> = Vec::new();
     for plan in plans {
         let first = contenders.first();

@@ -2,24 +2,21 @@
 
 mod deep;
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 pub use deep::DeepPlan;
 use deep::{DeepContender, train_all};
 
 use crate::baseline::{Markov, MostFrequent, MostRecent, Optimum};
 use crate::context::features::SCHEMA;
-use crate::context::{Lesson, Task, questions};
+use crate::context::{Lesson, Task, favourites, questions};
 use crate::data::simulate::Truth;
-use crate::data::{AppId, Event, Log, Signal, Split, SplitPlan, Timestamp, UserId, Vocabulary};
+use crate::data::{AppId, Event, Log, Split, SplitPlan, Timestamp, UserId, Vocabulary, most_launched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::report::FeatureImportance;
 use crate::evaluate::{
     Contender, Latencies, Latency, ModelReport, Protocol, Report, Tested, fit_temperature, measure_latency,
     test,
 };
-use crate::model::{MAX_FAVOURITES, Model};
+use crate::model::Model;
 use crate::predict::Predictor;
 use crate::progress::Progress;
 use crate::ranker::{Ranker, RankerConfig, TrainedRanker, train_ranker};
@@ -152,7 +149,7 @@ impl Experiment {
         let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
         let apps =
             most_launched(people.iter().zip(&splits).map(|(person, split)| before_test(person, split)));
-        let favourites: Arc<[AppId]> = apps.iter().take(MAX_FAVOURITES).copied().collect();
+        let favourites = favourites(apps.iter().copied());
         let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
         let course =
             Course { task: self.task, vocabulary, favourites: &favourites, lessons: &lessons, teacher };
@@ -308,7 +305,7 @@ impl<'a> Round<'a> {
         let training = people.iter().zip(&splits).map(|(person, split)| before_test(person, split));
         let apps = most_launched(training);
         let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
-        let favourites: Arc<[AppId]> = apps.iter().take(MAX_FAVOURITES).copied().collect();
+        let favourites = favourites(apps.iter().copied());
         let trained = train_ranker(&experiment.ranker, experiment.task, &favourites, &lessons, progress)?;
         let course = Course {
             task: experiment.task,
@@ -317,7 +314,7 @@ impl<'a> Round<'a> {
             lessons: &lessons,
             teacher: None,
         };
-        let transformers = train_all(&experiment.transformers, &course, vocabulary, progress)?;
+        let transformers = train_all(&experiment.transformers, &course, progress)?;
         let users = people.iter().map(|person| person.events).zip(splits).collect();
         let protocol = Protocol { task: experiment.task, favourites, users, truth };
         Ok(Self { protocol, trained, transformers, models: experiment.models.clone(), apps })
@@ -379,19 +376,6 @@ fn before_test<'a>(person: &Person<'a>, split: &Split) -> &'a [Event] {
     let until =
         first.map_or(person.events.len(), |first| person.events.partition_point(|event| event.at < *first));
     &person.events[..until]
-}
-
-/// Apps by how often they were launched, most first.
-fn most_launched<'a>(users: impl Iterator<Item = &'a [Event]>) -> Vec<AppId> {
-    let mut launches: HashMap<AppId, u64> = HashMap::new();
-    for event in users.flatten() {
-        if let Signal::Launch(app) = event.signal {
-            *launches.entry(app).or_default() += 1;
-        }
-    }
-    let mut apps: Vec<(AppId, u64)> = launches.into_iter().collect();
-    apps.sort_by_key(|&(app, launches)| (std::cmp::Reverse(launches), app));
-    apps.into_iter().map(|(app, _)| app).collect()
 }
 
 fn model_reports(tested: &[Tested], latencies: &[Latency], users: &[UserId]) -> Vec<ModelReport> {

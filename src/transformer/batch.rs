@@ -3,6 +3,7 @@
 use super::config::TransformerConfig;
 use crate::context::tokens::{BATTERIES, CLOCK, GAPS, KINDS, NETWORKS, PLACES, Token};
 use crate::data::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
 
 /// A token that has no next app to learn from.
 pub const NO_TARGET: u32 = u32::MAX;
@@ -113,6 +114,18 @@ impl Batch {
     /// All candidates of all questions.
     pub fn candidates(&self) -> usize {
         self.candidate_apps.len()
+    }
+
+    /// Refuses a batch that does not [fit](Self::fits) `config`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`].
+    pub fn check(&self, config: &TransformerConfig) -> Result<()> {
+        if self.fits(config) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Config, "a batch of another shape than the transformer's")
+            .next_step("make it for the model's own vocabulary, window and columns"))
     }
 
     /// Whether every list is as long, and every row as large, as `config` and the other lists ask for.

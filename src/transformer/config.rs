@@ -55,7 +55,7 @@ impl TransformerConfig {
             heads: 4,
             d_ff: 128,
             window: 32,
-            pointer_width: 28,
+            pointer_width: 24,
             candidate_columns: crate::context::pointer::CANDIDATE_COLUMNS,
             question_columns: crate::context::pointer::QUESTION_COLUMNS,
         }

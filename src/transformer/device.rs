@@ -56,9 +56,9 @@ impl Device {
             Self::NdArray => Ok(Box::new(super::BurnEngine::ndarray())),
             #[cfg(not(feature = "ndarray"))]
             Self::NdArray => self.missing("ndarray"),
-            #[cfg(any(feature = "wgpu", feature = "cuda"))]
+            #[cfg(feature = "wgpu")]
             Self::Gpu => Ok(Box::new(super::BurnEngine::gpu()?)),
-            #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+            #[cfg(not(feature = "wgpu"))]
             Self::Gpu => self.missing("wgpu"),
         }
     }

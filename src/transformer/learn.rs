@@ -1,6 +1,7 @@
 //! From people's lessons to a trained transformer: from nothing, or on from one that was trained before.
 
-use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use rand::{RngExt as _, SeedableRng as _};
@@ -17,8 +18,8 @@ use super::schedule::TrainingConfig;
 use super::train::{TrainedTransformer, train};
 use super::weights::Weights;
 use crate::context::pointer::PointerRows;
-use crate::context::{Lesson, Task, replay};
-use crate::data::{AppId, Signal, Vocabulary};
+use crate::context::{Lesson, Task, favourites, replay};
+use crate::data::{AppId, Vocabulary, most_launched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 
@@ -36,6 +37,14 @@ pub enum Size {
 }
 
 impl Size {
+    /// Its name in tables and on command lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Size::Teacher => "teacher",
+            Size::Student => "student",
+        }
+    }
+
     /// The shape for a vocabulary of `apps`.
     pub fn config(self, task: Task, apps: usize) -> TransformerConfig {
         match self {
@@ -45,12 +54,33 @@ impl Size {
     }
 }
 
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Size {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        [Size::Teacher, Size::Student].into_iter().find(|size| size.name() == name).ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("`{name}` is no transformer"))
+                .next_step("choose teacher or student")
+        })
+    }
+}
+
 /// How a transformer is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     /// How big it becomes, where it begins from nothing.
     pub size: Size,
+    /// How many layers it has instead of its size's own: a transformer of one layer learns several times as fast, and
+    /// more can be laid on it later, when `start` has fewer (Gong and others, "Efficient Training of BERT by
+    /// Progressively Stacking", 2019). New layers begin by adding nothing.
+    pub layers: Option<usize>,
     /// The loop.
     pub training: TrainingConfig,
     /// Times that every question is learned from; the fewer of these and `training.steps` decide.
@@ -69,6 +99,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             size: Size::Teacher,
+            layers: None,
             // The epochs decide how many steps there are.
             training: TrainingConfig {
                 steps: 1_000_000,
@@ -126,9 +157,11 @@ pub fn learn(
     progress: &dyn Progress,
 ) -> Result<(TransformerModel, TrainedTransformer)> {
     let names = course.most_launched();
-    let start = match start {
-        Some(start) => start.extended(course.task, &names, recipe.training.seed)?,
-        None => course.beginning(recipe, names)?,
+    let seed = recipe.training.seed;
+    let start = match (start, recipe.layers) {
+        (None, _) => course.beginning(recipe, names)?,
+        (Some(start), None) => start.extended(course.task, &names, seed)?,
+        (Some(start), Some(layers)) => start.extended(course.task, &names, seed)?.deepened(layers, seed)?,
     };
     let rows = start.rows(course.vocabulary);
     let syllabus = Syllabus {
@@ -140,7 +173,7 @@ pub fn learn(
         max_questions: recipe.max_questions,
         max_validation: recipe.max_validation,
         teacher: course.teacher,
-        seed: recipe.training.seed,
+        seed,
     };
     let lessons = PhoneLessons::new(&syllabus, &start.columns, course.lessons, progress);
     if lessons.questions() == 0 {
@@ -151,7 +184,7 @@ pub fn learn(
         .next_step("give a longer log, or the other task: a log without unlocks has no first-after-unlock"));
     }
     let mut training = recipe.training.clone();
-    let steps = (recipe.epochs * lessons.batches_an_epoch() as f64).ceil() as u64;
+    let steps = (recipe.epochs * lessons.batches_an_epoch(seed) as f64).ceil() as u64;
     training.steps = training.steps.min(steps.max(1));
     training.warmup_steps = training.warmup_steps.min(training.steps / 10);
     training.validate_every = training.validate_every.min(training.steps).max(training.steps / 20).max(1);
@@ -163,21 +196,15 @@ pub fn learn(
 impl Course<'_> {
     /// Names of the apps launched most, most first.
     fn most_launched(&self) -> Vec<String> {
-        let mut launches: HashMap<AppId, u64> = HashMap::new();
-        for event in self.lessons.iter().flat_map(|lesson| lesson.events) {
-            if let Signal::Launch(app) = event.signal {
-                *launches.entry(app).or_default() += 1;
-            }
-        }
-        let mut apps: Vec<(AppId, u64)> = launches.into_iter().collect();
-        apps.sort_by_key(|&(app, launches)| (std::cmp::Reverse(launches), app));
-        apps.iter().take(MAX_VOCABULARY).map(|(app, _)| self.vocabulary.name(*app).to_owned()).collect()
+        let apps = most_launched(self.lessons.iter().map(|lesson| lesson.events));
+        apps.iter().take(MAX_VOCABULARY).map(|app| self.vocabulary.name(*app).to_owned()).collect()
     }
 
     /// Random weights, and columns as these people's are.
     fn beginning(&self, recipe: &Recipe, apps: Vec<String>) -> Result<TransformerModel> {
         const PEOPLE: usize = 64;
-        let config = recipe.size.config(self.task, apps.len());
+        let mut config = recipe.size.config(self.task, apps.len());
+        config.layers = recipe.layers.unwrap_or(config.layers);
         let mut random = ChaCha8Rng::seed_from_u64(recipe.training.seed);
         let weights = Weights::random(config, &mut random)?;
         let every = self.lessons.len().div_ceil(PEOPLE).max(1);
@@ -202,13 +229,24 @@ impl Course<'_> {
     }
 }
 
-/// Most apps that are offered to a user without a history.
-const MAX_FAVOURITES: usize = 50;
-
 impl TransformerModel {
     /// Candidates for a user without a history, in ids of a vocabulary that begins with the model's apps.
     pub fn favourites(&self) -> Arc<[AppId]> {
-        (0..self.apps.len().min(MAX_FAVOURITES) as u32).map(AppId).collect()
+        favourites((0..self.apps.len() as u32).map(AppId))
+    }
+
+    /// Refuses a model that answers another task.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`].
+    pub fn check_task(&self, task: Task) -> Result<()> {
+        let answers = self.weights.config().task;
+        if answers == task {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Config, format!("the transformer answers {answers}, not {task}"))
+            .field("task")
+            .next_step("ask for the task that it was trained for, or train one from nothing"))
     }
 
     /// By the ids of `vocabulary`: each app's row of the embedding.
@@ -225,13 +263,8 @@ impl TransformerModel {
     /// The same model with embeddings for all of `names`: those it does not have begin as the unknown app's, a little
     /// apart from each other.
     fn extended(&self, task: Task, names: &[String], seed: u64) -> Result<Self> {
+        self.check_task(task)?;
         let old = self.weights.config();
-        if old.task != task {
-            let message = format!("the model answers {}, not {task}", old.task);
-            return Err(Error::new(ErrorKind::Config, message)
-                .field("task")
-                .next_step("name a model of this task, or begin from nothing"));
-        }
         let mut apps = self.apps.clone();
         apps.extend(names.iter().filter(|name| !self.apps.contains(name)).cloned());
         apps.truncate(self.apps.len().max(MAX_VOCABULARY));
@@ -261,5 +294,28 @@ impl TransformerModel {
             })
             .collect();
         Ok(Self { weights: Weights::new(config, values)?, apps, ..self.clone() })
+    }
+
+    /// The same model under more layers, which add nothing until they have learned to.
+    fn deepened(self, layers: usize, seed: u64) -> Result<Self> {
+        let old = self.weights.layout();
+        if layers < old.layers.len() {
+            let message = format!("{layers} layers of a model that has {}", old.layers.len());
+            return Err(Error::new(ErrorKind::Config, message)
+                .field("layers")
+                .next_step("choose as many or more, or begin from nothing"));
+        }
+        let config = TransformerConfig { layers, ..self.weights.config().clone() };
+        let mut weights = Weights::random(config, &mut ChaCha8Rng::seed_from_u64(seed))?;
+        let layout = weights.layout().clone();
+        for tensor in &layout.tensors {
+            let values = &mut weights.values[tensor.range.clone()];
+            if let Some(known) = old.tensors.iter().find(|known| known.name == tensor.name) {
+                values.copy_from_slice(&self.weights.values[known.range.clone()]);
+            } else if tensor.name.ends_with(".output") || tensor.name.ends_with(".feed_out") {
+                values.fill(0.0);
+            }
+        }
+        Ok(Self { weights, ..self })
     }
 }

@@ -25,7 +25,7 @@ use crate::context::pointer::PointerRows;
 use crate::context::tokens::Token;
 use crate::context::{Context, Lesson, replay};
 use crate::data::AppId;
-use crate::predict::{Predictor, Scratch, log_sum_exp};
+use crate::predict::{Predictor, Scratch, softmax};
 use crate::progress::Progress;
 
 /// What lessons are made of, besides people.
@@ -170,8 +170,8 @@ impl PhoneLessons {
     }
 
     /// Batches of one epoch, about.
-    pub fn batches_an_epoch(&self) -> u64 {
-        self.epoch(0, 0).len() as u64
+    pub fn batches_an_epoch(&self, seed: u64) -> u64 {
+        self.epoch_of(seed, 0).0.len() as u64
     }
 
     fn zone_length(&self) -> usize {
@@ -404,9 +404,7 @@ impl<'a> Teaching<'a> {
         let Teacher { predictor, temperature, weight } = self.teacher;
         self.scores.resize(targets.len(), 0.0);
         predictor.score(context, &mut self.scratch, &mut self.scores);
-        let normalizer = log_sum_exp(&self.scores, temperature);
-        for (target, &score) in targets.iter_mut().zip(&self.scores) {
-            let taught = (f64::from(score) / temperature - normalizer).exp();
+        for (target, taught) in targets.iter_mut().zip(softmax(&self.scores, temperature)) {
             *target = (weight * taught + (1.0 - weight) * f64::from(*target)) as f32;
         }
     }

@@ -19,13 +19,29 @@ pub struct AdamW {
     pub(super) second_moment: Vec<f32>,
     /// How many updates there were.
     pub(super) updates: u64,
-    tensors: Vec<(Range<usize>, bool)>,
+    tensors: Vec<Group>,
+}
+
+/// A tensor and how it is moved.
+#[derive(Debug, Clone, PartialEq)]
+struct Group {
+    range: Range<usize>,
+    decays: bool,
+    is_pointer: bool,
 }
 
 impl AdamW {
     /// Before the first update.
     pub fn new(layout: &Layout) -> Self {
-        let tensors = layout.tensors.iter().map(|tensor| (tensor.range.clone(), tensor.decays)).collect();
+        let tensors = layout
+            .tensors
+            .iter()
+            .map(|tensor| Group {
+                range: tensor.range.clone(),
+                decays: tensor.decays,
+                is_pointer: tensor.name.starts_with("pointer_"),
+            })
+            .collect();
         let nothing = vec![0.0; layout.len()];
         Self { first_moment: nothing.clone(), second_moment: nothing, updates: 0, tensors }
     }
@@ -39,10 +55,11 @@ impl AdamW {
         let (beta1, beta2) = (config.beta1 as f32, config.beta2 as f32);
         // One minus a power near one: in f64, or the first steps would be off.
         let correction = |beta: f64| 1.0 - beta.powf(self.updates as f64);
-        let step = (rate / correction(config.beta1)) as f32;
         let root = correction(config.beta2).sqrt().recip() as f32;
         let epsilon = config.epsilon as f32;
-        for (range, decays) in &self.tensors {
+        for Group { range, decays, is_pointer } in &self.tensors {
+            let rate = if *is_pointer { rate * config.pointer_rate } else { rate };
+            let step = (rate / correction(config.beta1)) as f32;
             let kept = if *decays { (1.0 - rate * config.weight_decay) as f32 } else { 1.0 };
             let moments =
                 self.first_moment[range.clone()].iter_mut().zip(&mut self.second_moment[range.clone()]);

@@ -14,6 +14,9 @@ pub struct TrainingConfig {
     pub steps: u64,
     /// The highest learning rate, reached when the warm-up ends.
     pub learning_rate: f64,
+    /// The pointer's learning rate over that of the rest: a small network on columns bears, and needs, longer steps than
+    /// the transformer.
+    pub pointer_rate: f64,
     /// Steps over which the learning rate rises in a line from near nothing.
     pub warmup_steps: u64,
     /// Share of the learning rate that is left at the last step; a cosine leads there.
@@ -50,6 +53,7 @@ impl Default for TrainingConfig {
         Self {
             steps: 4_000,
             learning_rate: 1e-3,
+            pointer_rate: 1.0,
             warmup_steps: 200,
             final_rate: 0.05,
             beta1: 0.9,
@@ -78,6 +82,7 @@ impl TrainingConfig {
         let below_one = 1.0 - f64::EPSILON;
         let numbers = [
             ("learning_rate", self.learning_rate, f64::MIN_POSITIVE, most, "a positive number"),
+            ("pointer_rate", self.pointer_rate, f64::MIN_POSITIVE, most, "a positive number, such as 1 or 4"),
             ("final_rate", self.final_rate, 0.0, 1.0, "0 to 1"),
             ("beta1", self.beta1, 0.0, below_one, "at least 0 and less than 1"),
             ("beta2", self.beta2, 0.0, below_one, "at least 0 and less than 1"),
@@ -173,6 +178,7 @@ mod tests {
             ("learning_rate", case(|c| c.learning_rate = 0.0)),
             ("learning_rate", case(|c| c.learning_rate = f64::NAN)),
             ("learning_rate", case(|c| c.learning_rate = f64::INFINITY)),
+            ("pointer_rate", case(|c| c.pointer_rate = 0.0)),
             ("final_rate", case(|c| c.final_rate = 1.5)),
             ("beta1", case(|c| c.beta1 = 1.0)),
             ("beta2", case(|c| c.beta2 = -0.1)),

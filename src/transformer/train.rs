@@ -73,7 +73,7 @@ pub fn train(
     config.check()?;
     let first = lessons.batch(config.seed, 0);
     let checked: Vec<&Batch> = [&first].into_iter().chain(lessons.validation()).collect();
-    checked.iter().try_for_each(|batch| check_fit(batch, &start))?;
+    checked.iter().try_for_each(|batch| batch.check(start.config()))?;
     let origin = Origin::new(config, &start, &checked);
     let mut run = Run::open(config, lessons.validation(), origin, start, folder, progress)?;
     let first_step = run.state.standing.step;
@@ -94,14 +94,6 @@ pub fn train(
     progress.finish();
     result?;
     Ok(run.into_result())
-}
-
-fn check_fit(batch: &Batch, weights: &Weights) -> Result<()> {
-    if batch.fits(weights.config()) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Config, "a batch of lessons does not fit the transformer's shape")
-        .next_step("make lessons for its vocabulary, window and columns"))
 }
 
 struct Run<'a> {
@@ -165,7 +157,7 @@ impl<'a> Run<'a> {
             let waiting = Instant::now();
             let ended = |_| Error::new(ErrorKind::Data, "the lessons ended before the last step");
             let batch = batches.recv().map_err(ended)?;
-            check_fit(&batch, &self.state.weights)?;
+            batch.check(self.state.weights.config())?;
             self.step(engine, &batch, &mut gradient)?;
             self.clock.learning += waiting.elapsed();
             self.clock.tokens += batch.tokens();

@@ -90,17 +90,17 @@ impl Report {
     pub fn setting(&mut self, name: &str, value: impl Into<String>) {
         self.setting.insert(name.to_owned(), value.into());
     }
+}
 
-    /// Writes the JSON, whole or not at all.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn save(&self, file: &Path) -> Result<()> {
-        let mut json = serde_json::to_string_pretty(self)?;
-        json.push('\n');
-        foretap::file::write_atomically(file, |out| out.write_all(json.as_bytes()))?;
-        Ok(())
-    }
+/// Writes a report as JSON, whole or not at all.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn save(report: &impl Serialize, file: &Path) -> Result<()> {
+    let mut json = serde_json::to_string_pretty(report)?;
+    json.push('\n');
+    foretap::file::write_atomically(file, |out| out.write_all(json.as_bytes()))?;
+    Ok(())
 }
 
 /// Columns of text, aligned.

@@ -6,7 +6,7 @@ use std::{env, thread};
 use clap::Args;
 
 use crate::cases::{Case, folders, made, population};
-use crate::report::Report;
+use crate::report::{Report, save};
 use crate::timing::{Rounds, load_average};
 use crate::wheels::Wheels;
 use crate::{Result, accuracy, formats, here, inference, train};
@@ -97,7 +97,7 @@ impl Trees {
         self.part("formats", &mut report, |report| formats::compare(&wheels, report));
 
         if let Some(file) = &self.json {
-            report.save(file)?;
+            save(&report, file)?;
         }
         if !report.failed.is_empty() {
             let parts: Vec<&str> = report.failed.keys().map(String::as_str).collect();

@@ -36,31 +36,21 @@ impl BurnEngine {
         Self { name: "ndarray".to_owned(), device: Device::ndarray() }
     }
 
-    /// On the first graphics card: by CUDA where this build has it and the machine a card for it, else by wgpu.
+    /// On the first graphics card, by Vulkan, Metal or WebGPU.
     ///
     /// # Errors
     /// There is no card, or it fails at its first sum.
-    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    #[cfg(feature = "wgpu")]
     pub fn gpu() -> Result<Self> {
-        use burn::tensor::DeviceType;
+        use burn::tensor::{DeviceKind, DeviceType};
 
         // Burn panics when it opens a card that is not there, so ask first whether one is.
-        #[cfg(feature = "cuda")]
-        if !Device::enumerate(DeviceType::Cuda).is_empty() {
-            return Self::try_out("cuda", Device::cuda(0));
+        if Device::enumerate(DeviceType::Wgpu).is_empty() {
+            return Err(Error::new(ErrorKind::Device, "no graphics card answers")
+                .next_step("install its driver, or choose another device"));
         }
-        #[cfg(feature = "wgpu")]
-        if !Device::enumerate(DeviceType::Wgpu).is_empty() {
-            return Self::try_out("wgpu", Device::wgpu(burn::tensor::DeviceKind::DefaultDevice));
-        }
-        Err(Error::new(ErrorKind::Device, "no graphics card answers")
-            .next_step("install its driver (Vulkan or CUDA), or choose another device"))
-    }
-
-    /// Adds two numbers on `device`, whose driver may lack a part without which its first kernel panics: the compiler
-    /// of CUDA's kernels is installed apart from the driver.
-    #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    fn try_out(name: &str, device: Device) -> Result<Self> {
+        let device = Device::wgpu(DeviceKind::DefaultDevice);
+        // A driver that lacks a part makes the first kernel panic.
         let first_sum = || {
             let sum = Tensor::<1>::ones([2], &device).sum().try_into_vec_as::<f32>();
             let card = device.identity().map_or_else(String::new, |identity| format!(" ({})", identity.name));
@@ -68,12 +58,9 @@ impl BurnEngine {
         };
         // Unwind safe: after a panic the device is not used again.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(first_sum)) {
-            Ok((true, card)) => Ok(Self { name: format!("{name}{card}"), device }),
-            _ => Err(Error::new(
-                ErrorKind::Device,
-                format!("the graphics card fails at its first sum by {name}"),
-            )
-            .next_step("read the driver's message above, or choose another device")),
+            Ok((true, card)) => Ok(Self { name: format!("wgpu{card}"), device }),
+            _ => Err(Error::new(ErrorKind::Device, "the graphics card fails at its first sum")
+                .next_step("read the driver's message above, or choose another device")),
         }
     }
 
@@ -109,7 +96,8 @@ impl Engine for BurnEngine {
         pass: Pass,
         gradient: &mut [f32],
     ) -> Result<Losses> {
-        fits(weights, batch)?;
+        // A device would read beyond its tables.
+        batch.check(weights.config())?;
         let device = self.device.clone().autodiff();
         let next = NextApps::new(batch, &device);
         let questions = Questions::new(batch, weights.config(), &device);
@@ -147,7 +135,7 @@ impl Engine for BurnEngine {
     }
 
     fn logits(&mut self, weights: &Weights, batch: &Batch) -> Result<Vec<f32>> {
-        fits(weights, batch)?;
+        batch.check(weights.config())?;
         let Some(questions) = Questions::new(batch, weights.config(), &self.device) else {
             return Ok(Vec::new());
         };
@@ -156,15 +144,6 @@ impl Engine for BurnEngine {
         let logits = download(model.candidate_logits(&hidden, &questions))?;
         Ok(cells(batch, questions.widest).map(|cell| logits[cell]).collect())
     }
-}
-
-/// Refuses what a device would read beyond its tables.
-fn fits(weights: &Weights, batch: &Batch) -> Result<()> {
-    if batch.fits(weights.config()) {
-        return Ok(());
-    }
-    let message = "a batch of another shape than the transformer's";
-    Err(Error::new(ErrorKind::Config, message).next_step("make it with the model's own config"))
 }
 
 /// Waits for the device to finish `tensor`.

@@ -10,7 +10,7 @@ use crate::context::tokens::{GAPS, gap};
 const AHEAD: u8 = GAPS as u8;
 
 /// Entries of a bias table: a power of two, so that an index needs no check.
-const TABLE: usize = 32;
+const TABLE: usize = 64;
 const _: () = assert!(GAPS < TABLE);
 
 /// How a batch is cut for attention.

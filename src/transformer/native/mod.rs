@@ -35,7 +35,7 @@ use rayon::prelude::*;
 use super::batch::{Batch, NO_TARGET};
 use super::engine::{Engine, Losses, Pass};
 use super::weights::Weights;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use dropout::Dropout;
 use linear::{Packed, Rows, RowsMut, Write, add_weight_gradient, multiply};
 use prepared::{For, Model, Prepared};
@@ -81,12 +81,7 @@ impl Native {
 
     /// Prepares `weights`, and as many shards as `batch` has groups.
     fn begin(&mut self, weights: &Weights, batch: &Batch, purpose: For) -> Result<Vec<u32>> {
-        if !batch.fits(weights.config()) {
-            let message = "a batch of another shape than the transformer's";
-            return Err(
-                Error::new(ErrorKind::Config, message).next_step("make it with the model's own config")
-            );
-        }
+        batch.check(weights.config())?;
         self.prepared.prepare(self.level, weights, purpose);
         let groups = groups(batch);
         if self.shards.len() < groups {

@@ -15,6 +15,7 @@ use std::{env, thread};
 
 use clap::Args;
 
+use crate::report::save;
 use crate::timing::load_average;
 use crate::{Result, here};
 use pytorch::PyTorch;
@@ -58,6 +59,6 @@ impl Transformer {
         if cores >= 2 {
             training::compare(&PyTorch::start(&venv, 2)?, rounds, &mut report)?;
         }
-        self.json.as_ref().map_or(Ok(()), |file| report.save(file))
+        self.json.as_ref().map_or(Ok(()), |file| save(&report, file))
     }
 }

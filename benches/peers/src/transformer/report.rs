@@ -1,11 +1,8 @@
 //! What was measured, in the shape that machines read.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
-
-use crate::Result;
 
 /// Everything that a run of `transformer` measures.
 #[derive(Debug, Default, Serialize)]
@@ -57,17 +54,6 @@ impl Report {
     /// Notes a fact about where or with what was measured.
     pub fn setting(&mut self, name: &str, value: impl Into<String>) {
         self.setting.insert(name.to_owned(), value.into());
-    }
-
-    /// Writes the JSON, whole or not at all.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn save(&self, file: &Path) -> Result<()> {
-        let mut json = serde_json::to_string_pretty(self)?;
-        json.push('\n');
-        foretap::file::write_atomically(file, |out| out.write_all(json.as_bytes()))?;
-        Ok(())
     }
 }
 

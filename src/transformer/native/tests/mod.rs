@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::context::Task;
 use crate::context::tokens::GAPS;
+use crate::error::ErrorKind;
 use crate::transformer::TransformerConfig;
 use reference::answer;
 
