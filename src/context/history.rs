@@ -204,7 +204,7 @@ impl History {
         let is_known = self.app_use(app).is_some_and(|used| used.launches() > 0);
         let slot = self.slot_for(app);
         let (hour, weekday) = self.wall_clock(now);
-        let hour = hour as usize % 24;
+        let hour_of_day = hour as usize % 24;
         let last = self.nth_last(0);
         let before = self.nth_last(1);
 
@@ -245,7 +245,7 @@ impl History {
         for counters in [&mut self.totals, &mut used.counters] {
             counters.fresh_launches += f32::from(u8::from(is_fresh));
             counters.days += f32::from(u8::from(counters.launches.last.is_none_or(|at| day_of(at) < day)));
-            counters.launches.add_one(now, hour);
+            counters.launches.add_one(now, hour_of_day);
             counters.by_day_kind[usize::from(weekday >= 5)] += 1.0;
             if let Some(place) = self.place {
                 counters.by_place[place] += 1.0;
@@ -269,7 +269,7 @@ impl History {
         last: Option<Slot>,
         before: Option<Slot>,
         now: Timestamp,
-        hour: usize,
+        hour: f32,
     ) {
         for notified in std::mem::take(&mut self.notified) {
             let used = &mut self.uses[notified as usize];
@@ -278,11 +278,10 @@ impl History {
             self.answered_notifications[0] += f32::from(u8::from(notified == slot));
             self.answered_notifications[1] += 1.0;
         }
-        let (exact_hour, _) = self.wall_clock(now);
         for &known in &self.recency {
             let used = &mut self.uses[known as usize];
-            if !used.is_used_today(now, exact_hour) {
-                used.first_uses.add_one(exact_hour, known == slot);
+            if !used.is_used_today(now, hour) {
+                used.first_uses.add_one(hour, known == slot);
             }
         }
         if let Some(last) = last {
@@ -303,10 +302,11 @@ impl History {
             self.uses[previous as usize].after_unlock_open.add_one(slot);
         }
         self.recent_unlock_opens.push(slot);
+        let hour_of_day = hour as usize % 24;
         for counters in [&mut self.totals, &mut self.uses[slot as usize].counters] {
-            counters.unlock_opens.add_one(now, hour);
+            counters.unlock_opens.add_one(now, hour_of_day);
             if last != Some(slot) {
-                counters.choices.add_one(now, hour);
+                counters.choices.add_one(now, hour_of_day);
             }
         }
         let position = self.unlock_recency.iter().position(|&s| s == slot).unwrap_or_else(|| {

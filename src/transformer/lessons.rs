@@ -437,14 +437,11 @@ mod tests {
     }
 
     fn lessons(people: &[Vec<Event>], config: &TransformerConfig, unknown_share: f64) -> PhoneLessons {
-        let lesson = |events: &'_ Vec<Event>| {
-            let questions = questions(config.task, events).len();
-            (questions * 8 / 10, questions)
-        };
         let lessons: Vec<Lesson<'_>> = people
             .iter()
             .map(|events| {
-                let (train, all) = lesson(events);
+                let all = questions(config.task, events).len();
+                let train = all * 8 / 10;
                 Lesson { events, train: 0..train, validation: train..all }
             })
             .collect();
