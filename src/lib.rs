@@ -39,9 +39,10 @@
 //!   file         files written whole or not at all
 //!
 //!   data/        WHAT HAPPENED
+//!     place        city-level buckets
 //!     event        Event, Signal and the ids they are told in
-//!     place        coordinates -> city-level buckets, user ids -> keyed hashes
 //!     vocabulary   app names <-> ids
+//!     privacy      coordinates -> city-level buckets, user ids -> keyed hashes
 //!     log/         one file a format: native, app_usage, usagestats, lsapp, tsinghua
 //!     split        training, validation, test: always by time
 //!     simulate/    people whose habits, and so the best possible score, are known
@@ -64,10 +65,10 @@
 //!
 //!   gbdt/        THE FAST EXPERT
 //!     tree, ensemble, explain/       a model as plain data, and why it answers so
-//!     bitslice/, forest              its answers, a question at a time
+//!     bitslice/, forest, batch       its answers, a question at a time or millions of rows
 //!     bins, dataset, table/          from values and text files to bytes
 //!     objective/, metric             what trees minimise, and how good they are
-//!     rounding -> histogram -> split -> grow -> train
+//!     rounding -> histogram -> split -> grow, hang -> train
 //!   ranker       features + forest = a Predictor
 //!
 //!   transformer/ THE DEEP EXPERT
@@ -93,17 +94,18 @@
 pub mod baseline;
 pub mod context;
 pub mod data;
-pub mod distill;
 mod error;
-pub mod evaluate;
-pub mod experiment;
-pub mod export;
-pub mod file;
 pub mod gbdt;
 pub mod model;
 pub mod predict;
 mod progress;
 pub mod ranker;
+
+pub mod distill;
+pub mod evaluate;
+pub mod experiment;
+pub mod export;
+pub mod file;
 pub mod transformer;
 
 pub use error::{Error, ErrorKind, Result};

@@ -27,10 +27,9 @@ const JOURNEY: [&str; 16] = [
     "lib",
 ];
 
-/// The same inside a module whose children are worlds of their own. Names in one string share a room: an event has
-/// a place, and the key that hides places hides users too.
+/// The same inside a module whose children are worlds of their own. Names in one string share a room.
 const ROOMS: [(&str, &[&str]); 6] = [
-    ("data", &["event place", "vocabulary", "log", "split", "simulate"]),
+    ("data", &["place", "event", "vocabulary", "privacy", "log", "split", "simulate"]),
     (
         "context",
         &[
@@ -43,11 +42,13 @@ const ROOMS: [(&str, &[&str]); 6] = [
         &[
             "config",
             "tree",
+            "hang",
             "bins",
             "ensemble",
             "explain",
             "bitslice",
             "forest",
+            "batch",
             "dataset",
             "table",
             "objective",

@@ -1,6 +1,5 @@
 //! One thing that a phone noticed, and the ids it is told in. Times are UTC seconds.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -130,19 +129,6 @@ impl Event {
             network: Network::default(),
         }
     }
-}
-
-/// Apps by how often they were launched, most first.
-pub(crate) fn most_launched<'a>(users: impl Iterator<Item = &'a [Event]>) -> Vec<AppId> {
-    let mut launches: HashMap<AppId, u64> = HashMap::new();
-    for event in users.flatten() {
-        if let Signal::Launch(app) = event.signal {
-            *launches.entry(app).or_default() += 1;
-        }
-    }
-    let mut apps: Vec<(AppId, u64)> = launches.into_iter().collect();
-    apps.sort_by_key(|&(app, launches)| (std::cmp::Reverse(launches), app));
-    apps.into_iter().map(|(app, _)| app).collect()
 }
 
 #[cfg(test)]

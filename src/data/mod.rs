@@ -3,13 +3,18 @@
 mod event;
 pub mod log;
 mod place;
+mod privacy;
 pub mod simulate;
 pub mod split;
 mod vocabulary;
 
-pub(crate) use event::most_launched;
 pub use event::{AppId, Battery, Event, Network, Signal, Timestamp, UserId};
-pub use log::{Log, LogFormat, LogOptions, Warnings, forget, read_logs, write_log};
-pub use place::{PlaceGrid, PlaceId, PrivacyKey};
-pub use split::{Split, SplitPlan};
+pub use place::PlaceId;
 pub use vocabulary::Vocabulary;
+
+pub use self::{
+    log::{Log, LogFormat, LogOptions, Warnings, forget, read_logs, write_log},
+    privacy::{PlaceGrid, PrivacyKey},
+    split::{Split, SplitPlan},
+};
+pub(crate) use log::most_launched;

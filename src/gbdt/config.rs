@@ -110,7 +110,11 @@ impl Default for GbdtConfig {
 }
 
 impl GbdtConfig {
-    pub(super) fn check(&self) -> Result<()> {
+    /// Refuses what cannot be trained with.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], naming the field.
+    pub fn check(&self) -> Result<()> {
         let wrong = |field: &str, rule: &str| {
             Err(Error::new(ErrorKind::Config, "not a setting that can be trained with")
                 .field(field)

@@ -1,7 +1,5 @@
 //! Inference: an ensemble ready to answer, one question or millions of rows.
 
-use rayon::prelude::*;
-
 use super::bitslice::{Bitsliced, Predicates, ROWS, RowSet, Slots, lay_out};
 use super::ensemble::Ensemble;
 use super::tree::Tree;
@@ -87,24 +85,10 @@ impl Forest {
             }
         }
     }
-
-    /// [`score`](Forest::score) on all cores, for as many rows as an evaluation has.
-    ///
-    /// # Shapes
-    /// `rows`: row-major `[n, columns]`; `scores`: row-major `[n, outputs]`.
-    pub fn score_batch(&self, rows: &[f32], scores: &mut [f64]) {
-        // Large enough to share out, small enough to stay in cache.
-        let at_once = 16 * ROWS;
-        rows.par_chunks(at_once * self.columns().max(1))
-            .zip(scores.par_chunks_mut(at_once * self.outputs()))
-            .for_each_init(ForestScratch::default, |scratch, (rows, scores)| {
-                self.score(rows, scratch, scores)
-            });
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
     use rand::SeedableRng as _;
     use rand::seq::IndexedRandom as _;
@@ -134,19 +118,19 @@ mod tests {
 
     /// How random ensembles differ.
     #[derive(Debug, Clone)]
-    struct Shape {
-        columns: usize,
-        outputs: usize,
-        rounds: usize,
+    pub struct Shape {
+        pub columns: usize,
+        pub outputs: usize,
+        pub rounds: usize,
         /// Most leaves of a tree.
-        leaves: usize,
+        pub leaves: usize,
         /// Share of the splits that part the leaf made last: from bushes to chains.
-        chain: f64,
+        pub chain: f64,
         /// Share of the splits by category.
-        categories: f64,
+        pub categories: f64,
         /// How many thresholds a column has, at most.
-        thresholds: usize,
-        seed: u64,
+        pub thresholds: usize,
+        pub seed: u64,
     }
 
     fn shapes() -> impl Strategy<Value = Shape> {
@@ -165,7 +149,7 @@ mod tests {
             })
     }
 
-    fn ensemble(shape: &Shape, random: &mut ChaCha8Rng) -> Ensemble {
+    pub fn ensemble(shape: &Shape, random: &mut ChaCha8Rng) -> Ensemble {
         let trees = (0..shape.rounds * shape.outputs).map(|_| tree(shape, random)).collect();
         let base = (0..shape.outputs).map(|_| [0.0, -0.0, 0.1][random.random_range(0..3)]).collect();
         Ensemble { base, ..Ensemble::new(trees, shape.columns) }
@@ -218,7 +202,7 @@ mod tests {
         }
     }
 
-    fn rows(shape: &Shape, count: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
+    pub fn rows(shape: &Shape, count: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
         let mut rows = Vec::new();
         let shared: Vec<f32> = (0..shape.columns).map(|_| value(shape, random)).collect();
         let is_shared: Vec<bool> = (0..shape.columns).map(|_| random.random()).collect();
@@ -241,14 +225,14 @@ mod tests {
         }
     }
 
-    fn bits(scores: &[f64]) -> Vec<u64> {
+    pub fn bits(scores: &[f64]) -> Vec<u64> {
         scores.iter().map(|score| score.to_bits()).collect()
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
-        /// A used scratch, all at once and on all cores: always what the plain walk says.
+        /// A used scratch, or all at once: always what the plain walk says.
         #[test]
         fn equals_the_plain_walk_bit_for_bit(shape in shapes(), count in 0_usize..201) {
             let mut random = ChaCha8Rng::seed_from_u64(shape.seed);
@@ -260,9 +244,6 @@ mod tests {
                 let (mut plain, mut fast) = (vec![9.0; count * shape.outputs], vec![7.0; count * shape.outputs]);
                 ensemble.score(&rows, &mut plain);
                 forest.score(&rows, &mut scratch, &mut fast);
-                prop_assert_eq!(bits(&plain), bits(&fast));
-                fast.fill(7.0);
-                forest.score_batch(&rows, &mut fast);
                 prop_assert_eq!(bits(&plain), bits(&fast));
             }
         }
@@ -308,26 +289,5 @@ mod tests {
             Forest::new(ensemble).unwrap().score(&rows, &mut ForestScratch::default(), &mut found);
             assert_eq!(bits(&found), bits(&scores), "{name}");
         }
-    }
-
-    #[test]
-    fn a_batch_of_many_blocks() {
-        let mut random = ChaCha8Rng::seed_from_u64(3);
-        let shape = Shape {
-            columns: 4,
-            outputs: 2,
-            rounds: 9,
-            leaves: 40,
-            chain: 0.2,
-            categories: 0.2,
-            thresholds: 60,
-            seed: 0,
-        };
-        let ensemble = ensemble(&shape, &mut random);
-        let rows = rows(&shape, 5_000, &mut random);
-        let (mut plain, mut fast) = (vec![0.0; 10_000], vec![0.0; 10_000]);
-        ensemble.score(&rows, &mut plain);
-        Forest::new(ensemble).unwrap().score_batch(&rows, &mut fast);
-        assert_eq!(bits(&plain), bits(&fast));
     }
 }

@@ -7,13 +7,14 @@ use rayon::prelude::*;
 use super::bitslice::binned::{BinnedTree, LeftBins};
 use super::config::GbdtConfig;
 use super::dataset::Dataset;
+use super::hang::{Side, hang};
 use super::histogram::{Histogram, Numbers, Rows, Sums, Tables};
 use super::layout::{Block, Layout};
 use super::objective::Gradient;
 use super::partition::partition;
 use super::rounding::Scale;
 use super::split::{Bounds, Rule, Search, Split};
-use super::tree::{Child, Side, SplitNode, Tree, hang};
+use super::tree::{Child, SplitNode, Tree};
 
 /// A tree with the bins that its splits send left, so that binned rows can be sent down it.
 pub(super) struct GrownTree {

@@ -9,13 +9,14 @@
 //! config                     the knobs
 //! tree, ensemble             a model as plain data, and the plain walk: the reference for all that is faster
 //! explain/                   importance, SHAP values, a dump to read
-//! bitslice/, forest          answers: the rows of a question are the bits of a word, four trees side by side
+//! bitslice/, forest, batch   answers: the rows of a question are the bits of a word, four trees side by side
 //! bins, dataset, table/      from values to bytes; from text files to datasets
 //! objective/, metric         what trees minimise, one file each; how good they are
 //! rounding, layout,          gradients as small integers, bins row by row or column by column,
 //!   histogram                and their exact sums: the same model at any number of threads
 //! split, category            the best way to part a leaf, by numbers and by categories
-//! sample, partition, grow    which rows and columns a tree sees, which rows are in which leaf, one tree
+//! sample, partition, grow,   which rows and columns a tree sees, which rows are in which leaf, one tree,
+//!   hang                     put together split by split
 //! train                      many trees
 //! ```
 //!
@@ -26,15 +27,19 @@
 //! growth); Chen and Guestrin, "XGBoost", 2016 (second-order gain, learned direction for missing values); Shi et al.,
 //! "Quantized Training of Gradient Boosting Decision Trees", 2022 (gradients as integers).
 
-pub mod bins;
 mod bitslice;
-mod category;
 pub mod config;
-pub mod dataset;
 pub mod ensemble;
-pub mod explain;
 pub mod forest;
+pub mod tree;
+
+mod batch;
+pub mod bins;
+mod category;
+pub mod dataset;
+pub mod explain;
 mod grow;
+pub(crate) mod hang;
 mod histogram;
 mod layout;
 pub mod metric;
@@ -45,16 +50,18 @@ mod sample;
 mod split;
 pub mod table;
 pub mod train;
-pub mod tree;
 
-pub use bins::{Binner, ColumnKind};
 pub use config::{GbdtConfig, Goss, Precision};
-pub use dataset::{Dataset, DatasetBuilder};
 pub use ensemble::Ensemble;
 pub use forest::{Forest, ForestScratch};
-pub use objective::{
-    Batch, Binary, CandidateSoftmax, Gradient, Lambdarank, Multiclass, Objective, SquaredError, Xendcg,
-};
-pub use table::{Column, Table, TableOptions};
-pub use train::{Trained, train};
 pub use tree::{Child, SplitNode, Test, Tree};
+
+pub use self::{
+    bins::{Binner, ColumnKind},
+    dataset::{Dataset, DatasetBuilder},
+    objective::{
+        Batch, Binary, CandidateSoftmax, Gradient, Lambdarank, Multiclass, Objective, SquaredError, Xendcg,
+    },
+    table::{Column, Table, TableOptions},
+    train::{Trained, train},
+};

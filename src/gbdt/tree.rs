@@ -13,24 +13,6 @@ pub enum Child {
     Leaf(usize),
 }
 
-/// The side of a split that a child hangs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// Where values go that pass the test.
-    Left,
-    /// Where the others go.
-    Right,
-}
-
-/// Hangs `child` under a split of a tree that is being built; a root hangs nowhere.
-pub(crate) fn hang(splits: &mut [SplitNode], parent: Option<(usize, Side)>, child: Child) {
-    match parent {
-        Some((node, Side::Left)) => splits[node].left = child,
-        Some((node, Side::Right)) => splits[node].right = child,
-        None => {}
-    }
-}
-
 /// Which values of a feature go left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

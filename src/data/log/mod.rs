@@ -25,8 +25,8 @@ use std::str::FromStr;
 pub use warnings::{Warning, WarningKind, Warnings};
 pub use write::{ForgetReport, forget, write_log};
 
-use super::event::{Event, UserId};
-use super::place::{PlaceGrid, PrivacyKey};
+use super::event::{AppId, Event, Signal, UserId};
+use super::privacy::{PlaceGrid, PrivacyKey};
 use super::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
@@ -62,6 +62,19 @@ impl Log {
     pub fn users(&self) -> impl Iterator<Item = &[Event]> {
         self.events.chunk_by(|a, b| a.user == b.user)
     }
+}
+
+/// Apps by how often they were launched, most first.
+pub(crate) fn most_launched<'a>(users: impl Iterator<Item = &'a [Event]>) -> Vec<AppId> {
+    let mut launches: HashMap<AppId, u64> = HashMap::new();
+    for event in users.flatten() {
+        if let Signal::Launch(app) = event.signal {
+            *launches.entry(app).or_default() += 1;
+        }
+    }
+    let mut apps: Vec<(AppId, u64)> = launches.into_iter().collect();
+    apps.sort_by_key(|&(app, launches)| (std::cmp::Reverse(launches), app));
+    apps.into_iter().map(|(app, _)| app).collect()
 }
 
 /// The formats that can be read. Each one's module describes it.

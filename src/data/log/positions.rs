@@ -11,7 +11,8 @@ use std::path::Path;
 
 use super::lines::{Commas, Lines};
 use super::warnings::{WarningKind, Warnings};
-use crate::data::place::{PlaceGrid, PlaceId};
+use crate::data::place::PlaceId;
+use crate::data::privacy::PlaceGrid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Silent;
 

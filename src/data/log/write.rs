@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use super::Log;
 use super::native::{self, Header};
 use crate::data::event::UserId;
-use crate::data::place::PrivacyKey;
+use crate::data::privacy::PrivacyKey;
 use crate::data::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::{Access, replace};

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write as _};
 use super::{BY_CATEGORY, DEFAULT_LEFT, MISSING_IS_NAN, beside_zero, objective_there};
 use crate::error::Result;
 use crate::export::{check, check_categories, wrong};
-use crate::gbdt::tree::{Side, hang};
+use crate::gbdt::hang::{Side, hang};
 use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
 
 /// A tree that sends missing values left of categories grows by copies; beyond this many times its nodes it is

@@ -1,89 +1,18 @@
-//! The gradient-boosted ranker as a [`Predictor`]: features in, trees over them, one logit a candidate out.
+//! The ranker learns: people's questions become rows, and trees are grown over them.
 
 use std::sync::Arc;
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
+use super::{Ranker, RankerConfig};
 use crate::context::features::{self, SCHEMA};
-use crate::context::{Context, Lesson, Task, replay};
+use crate::context::{Lesson, Task, replay};
 use crate::data::AppId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gbdt::{
-    Binner, CandidateSoftmax, Dataset, DatasetBuilder, Forest, ForestScratch, GbdtConfig, train,
-};
-use crate::predict::{Predictor, Scratch};
+use crate::gbdt::{Binner, CandidateSoftmax, Dataset, DatasetBuilder, GbdtConfig, train};
 use crate::progress::Progress;
-
-/// The trees and the features they read.
-#[derive(Debug, Clone)]
-pub struct Ranker {
-    forest: Forest,
-}
-
-impl Ranker {
-    /// A ranker of trees over the columns of [`SCHEMA`].
-    ///
-    /// # Errors
-    /// The forest was trained on another number of features.
-    pub fn new(forest: Forest) -> Result<Self> {
-        if forest.columns() != SCHEMA.len() || forest.outputs() != 1 {
-            let (columns, outputs) = (forest.columns(), forest.outputs());
-            let message = format!(
-                "{outputs} outputs over {columns} features, but the schema has {} and asks for one",
-                SCHEMA.len()
-            );
-            return Err(
-                Error::new(ErrorKind::Model, message).next_step("train the model again with this version")
-            );
-        }
-        Ok(Self { forest })
-    }
-
-    /// The trees.
-    pub fn forest(&self) -> &Forest {
-        &self.forest
-    }
-}
-
-#[derive(Default)]
-struct RankerScratch {
-    matrix: Vec<f32>,
-    forest: ForestScratch,
-    logits: Vec<f64>,
-}
-
-impl Predictor for Ranker {
-    fn new_scratch(&self) -> Scratch {
-        Scratch::new(RankerScratch::default())
-    }
-
-    fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
-        let RankerScratch { matrix, forest, logits } = scratch.buffers();
-        features::fill(context, matrix);
-        logits.resize(scores.len(), 0.0);
-        self.forest.score(matrix, forest, logits);
-        scores.iter_mut().zip(logits).for_each(|(score, logit)| *score = *logit as f32);
-    }
-}
-
-/// How a ranker is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RankerConfig {
-    /// The trees.
-    pub gbdt: GbdtConfig,
-    /// Most rows (candidates over all questions) to train on; beyond them, questions are drawn. 0 takes all.
-    pub max_rows: usize,
-}
-
-impl Default for RankerConfig {
-    fn default() -> Self {
-        Self { gbdt: GbdtConfig::default(), max_rows: 1_500_000 }
-    }
-}
 
 /// What [`train_ranker`] gives.
 #[derive(Debug, Clone)]

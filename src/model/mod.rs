@@ -7,6 +7,8 @@
 //! {"task":"first-after-unlock","schema_version":1,"apps":[...],"ensemble":{"features":[...],"trees":[...],...},...}
 //! ```
 
+mod save;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +19,6 @@ use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::context::{Task, favourites};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::write_atomically;
 use crate::gbdt::{Ensemble, Forest};
 use crate::ranker::{Ranker, RankerConfig};
 
@@ -68,36 +69,6 @@ impl Model {
     /// Candidates for a user without a history, in ids of [`vocabulary`](Model::vocabulary).
     pub fn favourites(&self) -> Arc<[AppId]> {
         favourites((0..self.apps.len() as u32).map(AppId))
-    }
-
-    /// Writes the model to `file`.
-    ///
-    /// # Errors
-    /// The file cannot be written; it is then as it was.
-    pub fn save(&self, file: &Path) -> Result<()> {
-        let payload = Payload {
-            task: self.task,
-            schema_version: SCHEMA_VERSION,
-            temperature: self.temperature,
-            apps: self.apps.clone(),
-            config: self.config.clone(),
-            ensemble: self.ranker.forest().ensemble().clone(),
-        };
-        let broken = |error: serde_json::Error| {
-            Error::new(ErrorKind::Model, format!("the model cannot be written as JSON: {error}")).file(file)
-        };
-        let payload = serde_json::to_vec(&payload).map_err(broken)?;
-        let header = Header {
-            foretap: "model".to_owned(),
-            version: FORMAT_VERSION,
-            bytes: payload.len(),
-            sha256: sha256(&payload),
-        };
-        let header = serde_json::to_string(&header).map_err(broken)?;
-        write_atomically(file, |out| {
-            writeln!(out, "{header}")?;
-            out.write_all(&payload)
-        })
     }
 
     /// Reads a model and checks all of it.

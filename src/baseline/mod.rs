@@ -1,8 +1,11 @@
 //! The bar to clear, and the smallest [`Predictor`]s there are.
 
+mod optimum;
+
+pub use optimum::Optimum;
+
 use crate::context::Context;
 use crate::data::AppId;
-use crate::data::simulate::Truth;
 use crate::predict::{Predictor, Scratch};
 
 /// The app used last, then the one before it, and so on.
@@ -62,26 +65,6 @@ impl Predictor for Markov {
         each_candidate(context, scores, |app| {
             let (count, total) = context.transitions_to(app);
             ((count + self.back_off * launch_share(context, app)) / (total + self.back_off)).ln()
-        });
-    }
-}
-
-/// The true probabilities of simulated people: the best that any predictor can do on them.
-#[derive(Debug, Clone, Copy)]
-pub struct Optimum<'a> {
-    /// What the simulator drew from.
-    pub truth: &'a Truth,
-}
-
-impl Predictor for Optimum<'_> {
-    fn new_scratch(&self) -> Scratch {
-        Scratch::none()
-    }
-
-    fn score(&self, context: &Context<'_>, _scratch: &mut Scratch, scores: &mut [f32]) {
-        let known = context.user().and_then(|user| self.truth.first_after_unlock(user, context.now()));
-        each_candidate(context, scores, |app| {
-            known.map_or(0.0, |known| known.probability(app).max(1e-9).ln())
         });
     }
 }
