@@ -90,6 +90,16 @@
 //!
 //! Start with [`context::History`] to see what is known, [`predict::Predictor`] for what a predictor must do, and
 //! [`experiment::Experiment`] for how one is trained and compared. The examples are thin around these.
+//!
+//! # Cargo features
+//!
+//! `train` is what learning needs: reading logs, simulating people, training, evaluating, reports, exports, and the
+//! transformer. Without it (`default-features = false`) the predictor alone remains, small and quick to build: history,
+//! context, baselines, and a trained ranker with the file it comes in. `flex`, the default, `ndarray` and `wgpu` are
+//! Burn's devices to train on; each brings `train` along.
+
+// The words are those of the whole crate.
+#![cfg_attr(not(feature = "train"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod baseline;
 pub mod context;
@@ -101,11 +111,17 @@ pub mod predict;
 mod progress;
 pub mod ranker;
 
+#[cfg(feature = "train")]
 pub mod distill;
+#[cfg(feature = "train")]
 pub mod evaluate;
+#[cfg(feature = "train")]
 pub mod experiment;
+#[cfg(feature = "train")]
 pub mod export;
+#[cfg(feature = "train")]
 pub mod file;
+#[cfg(feature = "train")]
 pub mod transformer;
 
 pub use error::{Error, ErrorKind, Result};

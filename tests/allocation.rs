@@ -1,5 +1,6 @@
 //! Scoring allocates nothing once warm, and a history's memory is bounded: counted by the allocator itself.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used)] // a failed step is a failed test
 #![allow(unsafe_code)] // an allocator cannot be written without
 

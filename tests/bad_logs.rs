@@ -1,5 +1,6 @@
 //! Bad and odd log files: what the messages say, what is counted, and that nothing panics.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
 mod samples;

@@ -2,6 +2,7 @@
 //!
 //! A new predictor joins with a line in `every_predictor_keeps_the_contract`.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
 mod people;

@@ -1,6 +1,7 @@
 //! Models of other engines: what LightGBM and XGBoost trained answers here as it did there, what goes out and comes
 //! back is the same model, and what is damaged is refused by name.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
 use std::fs;

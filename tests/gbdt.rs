@@ -1,5 +1,6 @@
 //! The trees as their users meet them: any table in, the same model out at any number of threads.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used)] // a failed step is a failed test
 
 use foretap::Silent;

@@ -1,5 +1,6 @@
 //! Transformers learn from people: from nothing, from each other, and on from what they knew.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used)] // a failed step is a failed test
 
 mod people;

@@ -1,5 +1,6 @@
 //! Log files through the public face of `foretap::data`: every format, writing and forgetting.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
 mod samples;

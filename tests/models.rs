@@ -1,5 +1,6 @@
 //! Model files: what is saved comes back, and what is damaged is refused with a way out.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
 mod people;

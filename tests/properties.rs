@@ -1,5 +1,6 @@
 //! What holds for every history, whatever a phone reports: the past decides, nothing panics, memory is bounded.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
 mod people;

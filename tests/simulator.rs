@@ -1,5 +1,7 @@
 //! The simulator keeps its promises: it is reproducible, its truth is true, and its people resemble real ones.
 
+#![cfg(feature = "train")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use foretap::data::simulate::{Simulation, SimulationConfig, simulate};

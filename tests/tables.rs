@@ -1,5 +1,6 @@
 //! Tables from text files: every layout that LightGBM reads, and every way in which one may be wrong.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used)] // helpers outside of test functions too: a failed step is a failed test
 
 mod samples;

@@ -1,5 +1,6 @@
 //! From a log to a report, end to end: on simulated people, whose best possible score is known, and on real phones.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
 mod people;

@@ -1,5 +1,6 @@
 //! The training loop: it learns, it stops in time, and a killed run goes on as if nothing had happened.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
 use std::fs;

@@ -1,5 +1,6 @@
 //! The example `trees`, from files to figures, as its user would call it.
 
+#![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
 mod samples;

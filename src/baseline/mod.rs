@@ -1,7 +1,9 @@
 //! The bar to clear, and the smallest [`Predictor`]s there are.
 
+#[cfg(feature = "train")]
 mod optimum;
 
+#[cfg(feature = "train")]
 pub use optimum::Optimum;
 
 use crate::context::Context;

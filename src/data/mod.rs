@@ -1,10 +1,14 @@
 //! What happened: log files become [`Event`]s, in time order, without identities.
 
 mod event;
+#[cfg(feature = "train")]
 pub mod log;
 mod place;
+#[cfg(feature = "train")]
 mod privacy;
+#[cfg(feature = "train")]
 pub mod simulate;
+#[cfg(feature = "train")]
 pub mod split;
 mod vocabulary;
 
@@ -12,9 +16,11 @@ pub use event::{AppId, Battery, Event, Network, Signal, Timestamp, UserId};
 pub use place::PlaceId;
 pub use vocabulary::Vocabulary;
 
+#[cfg(feature = "train")]
 pub use self::{
     log::{Log, LogFormat, LogOptions, Warnings, forget, read_logs, write_log},
     privacy::{PlaceGrid, PrivacyKey},
     split::{Split, SplitPlan},
 };
+#[cfg(feature = "train")]
 pub(crate) use log::most_launched;

@@ -33,22 +33,39 @@ pub mod ensemble;
 pub mod forest;
 pub mod tree;
 
+#[cfg(feature = "train")]
 mod batch;
+#[cfg(feature = "train")]
 pub mod bins;
+#[cfg(feature = "train")]
 mod category;
+#[cfg(feature = "train")]
 pub mod dataset;
+#[cfg(feature = "train")]
 pub mod explain;
+#[cfg(feature = "train")]
 mod grow;
+#[cfg(feature = "train")]
 pub(crate) mod hang;
+#[cfg(feature = "train")]
 mod histogram;
+#[cfg(feature = "train")]
 mod layout;
+#[cfg(feature = "train")]
 pub mod metric;
+#[cfg(feature = "train")]
 pub mod objective;
+#[cfg(feature = "train")]
 mod partition;
+#[cfg(feature = "train")]
 mod rounding;
+#[cfg(feature = "train")]
 mod sample;
+#[cfg(feature = "train")]
 mod split;
+#[cfg(feature = "train")]
 pub mod table;
+#[cfg(feature = "train")]
 pub mod train;
 
 pub use config::{GbdtConfig, Goss, Precision};
@@ -56,6 +73,7 @@ pub use ensemble::Ensemble;
 pub use forest::{Forest, ForestScratch};
 pub use tree::{Child, SplitNode, Test, Tree};
 
+#[cfg(feature = "train")]
 pub use self::{
     bins::{Binner, ColumnKind},
     dataset::{Dataset, DatasetBuilder},

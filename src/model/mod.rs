@@ -7,6 +7,7 @@
 //! {"task":"first-after-unlock","schema_version":1,"apps":[...],"ensemble":{"features":[...],"trees":[...],...},...}
 //! ```
 
+#[cfg(feature = "train")]
 mod save;
 
 use std::path::Path;

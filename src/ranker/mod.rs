@@ -1,8 +1,10 @@
 //! The gradient-boosted ranker as a [`Predictor`]: features in, trees over them, one logit a candidate out.
 
+#[cfg(feature = "train")]
 mod train;
 
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "train")]
 pub use train::{TrainedRanker, train_ranker};
 
 use crate::context::Context;
