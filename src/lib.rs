@@ -48,6 +48,7 @@
 //!     simulate/    people whose habits, and so the best possible score, are known
 //!
 //!   context/     WHAT IS KNOWN AT THE QUESTION
+//!     math         logarithms and angles, the same to the last bit on every machine
 //!     counts       the bounded counters that a history is made of
 //!     recall       whole sequences of apps, and what followed them before
 //!     app_use      what a history knows of one app

@@ -33,8 +33,8 @@ const ROOMS: [(&str, &[&str]); 6] = [
     (
         "context",
         &[
-            "counts", "recall", "app_use", "token", "task", "history", "question", "tokens", "replay",
-            "features", "pointer",
+            "math", "counts", "recall", "app_use", "token", "task", "history", "question", "tokens",
+            "replay", "features", "pointer",
         ],
     ),
     (

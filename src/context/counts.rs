@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::math;
 use crate::data::Timestamp;
 
 /// Position of an app in a history's table.
@@ -21,7 +22,7 @@ impl Decayed {
             return 0.0;
         }
         let age_secs = now.secs_since(self.at).max(0) as f32;
-        self.value * (-age_secs / half_life_secs).exp2()
+        self.value * math::exp2(-age_secs / half_life_secs)
     }
 
     pub fn add_one(&mut self, now: Timestamp, half_life_secs: f32) {

@@ -6,6 +6,7 @@
 use super::app_use::AppUse;
 use super::counts::{HOUR_SECS, HourWeights, Row, Slot, hour_weights};
 use super::history::History;
+use super::math;
 use super::question::Context;
 use crate::data::{Network, Timestamp};
 
@@ -70,7 +71,7 @@ columns! { (q, c)
     day_decayed_share ["share"] "share of launches, halved every day" = c.launches_decayed[1];
     week_decayed_share ["share"] "share of launches, halved every week" = c.launches_decayed[2];
     trend ["ln ratio"] "the last day's share over the last week's"
-        = ((c.launches_decayed[1] + 0.01) / (c.launches_decayed[2] + 0.01)).ln();
+        = math::ln((c.launches_decayed[1] + 0.01) / (c.launches_decayed[2] + 0.01));
     unlock_day_decayed_share ["share"] "share of first-after-unlock openings, halved every day"
         = c.unlock_opens_decayed[1];
     unlock_week_decayed_share ["share"] "share of first-after-unlock openings, halved every week"
@@ -110,8 +111,8 @@ columns! { (q, c)
 
     // Time in the foreground.
     mean_stay ["ln s"] "mean time in the foreground"
-        = if c.used.stays == 0 { f32::NAN } else { (c.used.stay_secs as f32 / c.used.stays as f32).ln_1p() };
-    last_stay ["ln s"] "its last time in the foreground" = c.used.last_stay_secs.map_or(f32::NAN, f32::ln_1p);
+        = if c.used.stays == 0 { f32::NAN } else { math::ln_1p(c.used.stay_secs as f32 / c.used.stays as f32) };
+    last_stay ["ln s"] "its last time in the foreground" = c.used.last_stay_secs.map_or(f32::NAN, math::ln_1p);
 
     // Notifications.
     since_notification ["ln s"] "time since its last notification" = ln_secs(q.now, c.used.last_notification);
@@ -137,7 +138,7 @@ columns! { (q, c)
     screen_off_for ["ln s"] "time since the screen went dark" = ln_secs(q.now, q.history.screen_off);
     unused_for ["ln s"] "time since the screen was last in use" = ln_secs(q.now, q.history.use_ended);
     idle_before_dark ["ln s"] "time without an app in the foreground before the screen went dark"
-        = q.history.idle_before_dark_secs.map_or(f32::NAN, f32::ln_1p);
+        = q.history.idle_before_dark_secs.map_or(f32::NAN, math::ln_1p);
     lit_for ["ln s"] "time since the screen lit up" = ln_secs(q.now, q.history.lit);
     lit_after_notification ["ln s"] "time from the last notification to the screen lighting up"
         = q.history.lit.map_or(f32::NAN, |lit| ln_secs(lit, q.history.last_notification));
@@ -229,7 +230,7 @@ impl<'a> AtQuestion<'a> {
             launches_decayed: totals.launches.decayed(now),
             unlock_opens_decayed: totals.unlock_opens.decayed(now),
             choices_decayed: totals.choices.decayed(now),
-            launches_last_hour: (recent.take_while(|(_, at)| in_last_hour(at)).count() as f32).ln_1p(),
+            launches_last_hour: math::ln_1p(recent.take_while(|(_, at)| in_last_hour(at)).count() as f32),
             resume_rate: (resumed + 1.0) / (unlocks + 2.0),
             last_launches: first_ten(history.recent_launches.iter().map(|(slot, _)| slot)),
             last_unlock_opens: first_ten(history.recent_unlock_opens.iter()),
@@ -283,7 +284,7 @@ impl<'a> AtCandidate<'a> {
         };
         let between_secs =
             last.secs_since(self.used.first_launch).max(0) as f32 / (self.used.launches() - 1) as f32;
-        self.since_launch - between_secs.ln_1p()
+        self.since_launch - math::ln_1p(between_secs)
     }
 }
 
@@ -302,7 +303,7 @@ fn rank(times: u32, rank: u32) -> f32 {
 }
 
 fn ln_secs(now: Timestamp, then: Option<Timestamp>) -> f32 {
-    then.map_or(f32::NAN, |then| (now.secs_since(then).max(0) as f32).ln_1p())
+    then.map_or(f32::NAN, |then| math::ln_1p(now.secs_since(then).max(0) as f32))
 }
 
 fn share(part: f32, whole: f32) -> f32 {

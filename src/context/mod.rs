@@ -4,6 +4,7 @@ mod app_use;
 mod counts;
 pub mod features;
 mod history;
+mod math;
 pub mod pointer;
 mod question;
 mod recall;

@@ -7,6 +7,7 @@ use super::Task;
 use super::app_use::{AppUse, charging_class};
 use super::counts::{FirstUses, Nearby, Slot};
 use super::features::{self, QUESTION, SCHEMA};
+use super::math;
 use super::question::Context;
 use super::recall::{ORDERS, Recalled};
 
@@ -88,7 +89,7 @@ impl PointerRows {
         self.question.resize(SCHEMA.len() - QUESTION, f32::NAN);
         let recalled = &self.recalled;
         for total in [&recalled.next_total, &recalled.opened_total, &recalled.opened_alike_total] {
-            self.question.extend(total.0.map(f32::ln_1p));
+            self.question.extend(total.0.map(math::ln_1p));
         }
         let departure = history.departure(now) as usize;
         let [resumed, all] =
@@ -109,14 +110,14 @@ fn ratio(part: f32, whole: f32) -> f32 {
 /// Nine in ten is as far from 99 in a hundred as one in ten from one in a hundred. A share in a thousand is worth telling
 /// from two; one in a million is not.
 fn ln_odds(share: f32) -> f32 {
-    ((share + 1e-3) / ((1.0 - share).max(0.0) + 1e-3)).ln()
+    math::ln((share + 1e-3) / ((1.0 - share).max(0.0) + 1e-3))
 }
 
 /// On a scale where a constant difference means about as much anywhere.
 fn scaled(value: f32, unit: &str) -> f32 {
     match unit {
         "share" => ln_odds(value),
-        "count" | "rank" => value.ln_1p(),
+        "count" | "rank" => math::ln_1p(value),
         // `ln` of two years.
         "ln s" if value.is_nan() => 18.0,
         _ => value,

@@ -3,6 +3,7 @@
 use std::f32::consts::TAU;
 
 use super::app_use::Departure;
+use super::math;
 use crate::data::{AppId, Timestamp};
 
 /// Tokens that a history keeps: no window is longer.
@@ -65,7 +66,7 @@ impl Token {
         let angles =
             [1.0, 2.0, 3.0, 4.0].map(|n| n * day).into_iter().chain([1.0, 2.0, 3.0].map(|n| n * week));
         for (pair, angle) in clock.chunks_exact_mut(2).zip(angles) {
-            pair.copy_from_slice(&[angle.sin(), angle.cos()]);
+            pair.copy_from_slice(&[math::sin(angle), math::cos(angle)]);
         }
         clock
     }
