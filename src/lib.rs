@@ -81,6 +81,7 @@
 //!   distill      several predictors teach as one
 //!
 //!   model        a trained ranker in a file, checked whole
+//!   bundle/      one self-verifying file for phones: fields, container
 //!   export/      trees to and from LightGBM and XGBoost
 //!
 //!   evaluate/    HOW GOOD IT IS: replay, metrics, intervals, report, html
@@ -91,6 +92,7 @@
 //! [`experiment::Experiment`] for how one is trained and compared. The examples are thin around these.
 
 pub mod baseline;
+pub mod bundle;
 pub mod context;
 pub mod data;
 pub mod distill;
