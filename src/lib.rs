@@ -81,7 +81,7 @@
 //!   distill      several predictors teach as one
 //!
 //!   model        a trained ranker in a file, checked whole
-//!   bundle/      one self-verifying file for phones: fields, container
+//!   bundle/      one self-verifying file for phones: fields, container, and deltas between two files
 //!   export/      trees to and from LightGBM and XGBoost
 //!
 //!   evaluate/    HOW GOOD IT IS: replay, metrics, intervals, report, html

@@ -92,7 +92,7 @@ const ROOMS: [(&str, &[&str]); 7] = [
             "pretrained",
         ],
     ),
-    ("bundle", &["fields", "kind", "container"]),
+    ("bundle", &["fields", "kind", "container", "delta"]),
     ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "report", "html"]),
 ];
