@@ -83,6 +83,7 @@
 //!   distill      several predictors teach as one
 //!
 //!   model        a trained ranker in a file, checked whole
+//!   bundle/      one self-verifying file for phones: fields, container, and deltas between two files
 //!   export/      trees to and from LightGBM and XGBoost
 //!
 //!   evaluate/    HOW GOOD IT IS: replay, metrics, intervals, report, html
@@ -103,6 +104,7 @@
 #![cfg_attr(not(feature = "train"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod baseline;
+pub mod bundle;
 pub mod context;
 pub mod data;
 mod error;

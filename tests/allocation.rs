@@ -2,14 +2,14 @@
 
 #![cfg(feature = "train")]
 #![allow(clippy::unwrap_used)] // a failed step is a failed test
-#![allow(unsafe_code)] // an allocator cannot be written without
 
+mod counting;
 mod people;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use std::hint::black_box;
 use std::sync::Arc;
 
+use counting::{LIVE_BYTES, REQUESTS, peak_bytes};
 use foretap::baseline::{Markov, MostFrequent, MostRecent, Optimum};
 use foretap::context::{History, Task, features, replay};
 use foretap::data::{AppId, PlaceGrid, Signal, Timestamp};
@@ -22,41 +22,6 @@ use people::{TASKS, event, people, quick_model};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-/// The system's allocator, counting what each thread asks of it.
-struct Counting;
-
-thread_local! {
-    // Constant, without a destructor: reading it allocates nothing.
-    static REQUESTS: Cell<u64> = const { Cell::new(0) };
-    static LIVE_BYTES: Cell<i64> = const { Cell::new(0) };
-}
-
-fn count(requests: u64, bytes: i64) {
-    REQUESTS.set(REQUESTS.get() + requests);
-    LIVE_BYTES.set(LIVE_BYTES.get() + bytes);
-}
-
-// SAFETY: every call goes to the system's allocator as it came; the counters are thread-local integers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(1, layout.size() as i64);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(0, -(layout.size() as i64));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count(1, new_size as i64 - layout.size() as i64);
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 #[test]
 fn the_counter_counts() {
     let (requests, bytes) = (REQUESTS.get(), LIVE_BYTES.get());
@@ -66,6 +31,9 @@ fn the_counter_counts() {
     assert!(REQUESTS.get() - requests == 2 && LIVE_BYTES.get() - bytes >= 800);
     drop(numbers);
     assert_eq!((REQUESTS.get() - requests, LIVE_BYTES.get() - bytes), (2, 0));
+    // At once: two hundred, then three hundred.
+    let room = |bytes| black_box(Vec::<u8>::with_capacity(bytes));
+    assert_eq!(peak_bytes(|| (drop(room(200)), drop((room(100), room(200))))).1, 300);
 }
 
 #[test]

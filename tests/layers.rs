@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 16] = [
+const JOURNEY: [&str; 17] = [
     "error",
     "progress",
     "file",
@@ -20,6 +20,7 @@ const JOURNEY: [&str; 16] = [
     "transformer",
     "distill",
     "model",
+    "bundle",
     "export",
     "evaluate",
     "experiment",
@@ -28,7 +29,7 @@ const JOURNEY: [&str; 16] = [
 ];
 
 /// The same inside a module whose children are worlds of their own. Names in one string share a room.
-const ROOMS: [(&str, &[&str]); 6] = [
+const ROOMS: [(&str, &[&str]); 7] = [
     ("data", &["place", "event", "vocabulary", "privacy", "log", "split", "simulate"]),
     (
         "context",
@@ -92,6 +93,7 @@ const ROOMS: [(&str, &[&str]); 6] = [
             "pretrained",
         ],
     ),
+    ("bundle", &["fields", "kind", "container", "delta"]),
     ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "report", "html"]),
 ];
