@@ -72,15 +72,23 @@
 //!     rounding -> histogram -> split -> grow, hang -> train
 //!   ranker       features + forest = a Predictor
 //!
+//!   network/     THE DEEP EXPERT'S PLAN
+//!     config, layout                 its shape, its formulas, and where each number lies
+//!     batch, columns                 what it reads
 //!   transformer/ THE DEEP EXPERT
-//!     config, weights                its shape and formulas, and plain numbers
-//!     batch, engine                  what a step reads; whoever can tell loss and gradient
+//!     weights, engine                plain numbers; whoever can tell loss and gradient
 //!     native/, forward               the passes by hand: training, and one question
 //!     burn/, device                  the same on Burn's tensors: processors and graphics cards
 //!     schedule -> optimizer -> train the loop; checkpoint, run, metrics, curve: what it keeps
 //!     lessons -> learn               from people's logs to a trained model
 //!     file, pretrained, predictor    a model file, the crate's own, a Predictor
 //!   distill      several predictors teach as one
+//!
+//!   quantize/    THE POCKET EXPERT
+//!     kernel, float                  integer products by the machine's best instructions; what happens between them
+//!     model, prepared                plain data, and packed for products
+//!     attention, forward             one question, from nothing or from what the last one left
+//!     scheme                         from plain weights to whole numbers
 //!
 //!   model        a trained ranker in a file, checked whole
 //!   bundle/      one self-verifying file for phones: fields, container, and deltas between two files
@@ -110,8 +118,10 @@ pub mod data;
 mod error;
 pub mod gbdt;
 pub mod model;
+pub mod network;
 pub mod predict;
 mod progress;
+pub mod quantize;
 pub mod ranker;
 
 #[cfg(feature = "train")]

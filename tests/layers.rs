@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 17] = [
+const JOURNEY: [&str; 19] = [
     "error",
     "progress",
     "file",
@@ -17,8 +17,10 @@ const JOURNEY: [&str; 17] = [
     "baseline",
     "gbdt",
     "ranker",
+    "network",
     "transformer",
     "distill",
+    "quantize",
     "model",
     "bundle",
     "export",
@@ -29,7 +31,7 @@ const JOURNEY: [&str; 17] = [
 ];
 
 /// The same inside a module whose children are worlds of their own. Names in one string share a room.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 9] = [
     ("data", &["place", "event", "vocabulary", "privacy", "log", "split", "simulate"]),
     (
         "context",
@@ -68,10 +70,9 @@ const ROOMS: [(&str, &[&str]); 7] = [
     (
         "transformer",
         &[
-            "config",
-            // Random batches measure every engine.
-            "batch sample",
             "weights",
+            // Random batches measure every engine.
+            "sample",
             "engine",
             "native",
             "forward",
@@ -93,6 +94,8 @@ const ROOMS: [(&str, &[&str]); 7] = [
             "pretrained",
         ],
     ),
+    ("network", &["config", "layout", "columns", "batch"]),
+    ("quantize", &["kernel", "float", "model", "prepared", "attention", "forward", "scheme"]),
     ("bundle", &["fields", "kind", "container", "delta"]),
     ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "report", "html"]),

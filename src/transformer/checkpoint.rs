@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::batch::Batch;
-use super::config::TransformerConfig;
 use super::engine::Losses;
 use super::optimizer::AdamW;
 use super::schedule::TrainingConfig;
@@ -18,6 +16,8 @@ use super::validate::Validation;
 use super::weights::Weights;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::write_atomically;
+use crate::network::Batch;
+use crate::network::TransformerConfig;
 
 const KIND: Kind = Kind {
     name: "checkpoint",
@@ -179,7 +179,7 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 fn read_weights(file: &TensorFile<'_>, config: TransformerConfig, name: &str) -> Result<Weights> {
-    let length = super::weights::Layout::new(&config).len();
+    let length = crate::network::Layout::new(&config).len();
     Weights::new(config, file.values(name, &[length])?)
 }
 

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::Batch;
 use super::weights::Weights;
 use crate::error::Result;
+use crate::network::Batch;
 
 /// Computes losses and gradients. The training loop knows nothing else of processors, cards and frameworks, so a run
 /// is the same run on each of them, up to the rounding of sums.

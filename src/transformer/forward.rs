@@ -4,7 +4,6 @@ use std::mem::swap;
 
 use fearless_simd::Level;
 
-use super::batch::Batch;
 use super::native::attention::{Shape, attend_last, gap_classes};
 use super::native::block::{Block, Run};
 use super::native::dropout::Dropout;
@@ -14,6 +13,7 @@ use super::native::linear::{Packed, Rows, RowsMut, Write, multiply};
 use super::native::pointer::{Pointer, Question};
 use super::native::prepared::{For, Model, Prepared};
 use super::weights::Weights;
+use crate::network::Batch;
 
 /// Weights made ready for one question at a time.
 #[derive(Debug, Clone)]
@@ -142,11 +142,11 @@ mod tests {
     use rand::SeedableRng as _;
     use rand_chacha::ChaCha8Rng;
 
-    use super::super::config::TransformerConfig;
     use super::super::engine::Engine;
     use super::super::native::Native;
     use super::*;
     use crate::context::Task;
+    use crate::network::TransformerConfig;
 
     #[test]
     fn scores_equal_the_engines_logits() {

@@ -9,9 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::config::TransformerConfig;
 use super::engine::Engine;
-use super::file::{Standardisation, TransformerModel};
+use super::file::TransformerModel;
 use super::lessons::{PhoneLessons, Syllabus, Teacher};
 use super::run::RunFolder;
 use super::schedule::TrainingConfig;
@@ -21,6 +20,8 @@ use crate::context::pointer::PointerRows;
 use crate::context::{Lesson, Task, favourites, replay};
 use crate::data::{AppId, Vocabulary, most_launched};
 use crate::error::{Error, ErrorKind, Result};
+use crate::network::Standardisation;
+use crate::network::TransformerConfig;
 use crate::progress::Progress;
 
 /// Most apps with an embedding of their own.

@@ -17,14 +17,14 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::batch::{Batch, NO_TARGET};
-use super::config::TransformerConfig;
-use super::file::Standardisation;
 use super::train::Lessons;
 use crate::context::pointer::PointerRows;
 use crate::context::tokens::Token;
 use crate::context::{Context, Lesson, replay};
 use crate::data::AppId;
+use crate::network::Standardisation;
+use crate::network::TransformerConfig;
+use crate::network::{Batch, NO_TARGET};
 use crate::predict::{Predictor, Scratch, softmax};
 use crate::progress::Progress;
 

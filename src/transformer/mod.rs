@@ -1,10 +1,8 @@
 //! The deep expert: a small causal transformer over (app, time, place) tokens.
 
-mod batch;
 #[cfg(feature = "burn")]
 mod burn;
 mod checkpoint;
-mod config;
 mod curve;
 mod device;
 mod engine;
@@ -27,11 +25,9 @@ mod weights;
 
 #[cfg(feature = "burn")]
 pub use self::burn::BurnEngine;
-pub use batch::{Batch, NO_TARGET};
-pub use config::TransformerConfig;
 pub use device::Device;
 pub use engine::{Engine, Losses, Pass};
-pub use file::{FORMAT_VERSION, Standardisation, TransformerModel};
+pub use file::{FORMAT_VERSION, TransformerModel};
 pub use forward::{Forward, ForwardScratch};
 pub use learn::{Course, MAX_VOCABULARY, Recipe, Size, learn};
 pub use lessons::{PhoneLessons, Syllabus, Teacher};
@@ -45,4 +41,8 @@ pub use schedule::TrainingConfig;
 pub use tensors::Precision;
 pub use train::{Lessons, TrainedTransformer, train};
 pub use validate::{Validation, validate};
-pub use weights::{LayerLayout, Layout, NORM_EPSILON, TensorSpec, Weights};
+pub use weights::Weights;
+
+pub use crate::network::{
+    Batch, LayerLayout, Layout, NO_TARGET, NORM_EPSILON, Standardisation, TensorSpec, TransformerConfig,
+};

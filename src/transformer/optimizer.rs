@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::schedule::TrainingConfig;
-use super::weights::Layout;
+use crate::network::Layout;
 
 /// AdamW's memory: two moments a weight.
 #[derive(Debug, Clone, PartialEq)]

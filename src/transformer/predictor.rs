@@ -1,14 +1,15 @@
 //! A trained transformer as a [`Predictor`].
 
-use super::batch::{Batch, NO_TARGET};
-use super::config::TransformerConfig;
-use super::file::{Standardisation, TransformerModel};
+use super::file::TransformerModel;
 use super::forward::{Forward, ForwardScratch};
 use crate::context::Context;
 use crate::context::pointer::{CANDIDATE_COLUMNS, PointerRows, QUESTION_COLUMNS};
 use crate::context::tokens::Token;
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
+use crate::network::Standardisation;
+use crate::network::TransformerConfig;
+use crate::network::{Batch, NO_TARGET};
 use crate::predict::{Predictor, Scratch};
 
 /// A transformer that knows the apps of one vocabulary. It needs no framework.

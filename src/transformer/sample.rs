@@ -3,9 +3,9 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::batch::{Batch, NO_TARGET};
-use super::config::TransformerConfig;
 use crate::context::tokens::{BATTERIES, CLOCK, GAPS, KINDS, NETWORKS, PLACES};
+use crate::network::TransformerConfig;
+use crate::network::{Batch, NO_TARGET};
 
 impl Batch {
     /// A batch of random sequences: one question each on average, none to two, of 45 candidates on average, 1 to 89.

@@ -11,7 +11,6 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::batch::Batch;
 use super::checkpoint::{Checkpoint, Origin, Standing, Tally};
 use super::engine::{Engine, Pass};
 use super::metrics::Metrics;
@@ -21,6 +20,7 @@ use super::schedule::TrainingConfig;
 use super::validate::{Validation, validate};
 use super::weights::Weights;
 use crate::error::{Error, ErrorKind, Result};
+use crate::network::Batch;
 use crate::progress::Progress;
 
 /// What is learned from.

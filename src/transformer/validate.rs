@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::Batch;
 use super::engine::Engine;
 use super::weights::Weights;
 use crate::error::{Error, ErrorKind, Result};
+use crate::network::Batch;
 use crate::predict::log_sum_exp;
 
 /// Figures over questions.

@@ -1,10 +1,10 @@
 //! The sum of embeddings that a token begins as.
 
-use super::super::batch::Batch;
 use super::layers::add;
 use super::linear::{Packed, Rows, RowsMut, Write, multiply, multiply_transposed};
 use super::prepared::Model;
 use crate::context::tokens::CLOCK;
+use crate::network::Batch;
 use std::ops::Range;
 
 /// The rows that token `token` adds up, besides its clock: where each one's tensor begins, and which row it is.

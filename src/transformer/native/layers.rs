@@ -2,7 +2,7 @@
 
 use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch, f32x8};
 
-use super::super::weights::NORM_EPSILON;
+use crate::network::NORM_EPSILON;
 
 /// `normed = x * gain / sqrt(mean(x^2) + epsilon)`, row by row.
 ///

@@ -32,10 +32,10 @@ use std::ops::Range;
 use fearless_simd::Level;
 use rayon::prelude::*;
 
-use super::batch::{Batch, NO_TARGET};
 use super::engine::{Engine, Losses, Pass};
 use super::weights::Weights;
 use crate::error::Result;
+use crate::network::{Batch, NO_TARGET};
 use dropout::Dropout;
 use linear::{Packed, Rows, RowsMut, Write, add_weight_gradient, multiply};
 use prepared::{For, Model, Prepared};

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::super::batch::{Batch, NO_TARGET};
 use super::layers::{add, add_bias, add_column_sums, softmax};
 use super::linear::{Packed, Rows, RowsMut, Write, add_weight_gradient, multiply};
 use super::prepared::Model;
+use crate::network::{Batch, NO_TARGET};
 
 /// Numbers of logits that are worked on at once: 128 KiB, so that a large vocabulary stays in the cache too.
 const BLOCK: usize = 32 * 1024;

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::super::batch::Batch;
 use super::layers::{add, add_bias_relu, add_column_sums, add_scaled, dot, relu_backward, softmax};
 use super::linear::{Packed, Rows, RowsMut, Write, add_weight_gradient, multiply};
 use super::prepared::Model;
+use crate::network::Batch;
 
 /// A question of a batch.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,10 @@
 
 use fearless_simd::Level;
 
-use super::super::config::TransformerConfig;
-use super::super::weights::{LayerLayout, Layout, Weights};
+use super::super::weights::Weights;
 use super::linear::{Packed, Rows, RowsMut, Write, multiply};
+use crate::network::TransformerConfig;
+use crate::network::{LayerLayout, Layout};
 
 /// A weight matrix, `[inputs, outputs]`.
 #[derive(Debug, Clone, Default)]

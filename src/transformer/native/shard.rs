@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::super::batch::Batch;
 use super::super::engine::{Losses, Pass};
 use super::attention::{Shape, gap_classes};
 use super::block::{Block, BlockScratch, Run};
@@ -13,6 +12,7 @@ use super::linear::Packed;
 use super::next_app::{NextApp, NextAppGradient};
 use super::pointer::{Pointer, PointerGradient, Question};
 use super::prepared::Model;
+use crate::network::Batch;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use fearless_simd::Level;
 
-use super::super::super::batch::{Batch, NO_TARGET};
-use super::super::super::config::TransformerConfig;
-use super::super::super::weights::{Layout, NORM_EPSILON};
 use super::super::dropout::{Dropout, Site};
 use crate::context::tokens::{CLOCK, GAPS, gap};
+use crate::network::TransformerConfig;
+use crate::network::{Batch, NO_TARGET};
+use crate::network::{Layout, NORM_EPSILON};
 
 /// What a pass over a batch finds.
 pub struct Answer {

@@ -1,0 +1,12 @@
+//! What every form of the transformer shares, in plain numbers or whole ones: its shape, its formulas, what it reads.
+
+mod batch;
+mod columns;
+mod config;
+mod layout;
+
+pub use batch::{Batch, NO_TARGET};
+pub(crate) use columns::FARTHEST;
+pub use columns::Standardisation;
+pub use config::TransformerConfig;
+pub use layout::{LayerLayout, Layout, NORM_EPSILON, TensorSpec};

@@ -1,0 +1,235 @@
+//! Attention over keys and values that are kept from question to question.
+
+use fearless_simd::{Simd, SimdBase as _, dispatch, f32x16};
+
+use super::float::{Block, blocks, blocks_mut, load, maximum, powers, store};
+use super::kernel::{Kernel, LANES};
+use super::prepared::{AHEAD, TABLE};
+use crate::context::tokens::GAPS;
+use crate::network::TransformerConfig;
+
+/// [`TransformerConfig::check`] allows no more.
+const MAX_HEADS: usize = 64;
+
+/// How attention is cut.
+#[derive(Debug, Clone, Copy)]
+pub struct Heads {
+    pub heads: usize,
+    pub d_head: usize,
+    /// Tokens that there is room for, a multiple of [`LANES`].
+    pub room: usize,
+    /// The width of the residual stream, padded to such a multiple.
+    pub width: usize,
+}
+
+impl Heads {
+    pub fn of(config: &TransformerConfig) -> Self {
+        let room = config.window.next_multiple_of(LANES);
+        let width = config.d_model.next_multiple_of(LANES);
+        Self { heads: config.heads, d_head: config.d_head(), room, width }
+    }
+}
+
+/// One layer's keys and values, token by token.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// `[width, room]`: the other way around, so that one number of all keys stands together.
+    key: Vec<f32>,
+    /// `[room, width]`.
+    value: Vec<f32>,
+}
+
+impl Memory {
+    pub fn resize(&mut self, heads: Heads) {
+        self.key.resize(heads.width * heads.room, 0.0);
+        self.value.resize(heads.room * heads.width, 0.0);
+    }
+
+    /// Keeps the keys of the tokens from `first` on.
+    ///
+    /// # Shapes
+    /// `keys`: `[tokens, width]`.
+    pub fn keep_keys(&mut self, heads: Heads, first: usize, keys: &[f32]) {
+        for (token, keys) in keys.chunks_exact(heads.width).enumerate() {
+            for (kept, &key) in self.key[first + token..].iter_mut().step_by(heads.room).zip(keys) {
+                *kept = key;
+            }
+        }
+    }
+
+    /// Where the values of the tokens from `first` on are kept.
+    pub fn values_mut(&mut self, heads: Heads, first: usize, tokens: usize) -> &mut [f32] {
+        &mut self.value[first * heads.width..][..tokens * heads.width]
+    }
+}
+
+/// Writes the class of the time from each of `secs` to the token at `now`; what comes later is [`AHEAD`].
+///
+/// # Shapes
+/// `secs`: `[tokens]`, ascending; `classes`: at least as many.
+pub fn gap_classes(kernel: Kernel, secs: &[u32], now: usize, classes: &mut [u8]) {
+    let (past, ahead) = classes.split_at_mut(now + 1);
+    let at = secs[now];
+    dispatch!(kernel.level(), _simd => for (class, &then) in past.iter_mut().zip(secs) {
+        *class = gap_class(at - then);
+    });
+    ahead.fill(AHEAD);
+}
+
+/// [`gap`](crate::context::tokens::gap) without branches: exponent and mantissa of a float tell octave and quarter.
+#[inline(always)]
+fn gap_class(secs: u32) -> u8 {
+    // The finer classes end at 2^14. Beyond, one bit below the first is cleared, so that nothing is rounded up to the next
+    // power of two; and the first bit of a signed number stays free.
+    let kept = if secs < 1 << 14 { secs } else { (secs & !(secs >> 1)) >> 1 };
+    let shift = u32::from(secs >= 1 << 14);
+    let bits = (kept as i32 as f32).to_bits();
+    let octave = if secs == 0 { 0 } else { (bits >> 23).wrapping_sub(126).wrapping_add(shift) };
+    let is_fine = octave >= 7 && octave < 15;
+    let quarter = if is_fine { bits >> 21 & 3 } else { 0 };
+    let finer = 3 * (octave.clamp(7, 15) - 7);
+    (octave + finer + quarter).min(GAPS as u32 - 1) as u8
+}
+
+/// What attention reads, besides the memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// `[tokens, width]`: of the asking tokens, already divided by the root of a head's width.
+    pub query: &'a [f32],
+    /// Which token is the first that asks.
+    pub first: usize,
+    /// `[tokens, room]`: see [`gap_classes`].
+    pub classes: &'a [u8],
+    /// `[heads, TABLE]`.
+    pub gap_bias: &'a [f32],
+}
+
+/// What each asking token takes of all tokens up to itself.
+///
+/// # Shapes
+/// `shares`: `[heads, room]`, overwritten; `mixed`: `[tokens, width]`.
+pub fn attend(
+    kernel: Kernel,
+    heads: Heads,
+    asked: Asked<'_>,
+    memory: &Memory,
+    shares: &mut Vec<f32>,
+    mixed: &mut [f32],
+) {
+    shares.resize(heads.heads * heads.room, 0.0);
+    let mut totals = [0.0; MAX_HEADS];
+    dispatch!(kernel.level(), simd => {
+        let tokens = asked.query.chunks_exact(heads.width).zip(asked.classes.chunks_exact(heads.room));
+        let tokens = tokens.zip(mixed.chunks_exact_mut(heads.width));
+        for (past, ((query, classes), mixed)) in (asked.first + 1..).zip(tokens) {
+            let seen = past.div_ceil(LANES);
+            // Step by step for all heads: one head's does not wait for another's.
+            for (head, shares) in shares.chunks_exact_mut(heads.room).enumerate() {
+                let keys = &memory.key[head * heads.d_head * heads.room..][..heads.d_head * heads.room];
+                let of_head = OfHead {
+                    query: &query[head * heads.d_head..][..heads.d_head],
+                    keys: blocks(keys),
+                    bias: &asked.gap_bias[head * TABLE..][..TABLE],
+                };
+                of_head.score(simd, &blocks(classes)[..seen], &mut blocks_mut(shares)[..seen]);
+            }
+            for (shares, total) in shares.chunks_exact(heads.room).zip(&mut totals[..]) {
+                *total = maximum(simd, &blocks(shares)[..seen]);
+            }
+            for (shares, total) in shares.chunks_exact_mut(heads.room).zip(&mut totals[..]) {
+                *total = powers(simd, &mut blocks_mut(shares)[..seen], *total);
+            }
+            let values = &memory.value[..past * heads.width];
+            match (heads.d_head, heads.heads) {
+                // The student's and the teacher's: constants, so that sums stay in registers.
+                (16, 4) => mix_blocks::<_, 4, 1>(simd, heads, shares, &totals, values, mixed),
+                (32, 4) => mix_blocks::<_, 4, 2>(simd, heads, shares, &totals, values, mixed),
+                _ => mix(heads, shares, &totals, values, mixed),
+            }
+        }
+    });
+}
+
+/// What one head reads for one asking token.
+struct OfHead<'a> {
+    /// `[d_head]`
+    query: &'a [f32],
+    /// `[d_head, room]`
+    keys: &'a [Block],
+    /// `[TABLE]`
+    bias: &'a [f32],
+}
+
+impl OfHead<'_> {
+    /// Scores: biases by time, and products with the keys, one number of all keys after the other.
+    #[inline(always)]
+    fn score<S: Simd>(&self, simd: S, classes: &[[u8; LANES]], scores: &mut [Block]) {
+        let room = self.keys.len() / self.query.len();
+        for (block, (classes, scores)) in classes.iter().zip(scores).enumerate() {
+            for (score, &class) in scores.iter_mut().zip(classes) {
+                *score = self.bias[usize::from(class) % TABLE];
+            }
+            let mut sums = load(simd, scores);
+            for (&query, keys) in self.query.iter().zip(self.keys[block..].iter().step_by(room)) {
+                sums += load(simd, keys) * query;
+            }
+            store(sums, scores);
+        }
+    }
+}
+
+/// The values, mixed by each head's shares; `EACH` blocks a head.
+#[inline(always)]
+fn mix_blocks<S: Simd, const HEADS: usize, const EACH: usize>(
+    simd: S,
+    heads: Heads,
+    shares: &[f32],
+    totals: &[f32],
+    values: &[f32],
+    mixed: &mut [f32],
+) {
+    let mut sums = [[f32x16::splat(simd, 0.0); EACH]; HEADS];
+    for (token, value) in values.chunks_exact(HEADS * EACH * LANES).enumerate() {
+        let value = blocks(value).as_chunks::<EACH>().0;
+        for (head, (sums, value)) in sums.iter_mut().zip(value).enumerate() {
+            let share = shares[head * heads.room + token];
+            for (sums, value) in sums.iter_mut().zip(value) {
+                *sums += load(simd, value) * share;
+            }
+        }
+    }
+    for ((mixed, sums), total) in blocks_mut(mixed).as_chunks_mut::<EACH>().0.iter_mut().zip(sums).zip(totals)
+    {
+        for (mixed, sum) in mixed.iter_mut().zip(sums) {
+            store(sum * (1.0 / total), mixed);
+        }
+    }
+}
+
+/// The same for heads of any width.
+#[inline(always)]
+fn mix(heads: Heads, shares: &[f32], totals: &[f32], values: &[f32], mixed: &mut [f32]) {
+    mixed.fill(0.0);
+    for (token, value) in values.chunks_exact(heads.width).enumerate() {
+        for (k, (mixed, value)) in mixed.iter_mut().zip(value).enumerate().take(heads.heads * heads.d_head) {
+            *mixed += shares[k / heads.d_head * heads.room + token] * value;
+        }
+    }
+    for (k, mixed) in mixed.iter_mut().enumerate().take(heads.heads * heads.d_head) {
+        *mixed /= totals[k / heads.d_head];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::tokens::gap;
+
+    #[test]
+    fn classes_are_those_of_tokens() {
+        let powers = (0..32).flat_map(|power| [0, 1, 2].map(|more| (1_u32 << power).wrapping_sub(1) + more));
+        for secs in (0..70_000).chain(powers).chain([u32::MAX, u32::MAX - 1]) {
+            assert_eq!(gap_class(secs), gap(i64::from(secs)), "{secs} s");
+        }
+    }
+}
