@@ -74,7 +74,7 @@
 //!
 //!   network/     THE DEEP EXPERT'S PLAN
 //!     config, layout                 its shape, its formulas, and where each number lies
-//!     batch, columns                 what it reads
+//!     batch, columns, reader         what it reads
 //!   transformer/ THE DEEP EXPERT
 //!     weights, engine                plain numbers; whoever can tell loss and gradient
 //!     native/, forward               the passes by hand: training, and one question
@@ -86,9 +86,9 @@
 //!
 //!   quantize/    THE POCKET EXPERT
 //!     kernel, float                  integer products by the machine's best instructions; what happens between them
-//!     model, prepared                plain data, and packed for products
-//!     attention, forward             one question, from nothing or from what the last one left
-//!     scheme                         from plain weights to whole numbers
+//!     model, scheme                  plain data, and how plain weights become it
+//!     prepared, attention, forward   one question, from nothing or from what the last one left
+//!     student                        a Predictor
 //!
 //!   model        a trained ranker in a file, checked whole
 //!   bundle/      one self-verifying file for phones: fields, container, and deltas between two files

@@ -59,20 +59,34 @@ impl Context<'_> {
     /// at most [`MAX_WINDOW`].
     pub fn tokens(&self, window: usize, tokens: &mut Vec<Token>) {
         tokens.clear();
-        let newest = self.history.tokens.iter().next();
-        // An unlock that was observed, or the app in front, is the question; without one it is an unlock at this moment.
-        let is_asked = match self.task {
-            Task::FirstAfterUnlock => {
-                newest.is_some_and(|token| usize::from(token.kind) >= UNLOCK && token.at == self.now)
-            }
-            Task::NextLaunch => newest.is_some(),
-        };
-        if !is_asked {
+        if !self.is_last_token() {
             tokens.push(self.history.unlock_token(self.now));
         }
         let room = window.clamp(1, MAX_WINDOW) - tokens.len();
         tokens.extend(self.history.tokens.iter().take(room));
         tokens.reverse();
+    }
+
+    /// Whether the question is an event that was observed: an unlock just now, or the app in front. Otherwise it is an
+    /// unlock at this moment, which leaves no token behind.
+    pub fn is_last_token(&self) -> bool {
+        let newest = self.history.tokens.iter().next();
+        match self.task {
+            Task::FirstAfterUnlock => {
+                newest.is_some_and(|token| usize::from(token.kind) >= UNLOCK && token.at == self.now)
+            }
+            Task::NextLaunch => newest.is_some(),
+        }
+    }
+
+    /// How many of at most `window` tokens to read, so that the first one changes only after every half window.
+    pub fn stepping_window(&self, window: usize) -> usize {
+        let tokens = self.history.tokens_read + u64::from(!self.is_last_token());
+        let half = window as u64 / 2;
+        if half == 0 || tokens <= window as u64 {
+            return window;
+        }
+        (half + 1 + (tokens - 1) % half) as usize
     }
 
     /// Adds to `tokens` those read since `seen` were, oldest first, and counts them in. More than [`MAX_WINDOW`] are not
@@ -138,6 +152,27 @@ mod tests {
             History::default().context_at(Timestamp(5), task).tokens(64, &mut tokens);
             assert_eq!(tokens.len(), 1, "nothing happened, but something is asked");
         }
+    }
+
+    #[test]
+    fn stepping_windows_begin_at_the_same_token_for_half_a_window() {
+        let (mut history, mut tokens) = (History::default(), Vec::new());
+        let mut began = Vec::new();
+        for n in 0..200 {
+            history.observe(&Event::new(UserId(1), Timestamp(n), Signal::Notification(AppId(0))));
+            let context = history.context_at(Timestamp(n), Task::NextLaunch);
+            let window = context.stepping_window(32);
+            context.tokens(window, &mut tokens);
+            assert!((17..=32).contains(&tokens.len()) || n < 32, "{n}: {}", tokens.len());
+            began.push(tokens[0].at.0);
+            // A question that is no event is one token more.
+            let context = history.context_at(Timestamp(n), Task::FirstAfterUnlock);
+            context.tokens(context.stepping_window(32), &mut tokens);
+            assert_eq!(tokens[0].at.0, ((n + 1) / 16 * 16 - 16).max(0), "{n}");
+        }
+        assert!((0..200).all(|n| began[n as usize] == (n / 16 * 16 - 16).max(0)), "{began:?}");
+        let context = history.context_at(Timestamp(200), Task::NextLaunch);
+        assert_eq!([0, 1].map(|window| context.stepping_window(window)), [0, 1]);
     }
 
     #[test]

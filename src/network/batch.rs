@@ -90,6 +90,19 @@ impl Batch {
         self.next_apps.push(next_app);
     }
 
+    /// Takes the last token back from the only sequence, whose length it lowers.
+    pub(crate) fn pop_token(&mut self) {
+        let length = self.length.saturating_sub(1);
+        self.length = length;
+        self.apps.truncate(length);
+        let bytes =
+            [&mut self.kinds, &mut self.places, &mut self.gaps, &mut self.networks, &mut self.batteries];
+        bytes.into_iter().for_each(|list| list.truncate(length));
+        self.clock.truncate(length * CLOCK);
+        self.secs.truncate(length);
+        self.next_apps.truncate(length);
+    }
+
     /// Ends the question that is asked at `token`; its candidates and columns have been added.
     pub fn end_question(&mut self, token: usize) {
         self.question_tokens.push(token as u32);

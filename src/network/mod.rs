@@ -4,9 +4,11 @@ mod batch;
 mod columns;
 mod config;
 mod layout;
+mod reader;
 
 pub use batch::{Batch, NO_TARGET};
 pub(crate) use columns::FARTHEST;
 pub use columns::Standardisation;
 pub use config::TransformerConfig;
 pub use layout::{LayerLayout, Layout, NORM_EPSILON, TensorSpec};
+pub use reader::{QuestionReader, ReaderScratch, Window};

@@ -98,17 +98,41 @@ impl QuantizedForward {
     pub fn score(&self, batch: &Batch, scratch: &mut QuantizedScratch, scores: &mut [f32]) {
         debug_assert!(batch.fits(self.config()), "a batch of another shape");
         debug_assert!(batch.sequences() == 1 && batch.questions() == 1, "one question of one sequence");
-        let (first, heads) = (scratch.remembered.take_over(self, batch), Heads::of(self.config()));
+        self.read(batch, 1, scratch);
+        self.point(batch, scratch, scores);
+    }
+
+    /// Computes what a question after the tokens of `batch` needs of them, so that it will have only itself to compute.
+    ///
+    /// # Shapes
+    /// `batch`: at most one sequence, without a question.
+    pub fn read_ahead(&self, batch: &Batch, scratch: &mut QuantizedScratch) {
+        if batch.length > 0 {
+            self.read(batch, 0, scratch);
+        }
+    }
+
+    /// Reads the tokens that are new. Of the last layer, keys and values of every token, but all else only of the last
+    /// `asking` ones.
+    fn read(&self, batch: &Batch, asking: usize, scratch: &mut QuantizedScratch) {
+        let first = scratch.remembered.take_over(self, batch, batch.length - asking);
+        if first == batch.length {
+            return;
+        }
+        let heads = Heads::of(self.config());
         scratch.classes.resize((batch.length - first) * heads.room, 0);
         for (token, classes) in (first..).zip(scratch.classes.chunks_exact_mut(heads.room)) {
             gap_classes(self.kernel, &batch.secs, token, classes);
         }
         self.embed(batch, first, scratch);
         for index in 0..self.prepared.layers.len() {
-            self.attention(index, batch.length, scratch);
-            self.feed(&self.prepared.layers[index], scratch);
+            let is_last = index + 1 == self.prepared.layers.len();
+            let asking = if is_last { asking } else { batch.length - first };
+            self.attention(index, batch.length, asking, scratch);
+            if asking > 0 {
+                self.feed(&self.prepared.layers[index], scratch);
+            }
         }
-        self.point(batch, scratch, scores);
     }
 
     /// `x`, of the tokens from `first` on: the sum of their embeddings.
@@ -139,9 +163,8 @@ impl QuantizedForward {
         });
     }
 
-    /// `x += attention(norm(x))`. Of the last layer, keys and values of every token, but all else of the last token only,
-    /// the one that asks.
-    fn attention(&self, index: usize, length: usize, scratch: &mut QuantizedScratch) {
+    /// `x += attention(norm(x))`, of the last `asking` tokens; of the others, keys and values are kept.
+    fn attention(&self, index: usize, length: usize, asking: usize, scratch: &mut QuantizedScratch) {
         let (kernel, layer, heads) = (self.kernel, &self.prepared.layers[index], Heads::of(self.config()));
         let QuantizedScratch { remembered, x, query, mixed, bytes, sums, classes, shares, .. } = scratch;
         let (memory, tokens) = (&mut remembered.layers[index], x.len() / heads.width);
@@ -157,12 +180,11 @@ impl QuantizedForward {
             memory.values_mut(heads, first, tokens),
         );
 
-        let is_last = index + 1 == self.prepared.layers.len();
-        let asking = if is_last { 1 } else { tokens };
-        if is_last {
-            bytes.keep_last(1);
-            x.copy_within((tokens - 1) * heads.width.., 0);
+        if asking == 0 {
+            return;
         }
+        bytes.keep_last(asking);
+        x.copy_within((tokens - asking) * heads.width.., 0);
         for list in [&mut *x, query, mixed] {
             list.resize(asking * heads.width, 0.0);
         }
@@ -250,8 +272,8 @@ impl QuantizedForward {
 }
 
 impl Remembered {
-    /// Makes the memory that of `forward` and `batch`, and returns the first token that is not in it: at most the last.
-    fn take_over(&mut self, forward: &QuantizedForward, batch: &Batch) -> usize {
+    /// Makes the memory that of `forward` and `batch`, and returns the first token that is not in it, at most `most`.
+    fn take_over(&mut self, forward: &QuantizedForward, batch: &Batch, most: usize) -> usize {
         let config = forward.config();
         if self.owner != forward.id {
             self.owner = forward.id;
@@ -271,7 +293,7 @@ impl Remembered {
                 && kept.batteries[token] == batch.batteries[token]
                 && kept.clock[clock.clone()] == batch.clock[clock]
         };
-        let longest = kept.tokens().min(batch.tokens() - 1);
+        let longest = kept.tokens().min(most);
         let first = (0..longest).find(|&token| !is_same(token)).unwrap_or(longest);
         kept.clear(batch.length);
         kept.apps.extend_from_slice(&batch.apps);
@@ -286,7 +308,7 @@ impl Remembered {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "train"))]
 mod tests {
     use rand::SeedableRng as _;
     use rand_chacha::ChaCha8Rng;
@@ -329,6 +351,51 @@ mod tests {
                         "{length} tokens: {found}, not {expected}"
                     );
                 }
+            }
+        }
+    }
+
+    /// The batch's first tokens, without a question.
+    fn beginning(batch: &Batch, length: usize) -> Batch {
+        let mut beginning = Batch { length: batch.length, ..batch.clone() };
+        while beginning.length > length {
+            beginning.pop_token();
+        }
+        beginning
+    }
+
+    #[test]
+    fn what_is_remembered_changes_no_bit() {
+        for config in shapes() {
+            let (model, _) = model(config.clone());
+            let forward = QuantizedForward::new(&model);
+            let other = QuantizedForward::with_kernel(&model, Kernel::PLAIN);
+            let mut scratch = QuantizedScratch::default();
+            let mut answer = |scratch: &mut QuantizedScratch, batch: &Batch| {
+                let mut scores = vec![f32::NAN; batch.candidates()];
+                forward.score(batch, scratch, &mut scores);
+                scores.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+            };
+            for (length, candidates, seed) in [(16, 5, 1), (16, 5, 2), (config.window, 30, 2), (1, 1, 2)] {
+                let batch = Batch::random_question(&config, length, candidates, seed);
+                let expected = answer(&mut QuantizedScratch::default(), &batch);
+                assert_eq!(answer(&mut scratch, &batch), expected, "after another question");
+                assert_eq!(answer(&mut scratch, &batch), expected, "after the same");
+                for known in [0, 1, length / 2, length - 1] {
+                    scratch.forget();
+                    forward.read_ahead(&beginning(&batch, known), &mut scratch);
+                    assert_eq!(
+                        answer(&mut scratch, &batch),
+                        expected,
+                        "{known} of {length} tokens read ahead"
+                    );
+                }
+                other.score(&batch, &mut scratch, &mut vec![0.0; candidates]);
+                assert_eq!(answer(&mut scratch, &batch), expected, "after another model");
+                let mut edited = batch.clone();
+                edited.gaps[0] ^= 1;
+                answer(&mut scratch, &edited);
+                assert_eq!(answer(&mut scratch, &batch), expected, "after other tokens");
             }
         }
     }

@@ -8,9 +8,11 @@ mod model;
 mod prepared;
 #[cfg(feature = "train")]
 mod scheme;
+mod student;
 
 pub use forward::{QuantizedForward, QuantizedScratch};
 pub use kernel::{Kernel, LANES, Packed};
 pub use model::{Description, QuantizedModel, QuantizedTensor, Storage};
 #[cfg(feature = "train")]
 pub use scheme::quantize;
+pub use student::QuantizedTransformer;

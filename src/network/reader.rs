@@ -1,0 +1,119 @@
+//! From a question to what a network reads of it.
+
+use super::batch::{Batch, NO_TARGET};
+use super::columns::Standardisation;
+use super::config::TransformerConfig;
+use crate::context::Context;
+use crate::context::pointer::{CANDIDATE_COLUMNS, PointerRows, QUESTION_COLUMNS};
+use crate::context::tokens::Token;
+use crate::data::{AppId, Vocabulary};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Which of the past tokens are read, as a user's past grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// Always as many as there is room for: the first one changes with every event.
+    Sliding,
+    /// Half a window to a whole one. The first token stays the same while half a window is read, so that what was computed
+    /// of the others can be used again.
+    Stepping,
+}
+
+/// Turns questions into batches of one, for the apps of one vocabulary.
+#[derive(Debug, Clone)]
+pub struct QuestionReader {
+    config: TransformerConfig,
+    columns: Standardisation,
+    window: Window,
+    /// By app id: the row of the app embedding.
+    rows: Vec<u32>,
+}
+
+/// Room for [`QuestionReader::read`].
+#[derive(Debug, Default)]
+pub struct ReaderScratch {
+    tokens: Vec<Token>,
+    rows: PointerRows,
+    /// What was read last.
+    pub batch: Batch,
+}
+
+impl QuestionReader {
+    /// A reader of logs whose app ids are those of `vocabulary`, for a network of shape `config` that knows `apps`. What
+    /// it does not know is told apart by how it was used alone.
+    ///
+    /// # Errors
+    /// The network reads other columns than this build computes.
+    pub fn new(
+        config: &TransformerConfig,
+        columns: &Standardisation,
+        apps: &[String],
+        vocabulary: &Vocabulary,
+        window: Window,
+    ) -> Result<Self> {
+        let (candidate, question) = (config.candidate_columns, config.question_columns);
+        if (candidate, question) != (CANDIDATE_COLUMNS, QUESTION_COLUMNS) {
+            let message = format!(
+                "the transformer reads {candidate} and {question} columns, but this build computes \
+                 {CANDIDATE_COLUMNS} and {QUESTION_COLUMNS}"
+            );
+            return Err(
+                Error::new(ErrorKind::Model, message).next_step("train the model again with this version")
+            );
+        }
+        let mut rows = vec![config.unknown_app(); vocabulary.len()];
+        for (row, name) in (0..).zip(apps) {
+            if let Some(id) = vocabulary.id(name) {
+                rows[id.0 as usize] = row;
+            }
+        }
+        Ok(Self { config: config.clone(), columns: columns.clone(), window, rows })
+    }
+
+    /// The shape of the network.
+    pub fn config(&self) -> &TransformerConfig {
+        &self.config
+    }
+
+    /// Reads the question into `scratch.batch`.
+    pub fn read(&self, context: &Context<'_>, scratch: &mut ReaderScratch) {
+        self.read_tokens(context, scratch);
+        let ReaderScratch { rows, batch, .. } = scratch;
+        rows.fill(context);
+        self.columns.candidates(&mut rows.candidates);
+        self.columns.questions(&mut rows.question);
+        batch.candidate_columns.extend_from_slice(&rows.candidates);
+        batch.question_columns.extend_from_slice(&rows.question);
+        batch.candidate_apps.extend(context.candidates().iter().map(|&app| self.row(app)));
+        batch.targets.resize(context.candidates().len(), 0.0);
+        batch.end_question(batch.length - 1);
+    }
+
+    /// Reads the question's tokens alone.
+    fn read_tokens(&self, context: &Context<'_>, scratch: &mut ReaderScratch) {
+        let ReaderScratch { tokens, batch, .. } = scratch;
+        let window = match self.window {
+            Window::Sliding => self.config.window,
+            Window::Stepping => context.stepping_window(self.config.window),
+        };
+        context.tokens(window, tokens);
+        batch.clear(tokens.len());
+        let began = tokens.first().map(|token| token.at).unwrap_or_default();
+        for token in tokens.iter() {
+            let app = token.app.map_or(self.config.no_app(), |app| self.row(app));
+            batch.push_token(token, began, app, NO_TARGET);
+        }
+    }
+
+    /// Reads the tokens that a question after the last event of `context` will find before its own.
+    pub fn read_ahead(&self, context: &Context<'_>, scratch: &mut ReaderScratch) {
+        self.read_tokens(context, scratch);
+        if !context.is_last_token() {
+            scratch.batch.pop_token();
+        }
+    }
+
+    fn row(&self, app: AppId) -> u32 {
+        self.rows.get(app.0 as usize).copied().unwrap_or(self.config.unknown_app())
+    }
+}

@@ -1,0 +1,66 @@
+//! The student in whole numbers as a [`Predictor`].
+
+use super::forward::{QuantizedForward, QuantizedScratch};
+use super::kernel::Kernel;
+use super::model::QuantizedModel;
+use crate::context::Context;
+use crate::data::Vocabulary;
+use crate::error::Result;
+use crate::network::{QuestionReader, ReaderScratch, Window};
+use crate::predict::{Predictor, Scratch};
+
+/// A transformer in whole numbers that knows the apps of one vocabulary.
+///
+/// Of a user who is asked again with the same scratch it computes only the tokens that are new; the answer is the same to
+/// the last bit as with a fresh one. [`read_ahead`](Self::read_ahead) after an event leaves one token to a question.
+#[derive(Debug, Clone)]
+pub struct QuantizedTransformer {
+    reader: QuestionReader,
+    forward: QuantizedForward,
+}
+
+impl QuantizedTransformer {
+    /// A predictor for logs whose app ids are those of `vocabulary`. Apps that the model does not know are told apart by
+    /// how they were used alone.
+    ///
+    /// # Errors
+    /// The model reads other columns than this build computes.
+    pub fn new(model: &QuantizedModel, vocabulary: &Vocabulary) -> Result<Self> {
+        Self::with(model, vocabulary, Kernel::detect(), Window::Stepping)
+    }
+
+    /// The same with another kernel than the machine's fastest, or another window.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with(
+        model: &QuantizedModel,
+        vocabulary: &Vocabulary,
+        kernel: Kernel,
+        window: Window,
+    ) -> Result<Self> {
+        Ok(Self {
+            reader: QuestionReader::new(model.config(), &model.columns, &model.apps, vocabulary, window)?,
+            forward: QuantizedForward::with_kernel(model, kernel),
+        })
+    }
+
+    /// Computes what the next question will ask of the tokens that are there already: at leisure, after an event.
+    pub fn read_ahead(&self, context: &Context<'_>, scratch: &mut Scratch) {
+        let (reader, forward): &mut (ReaderScratch, QuantizedScratch) = scratch.buffers();
+        self.reader.read_ahead(context, reader);
+        self.forward.read_ahead(&reader.batch, forward);
+    }
+}
+
+impl Predictor for QuantizedTransformer {
+    fn new_scratch(&self) -> Scratch {
+        Scratch::new(<(ReaderScratch, QuantizedScratch)>::default())
+    }
+
+    fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
+        let (reader, forward): &mut (ReaderScratch, QuantizedScratch) = scratch.buffers();
+        self.reader.read(context, reader);
+        self.forward.score(&reader.batch, forward, scores);
+    }
+}
