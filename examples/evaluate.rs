@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use foretap::data::SplitPlan;
-use foretap::experiment::Experiment;
+use foretap::experiment::{DeepPlan, Experiment};
 use foretap::transformer::Size;
 use foretap::{Error, ErrorKind};
 
@@ -49,7 +49,8 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// What to compare, of recent, frequent, markov, gbdt, teacher, student, and optimum on simulated people
+    /// What to compare, of recent, frequent, markov, gbdt, teacher, student, either with -int8 for whole numbers, and optimum on
+    /// simulated people
     #[arg(long, value_delimiter = ',', default_value = "recent,frequent,markov,gbdt,optimum")]
     models: Vec<String>,
 
@@ -84,10 +85,15 @@ fn run(args: &Args) -> foretap::Result<()> {
     let bar = cli::Bar::new();
     let models = known_models(&args.models)?;
     let files = [(Size::Teacher, &args.weights.teacher), (Size::Student, &args.weights.student)];
-    let wanted = files.into_iter().filter(|(size, _)| models.iter().any(|model| model == size.name()));
-    let transformers = wanted
-        .map(|(size, file)| args.deep.plan(size, file.as_deref(), args.training.seed))
-        .collect::<Result<_, _>>()?;
+    let is_wanted = |name: &str| models.iter().any(|model| model == name);
+    let mut transformers = Vec::new();
+    for (size, file) in files {
+        let quantized = is_wanted(&format!("{size}-int8"));
+        if quantized || is_wanted(size.name()) {
+            let plan = args.deep.plan(size, file.as_deref(), args.training.seed)?;
+            transformers.push(DeepPlan { quantized, ..plan });
+        }
+    }
     let cli::Source { log, vocabulary, truth } = args.simulation.load(&args.data, &bar)?;
     let experiment = Experiment {
         task: args.training.task,
@@ -115,7 +121,17 @@ fn run(args: &Args) -> foretap::Result<()> {
 
 /// Refuses a name that no predictor has.
 fn known_models(names: &[String]) -> foretap::Result<Vec<String>> {
-    const KNOWN: [&str; 7] = ["recent", "frequent", "markov", "gbdt", "teacher", "student", "optimum"];
+    const KNOWN: [&str; 9] = [
+        "recent",
+        "frequent",
+        "markov",
+        "gbdt",
+        "teacher",
+        "teacher-int8",
+        "student",
+        "student-int8",
+        "optimum",
+    ];
     match names.iter().find(|name| !KNOWN.contains(&name.as_str())) {
         None => Ok(names.to_vec()),
         Some(name) => Err(Error::new(ErrorKind::Config, format!("`{name}` is no model"))

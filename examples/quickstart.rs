@@ -63,8 +63,9 @@ fn run(args: &Args) -> foretap::Result<()> {
     }
     let Findings { report, model } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
     cli::say(&report.to_string());
-    let distances =
-        ["gbdt", "teacher", "student"].into_iter().filter_map(|name| distance_to_optimum(&report, name));
+    let distances = ["gbdt", "teacher", "student", "student-int8"]
+        .into_iter()
+        .filter_map(|name| distance_to_optimum(&report, name));
     distances.for_each(|distance| cli::say(&distance));
     if truth.is_some() {
         cli::say(&by_memory(&report));
@@ -110,6 +111,7 @@ fn transformers(args: &Args, is_simulated: bool) -> foretap::Result<Vec<DeepPlan
     let plan = |size| {
         let mut plan = DeepPlan::new(size, Some(pretrained(size)?));
         plan.recipe.training.seed = args.seed;
+        plan.quantized = size == Size::Student;
         if is_simulated { plan.as_it_is() } else { Ok(plan) }
     };
     [Size::Teacher, Size::Student].into_iter().map(plan).collect()

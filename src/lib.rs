@@ -86,9 +86,9 @@
 //!
 //!   quantize/    THE POCKET EXPERT
 //!     kernel, float                  integer products by the machine's best instructions; what happens between them
-//!     model, scheme                  plain data, and how plain weights become it
+//!     model, scheme, aware           plain data, how plain weights become it, and how they get ready for it
 //!     prepared, attention, forward   one question, from nothing or from what the last one left
-//!     student                        a Predictor
+//!     calibrate, student             what rounding costs, tensor by tensor; a Predictor
 //!
 //!   model        a trained ranker in a file, checked whole
 //!   bundle/      one self-verifying file for phones: fields, container, and deltas between two files

@@ -7,7 +7,7 @@ use foretap::data::{Log, Vocabulary};
 use super::DataArgs;
 
 /// People who are simulated instead of read.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Simulation")]
 pub struct SimulationArgs {
     /// Simulate so many people instead of reading a log
@@ -31,6 +31,14 @@ pub struct Source {
 }
 
 impl SimulationArgs {
+    /// Reads the log that `data` names, or simulates: the usual people where neither is asked for.
+    pub fn load_or_simulate(&self, data: &DataArgs, progress: &dyn Progress) -> foretap::Result<Source> {
+        if self.simulate.is_some() || !data.data.is_empty() {
+            return self.load(data, progress);
+        }
+        Self { simulate: Some(SimulationConfig::default().people), ..self.clone() }.load(data, progress)
+    }
+
     /// Simulates, or reads the log that `data` names.
     pub fn load(&self, data: &DataArgs, progress: &dyn Progress) -> foretap::Result<Source> {
         let Some(people) = self.simulate else {

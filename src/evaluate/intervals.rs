@@ -19,9 +19,27 @@ pub struct Interval(pub f64, pub f64);
 const FEWEST_USERS: usize = 10;
 const RESAMPLES: usize = 1_000;
 
-/// Intervals of hr1, hr3, hr5, mrr, ndcg5, log loss and coverage at 90 % precision. `None` where there are fewer than two clusters to resample.
+/// Intervals of hr1, hr3, hr5, mrr, ndcg5, log loss and coverage at 90 % precision. `None` where there are fewer than two
+/// clusters to resample.
 pub(super) fn intervals(outcomes: &[Outcome], seed: u64) -> Option<[Interval; 7]> {
-    let clusters = clusters(outcomes);
+    bootstrap(&clusters(outcomes), seed)
+}
+
+/// Intervals of what `after` has more than `before`, in the order of [`intervals`]: the same questions answered twice, so
+/// what both find hard cancels out.
+pub(crate) fn difference_intervals(
+    before: &[Outcome],
+    after: &[Outcome],
+    seed: u64,
+) -> Option<[Interval; 7]> {
+    let mut differences = clusters(after);
+    for ((sums, _), (before, _)) in differences.iter_mut().zip(clusters(before)) {
+        sums.iter_mut().zip(before).for_each(|(after, before)| *after -= before);
+    }
+    bootstrap(&differences, seed)
+}
+
+fn bootstrap(clusters: &[([f64; 7], f64)], seed: u64) -> Option<[Interval; 7]> {
     if clusters.len() < 2 {
         return None;
     }
@@ -74,5 +92,9 @@ mod tests {
         assert!(wide.1 - wide.0 > 3.0 * (hr1.1 - hr1.0), "{wide:?} {hr1:?}");
         assert_eq!(intervals(&spread, 1), intervals(&spread, 1), "seeded");
         assert_eq!(intervals(&spread[..4], 1), None, "one user, one day");
+        assert_eq!(difference_intervals(&spread, &spread, 1).unwrap()[0], Interval(0.0, 0.0));
+        let always: Vec<Outcome> = (0..4_000).map(|i| question(1, i / 4 % 100)).collect();
+        let [more, ..] = difference_intervals(&spread, &always, 1).unwrap();
+        assert!(more.0 <= 0.25 && 0.25 <= more.1 && more.1 - more.0 < 0.1, "{more:?}");
     }
 }

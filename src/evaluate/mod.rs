@@ -9,6 +9,7 @@ mod replay;
 pub mod report;
 
 pub use intervals::Interval;
+pub(crate) use intervals::difference_intervals;
 pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverage_curve};
 pub use replay::{Contender, Latencies, Latency, Protocol, Tested, fit_temperature, measure_latency, test};
 pub use report::{ModelReport, Report};

@@ -2,7 +2,9 @@
 
 use crate::context::Lesson;
 use crate::error::{Error, ErrorKind, Result};
+use crate::predict::Predictor;
 use crate::progress::Progress;
+use crate::quantize::{QuantizationAware, QuantizedTransformer, quantize};
 use crate::transformer::{
     Course, Device, Recipe, RunFolder, Size, Teacher, TrainedTransformer, Transformer, TransformerModel,
     learn,
@@ -21,6 +23,10 @@ pub struct DeepPlan {
     pub device: Device,
     /// Weight of the answers of the first transformer before it in the list, beside the true ones.
     pub taught: f64,
+    /// Whether it takes part a second time, in whole numbers: `student-int8`.
+    pub quantized: bool,
+    /// Whether its weights are trained as if rounded to whole numbers.
+    pub quantization_aware: bool,
 }
 
 impl DeepPlan {
@@ -32,7 +38,15 @@ impl DeepPlan {
         };
         let recipe =
             Recipe { size, ..if start.is_some() { Recipe::fine_tuning() } else { Recipe::from_nothing() } };
-        Self { name: size.to_string(), start, recipe, device: Device::default(), taught }
+        Self {
+            name: size.to_string(),
+            start,
+            recipe,
+            device: Device::default(),
+            taught,
+            quantized: false,
+            quantization_aware: false,
+        }
     }
 
     /// The same plan, without any training.
@@ -63,6 +77,9 @@ impl DeepPlan {
             return Ok((start.clone(), None));
         }
         let mut engine = self.device.open()?;
+        if self.quantization_aware {
+            engine = Box::new(QuantizationAware::new(engine));
+        }
         let (model, trained) =
             learn(&self.recipe, course, self.start.as_ref(), engine.as_mut(), folder, progress)?;
         Ok((model, Some(trained)))
@@ -73,9 +90,9 @@ impl DeepPlan {
 pub(super) struct DeepContender {
     pub name: String,
     /// Trained on training and validation questions together.
-    pub predictor: Transformer,
+    pub predictor: Box<dyn Predictor>,
     /// Trained on the training questions alone.
-    pub without_validation: Transformer,
+    pub without_validation: Box<dyn Predictor>,
 }
 
 /// Trains every transformer of `plans`, as the ranker is: first with an eye on the validation questions, then for as many
@@ -91,23 +108,34 @@ pub(super) fn train_all(
         let first = contenders.first();
         let teacher = |predictor| Teacher { predictor, temperature: 1.0, weight: plan.taught };
         let is_taught = plan.taught > 0.0;
-        let early = first.filter(|_| is_taught).map(|first| teacher(&first.without_validation as _));
+        let early = first.filter(|_| is_taught).map(|first| teacher(first.without_validation.as_ref()));
         let (model, trained) = plan.train(&Course { teacher: early, ..*course }, None, progress)?;
-        let without_validation = Transformer::new(&model, vocabulary)?;
         let has_validation = course.lessons.iter().any(|lesson| !lesson.validation.is_empty());
-        let predictor = match trained.filter(|trained| has_validation && trained.best_step > 0) {
-            None => without_validation.clone(),
+        let late = match trained.filter(|trained| has_validation && trained.best_step > 0) {
+            None => None,
             Some(trained) => {
                 let lessons: Vec<Lesson<'_>> = course.lessons.iter().map(both).collect();
                 let mut again = plan.clone();
                 again.recipe.training.steps = trained.best_step;
                 again.recipe.epochs = f64::INFINITY;
-                let late = first.filter(|_| is_taught).map(|first| teacher(&first.predictor as _));
+                let late = first.filter(|_| is_taught).map(|first| teacher(first.predictor.as_ref()));
                 let course = Course { lessons: &lessons, teacher: late, ..*course };
-                Transformer::new(&again.train(&course, None, progress)?.0, vocabulary)?
+                Some(again.train(&course, None, progress)?.0)
             }
         };
-        contenders.push(DeepContender { name: plan.name.clone(), predictor, without_validation });
+        let late = late.as_ref().unwrap_or(&model);
+        contenders.push(DeepContender {
+            name: plan.name.clone(),
+            predictor: Box::new(Transformer::new(late, vocabulary)?),
+            without_validation: Box::new(Transformer::new(&model, vocabulary)?),
+        });
+        if plan.quantized {
+            contenders.push(DeepContender {
+                name: format!("{}-int8", plan.name),
+                predictor: Box::new(QuantizedTransformer::new(&quantize(late)?, vocabulary)?),
+                without_validation: Box::new(QuantizedTransformer::new(&quantize(&model)?, vocabulary)?),
+            });
+        }
     }
     Ok(contenders)
 }

@@ -1,9 +1,11 @@
 //! From a log to a report: train on the earlier questions of each user, compare on the later ones.
 
 mod deep;
+mod quantization;
 
 pub use deep::DeepPlan;
 use deep::{DeepContender, train_all};
+pub use quantization::{Quantization, QuantizationPlan, Variant};
 
 use crate::baseline::{Markov, MostFrequent, MostRecent, Optimum};
 use crate::context::features::SCHEMA;
@@ -332,8 +334,8 @@ impl<'a> Round<'a> {
         });
         contenders.extend(self.transformers.iter().map(|transformer| Contender {
             name: &transformer.name,
-            predictor: &transformer.predictor,
-            for_validation: &transformer.without_validation,
+            predictor: transformer.predictor.as_ref(),
+            for_validation: transformer.without_validation.as_ref(),
         }));
         contenders.extend(optimum.map(|optimum| both("optimum", optimum)));
         contenders.retain(|contender| {

@@ -48,9 +48,22 @@ pub struct QuantizedScratch {
     shares: Vec<f32>,
     bytes: Bytes,
     hidden_bytes: Bytes,
-    sums: Vec<i32>,
+    products: Products,
     pointer: Pointer,
 }
+
+/// Room for the sums of a product.
+#[derive(Debug, Clone, Default)]
+struct Products {
+    sums: Vec<i32>,
+    /// Who looks on, while a model is calibrated.
+    #[cfg(feature = "train")]
+    observed: Option<Observed>,
+}
+
+/// By number of the tensor in the layout: of each input of a matrix, the sum of its squares; and how many rows there were.
+#[cfg(feature = "train")]
+pub(super) type Observed = std::collections::HashMap<usize, (Vec<f64>, usize)>;
 
 /// Room for a question's candidates.
 #[derive(Debug, Clone, Default)]
@@ -138,13 +151,13 @@ impl QuantizedForward {
     /// `x`, of the tokens from `first` on: the sum of their embeddings.
     fn embed(&self, batch: &Batch, first: usize, scratch: &mut QuantizedScratch) {
         let (prepared, tokens) = (&*self.prepared, first..batch.length);
-        let QuantizedScratch { x, bytes, sums, .. } = scratch;
+        let QuantizedScratch { x, bytes, products, .. } = scratch;
         bytes.resize(tokens.len(), prepared.clock.packed.inputs());
         // Sines and cosines.
         float::quantize_by(self.kernel, &batch.clock[first * CLOCK..], CLOCK, 1.0, bytes);
         let width = prepared.clock.packed.outputs();
         x.resize(tokens.len() * width, 0.0);
-        self.product(bytes, &prepared.clock, sums).write(self.kernel, Write::Set, x);
+        self.product(bytes, &prepared.clock, products).write(self.kernel, Write::Set, x);
         let lists = [&batch.kinds, &batch.places, &batch.gaps, &batch.networks, &batch.batteries];
         dispatch!(self.kernel.level(), simd => for (token, x) in tokens.zip(x.chunks_exact_mut(width)) {
             let app = batch.apps[token] as usize;
@@ -166,15 +179,15 @@ impl QuantizedForward {
     /// `x += attention(norm(x))`, of the last `asking` tokens; of the others, keys and values are kept.
     fn attention(&self, index: usize, length: usize, asking: usize, scratch: &mut QuantizedScratch) {
         let (kernel, layer, heads) = (self.kernel, &self.prepared.layers[index], Heads::of(self.config()));
-        let QuantizedScratch { remembered, x, query, mixed, bytes, sums, classes, shares, .. } = scratch;
+        let QuantizedScratch { remembered, x, query, mixed, bytes, products, classes, shares, .. } = scratch;
         let (memory, tokens) = (&mut remembered.layers[index], x.len() / heads.width);
         let first = length - tokens;
         bytes.resize(tokens, heads.width);
         float::norm(kernel, x, &layer.attention_norm, self.config().d_model, bytes);
         query.resize(tokens * heads.width, 0.0);
-        self.product(bytes, &layer.key, sums).write(kernel, Write::Set, query);
+        self.product(bytes, &layer.key, products).write(kernel, Write::Set, query);
         memory.keep_keys(heads, first, query);
-        self.product(bytes, &layer.value, sums).write(
+        self.product(bytes, &layer.value, products).write(
             kernel,
             Write::Set,
             memory.values_mut(heads, first, tokens),
@@ -188,25 +201,29 @@ impl QuantizedForward {
         for list in [&mut *x, query, mixed] {
             list.resize(asking * heads.width, 0.0);
         }
-        self.product(bytes, &layer.query, sums).write(kernel, Write::Set, query);
+        self.product(bytes, &layer.query, products).write(kernel, Write::Set, query);
         let classes = &classes[(tokens - asking) * heads.room..];
         let asked = Asked { query, first: length - asking, classes, gap_bias: &layer.gap_bias };
         attend(kernel, heads, asked, memory, shares, mixed);
         float::quantize(kernel, mixed, Range::Signed, bytes);
-        self.product(bytes, &layer.output, sums).write(kernel, Write::Add, x);
+        self.product(bytes, &layer.output, products).write(kernel, Write::Add, x);
     }
 
     /// `x += relu(norm(x) . feed_in + bias) . feed_out + bias`.
     fn feed(&self, layer: &Layer, scratch: &mut QuantizedScratch) {
         let kernel = self.kernel;
-        let QuantizedScratch { x, hidden, bytes, hidden_bytes, sums, .. } = scratch;
+        let QuantizedScratch { x, hidden, bytes, hidden_bytes, products, .. } = scratch;
         let (tokens, width) = (bytes.scales.len(), layer.feed_out.packed.inputs());
         float::norm(kernel, x, &layer.feed_norm, self.config().d_model, bytes);
         hidden.resize(tokens * width, 0.0);
-        self.product(bytes, &layer.feed_in, sums).write(kernel, Write::Rectify(&layer.feed_in_bias), hidden);
+        self.product(bytes, &layer.feed_in, products).write(
+            kernel,
+            Write::Rectify(&layer.feed_in_bias),
+            hidden,
+        );
         hidden_bytes.resize(tokens, width);
         float::quantize(kernel, hidden, Range::Positive, hidden_bytes);
-        self.product(hidden_bytes, &layer.feed_out, sums).write(
+        self.product(hidden_bytes, &layer.feed_out, products).write(
             kernel,
             Write::AddWithBias(&layer.feed_out_bias),
             x,
@@ -216,14 +233,14 @@ impl QuantizedForward {
     /// The logits, from the last token's `x` and what the past says of each candidate.
     fn point(&self, batch: &Batch, scratch: &mut QuantizedScratch, scores: &mut [f32]) {
         let (kernel, prepared, config) = (self.kernel, &*self.prepared, self.config());
-        let QuantizedScratch { x, bytes: h, hidden_bytes: bytes, pointer, sums, .. } = scratch;
+        let QuantizedScratch { x, bytes: h, hidden_bytes: bytes, pointer, products, .. } = scratch;
         let Pointer { shared, hidden } = pointer;
         float::norm(kernel, x, &prepared.final_norm, config.d_model, h);
         shared.clone_from(&prepared.pointer_bias);
-        self.product(h, &prepared.pointer_hidden, sums).write(kernel, Write::Add, shared);
+        self.product(h, &prepared.pointer_hidden, products).write(kernel, Write::Add, shared);
         bytes.resize(1, prepared.pointer_question.packed.inputs());
         float::quantize_by(kernel, &batch.question_columns, config.question_columns, FARTHEST, bytes);
-        self.product(bytes, &prepared.pointer_question, sums).write(kernel, Write::Add, shared);
+        self.product(bytes, &prepared.pointer_question, products).write(kernel, Write::Add, shared);
 
         let width = prepared.pointer_candidate.packed.outputs();
         bytes.resize(scores.len(), prepared.pointer_candidate.packed.inputs());
@@ -232,14 +249,14 @@ impl QuantizedForward {
         for &app in &batch.candidate_apps {
             hidden.extend_from_slice(&prepared.app_pointer[app as usize * width..][..width]);
         }
-        self.product(bytes, &prepared.pointer_candidate, sums).write(
+        self.product(bytes, &prepared.pointer_candidate, products).write(
             kernel,
             Write::AddAndRectify(shared),
             hidden,
         );
         bytes.resize(scores.len(), width);
         float::quantize(kernel, hidden, Range::Positive, bytes);
-        self.product(bytes, &prepared.pointer_second, sums).write(
+        self.product(bytes, &prepared.pointer_second, products).write(
             kernel,
             Write::Rectify(&prepared.pointer_second_bias),
             hidden,
@@ -264,10 +281,43 @@ impl QuantizedForward {
     }
 
     /// `bytes . matrix`.
-    fn product<'a>(&self, bytes: &'a Bytes, matrix: &'a Matrix, sums: &'a mut Vec<i32>) -> Sums<'a> {
+    fn product<'a>(&self, bytes: &'a Bytes, matrix: &'a Matrix, products: &'a mut Products) -> Sums<'a> {
+        #[cfg(feature = "train")]
+        if let Some(observed) = &mut products.observed {
+            observe(observed, bytes, matrix);
+        }
+        let sums = &mut products.sums;
         sums.resize(bytes.scales.len() * matrix.packed.outputs(), 0);
         self.kernel.multiply(&bytes.values, &matrix.packed, sums);
         Sums { values: sums, of_rows: &bytes.scales, of_outputs: &matrix.scales }
+    }
+
+    /// What matrices read while the questions of `batches` are answered.
+    #[cfg(feature = "train")]
+    pub(super) fn observe(&self, batches: &[Batch]) -> Observed {
+        let mut scratch = QuantizedScratch::default();
+        scratch.products.observed = Some(Observed::new());
+        let mut scores = Vec::new();
+        for batch in batches {
+            scores.resize(batch.candidates(), 0.0);
+            scratch.forget();
+            self.score(batch, &mut scratch, &mut scores);
+        }
+        scratch.products.observed.unwrap_or_default()
+    }
+}
+
+/// Adds the squares of what `bytes` stand for.
+#[cfg(feature = "train")]
+fn observe(observed: &mut Observed, bytes: &Bytes, matrix: &Matrix) {
+    let width = matrix.packed.inputs();
+    let (sums, rows) = observed.entry(matrix.tensor).or_insert_with(|| (vec![0.0; width], 0));
+    for (row, &scale) in bytes.values.chunks_exact(width).zip(&bytes.scales) {
+        *rows += 1;
+        for (sum, &byte) in sums.iter_mut().zip(row) {
+            let value = (f64::from(byte) - f64::from(matrix.read.zero())) * f64::from(scale);
+            *sum += value * value;
+        }
     }
 }
 

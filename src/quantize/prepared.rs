@@ -17,6 +17,11 @@ const _: () = assert!(GAPS < TABLE);
 /// A matrix ready for products, and what a step of each output is worth.
 #[derive(Debug, Clone)]
 pub struct Matrix {
+    /// Its number in the layout, and how its rows' bytes are read: for those who look on.
+    #[cfg(feature = "train")]
+    pub tensor: usize,
+    #[cfg(feature = "train")]
+    pub read: Range,
     pub packed: Packed,
     /// `[padded outputs]`; what pads it is zero.
     pub scales: Vec<f32>,
@@ -79,7 +84,14 @@ impl Prepared {
             let packed = Packed::new(&tensor.values, spec.shape[1], read.zero());
             let mut scales = tensor.scales.clone();
             scales.resize(packed.outputs(), 0.0);
-            Matrix { packed, scales }
+            Matrix {
+                #[cfg(feature = "train")]
+                tensor: layout.tensors.partition_point(|other| other.range.start < spec.range.start),
+                #[cfg(feature = "train")]
+                read,
+                packed,
+                scales,
+            }
         };
         let signed = |range| matrix(range, Range::Signed);
         let plain = |range| {
