@@ -85,7 +85,7 @@ fn gap_class(secs: u32) -> u8 {
     let shift = u32::from(secs >= 1 << 14);
     let bits = (kept as i32 as f32).to_bits();
     let octave = if secs == 0 { 0 } else { (bits >> 23).wrapping_sub(126).wrapping_add(shift) };
-    let is_fine = octave >= 7 && octave < 15;
+    let is_fine = (7..15).contains(&octave);
     let quarter = if is_fine { bits >> 21 & 3 } else { 0 };
     let finer = 3 * (octave.clamp(7, 15) - 7);
     (octave + finer + quarter).min(GAPS as u32 - 1) as u8

@@ -358,7 +358,8 @@ impl Remembered {
     }
 }
 
-#[cfg(all(test, feature = "train"))]
+#[cfg(test)]
+#[cfg(feature = "train")]
 mod tests {
     use rand::SeedableRng as _;
     use rand_chacha::ChaCha8Rng;
@@ -421,7 +422,7 @@ mod tests {
             let forward = QuantizedForward::new(&model);
             let other = QuantizedForward::with_kernel(&model, Kernel::PLAIN);
             let mut scratch = QuantizedScratch::default();
-            let mut answer = |scratch: &mut QuantizedScratch, batch: &Batch| {
+            let answer = |scratch: &mut QuantizedScratch, batch: &Batch| {
                 let mut scores = vec![f32::NAN; batch.candidates()];
                 forward.score(batch, scratch, &mut scores);
                 scores.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
