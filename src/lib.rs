@@ -35,6 +35,7 @@
 //! ```text
 //! src/
 //!   error        one Error: a kind, a place (file, line, field), a next step
+//!   fields       numbers, texts and lists as bytes, and back without believing any
 //!   progress     what a long job tells of itself
 //!   file         files written whole or not at all
 //!
@@ -91,7 +92,7 @@
 //!     calibrate, student             what rounding costs, tensor by tensor; a Predictor
 //!
 //!   model        a trained ranker in a file, checked whole
-//!   bundle/      one self-verifying file for phones: fields, container, and deltas between two files
+//!   bundle/      one self-verifying file for phones: container, and deltas between two files
 //!   export/      trees to and from LightGBM and XGBoost
 //!
 //!   evaluate/    HOW GOOD IT IS: replay, metrics, intervals, report, html
@@ -116,6 +117,7 @@ pub mod bundle;
 pub mod context;
 pub mod data;
 mod error;
+mod fields;
 pub mod gbdt;
 pub mod model;
 pub mod network;

@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 19] = [
+const JOURNEY: [&str; 20] = [
     "error",
+    "fields",
     "progress",
     "file",
     "data",
@@ -110,7 +111,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
             "student",
         ],
     ),
-    ("bundle", &["fields", "kind", "container", "delta"]),
+    ("bundle", &["kind", "container", "delta"]),
     ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "report", "html"]),
 ];

@@ -37,9 +37,9 @@ use flate2::bufread::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
 use super::container::{Section, Sections, Tag};
-use super::fields::{Put as _, Reader};
 use super::kind::{MAKE_AGAIN, MAX_FILE_BYTES, PATCH, sha256};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fields::{Put as _, Reader};
 
 const SAME: u8 = 0;
 const DIFFERENCE: u8 = 1;

@@ -11,8 +11,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::fields::Reader;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fields::Reader;
 
 /// What to do when bits changed on the way.
 pub(super) const COPY_AGAIN: &str = "copy the file again";

@@ -32,9 +32,8 @@
 
 mod container;
 mod delta;
-mod fields;
 mod kind;
 
+pub use crate::fields::{Put, Reader};
 pub use container::{ALIGNMENT, MAX_SECTIONS, Section, Sections, Tag};
 pub use delta::{apply, diff};
-pub use fields::{Put, Reader};
