@@ -87,7 +87,8 @@
 //!
 //!   quantize/    THE POCKET EXPERT
 //!     kernel, float                  integer products by the machine's best instructions; what happens between them
-//!     model, scheme, aware           plain data, how plain weights become it, and how they get ready for it
+//!     model, bytes                   plain data, and its section of a file
+//!     scheme, aware                  how plain weights become it, and how they get ready for it
 //!     prepared, attention, forward   one question, from nothing or from what the last one left
 //!     calibrate, student             what rounding costs, tensor by tensor; a Predictor
 //!

@@ -102,6 +102,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
             "kernel",
             "float",
             "model",
+            "bytes",
             "scheme",
             "aware",
             "prepared",

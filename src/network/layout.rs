@@ -181,4 +181,37 @@ impl Layout {
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
+
+    /// [`len`](Layout::len) of the layout of `config`, which has passed [`TransformerConfig::check`], without making it:
+    /// what `check` lets pass may be more than a phone's `usize` can count.
+    pub fn count(config: &TransformerConfig) -> u64 {
+        let of = |size: usize| size as u64;
+        let (d, ff, p) = (of(config.d_model), of(config.d_ff), of(config.pointer_width));
+        let rows = of(config.apps) + 2 + of(KINDS + PLACES + GAPS + NETWORKS + BATTERIES + CLOCK);
+        let layer = 4 * d * d + of(config.heads) * of(GAPS) + 2 * d * ff + ff + 3 * d;
+        let read_by_pointer = of(config.candidate_columns) + of(config.question_columns) + 2 * d + p;
+        rows * d + of(config.layers) * layer + d + of(config.apps) + 1 + (read_by_pointer + 3) * p
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Task;
+
+    #[test]
+    fn counted_without_being_made() {
+        let student = TransformerConfig::student(Task::FirstAfterUnlock, 30);
+        let odd = TransformerConfig {
+            apps: 0,
+            layers: 3,
+            d_model: 15,
+            heads: 5,
+            pointer_width: 7,
+            ..student.clone()
+        };
+        for config in [student, odd, TransformerConfig::teacher(Task::NextLaunch, 1_000)] {
+            assert_eq!(Layout::count(&config), Layout::new(&config).len() as u64, "{config:?}");
+        }
+    }
 }

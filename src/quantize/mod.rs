@@ -3,6 +3,7 @@
 mod attention;
 #[cfg(feature = "train")]
 mod aware;
+mod bytes;
 #[cfg(feature = "train")]
 mod calibrate;
 mod float;

@@ -32,6 +32,16 @@ impl Storage {
             _ => Self::Float,
         }
     }
+
+    /// How many scales, bytes and floats the tensor of `spec` has.
+    pub(super) fn lengths(self, spec: &TensorSpec) -> (usize, usize, usize) {
+        let numbers = spec.range.len();
+        match (self, &spec.shape[..]) {
+            (Self::PerRow, [rows, ..]) => (*rows, numbers, 0),
+            (Self::PerColumn, [.., columns]) => (*columns, numbers, 0),
+            _ => (0, 0, numbers),
+        }
+    }
 }
 
 /// One tensor's numbers.
@@ -150,15 +160,7 @@ pub(super) fn dequantized(spec: &TensorSpec, tensor: &QuantizedTensor) -> Vec<f3
 const LARGEST: f32 = 1e3;
 
 fn check(spec: &TensorSpec, tensor: &QuantizedTensor) -> std::result::Result<(), String> {
-    let (rows, columns) = match spec.shape[..] {
-        [rows, columns] => (rows, columns),
-        _ => (1, spec.range.len()),
-    };
-    let (values, scales, floats) = match Storage::of(spec) {
-        Storage::PerRow => (rows * columns, rows, 0),
-        Storage::PerColumn => (rows * columns, columns, 0),
-        Storage::Float => (0, 0, rows * columns),
-    };
+    let (scales, values, floats) = Storage::of(spec).lengths(spec);
     for (what, found, expected) in [
         ("bytes", tensor.values.len(), values),
         ("scales", tensor.scales.len(), scales),
