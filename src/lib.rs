@@ -91,6 +91,7 @@
 //!     scheme, aware                  how plain weights become it, and how they get ready for it
 //!     prepared, attention, forward   one question, from nothing or from what the last one left
 //!     calibrate, student             what rounding costs, tensor by tensor; a Predictor
+//!     trees/                         the ranker's forest in bins and steps, and its section of a file
 //!
 //!   model        a trained ranker in a file, checked whole
 //!   bundle/      one self-verifying file for phones: container, and deltas between two files

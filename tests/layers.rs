@@ -110,6 +110,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
             "forward",
             "calibrate",
             "student",
+            "trees",
         ],
     ),
     ("bundle", &["kind", "container", "delta"]),

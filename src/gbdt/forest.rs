@@ -88,7 +88,7 @@ impl Forest {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
     use rand::SeedableRng as _;
     use rand::seq::IndexedRandom as _;

@@ -1,4 +1,8 @@
-//! The pocket expert: the student in whole numbers, with the same bits on every machine.
+//! The pocket expert: the student and the ranker's trees in whole numbers, with the same bits on every machine.
+//!
+//! A [`QuantizedModel`] is the student as plain data, a [`QuantizedTransformer`] answers from it. [`QuantizedTrees`] are the
+//! ranker's forest, which answers as a [`Ranker`](crate::ranker::Ranker). Both are written into a bundle's sections, and
+//! read from them without believing a byte.
 
 mod attention;
 #[cfg(feature = "train")]
@@ -14,6 +18,7 @@ mod prepared;
 #[cfg(feature = "train")]
 mod scheme;
 mod student;
+mod trees;
 
 #[cfg(feature = "train")]
 pub use aware::QuantizationAware;
@@ -25,3 +30,4 @@ pub use model::{Description, QuantizedModel, QuantizedTensor, Storage};
 #[cfg(feature = "train")]
 pub use scheme::{Importance, prune, quantize, quantize_calibrated};
 pub use student::QuantizedTransformer;
+pub use trees::{QuantizedTrees, TreesReport};
