@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
-    read_numbers!(u8, u16, u32, u64, i16, i32, f32, f64);
+    read_numbers!(u8, u16, u32, u64, i16, i32, i64, f32, f64);
 
     /// Yes or no.
     ///
@@ -176,7 +176,7 @@ pub trait Put {
     fn put(&mut self, bytes: &[u8]);
 
     put_numbers!(
-        put_u8 u8, put_u16 u16, put_u32 u32, put_u64 u64, put_i16 i16, put_i32 i32, put_f32 f32, put_f64 f64
+        put_u8 u8, put_u16 u16, put_u32 u32, put_u64 u64, put_i16 i16, put_i32 i32, put_i64 i64, put_f32 f32, put_f64 f64
     );
 
     /// Yes or no.

@@ -113,7 +113,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
             "trees",
         ],
     ),
-    ("bundle", &["kind", "container", "delta"]),
+    ("bundle", &["kind", "container", "delta", "golden contents"]),
     ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "report", "html"]),
 ];

@@ -1,9 +1,10 @@
 //! One self-verifying file for phones: named sections, each with its checksum, and patches from one such file to the
 //! next.
 //!
-//! What the sections hold is no matter here: bytes go in, and the same bytes come out, or an error that says what to
-//! do. The order to read in: [`Reader`] and [`Put`], the fields that sections are made of; [`Sections`], the file;
-//! [`diff`] and [`apply`], the patches.
+//! A [`Bundle`] is what a phone loads: vocabulary, student, trees, and golden questions that it must answer as it did when
+//! it was made. Below it nothing depends on what sections hold: bytes go in, and the same bytes come out, or an error that
+//! says what to do. The order to read in: [`Reader`] and [`Put`], the fields that sections are made of; [`Sections`], the
+//! file; [`diff`] and [`apply`], the patches; then [`Bundle`].
 //!
 //! ```
 //! use foretap::bundle::{Section, Sections, Tag, apply, diff};
@@ -31,9 +32,12 @@
 //! ```
 
 mod container;
+mod contents;
 mod delta;
+mod golden;
 mod kind;
 
 pub use crate::fields::{Put, Reader};
 pub use container::{ALIGNMENT, MAX_SECTIONS, Section, Sections, Tag};
+pub use contents::{Bundle, Expert, Parts};
 pub use delta::{apply, diff};

@@ -1,0 +1,335 @@
+//! A whole bundle: everything that a phone needs to answer, checked before it is believed.
+//!
+//! | section | required | content |
+//! | --- | --- | --- |
+//! | `META` | yes | JSON: task, versions of the features, temperatures |
+//! | `APPS` | yes | the vocabulary: count, then texts, by app id |
+//! | `FEAT` | yes | JSON: name and unit of every feature that the trees read, in order |
+//! | `STUD` | where there is one | the student in whole numbers: [`QuantizedModel::read`] |
+//! | `TREE` | where there are some | the ranker in whole numbers: [`QuantizedTrees::read`] |
+//! | `GOLD` | yes | golden questions with their answers |
+//! | `CARD` | no | JSON for people: what the models learned from, how good they are |
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::container::{Section, Sections, Tag};
+use super::golden::{Asked, Golden};
+use super::kind::MAKE_AGAIN;
+use crate::context::features::{SCHEMA, SCHEMA_VERSION};
+use crate::context::{Task, favourites};
+use crate::data::{AppId, Vocabulary};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fields::{Put as _, Reader};
+use crate::predict::Predictor;
+use crate::quantize::{QuantizedModel, QuantizedTransformer, QuantizedTrees};
+
+const META: Tag = Tag(*b"META");
+const APPS: Tag = Tag(*b"APPS");
+const FEATURES: Tag = Tag(*b"FEAT");
+const STUDENT: Tag = Tag(*b"STUD");
+const TREES: Tag = Tag(*b"TREE");
+const GOLDEN: Tag = Tag(*b"GOLD");
+const CARD: Tag = Tag(*b"CARD");
+const KNOWN: [Tag; 7] = [META, APPS, FEATURES, STUDENT, TREES, GOLDEN, CARD];
+
+/// Who can answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expert {
+    /// The transformer in whole numbers.
+    Student,
+    /// The ranker in whole numbers.
+    Trees,
+}
+
+impl fmt::Display for Expert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Student => "student",
+            Self::Trees => "trees",
+        })
+    }
+}
+
+/// What a bundle is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// What it answers.
+    pub task: Task,
+    /// App names by id, most launched first: candidates for a user without a history. The student's, where there is one.
+    pub apps: Vec<String>,
+    /// The transformer.
+    pub student: Option<QuantizedModel>,
+    /// The ranker, and what its logits are divided by to become probabilities.
+    pub trees: Option<(QuantizedTrees, f64)>,
+    /// For people: what the models learned from, how good they are, who may use them.
+    pub card: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Everything that a phone needs to answer, in one file.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    parts: Parts,
+    golden: Golden,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Meta {
+    task: Task,
+    schema_version: u32,
+    trees_temperature: Option<f64>,
+}
+
+#[derive(Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct FeatureName {
+    name: String,
+    unit: String,
+}
+
+impl Bundle {
+    /// A bundle of `parts`, whose answers to the golden questions are kept with it.
+    ///
+    /// # Errors
+    /// There is no expert, one answers another task or reads other columns than this build computes, or the apps are not
+    /// the student's.
+    pub fn new(parts: Parts) -> Result<Self> {
+        check(&parts)?;
+        let experts = experts(&parts)?;
+        let favourites = favourites_of(&parts);
+        let asked = Asked { task: parts.task, favourites: &favourites, experts: &experts };
+        let golden = Golden::new(&asked, parts.apps.len());
+        Ok(Self { parts, golden })
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    /// A part is larger than the format allows.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let parts = &self.parts;
+        let meta = Meta {
+            task: parts.task,
+            schema_version: SCHEMA_VERSION,
+            trees_temperature: parts.trees.as_ref().map(|(_, temperature)| *temperature),
+        };
+        let mut apps = Vec::new();
+        apps.put_count(parts.apps.len())?;
+        parts.apps.iter().try_for_each(|name| apps.put_text(name))?;
+        let mut contents =
+            vec![(META, true, json(&meta)?), (APPS, true, apps), (FEATURES, true, json(&feature_names())?)];
+        if let Some(student) = &parts.student {
+            contents.push((STUDENT, true, student.write()?));
+        }
+        if let Some((trees, _)) = &parts.trees {
+            contents.push((TREES, true, trees.write()?));
+        }
+        contents.push((GOLDEN, true, self.golden.write()?));
+        contents.push((CARD, false, json(&parts.card)?));
+        let sections =
+            contents.iter().map(|(tag, required, bytes)| Section { tag: *tag, required: *required, bytes });
+        Ok(Sections::new(sections.collect())?.to_bytes())
+    }
+
+    /// Reads a bundle, checks all of it, and asks it the golden questions.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Model`]: the bytes are no bundle, damaged, of another version, or its answers are not those that it
+    /// gave when it was made.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let sections = Sections::parse(bytes)?;
+        sections.check_known(&KNOWN)?;
+        let meta: Meta = from_json(&sections, META)?;
+        if meta.schema_version != SCHEMA_VERSION {
+            let message = format!(
+                "features of version {}, but this build computes {SCHEMA_VERSION}",
+                meta.schema_version
+            );
+            return Err(wrong(META, message));
+        }
+        if from_json::<Vec<FeatureName>>(&sections, FEATURES)? != feature_names() {
+            return Err(wrong(FEATURES, "other features than this build computes".to_owned()));
+        }
+        let parts = read_parts(&sections, &meta)?;
+        check(&parts)?;
+        let experts = experts(&parts)?;
+        let mut reader = sections.reader(GOLDEN)?;
+        let golden = Golden::read(&mut reader, experts.len())?;
+        reader.finish()?;
+        let favourites = favourites_of(&parts);
+        let asked = Asked { task: parts.task, favourites: &favourites, experts: &experts };
+        match golden.objection(&asked) {
+            Some(objection) => Err(wrong(GOLDEN, objection)),
+            None => Ok(Self { parts, golden }),
+        }
+    }
+
+    /// Reads a bundle's file.
+    ///
+    /// # Errors
+    /// It cannot be read, or what [`from_bytes`](Self::from_bytes) says.
+    pub fn load(file: &Path) -> Result<Self> {
+        let bytes = std::fs::read(file).map_err(|error| {
+            Error::io(file, "read the bundle", error).next_step("name a file that the `bundle` example wrote")
+        })?;
+        Self::from_bytes(&bytes).map_err(|error| error.file(file))
+    }
+
+    /// Writes the bundle's file, whole or not at all.
+    ///
+    /// # Errors
+    /// It cannot be written; a file that was there is then as it was.
+    #[cfg(feature = "train")]
+    pub fn save(&self, file: &Path) -> Result<()> {
+        let bytes = self.to_bytes().map_err(|error| error.file(file))?;
+        crate::file::write_atomically(file, |out| out.write_all(&bytes))
+    }
+
+    /// What it is made of.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// How many golden questions it answers.
+    pub fn golden_questions(&self) -> usize {
+        self.golden.questions()
+    }
+
+    /// A vocabulary that begins with the bundle's apps, to read a log into.
+    pub fn vocabulary(&self) -> Vocabulary {
+        Vocabulary::from_names(&self.parts.apps)
+    }
+
+    /// Candidates for a user without a history, in ids of [`vocabulary`](Self::vocabulary).
+    pub fn favourites(&self) -> Arc<[AppId]> {
+        favourites_of(&self.parts)
+    }
+
+    /// Who answers: the student, or without one the trees.
+    pub fn expert(&self) -> Expert {
+        if self.parts.student.is_some() { Expert::Student } else { Expert::Trees }
+    }
+
+    /// The student for logs whose app ids are those of `vocabulary`, if there is one.
+    ///
+    /// # Errors
+    /// It reads other columns than this build computes.
+    pub fn student(&self, vocabulary: &Vocabulary) -> Result<Option<QuantizedTransformer>> {
+        self.parts.student.as_ref().map(|student| QuantizedTransformer::new(student, vocabulary)).transpose()
+    }
+
+    /// Who answers for logs whose app ids are those of `vocabulary`.
+    ///
+    /// # Errors
+    /// It reads other columns than this build computes.
+    pub fn predictor(&self, vocabulary: &Vocabulary) -> Result<Box<dyn Predictor>> {
+        predictor(&self.parts, self.expert(), vocabulary)
+    }
+
+    /// What the answerer's logits are divided by to become probabilities.
+    pub fn temperature(&self) -> f64 {
+        match (&self.parts.student, &self.parts.trees) {
+            (Some(student), _) => student.temperature,
+            (None, Some((_, temperature))) => *temperature,
+            (None, None) => 1.0,
+        }
+    }
+}
+
+fn read_parts(sections: &Sections<'_>, meta: &Meta) -> Result<Parts> {
+    let mut reader = sections.reader(APPS)?;
+    let apps = read_apps(&mut reader)?;
+    reader.finish()?;
+    let student = sections.section(STUDENT).map(|bytes| QuantizedModel::read(bytes, apps.clone()));
+    let trees = sections.section(TREES).map(QuantizedTrees::read).transpose()?;
+    let trees = match (trees, meta.trees_temperature) {
+        (Some(trees), Some(temperature)) => Some((trees, temperature)),
+        (None, None) => None,
+        _ => return Err(wrong(META, "a temperature without trees, or trees without one".to_owned())),
+    };
+    let card = match sections.section(CARD) {
+        Some(_) => from_json(sections, CARD)?,
+        None => serde_json::Map::new(),
+    };
+    Ok(Parts { task: meta.task, apps, student: student.transpose()?, trees, card })
+}
+
+fn read_apps(reader: &mut Reader<'_>) -> Result<Vec<String>> {
+    let count = reader.count(2)?;
+    let mut apps = Vec::new();
+    for _ in 0..count {
+        apps.push(reader.text()?.to_owned());
+    }
+    Ok(apps)
+}
+
+/// What a reader relies on, and so what a maker must not break.
+fn check(parts: &Parts) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    if let Some(name) = parts.apps.iter().find(|name| name.is_empty() || !seen.insert(name.as_str())) {
+        return Err(wrong(APPS, format!("`{name}` is there twice, or no name")));
+    }
+    if let Some(student) = &parts.student {
+        let answers = student.config().task;
+        if answers != parts.task {
+            return Err(wrong(STUDENT, format!("the student answers {answers}, the bundle {}", parts.task)));
+        }
+        if student.apps != parts.apps {
+            return Err(wrong(APPS, "other apps than the student's".to_owned()));
+        }
+    }
+    if let Some((_, temperature)) = &parts.trees
+        && !(temperature.is_finite() && *temperature > 0.0)
+    {
+        return Err(wrong(META, format!("a temperature of {temperature}")));
+    }
+    if parts.student.is_none() && parts.trees.is_none() {
+        return Err(wrong(META, "neither a student nor trees".to_owned()));
+    }
+    Ok(())
+}
+
+/// Everyone who can answer, for the bundle's own vocabulary.
+fn experts(parts: &Parts) -> Result<Vec<(Expert, Box<dyn Predictor>)>> {
+    let vocabulary = Vocabulary::from_names(&parts.apps);
+    let present = [(Expert::Student, parts.student.is_some()), (Expert::Trees, parts.trees.is_some())];
+    let present = present.into_iter().filter(|(_, is_there)| *is_there);
+    present.map(|(expert, _)| Ok((expert, predictor(parts, expert, &vocabulary)?))).collect()
+}
+
+fn predictor(parts: &Parts, expert: Expert, vocabulary: &Vocabulary) -> Result<Box<dyn Predictor>> {
+    match (expert, &parts.student, &parts.trees) {
+        (Expert::Student, Some(student), _) => Ok(Box::new(QuantizedTransformer::new(student, vocabulary)?)),
+        (Expert::Trees, _, Some((trees, _))) => Ok(Box::new(trees.ranker()?)),
+        _ => Err(wrong(META, format!("there is no {expert}"))),
+    }
+}
+
+fn favourites_of(parts: &Parts) -> Arc<[AppId]> {
+    favourites((0..parts.apps.len() as u32).map(AppId))
+}
+
+fn feature_names() -> Vec<FeatureName> {
+    let of = |feature: &crate::context::features::Feature| FeatureName {
+        name: feature.name.to_owned(),
+        unit: feature.unit.to_owned(),
+    };
+    SCHEMA.iter().map(of).collect()
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value)
+        .map_err(|error| Error::new(ErrorKind::Model, format!("this cannot be written as JSON: {error}")))
+}
+
+fn from_json<T: for<'de> Deserialize<'de>>(sections: &Sections<'_>, tag: Tag) -> Result<T> {
+    serde_json::from_slice(sections.require(tag)?).map_err(|error| wrong(tag, format!("unreadable: {error}")))
+}
+
+fn wrong(tag: Tag, message: String) -> Error {
+    Error::new(ErrorKind::Model, message).field(tag.to_string()).next_step(MAKE_AGAIN)
+}
