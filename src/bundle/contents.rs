@@ -333,3 +333,195 @@ fn from_json<T: for<'de> Deserialize<'de>>(sections: &Sections<'_>, tag: Tag) ->
 fn wrong(tag: Tag, message: String) -> Error {
     Error::new(ErrorKind::Model, message).field(tag.to_string()).next_step(MAKE_AGAIN)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+    use crate::network::{Layout, Standardisation, TransformerConfig};
+    use crate::quantize::{Description, QuantizedTensor, Storage};
+
+    const APPS: [&str; 5] = ["Mail", "Maps", "Chat", "Cämera", "Übersetzer"];
+
+    /// A student of numbers that look drawn.
+    fn student() -> QuantizedModel {
+        let config = TransformerConfig {
+            d_model: 16,
+            heads: 2,
+            d_ff: 16,
+            window: 8,
+            pointer_width: 4,
+            ..TransformerConfig::student(Task::FirstAfterUnlock, APPS.len())
+        };
+        let tensors = Layout::new(&config).tensors.into_iter().map(|spec| {
+            let values = (0..spec.range.len()).map(|k| ((k * 7919 + spec.range.start) % 255) as i32 - 127);
+            let scales = |count| vec![0.004; count];
+            match Storage::of(&spec) {
+                Storage::Float => QuantizedTensor {
+                    floats: values.map(|value| value as f32 / 100.0).collect(),
+                    ..QuantizedTensor::default()
+                },
+                storage => QuantizedTensor {
+                    values: values.map(|value| value as i8).collect(),
+                    scales: scales(if storage == Storage::PerRow { spec.shape[0] } else { spec.shape[1] }),
+                    floats: Vec::new(),
+                },
+            }
+        });
+        let description = Description {
+            apps: APPS.map(str::to_owned).into(),
+            temperature: 1.25,
+            columns: Standardisation::none(&config),
+            config: config.clone(),
+        };
+        QuantizedModel::new(description, tensors.collect()).unwrap()
+    }
+
+    fn trees(leaf: f64) -> QuantizedTrees {
+        let split = |feature: usize, threshold: f32| SplitNode {
+            feature,
+            test: Test::Threshold(threshold),
+            missing_left: feature % 2 == 0,
+            gain: 1.0,
+            left: Child::Leaf(0),
+            right: Child::Leaf(1),
+        };
+        let tree = |feature: usize| Tree {
+            splits: vec![split(feature, 0.5 + feature as f32)],
+            leaf_values: vec![leaf, -0.5],
+            leaf_cover: vec![1.0; 2],
+        };
+        let features = SCHEMA.iter().map(|feature| feature.name.to_owned()).collect();
+        let trees = (0..SCHEMA.len()).map(tree).collect();
+        QuantizedTrees::new(&Ensemble { features, ..Ensemble::new(trees, SCHEMA.len()) }).unwrap()
+    }
+
+    pub(in crate::bundle) fn parts() -> Parts {
+        let card = [("learned_from".to_owned(), "nobody".into())].into_iter().collect();
+        Parts {
+            task: Task::FirstAfterUnlock,
+            apps: APPS.map(str::to_owned).into(),
+            student: Some(student()),
+            trees: Some((trees(0.125), 0.75)),
+            card,
+        }
+    }
+
+    /// The bundle's sections, with some replaced or left out, and checksums that fit again.
+    fn edited(bytes: &[u8], edit: impl Fn(Section<'_>) -> Option<(bool, Vec<u8>)>) -> Vec<u8> {
+        let sections = Sections::parse(bytes).unwrap();
+        let edited: Vec<_> = sections.iter().filter_map(|s| edit(*s).map(|new| (s.tag, new))).collect();
+        let section = |(tag, (required, bytes)): &'_ (Tag, (bool, Vec<u8>))| (*tag, *required, bytes.clone());
+        let owned: Vec<_> = edited.iter().map(section).collect();
+        let sections =
+            owned.iter().map(|(tag, required, bytes)| Section { tag: *tag, required: *required, bytes });
+        Sections::new(sections.collect()).unwrap().to_bytes()
+    }
+
+    #[test]
+    fn what_is_written_is_read_with_either_expert_or_both() {
+        let all = parts();
+        let cases = [
+            (all.clone(), Expert::Student, 1.25),
+            (Parts { trees: None, ..all.clone() }, Expert::Student, 1.25),
+            (Parts { student: None, ..all }, Expert::Trees, 0.75),
+        ];
+        for (parts, expert, temperature) in cases {
+            let bundle = Bundle::new(parts.clone()).unwrap();
+            let bytes = bundle.to_bytes().unwrap();
+            let read = Bundle::from_bytes(&bytes).unwrap();
+            assert_eq!(read.to_bytes().unwrap(), bytes);
+            assert_eq!((read.expert(), read.temperature()), (expert, temperature));
+            assert_eq!(read.parts().card, parts.card);
+            assert_eq!(read.vocabulary().names(), APPS);
+            assert!(read.golden_questions() > 5);
+            assert!(read.predictor(&read.vocabulary()).is_ok());
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        type Edit = fn(&mut Parts);
+        let cases: [(Edit, &str); 6] = [
+            (|parts| (parts.student, parts.trees) = (None, None), "neither a student nor trees"),
+            (|parts| parts.apps[0] = "Post".into(), "other apps than the student's"),
+            (|parts| parts.apps[1] = "Mail".into(), "there twice"),
+            (|parts| parts.apps[1].clear(), "no name"),
+            (|parts| parts.task = Task::NextLaunch, "the student answers first-after-unlock"),
+            (|parts| parts.trees = Some((trees(0.125), 0.0)), "a temperature of 0"),
+        ];
+        for (edit, expected) in cases {
+            let mut parts = parts();
+            edit(&mut parts);
+            let error = Bundle::new(parts).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(expected) && error.contains("; "), "{error}");
+        }
+    }
+
+    #[test]
+    fn sections_with_fitting_checksums_but_wrong_content_are_refused() {
+        let bytes = Bundle::new(parts()).unwrap().to_bytes().unwrap();
+        let replaced = |tag: Tag, content: &[u8]| {
+            edited(&bytes, |section| {
+                let content = if section.tag == tag { content.to_vec() } else { section.bytes.to_vec() };
+                Some((section.required, content))
+            })
+        };
+        let meta = |edit: &str| replaced(META, edit.as_bytes());
+        let unknown = |required: bool| {
+            let sections = Sections::parse(&bytes).unwrap();
+            let mut all: Vec<Section<'_>> = sections.iter().copied().collect();
+            all.push(Section { tag: Tag(*b"SOON"), required, bytes: b"?" });
+            Sections::new(all).unwrap().to_bytes()
+        };
+        let without = |tag: Tag| {
+            edited(&bytes, |section| (section.tag != tag).then(|| (section.required, section.bytes.to_vec())))
+        };
+        let cases = [
+            (meta("{}"), "META`: unreadable"),
+            (
+                meta(r#"{"task":"first-after-unlock","schema_version":99,"trees_temperature":1.0}"#),
+                "features of version 99",
+            ),
+            (
+                meta(r#"{"task":"first-after-unlock","schema_version":1,"trees_temperature":null}"#),
+                "trees without one",
+            ),
+            (replaced(FEATURES, b"[]"), "other features than this build computes"),
+            (replaced(super::APPS, &[9, 0, 0, 0]), "9 elements"),
+            (replaced(GOLDEN, &[0; 8]), "no question"),
+            (replaced(CARD, b"[]"), "CARD`: unreadable"),
+            // A whole model, but another.
+            (replaced(TREES, &trees(0.25).write().unwrap()), "golden question"),
+            (unknown(true), "which this build does not know"),
+            (without(META), "this section is missing"),
+            (without(GOLDEN), "this section is missing"),
+        ];
+        for (bytes, expected) in cases {
+            let error = Bundle::from_bytes(&bytes).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(expected) && error.contains("; "), "{expected}: {error}");
+        }
+        assert!(Bundle::from_bytes(&unknown(false)).is_ok(), "optional ones are skipped");
+        assert!(Bundle::from_bytes(&without(CARD)).is_ok());
+    }
+
+    #[test]
+    fn every_byte_of_a_student_matters() {
+        let bytes = Bundle::new(Parts { trees: None, ..parts() }).unwrap().to_bytes().unwrap();
+        let student = Sections::parse(&bytes).unwrap().require(STUDENT).unwrap().len();
+        let (mut refused, mut tried) = (0, 0);
+        for at in (0..student).step_by(97) {
+            let bytes = edited(&bytes, |section| {
+                let mut content = section.bytes.to_vec();
+                if section.tag == STUDENT {
+                    content[at] ^= 64;
+                }
+                Some((section.required, content))
+            });
+            tried += 1;
+            refused += usize::from(Bundle::from_bytes(&bytes).is_err());
+        }
+        // An embedding that no golden token has changes no answer.
+        assert!(refused * 10 > tried * 7, "{refused} of {tried}");
+    }
+}
