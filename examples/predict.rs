@@ -12,17 +12,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use foretap::bundle::Bundle;
 use foretap::context::{History, Task};
 use foretap::data::{AppId, Event, Log, Signal, Timestamp, UserId, Vocabulary};
 use foretap::model::Model;
 use foretap::predict::{Prediction, Predictor};
-use foretap::transformer::{Size, Transformer, TransformerModel, pretrained};
+use foretap::transformer::{Transformer, TransformerModel};
 use foretap::{Error, ErrorKind};
 
 /// Rank the apps that a person would open next
 #[derive(Debug, Parser)]
 struct Args {
-    /// The model, from the `train` or `distill` example [default: the student that travels with the crate]
+    /// The model, from the `train`, `distill` or `bundle` example [default: the bundle that travels with the crate]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
 
@@ -85,27 +86,31 @@ fn run(args: &Args) -> foretap::Result<()> {
     Ok(())
 }
 
-/// A model file of either kind.
+/// A model file of any kind.
 enum AnyModel {
+    Bundle(Box<Bundle>),
     Ranker(Box<Model>),
     Transformer(Box<TransformerModel>),
 }
 
 impl AnyModel {
-    /// Reads `file`, a ranker's or a transformer's; without one, the crate's own student.
+    /// Reads `file`, a bundle, a ranker or a transformer; without one, the crate's own bundle.
     fn load(file: Option<&Path>) -> foretap::Result<Self> {
-        let Some(file) = file else { return Ok(Self::Transformer(Box::new(pretrained(Size::Student)?))) };
-        // A ranker's file begins with its header in JSON, a transformer's with the eight bytes of a length.
+        let Some(file) = file else { return Ok(Self::Bundle(Box::new(Bundle::pretrained()?))) };
+        // A bundle's file begins with 0x89, a ranker's with its header in JSON, a transformer's with the eight bytes of a
+        // length.
         let mut first = [0];
         let read = std::fs::File::open(file).and_then(|mut file| file.read(&mut first));
-        match read {
-            Ok(1) if first[0] != b'{' => Ok(Self::Transformer(Box::new(TransformerModel::load(file)?))),
-            _ => Ok(Self::Ranker(Box::new(Model::load(file)?))),
+        match (read, first[0]) {
+            (Ok(1), 0x89) => Ok(Self::Bundle(Box::new(Bundle::load(file)?))),
+            (Ok(1), b'{') | (Ok(0) | Err(_), _) => Ok(Self::Ranker(Box::new(Model::load(file)?))),
+            _ => Ok(Self::Transformer(Box::new(TransformerModel::load(file)?))),
         }
     }
 
     fn task(&self) -> Task {
         match self {
+            Self::Bundle(bundle) => bundle.parts().task,
             Self::Ranker(model) => model.task,
             Self::Transformer(model) => model.weights.config().task,
         }
@@ -113,6 +118,7 @@ impl AnyModel {
 
     fn temperature(&self) -> f64 {
         match self {
+            Self::Bundle(bundle) => bundle.temperature(),
             Self::Ranker(model) => model.temperature,
             Self::Transformer(model) => model.temperature,
         }
@@ -120,6 +126,7 @@ impl AnyModel {
 
     fn vocabulary(&self) -> Vocabulary {
         match self {
+            Self::Bundle(bundle) => bundle.vocabulary(),
             Self::Ranker(model) => model.vocabulary(),
             Self::Transformer(model) => Vocabulary::from_names(&model.apps),
         }
@@ -127,6 +134,7 @@ impl AnyModel {
 
     fn favourites(&self) -> Arc<[AppId]> {
         match self {
+            Self::Bundle(bundle) => bundle.favourites(),
             Self::Ranker(model) => model.favourites(),
             Self::Transformer(model) => model.favourites(),
         }
@@ -134,6 +142,7 @@ impl AnyModel {
 
     fn predictor(&self, vocabulary: &Vocabulary) -> foretap::Result<Box<dyn Predictor>> {
         Ok(match self {
+            Self::Bundle(bundle) => bundle.predictor(vocabulary)?,
             Self::Ranker(model) => Box::new(model.ranker.clone()),
             Self::Transformer(model) => Box::new(Transformer::new(model, vocabulary)?),
         })

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use foretap::bundle::{Bundle, Parts};
 use foretap::data::SplitPlan;
 use foretap::experiment::{DeepPlan, Experiment, Quantization, QuantizationPlan, Variant};
 use foretap::quantize::{Kernel, TensorReport};
@@ -42,6 +43,10 @@ struct Args {
     /// Compare on this share of each person's questions, the latest
     #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
     test_share: f64,
+
+    /// Write the model in whole numbers here, as a bundle
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 
     /// Write the figures for machines
     #[arg(long, value_name = "FILE")]
@@ -82,16 +87,27 @@ fn run(args: &Args) -> foretap::Result<()> {
     let plan = QuantizationPlan { aware, calibration: args.calibration, pruned: args.prune.clone() };
     let (log, vocabulary, truth) = (&source.log, &source.vocabulary, source.truth.as_ref());
     let found = experiment.quantize(&plan, &model, log, vocabulary, truth, &bar)?;
-    cli::say(&in_words(&found));
+    let whole = &found.model;
+    let bundle = Bundle::new(Parts {
+        task: whole.config().task,
+        apps: whole.apps.clone(),
+        student: Some(whole.clone()),
+        ..Parts::default()
+    })?;
+    let bundle_bytes = bundle.to_bytes()?.len();
+    cli::say(&format!("{}\na bundle of it takes {bundle_bytes} bytes", in_words(&found)));
+    if let Some(file) = &args.out {
+        bundle.save(file)?;
+    }
     if let Some(file) = &args.json {
-        cli::write_json(file, &for_machines(&found))?;
+        cli::write_json(file, &for_machines(&found, bundle_bytes))?;
     }
     Ok(())
 }
 
 /// Refuses, before anything is done, what cannot be done.
 fn check(args: &Args) -> foretap::Result<()> {
-    cli::check_folders([&args.json])?;
+    cli::check_folders([&args.out, &args.json])?;
     let wrong = |field: &str, value: f64, next_step: &str| {
         Err(Error::new(ErrorKind::Config, format!("a value of {value}")).field(field).next_step(next_step))
     };
@@ -160,7 +176,7 @@ fn variant_line(variant: &Variant) -> String {
 }
 
 /// The plain model beside the one in whole numbers that a bundle would hold.
-fn for_machines(found: &Quantization) -> serde_json::Value {
+fn for_machines(found: &Quantization, bundle_bytes: usize) -> serde_json::Value {
     let named = |names: [&str; 2]| {
         let find = |name: &str| found.variants.iter().find(|variant| variant.report.name == name);
         names.into_iter().find_map(find).map(|variant| variant.report.metrics)
@@ -176,6 +192,7 @@ fn for_machines(found: &Quantization) -> serde_json::Value {
         "latency_us_f32": found.pass_us[0],
         "latency_us_int8": found.pass_us[1],
         "latency_us_int8_read_ahead": found.pass_us[2],
+        "bundle_bytes": bundle_bytes,
         "kernel": Kernel::detect().name(),
         "variants": found.variants,
         "tensors": found.tensors,

@@ -11,12 +11,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use foretap::bundle::{Bundle, Parts};
 use foretap::context::{Task, replay};
 use foretap::data::simulate::{SimulationConfig, Truth, simulate};
 use foretap::data::{AppId, Log, SplitPlan, Vocabulary};
 use foretap::evaluate::Report;
 use foretap::experiment::{DeepPlan, Experiment, Findings};
+use foretap::model::Model;
 use foretap::predict::{Prediction, Predictor};
+use foretap::quantize::{QuantizedModel, QuantizedTrees};
 use foretap::transformer::{Size, pretrained};
 use foretap::{Error, Progress};
 
@@ -61,7 +64,7 @@ fn run(args: &Args) -> foretap::Result<()> {
         experiment.ranker.gbdt.trees = 200;
         experiment.ranker.gbdt.learning_rate = 0.06;
     }
-    let Findings { report, model } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
+    let Findings { report, model, quantized } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
     cli::say(&report.to_string());
     let distances = ["gbdt", "teacher", "student", "student-int8"]
         .into_iter()
@@ -78,11 +81,53 @@ fn run(args: &Args) -> foretap::Result<()> {
     }
     let page = args.out.join("report.html");
     report.write_html(&page, &examples)?;
-    cli::say(&format!("plots: {}\n", page.display()));
+    cli::say(&format!("plots: {}", page.display()));
+    if let Some(student) = quantized {
+        cli::say(&write_bundle(student, &model, &report, &args.out.join("phone.foretap"))?);
+    }
+    cli::say("");
     for example in examples {
         cli::say(&example);
     }
     Ok(())
+}
+
+/// Student and trees in one file, ready for a phone; what there is to say of it.
+fn write_bundle(
+    student: QuantizedModel,
+    model: &Model,
+    report: &Report,
+    file: &Path,
+) -> foretap::Result<String> {
+    let figures = |name: &str| {
+        let metrics = report.model(name).map(|model| model.metrics)?;
+        Some(format!(
+            "HR@1/3/5 {:.3}/{:.3}/{:.3}, log loss {:.3}",
+            metrics.hr1, metrics.hr3, metrics.hr5, metrics.log_loss
+        ))
+    };
+    let card = [
+        ("learned_from", Some(format!("the log of {} users that quickstart was given", report.users))),
+        ("student_on_later_questions", figures("student-int8")),
+        ("trees_on_later_questions", figures("gbdt")),
+    ];
+    let card = card.into_iter().filter_map(|(field, text)| Some((field.to_owned(), text?.into()))).collect();
+    let trees = (QuantizedTrees::new(model.ranker.forest().ensemble())?, model.temperature);
+    let bundle = Bundle::new(Parts {
+        task: model.task,
+        apps: student.apps.clone(),
+        student: Some(student),
+        trees: Some(trees),
+        card,
+    })?;
+    bundle.save(file)?;
+    let bytes = bundle.to_bytes()?.len();
+    Ok(format!(
+        "for the phone: {} ({} kB: student and trees in whole numbers, {} golden questions)",
+        file.display(),
+        bytes.div_ceil(1_000),
+        bundle.golden_questions()
+    ))
 }
 
 fn make_folder(folder: &Path) -> foretap::Result<()> {
@@ -155,7 +200,7 @@ fn three_predictions(
     log: &Log,
     vocabulary: &Vocabulary,
     experiment: &Experiment,
-    model: &foretap::model::Model,
+    model: &Model,
 ) -> foretap::Result<Vec<String>> {
     let users: Vec<_> = log.users().collect();
     let users_shown = users.len().min(3);

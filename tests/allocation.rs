@@ -14,6 +14,7 @@ use foretap::baseline::{Markov, MostFrequent, MostRecent, Optimum};
 use foretap::context::{History, Task, features, replay};
 use foretap::data::{AppId, PlaceGrid, Signal, Timestamp};
 use foretap::predict::Predictor;
+use foretap::quantize::{QuantizedTransformer, quantize};
 use foretap::transformer::{
     Batch, Forward, ForwardScratch, Standardisation, Transformer, TransformerConfig, TransformerModel,
     Weights,
@@ -50,9 +51,12 @@ fn scoring_allocates_nothing_once_warm() {
             apps: simulation.vocabulary.names().to_vec(),
             temperature: 1.0,
         };
+        let whole = quantize(&transformer).unwrap();
+        let whole = QuantizedTransformer::new(&whole, &simulation.vocabulary).unwrap();
         let transformer = Transformer::new(&transformer, &simulation.vocabulary).unwrap();
-        let predictors: [(&str, &dyn Predictor); 6] = [
+        let predictors: [(&str, &dyn Predictor); 7] = [
             ("transformer", &transformer),
+            ("transformer in whole numbers", &whole),
             ("recent", &MostRecent),
             ("frequent", &MostFrequent),
             ("markov", &Markov::default()),

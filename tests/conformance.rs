@@ -16,6 +16,7 @@ use foretap::data::{AppId, Event, Signal, Timestamp, UserId};
 use foretap::distill::{Blend, Part};
 use foretap::model::Model;
 use foretap::predict::{Prediction, Predictor, Scratch};
+use foretap::quantize::{QuantizedModel, QuantizedTransformer, QuantizedTrees, quantize};
 use foretap::transformer::{
     Precision, Standardisation, Transformer, TransformerConfig, TransformerModel, Weights,
 };
@@ -43,6 +44,15 @@ fn every_predictor_keeps_the_contract() {
         model.save(&file, Precision::F32).unwrap();
         TransformerModel::load(&file).unwrap()
     });
+    let [whole_unlock, whole_launch] = [&deep_unlock, &deep_launch].map(|model| quantize(model).unwrap());
+    let [whole_unlock_again, whole_launch_again] = [&whole_unlock, &whole_launch]
+        .map(|model| QuantizedModel::read(&model.write().unwrap(), model.apps.clone()).unwrap());
+    let models = [&whole_unlock, &whole_unlock_again, &whole_launch, &whole_launch_again];
+    let [whole_unlock, whole_unlock_again, whole_launch, whole_launch_again] =
+        models.map(|model| QuantizedTransformer::new(model, &simulation.vocabulary).unwrap());
+    let pocket = QuantizedTrees::new(unlock.ranker.forest().ensemble()).unwrap();
+    let pocket_again = QuantizedTrees::read(&pocket.write().unwrap()).unwrap();
+    let [pocket, pocket_again] = [pocket, pocket_again].map(|trees| trees.ranker().unwrap());
     let models = [&deep_unlock, &deep_unlock_again, &deep_launch, &deep_launch_again];
     let [deep_unlock, deep_unlock_again, deep_launch, deep_launch_again] =
         models.map(|model| Transformer::new(model, &simulation.vocabulary).unwrap());
@@ -53,6 +63,9 @@ fn every_predictor_keeps_the_contract() {
     let entrants = [
         Entrant { name: "transformer of unlocks", predictor: &deep_unlock, reloaded: Some(&deep_unlock_again) },
         Entrant { name: "transformer of launches", predictor: &deep_launch, reloaded: Some(&deep_launch_again) },
+        Entrant { name: "whole numbers of unlocks", predictor: &whole_unlock, reloaded: Some(&whole_unlock_again) },
+        Entrant { name: "whole numbers of launches", predictor: &whole_launch, reloaded: Some(&whole_launch_again) },
+        Entrant { name: "trees in whole numbers", predictor: &pocket, reloaded: Some(&pocket_again) },
         Entrant { name: "blend", predictor: &blend, reloaded: None },
         Entrant { name: "recent", predictor: &MostRecent, reloaded: None },
         Entrant { name: "frequent", predictor: &MostFrequent, reloaded: None },

@@ -179,6 +179,16 @@ impl Bundle {
         Self::from_bytes(&bytes).map_err(|error| error.file(file))
     }
 
+    /// The bundle that travels with the crate: it knows simulated people, and nobody else. `checkpoints/README.md` tells what
+    /// it learned from.
+    ///
+    /// # Errors
+    /// The crate's own file does not fit this build.
+    pub fn pretrained() -> Result<Self> {
+        let bytes = include_bytes!("../../checkpoints/phone.foretap");
+        Self::from_bytes(bytes).map_err(|error| error.file("checkpoints/phone.foretap"))
+    }
+
     /// Writes the bundle's file, whole or not at all.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use crate::context::Lesson;
 use crate::error::{Error, ErrorKind, Result};
 use crate::predict::Predictor;
 use crate::progress::Progress;
-use crate::quantize::{QuantizationAware, QuantizedTransformer, quantize};
+use crate::quantize::{QuantizationAware, QuantizedModel, QuantizedTransformer, quantize};
 use crate::transformer::{
     Course, Device, Recipe, RunFolder, Size, Teacher, TrainedTransformer, Transformer, TransformerModel,
     learn,
@@ -93,6 +93,8 @@ pub(super) struct DeepContender {
     pub predictor: Box<dyn Predictor>,
     /// Trained on the training questions alone.
     pub without_validation: Box<dyn Predictor>,
+    /// `predictor` as plain data, where it computes in whole numbers.
+    pub quantized: Option<QuantizedModel>,
 }
 
 /// Trains every transformer of `plans`, as the ranker is: first with an eye on the validation questions, then for as many
@@ -128,12 +130,15 @@ pub(super) fn train_all(
             name: plan.name.clone(),
             predictor: Box::new(Transformer::new(late, vocabulary)?),
             without_validation: Box::new(Transformer::new(&model, vocabulary)?),
+            quantized: None,
         });
         if plan.quantized {
+            let quantized = quantize(late)?;
             contenders.push(DeepContender {
                 name: format!("{}-int8", plan.name),
-                predictor: Box::new(QuantizedTransformer::new(&quantize(late)?, vocabulary)?),
+                predictor: Box::new(QuantizedTransformer::new(&quantized, vocabulary)?),
                 without_validation: Box::new(QuantizedTransformer::new(&quantize(&model)?, vocabulary)?),
+                quantized: Some(quantized),
             });
         }
     }

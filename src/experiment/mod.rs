@@ -21,6 +21,7 @@ use crate::evaluate::{
 use crate::model::Model;
 use crate::predict::Predictor;
 use crate::progress::Progress;
+use crate::quantize::QuantizedModel;
 use crate::ranker::{Ranker, RankerConfig, TrainedRanker, train_ranker};
 use crate::transformer::{Course, RunFolder, Teacher, TrainedTransformer, Transformer, TransformerModel};
 
@@ -48,6 +49,8 @@ pub struct Findings {
     pub report: Report,
     /// The ranker that was tested.
     pub model: Model,
+    /// The first transformer that was tested in whole numbers.
+    pub quantized: Option<QuantizedModel>,
 }
 
 /// One user: events and when the questions were asked.
@@ -109,7 +112,12 @@ impl Experiment {
         let of_ranker = tested.iter().find(|tested| tested.name == RANKER);
         let temperature = of_ranker.map_or(1.0, |tested| tested.temperature);
         let model = self.model(&last_round, temperature, vocabulary);
-        Ok(Findings { report, model })
+        let quantized = last_round.transformers.iter().find_map(|contender| {
+            let mut model = contender.quantized.clone()?;
+            model.temperature = tested.iter().find(|tested| tested.name == contender.name)?.temperature;
+            Some(model)
+        });
+        Ok(Findings { report, model, quantized })
     }
 
     /// Trains a ranker on all of `log`: its latest questions tell when to stop, and are then learned from too.

@@ -112,7 +112,9 @@ impl QuantizedForward {
         debug_assert!(batch.fits(self.config()), "a batch of another shape");
         debug_assert!(batch.sequences() == 1 && batch.questions() == 1, "one question of one sequence");
         self.read(batch, 1, scratch);
-        self.point(batch, scratch, scores);
+        if !scores.is_empty() {
+            self.point(batch, scratch, scores);
+        }
     }
 
     /// Computes what a question after the tokens of `batch` needs of them, so that it will have only itself to compute.

@@ -1,0 +1,233 @@
+//! Everything that a phone needs, in one file: make a bundle, look into one, prove it, and send only what changed.
+//!
+//! ```text
+//! cargo run --release --example bundle -- make --trees model.json --out phone.foretap
+//! cargo run --release --example bundle -- inspect phone.foretap
+//! cargo run --release --example bundle -- verify phone.foretap
+//! cargo run --release --example bundle -- diff old.foretap phone.foretap --out update.patch
+//! cargo run --release --example bundle -- apply old.foretap update.patch --out phone.foretap
+//! ```
+
+mod cli;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use foretap::bundle::{Bundle, Parts, Sections, apply, diff};
+use foretap::file::write_atomically;
+use foretap::model::Model;
+use foretap::quantize::{Kernel, QuantizedTrees, quantize};
+use foretap::transformer::{Size, TransformerModel, pretrained};
+use foretap::{Error, ErrorKind};
+
+/// Make, inspect, verify and update bundles
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Put models into a bundle, in whole numbers
+    Make(Make),
+    /// Tell what a bundle holds
+    Inspect {
+        /// The bundle
+        file: PathBuf,
+    },
+    /// Check every bit of a bundle, and ask it its golden questions
+    Verify {
+        /// The bundle
+        file: PathBuf,
+    },
+    /// Write the difference between two bundles
+    Diff {
+        /// The bundle that phones have
+        base: PathBuf,
+        /// The bundle that they shall have
+        target: PathBuf,
+        /// Write the patch here
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Make the new bundle from the old one and a patch
+    Apply {
+        /// The bundle that the patch was made for
+        base: PathBuf,
+        /// The patch
+        patch: PathBuf,
+        /// Write the new bundle here
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Make {
+    /// The transformer's weights [default: the student that travels with the crate]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_student")]
+    student: Option<PathBuf>,
+
+    /// Leave the transformer out
+    #[arg(long, requires = "trees")]
+    no_student: bool,
+
+    /// A ranker, from the `train` example
+    #[arg(long, value_name = "FILE")]
+    trees: Option<PathBuf>,
+
+    /// A JSON object that says what the models learned from, how good they are, and who may use them
+    #[arg(long, value_name = "FILE")]
+    card: Option<PathBuf>,
+
+    /// Write the bundle here
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::exit_on_error(|| match &args.command {
+        Command::Make(make) => self::make(make),
+        Command::Inspect { file } => inspect(file),
+        Command::Verify { file } => verify(file),
+        Command::Diff { base, target, out } => write_patch(base, target, out),
+        Command::Apply { base, patch, out } => write_patched(base, patch, out),
+    })
+}
+
+fn make(args: &Make) -> foretap::Result<()> {
+    cli::check_folders([&Some(args.out.clone())])?;
+    let student = match &args.student {
+        _ if args.no_student => None,
+        Some(file) => Some(TransformerModel::load(file)?),
+        None => Some(pretrained(Size::Student)?),
+    };
+    let ranker = args.trees.as_deref().map(Model::load).transpose()?;
+    let (task, apps) = match (&student, &ranker) {
+        (Some(student), Some(ranker)) if student.weights.config().task != ranker.task => {
+            let answers = student.weights.config().task;
+            let message = format!("the ranker answers {}, the student {answers}", ranker.task);
+            return Err(Error::new(ErrorKind::Config, message)
+                .field("--trees")
+                .next_step("name a ranker of the same task"));
+        }
+        (Some(student), _) => (student.weights.config().task, student.apps.clone()),
+        (None, Some(ranker)) => (ranker.task, ranker.apps.clone()),
+        (None, None) => {
+            return Err(Error::new(ErrorKind::Config, "neither a student nor trees")
+                .next_step("name a ranker with --trees, or leave --no-student out"));
+        }
+    };
+    let trees = match &ranker {
+        Some(ranker) => Some((QuantizedTrees::new(ranker.ranker.forest().ensemble())?, ranker.temperature)),
+        None => None,
+    };
+    let student = student.as_ref().map(quantize).transpose()?;
+    let bundle = Bundle::new(Parts { task, apps, student, trees, card: card(args.card.as_deref())? })?;
+    bundle.save(&args.out)?;
+    cli::say(&format!("{}\nwritten to {}", sections(&bundle.to_bytes()?)?, args.out.display()));
+    Ok(())
+}
+
+fn card(file: Option<&Path>) -> foretap::Result<serde_json::Map<String, serde_json::Value>> {
+    let Some(file) = file else { return Ok(serde_json::Map::new()) };
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Error::io(file, "read the model card", error))?;
+    serde_json::from_str(&text).map_err(|error| {
+        Error::new(ErrorKind::Data, format!("no JSON object: {error}"))
+            .file(file)
+            .line(error.line() as u64)
+            .next_step("write the card as {\"learned_from\": \"..\", ..}")
+    })
+}
+
+fn inspect(file: &Path) -> foretap::Result<()> {
+    let bytes = read(file)?;
+    let told = sections(&bytes).map_err(|error| error.file(file))?;
+    let bundle = Bundle::from_bytes(&bytes).map_err(|error| error.file(file))?;
+    let parts = bundle.parts();
+    let mut lines = vec![told, String::new()];
+    lines.push(format!("answers {}, knows {} apps by name", parts.task, parts.apps.len()));
+    if let Some(student) = &parts.student {
+        let config = student.config();
+        lines.push(format!(
+            "student: {} wide, {} layers, {} heads, {} tokens, {} bytes of numbers",
+            config.d_model,
+            config.layers,
+            config.heads,
+            config.window,
+            student.bytes()
+        ));
+    }
+    if let Some((trees, _)) = &parts.trees {
+        lines.push(format!("trees: over {} features, a step of {:e}", trees.columns(), trees.step()));
+    }
+    for (field, value) in &parts.card {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        lines.push(format!("{field}: {text}"));
+    }
+    cli::say(&lines.join("\n"));
+    Ok(())
+}
+
+fn verify(file: &Path) -> foretap::Result<()> {
+    let bundle = Bundle::load(file)?;
+    cli::say(&format!(
+        "every bit of {} is as it was made, and {} golden questions get the same answers here ({})",
+        file.display(),
+        bundle.golden_questions(),
+        Kernel::detect().name()
+    ));
+    Ok(())
+}
+
+fn write_patch(base: &Path, target: &Path, out: &Path) -> foretap::Result<()> {
+    cli::check_folders([&Some(out.to_owned())])?;
+    let target = read(target)?;
+    let patch = diff(&read(base)?, &target)?;
+    write_atomically(out, |file| file.write_all(&patch))?;
+    let share = 100.0 * patch.len() as f64 / target.len().max(1) as f64;
+    cli::say(&format!(
+        "{} bytes instead of {} ({share:.1} %), written to {}",
+        patch.len(),
+        target.len(),
+        out.display()
+    ));
+    Ok(())
+}
+
+fn write_patched(base: &Path, patch: &Path, out: &Path) -> foretap::Result<()> {
+    cli::check_folders([&Some(out.to_owned())])?;
+    let bytes = apply(&read(base)?, &read(patch)?).map_err(|error| error.file(patch))?;
+    // A patch can be right and its target still not for this build.
+    Bundle::from_bytes(&bytes).map_err(|error| error.file(patch))?;
+    write_atomically(out, |file| file.write_all(&bytes))?;
+    cli::say(&format!("{} bytes, checked, written to {}", bytes.len(), out.display()));
+    Ok(())
+}
+
+fn read(file: &Path) -> foretap::Result<Vec<u8>> {
+    std::fs::read(file).map_err(|error| {
+        Error::io(file, "read this file", error).next_step("name a file that this example wrote")
+    })
+}
+
+/// A table of the file's sections.
+fn sections(bytes: &[u8]) -> foretap::Result<String> {
+    let sections = Sections::parse(bytes)?;
+    let mut lines = vec![format!("{:<8} {:>9} {:<9} sha256", "section", "bytes", "")];
+    for section in sections.iter() {
+        let hash: String = section.sha256()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let required = if section.required { "required" } else { "optional" };
+        lines.push(format!(
+            "{:<8} {:>9} {required:<9} {hash}..",
+            section.tag.to_string(),
+            section.bytes.len()
+        ));
+    }
+    lines.push(format!("{:<8} {:>9}", "all", bytes.len()));
+    Ok(lines.join("\n"))
+}
