@@ -3,14 +3,16 @@
 //! The order of the files is the journey: [`cases`] are the rows and [`task`] what is asked of them; [`engines`] learn
 //! behind one face, over the C interfaces in [`ffi`]; [`timing`] lets them run in turn; [`train`], [`accuracy`],
 //! [`inference`] and [`formats`] each measure one thing into the [`report`]; [`trees`] runs them all.
-//! [`transformer`] is a journey of its own.
+//! [`transformer`] is a journey of its own, from the [`material`] that every engine is given.
 
 mod accuracy;
+mod agreement;
 mod cases;
 mod engines;
 mod ffi;
 mod formats;
 mod inference;
+mod material;
 mod report;
 mod task;
 mod timing;

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use foretap::context::Task;
 use foretap::transformer::{Batch, TrainingConfig, TransformerConfig, Weights};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -69,11 +68,6 @@ impl Material {
         }
         Ok(())
     }
-}
-
-/// The shape in which training speed is measured; a student of twice the feed-forward.
-pub fn benchmark_shape() -> TransformerConfig {
-    TransformerConfig { d_ff: 256, ..TransformerConfig::student(Task::NextLaunch, 200) }
 }
 
 /// A random batch in which each sequence asks `asked` questions, of `candidates` candidates each.
