@@ -1,6 +1,7 @@
 //! How far answers are apart.
 
-/// The largest difference. Infinite for what is no number, or for lists of different lengths: neither may pass as close.
+/// The largest difference. Infinite for what is no number, or for lists of different lengths: neither may pass as
+/// close.
 pub fn largest_difference(ours: &[f32], theirs: &[f32]) -> f64 {
     if ours.len() != theirs.len() {
         return f64::INFINITY;
