@@ -3,18 +3,22 @@
 //! The order of the files is the journey: [`cases`] are the rows and [`task`] what is asked of them; [`engines`] learn
 //! behind one face, over the C interfaces in [`ffi`]; [`timing`] lets them run in turn; [`train`], [`accuracy`],
 //! [`inference`] and [`formats`] each measure one thing into the [`report`]; [`trees`] runs them all.
-//! [`transformer`] is a journey of its own.
+//! [`int8`] and `transformer` are journeys of their own, from the [`material`] that every engine is given.
 
 mod accuracy;
+mod agreement;
 mod cases;
 mod engines;
 mod ffi;
 mod formats;
 mod inference;
+mod int8;
+mod material;
 mod report;
 mod task;
 mod timing;
 mod train;
+#[cfg(feature = "burn")]
 mod transformer;
 mod trees;
 mod wheels;
@@ -40,12 +44,16 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     Trees(trees::Trees),
+    Int8(int8::Int8),
+    #[cfg(feature = "burn")]
     Transformer(transformer::Transformer),
 }
 
 fn main() -> ExitCode {
     let measured = match Arguments::parse().what {
         What::Trees(trees) => trees.run(),
+        What::Int8(int8) => int8.run(),
+        #[cfg(feature = "burn")]
         What::Transformer(transformer) => transformer.run(),
     };
     match measured {

@@ -35,7 +35,7 @@ impl Wheels {
 }
 
 /// `lib/python3.x/site-packages`.
-fn packages(venv: &Path) -> Option<PathBuf> {
+pub fn packages(venv: &Path) -> Option<PathBuf> {
     let pythons = fs::read_dir(venv.join("lib")).ok()?.flatten();
     pythons.map(|python| python.path().join("site-packages")).find(|packages| packages.is_dir())
 }

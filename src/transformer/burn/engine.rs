@@ -7,7 +7,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use super::inputs::{Inputs, NextApps, Questions, cells};
 use super::model::Model;
 use crate::error::{Error, ErrorKind, Result};
-use crate::transformer::batch::{Batch, NO_TARGET};
+use crate::network::{Batch, NO_TARGET};
 use crate::transformer::engine::{Engine, Losses, Pass};
 use crate::transformer::weights::Weights;
 

@@ -3,8 +3,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::context::tokens::{self, BATTERIES, CLOCK, GAPS, KINDS, NETWORKS, PLACES};
-use crate::transformer::batch::{Batch, NO_TARGET};
-use crate::transformer::config::TransformerConfig;
+use crate::network::{Batch, NO_TARGET, TransformerConfig};
 
 /// Added to a logit that must not be chosen. Finite, so that no sum of it is "not a number".
 const NEVER: f32 = -1e9;

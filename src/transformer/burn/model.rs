@@ -5,8 +5,8 @@ use std::ops::Range;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
 use super::inputs::{Inputs, NextApps, Questions};
-use crate::transformer::config::TransformerConfig;
-use crate::transformer::weights::{LayerLayout, Layout, NORM_EPSILON, Weights};
+use crate::network::{LayerLayout, Layout, NORM_EPSILON, TransformerConfig};
+use crate::transformer::weights::Weights;
 
 /// The weights on the device, each a leaf of the graph whose gradient is asked for.
 pub(super) struct Model<'a> {

@@ -7,10 +7,10 @@ use std::time::Instant;
 use foretap::context::Task;
 use foretap::transformer::{Batch, BurnEngine, Engine as _, Forward, ForwardScratch, TransformerConfig};
 
-use super::material::{self, Material};
 use super::pytorch::{Mode, PyTorch};
 use super::report::Report;
 use crate::Result;
+use crate::material::{self, Material};
 use crate::report::Table;
 use crate::timing::{SETTLE, median};
 

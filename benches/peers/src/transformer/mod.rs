@@ -1,11 +1,10 @@
 //! `transformer`: the model, its gradient, its training speed and its latency, beside the same model in PyTorch.
 //!
-//! [`material`] makes weights and batches; [`pytorch`] hands them to a Python process and asks it; [`agreement`] compares
-//! what both compute, [`training`] and [`latency`] how long they take, into the [`report`].
+//! [`pytorch`] hands [`material`](crate::material) to a Python process and asks it; [`agreement`] compares what both
+//! compute, [`training`] and [`latency`] how long they take, into the [`report`].
 
 mod agreement;
 mod latency;
-mod material;
 mod pytorch;
 mod report;
 mod training;

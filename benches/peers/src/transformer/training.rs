@@ -4,13 +4,14 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use foretap::transformer::{AdamW, Batch, BurnEngine, Engine, Native, Pass, clip};
+use foretap::context::Task;
+use foretap::transformer::{AdamW, Batch, BurnEngine, Engine, Native, Pass, TransformerConfig, clip};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::material::{self, Material};
 use super::pytorch::{Mode, PyTorch, Trained};
 use super::report::{Report, Training};
 use crate::Result;
+use crate::material::{self, Material};
 use crate::report::{Table, cell};
 use crate::timing::{SETTLE, median, ratios};
 
@@ -75,8 +76,13 @@ pub fn compare(peer: &PyTorch, rounds: Rounds, report: &mut Report) -> Result<()
     Ok(())
 }
 
+/// The shape in which training speed is measured; a student of twice the feed-forward.
+fn benchmark_shape() -> TransformerConfig {
+    TransformerConfig { d_ff: 256, ..TransformerConfig::student(Task::NextLaunch, 200) }
+}
+
 fn train_in_turn(peer: &PyTorch, asked: usize, rounds: Rounds, report: &mut Report) -> Result<Training> {
-    let config = material::benchmark_shape();
+    let config = benchmark_shape();
     let batch = |seed| material::batch(&config, SEQUENCES, asked, 45, seed);
     let batches: Vec<Batch> = (0..BATCHES).map(batch).collect();
     let tokens = batches[0].tokens();
@@ -143,7 +149,8 @@ fn warm_up(
         };
         let expected = *expected.get_or_insert(loss);
         // Not by a difference above the tolerance, which would not show a NaN.
-        if !((loss - expected).abs() <= LOSS_TOLERANCE * expected.abs()) {
+        let is_close = (loss - expected).abs() <= LOSS_TOLERANCE * expected.abs();
+        if !is_close {
             let name = entrant.name();
             return Err(format!("after {WARM_UP} steps {name} has a loss of {loss}, ours {expected}").into());
         }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use foretap::context::Task;
 use foretap::transformer::{Batch, TrainingConfig, TransformerConfig, Weights};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -71,11 +70,6 @@ impl Material {
     }
 }
 
-/// The shape in which training speed is measured; a student of twice the feed-forward.
-pub fn benchmark_shape() -> TransformerConfig {
-    TransformerConfig { d_ff: 256, ..TransformerConfig::student(Task::NextLaunch, 200) }
-}
-
 /// A random batch in which each sequence asks `asked` questions, of `candidates` candidates each.
 pub fn batch(
     config: &TransformerConfig,
@@ -104,7 +98,7 @@ pub fn batch(
 }
 
 /// A tensor of a file.
-struct Field {
+pub struct Field {
     name: String,
     shape: Vec<usize>,
     dtype: Dtype,
@@ -112,7 +106,9 @@ struct Field {
 }
 
 impl Field {
-    fn new(name: &str, shape: Vec<usize>, dtype: Dtype, bytes: Vec<u8>) -> Self {
+    /// # Shapes
+    /// `bytes`: of as many numbers as `shape` says, little-endian, row by row.
+    pub fn new(name: &str, shape: Vec<usize>, dtype: Dtype, bytes: Vec<u8>) -> Self {
         Self { name: name.to_owned(), shape, dtype, bytes }
     }
 }
@@ -161,7 +157,11 @@ fn fields_of(batch: &Batch, config: &TransformerConfig) -> Vec<Field> {
     small.into_iter().chain(whole).chain(tables).chain([targets]).collect()
 }
 
-fn save(file: &Path, fields: Vec<Field>) -> Result<()> {
+/// Writes `fields` to `file`, as safetensors.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn save(file: &Path, fields: Vec<Field>) -> Result<()> {
     let views: std::result::Result<Vec<_>, _> = fields
         .iter()
         .map(|field| Ok((&field.name, TensorView::new(field.dtype, field.shape.clone(), &field.bytes)?)))

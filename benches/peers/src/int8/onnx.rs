@@ -1,0 +1,138 @@
+//! ONNX Runtime: the library of its wheel, called through its C interface, on one thread.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use foretap::transformer::{Batch, TransformerConfig};
+use ort::environment::Environment;
+use ort::memory::Allocator;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{IoBinding, Session};
+use ort::value::{DynTensor, Tensor};
+
+use super::Entrant;
+use super::question::{self, Input, Values};
+use crate::material::{self, Material};
+use crate::wheels::packages;
+use crate::{Result, here};
+
+/// Seeds of the questions that `onnx_int8_static` takes its ranges from; no other question has them.
+const CALIBRATION: std::ops::Range<u64> = 1_000..1_100;
+
+/// Has the Python of `venv` write graphs of `material`'s weights to `folder`; returns the versions of what made them.
+///
+/// # Errors
+/// There is no environment, or Python failed.
+pub fn make(venv: &Path, material: &Material, folder: &Path) -> Result<BTreeMap<String, String>> {
+    let (python, config) = (venv.join("bin/python"), material.weights.config());
+    material.save(folder)?;
+    for seed in CALIBRATION {
+        let batch = material::batch(config, 1, 1, material.batches[0].candidates(), seed);
+        let file = folder.join(format!("question{seed}.safetensors"));
+        question::save(&file, &question::inputs(&batch, config))?;
+    }
+    let made = Command::new(&python)
+        .arg(here().join("int8_graph.py"))
+        .arg(folder)
+        .output()
+        .map_err(|error| format!("{}: {error}; start with `bash benches/peers/run`", python.display()))?;
+    if !made.status.success() {
+        return Err(format!("int8_graph.py: {}", String::from_utf8_lossy(&made.stderr)).into());
+    }
+    Ok(serde_json::from_slice(&made.stdout)?)
+}
+
+/// ONNX Runtime's library, opened.
+pub struct Runtime(Environment);
+
+impl Runtime {
+    /// Opens the library in the environment at `venv`.
+    ///
+    /// # Errors
+    /// There is no environment, the wheel is missing in it, or is too old.
+    pub fn open(venv: &Path) -> Result<Self> {
+        let folder = packages(venv).map(|packages| packages.join("onnxruntime/capi")).unwrap_or_default();
+        let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        // Its name ends with its version.
+        let is_library = |file: &PathBuf| {
+            file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so"))
+        };
+        let library = files.filter(is_library).max().ok_or_else(|| {
+            format!("no ONNX Runtime in {}; start with `bash benches/peers/run`", venv.display())
+        })?;
+        Ok(Self(ort::init_from(library)?.with_telemetry(false).build()?))
+    }
+
+    /// The graph in `folder` whose name in reports is `name`, with the questions of `batches` in place.
+    ///
+    /// # Errors
+    /// What ONNX Runtime says.
+    pub fn graph(
+        &self,
+        name: &'static str,
+        folder: &Path,
+        batches: &[Batch],
+        config: &TransformerConfig,
+    ) -> Result<Graph> {
+        let file = folder.join(format!("{name}.onnx"));
+        let open = || {
+            let session = Session::builder(&self.0)?
+                .with_intra_threads(1)?
+                .with_inter_threads(1)?
+                .with_parallel_execution(false)?
+                .with_optimization_level(GraphOptimizationLevel::All)?
+                .commit_from_file(&file)?;
+            let questions = batches.iter().map(|batch| bind(&session, &question::inputs(batch, config)));
+            let questions = questions.collect::<ort::Result<_>>()?;
+            Ok(Graph { name, session, questions })
+        };
+        open().map_err(|error: ort::Error| format!("{}: {error}", file.display()).into())
+    }
+}
+
+/// `inputs`, and room for logits, where the graph of `session` finds them.
+fn bind(session: &Session, inputs: &[Input]) -> ort::Result<IoBinding> {
+    let mut binding = session.create_binding()?;
+    for input in inputs {
+        binding.bind_input(input.name, &tensor(input)?)?;
+    }
+    for output in session.outputs() {
+        let shape = output.dtype().tensor_shape().cloned().unwrap_or_default();
+        binding.bind_output(output.name(), Tensor::<f32>::new(&Allocator::default(), shape)?)?;
+    }
+    Ok(binding)
+}
+
+fn tensor(input: &Input) -> ort::Result<DynTensor> {
+    let shape = input.shape.clone();
+    Ok(match &input.values {
+        Values::Floats(values) => Tensor::from_array((shape, values.clone()))?.upcast(),
+        Values::Rows(values) => Tensor::from_array((shape, values.clone()))?.upcast(),
+    })
+}
+
+/// A graph, and the questions that it is asked.
+pub struct Graph {
+    name: &'static str,
+    session: Session,
+    questions: Vec<IoBinding>,
+}
+
+impl Entrant for Graph {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn answer(&mut self, index: usize) -> Result<()> {
+        black_box(&self.session.run_binding(&self.questions[index])?);
+        Ok(())
+    }
+
+    fn logits(&mut self, index: usize) -> Result<Vec<f32>> {
+        let outputs = self.session.run_binding(&self.questions[index])?;
+        Ok(outputs["logits"].try_extract_tensor::<f32>()?.1.to_vec())
+    }
+}

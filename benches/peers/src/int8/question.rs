@@ -1,0 +1,131 @@
+//! What a graph is asked: a question in the tensors that its operators read.
+//!
+//! What no weight changes is worked out here, before any clock starts: one-hot rows, and the classes of time gaps.
+
+use std::path::Path;
+
+use foretap::context::tokens::{BATTERIES, CLOCK, GAPS, KINDS, NETWORKS, PLACES, gap};
+use foretap::transformer::{Batch, TransformerConfig};
+use safetensors::Dtype;
+
+use crate::Result;
+use crate::material::{self, Field};
+
+/// An input of a graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// Its name, as in `int8_graph.py`.
+    pub name: &'static str,
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// What it holds, row by row.
+    pub values: Values,
+}
+
+/// Numbers of an [`Input`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Plain numbers.
+    Floats(Vec<f32>),
+    /// Rows of tables.
+    Rows(Vec<i32>),
+}
+
+/// All inputs for `batch`'s only question, of its only sequence.
+pub fn inputs(batch: &Batch, config: &TransformerConfig) -> Vec<Input> {
+    let (length, candidates) = (batch.length, batch.candidates());
+    let rows = |apps: &[u32]| Values::Rows(apps.iter().map(|&app| app as i32).collect());
+    let floats = |values: &[f32]| Values::Floats(values.to_vec());
+    let facts = facts(batch);
+    [
+        ("apps", vec![length], rows(&batch.apps)),
+        ("facts", vec![length, facts.len() / length], Values::Floats(facts)),
+        ("classes", vec![length, length], Values::Rows(gap_classes(&batch.secs))),
+        ("question_columns", vec![1, config.question_columns], floats(&batch.question_columns)),
+        ("candidate_columns", vec![candidates, config.candidate_columns], floats(&batch.candidate_columns)),
+        ("candidate_apps", vec![candidates], rows(&batch.candidate_apps)),
+    ]
+    .map(|(name, shape, values)| Input { name, shape, values })
+    .into()
+}
+
+/// Writes inputs to `file`, as safetensors.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn save(file: &Path, inputs: &[Input]) -> Result<()> {
+    let field = |input: &Input| {
+        let (dtype, bytes) = match &input.values {
+            Values::Floats(values) => {
+                (Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
+            Values::Rows(values) => {
+                (Dtype::I32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
+        };
+        Field::new(input.name, input.shape.clone(), dtype, bytes)
+    };
+    material::save(file, inputs.iter().map(field).collect())
+}
+
+/// For each token the one-hot rows of the small tables, side by side, and its clock.
+fn facts(batch: &Batch) -> Vec<f32> {
+    let tables = [
+        (&batch.kinds, KINDS),
+        (&batch.places, PLACES),
+        (&batch.gaps, GAPS),
+        (&batch.networks, NETWORKS),
+        (&batch.batteries, BATTERIES),
+    ];
+    let mut facts = Vec::new();
+    for (token, clock) in batch.clock.chunks_exact(CLOCK).enumerate() {
+        for (list, rows) in tables {
+            let one = usize::from(list[token]);
+            facts.extend((0..rows).map(|row| f32::from(u8::from(row == one))));
+        }
+        facts.extend_from_slice(clock);
+    }
+    facts
+}
+
+/// For each pair of tokens the class of the time between them; a class of its own where the second comes later.
+fn gap_classes(secs: &[u32]) -> Vec<i32> {
+    let class = |now: usize, then: usize| match now.checked_sub(then) {
+        Some(_) => i32::from(gap(i64::from(secs[now]) - i64::from(secs[then]))),
+        None => GAPS as i32,
+    };
+    (0..secs.len()).flat_map(|now| (0..secs.len()).map(move |then| class(now, then))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use foretap::context::Task;
+
+    use super::*;
+
+    #[test]
+    fn no_token_looks_ahead() {
+        let (ahead, minute) = (GAPS as i32, i32::from(gap(60)));
+        assert_eq!(gap_classes(&[5, 5, 65]), [0, ahead, ahead, 0, 0, ahead, minute, minute, 0]);
+        assert!(gap_classes(&[]).is_empty());
+    }
+
+    #[test]
+    fn inputs_have_the_sizes_that_they_say() {
+        let config = TransformerConfig::student(Task::FirstAfterUnlock, 7);
+        let batch = material::batch(&config, 1, 1, 3, 0);
+        for Input { name, shape, values } in inputs(&batch, &config) {
+            let found = match values {
+                Values::Floats(values) => values.len(),
+                Values::Rows(values) => values.len(),
+            };
+            assert_eq!(found, shape.iter().product::<usize>(), "{name}");
+        }
+        let facts = facts(&batch);
+        let ones = facts.chunks_exact(facts.len() / batch.length).map(|token| {
+            let (tables, _) = token.split_at(token.len() - CLOCK);
+            tables.iter().sum::<f32>()
+        });
+        assert!(ones.into_iter().all(|ones| ones == 5.0));
+    }
+}
