@@ -143,6 +143,20 @@ fn odd_rows_are_counted_with_their_first_place() {
         ("2150", native("x,1699999995,unlock,,,\nx,5680281600,unlock,,,\n"), ClockJump, 1, Some(3)),
         ("leap", native("x,1600000000,unlock,,,\nx,1699999995,unlock,,,\n"), ClockJump, 1, Some(3)),
         (
+            "the last day of the calendar",
+            app_usage(&[row("A", "12/31/9999", "23:59:59"), row(unlock, "12/15/2019", "09:00:00")]),
+            ClockJump,
+            1,
+            Some(2),
+        ),
+        (
+            "the last day of the calendar",
+            format!("{LSAPP}0\t3\t9999-12-31 23:59:59\tMail\tOpened\n"),
+            ClockJump,
+            1,
+            Some(12),
+        ),
+        (
             "ambiguous",
             app_usage(&[row("A", "5/6/19", "10:00:00"), row(unlock, "5/6/19", "09:00:00")]),
             AmbiguousDates,

@@ -139,7 +139,7 @@ fn write(rows: &[(DateTime, Row)], clock: &Clock, draft: &mut Draft<'_>) -> Resu
     let mut open: Option<OpenApp> = None;
     let mut last_at = None;
     for (local, row) in rows {
-        let Some(at) = clock.utc_secs(*local, last_at) else { continue };
+        let at = clock.utc_secs(*local, last_at);
         if !draft.check_time(user, at, row.line)? {
             continue;
         }

@@ -172,7 +172,7 @@ fn by_user(rows: Vec<Row>, clock: &Clock, draft: &mut Draft<'_>) -> Result<Vec<(
                 let local = date.date(order).map(|date| date.to_datetime(time));
                 // A line later on the wall clock within its section is later in truth too.
                 let not_before = last.filter(|&(_, _, section)| section == row.section).map(|(at, ..)| at);
-                (local.and_then(|local| clock.utc_secs(local, not_before)), local)
+                (local.map(|local| clock.utc_secs(local, not_before)), local)
             }
         };
         let Some(at) = utc_secs else {
