@@ -252,6 +252,30 @@ proptest! {
 }
 
 #[test]
+fn what_is_read_is_written_and_read_again_whatever_it_came_from() {
+    use WarningKind::*;
+    let sorts = "user,at,signal\nx,1700000000,unlock\nx,1699999995,unlock\nx,1700000000,unlock\n";
+    let lasts = format!(
+        "{HEADER}\"Mail\",\"12/31/2099\",\"23:00:00\",\"9999:00:00\"\n\
+        \"Screen on (unlocked)\",\"12/31/2099\",\"22:00:00\",\"0:00:00\"\n"
+    );
+    let cases: [(&str, String, &[WarningKind]); 2] = [
+        ("a repeat that only sorting brings together", sorts.to_owned(), &[OutOfOrder, Duplicate]),
+        ("a duration beyond what is believed", lasts, &[]),
+    ];
+    for (name, content, expected) in cases {
+        let (log, warnings, vocabulary) = read(content, &options()).unwrap();
+        assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), expected, "{name}");
+        let folder = Folder::new();
+        let file = folder.0.path().join("again.csv");
+        write_log(&file, &log, &vocabulary).unwrap();
+        let (again, warnings, _) = read_file(&file, &options()).unwrap();
+        assert_eq!(again, log, "{name}");
+        assert!(warnings.is_empty(), "{name}: {warnings}");
+    }
+}
+
+#[test]
 fn a_forgotten_person_is_gone_and_others_are_as_they_were() {
     let folder = Folder::new();
     let key = options().key;

@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 use jiff::civil::{DateTime, Time};
 
 use super::clock::{Clock, DateNumbers, DateOrder, time_of_day};
-use super::draft::{Draft, Problem, event};
+use super::draft::{BELIEVABLE_SECS, Draft, Problem, event};
 use super::lines::{Commas, Line, Lines};
 use super::warnings::WarningKind;
 use crate::data::event::{AppId, Signal, UserId};
@@ -161,7 +161,8 @@ fn write(rows: &[(DateTime, Row)], clock: &Clock, draft: &mut Draft<'_>) -> Resu
         }
     }
     if let Some(app) = open {
-        app.close(user, i64::MAX, clock, draft);
+        // A duration may reach further than any time that is believed.
+        app.close(user, BELIEVABLE_SECS.end - 1, clock, draft);
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::data::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 
 /// 2000-01-01 and 2100-01-01: a time outside comes from a clock that was not set.
-const BELIEVABLE_SECS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
+pub(super) const BELIEVABLE_SECS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
 /// A silence longer than this is more likely a clock than a drawer.
 const YEAR_SECS: i64 = 366 * 86_400;
 
@@ -138,7 +138,7 @@ impl<'a> Draft<'a> {
     /// an app may well post two in one second.
     pub fn push(&mut self, event: Event, line: Option<u64>) {
         let previous = self.last_event.insert(event.user, event);
-        if previous == Some(event) && !matches!(event.signal, Signal::Notification(_)) {
+        if previous.is_some_and(|previous| is_repeat(&event, &previous)) {
             self.warn(WarningKind::Duplicate, line, "");
         } else {
             self.events.push(event);
@@ -210,6 +210,11 @@ impl<'a> Draft<'a> {
         self.warn(kind, Some(line), detail);
         Ok(())
     }
+}
+
+/// Whether `event` says nothing that its user's event before it did not say.
+pub(super) fn is_repeat(event: &Event, previous: &Event) -> bool {
+    event == previous && !matches!(event.signal, Signal::Notification(_))
 }
 
 /// An event of which user, time, zone and signal are known.

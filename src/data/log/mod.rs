@@ -30,7 +30,7 @@ use super::place::{PlaceGrid, PrivacyKey};
 use super::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use draft::Draft;
+use draft::{Draft, is_repeat};
 use lines::Lines;
 use positions::Positions;
 
@@ -213,7 +213,14 @@ pub fn read_logs(
         draft.finish(positions, vocabulary, &mut events)?;
         progress.finish();
     }
-    Ok((Log::from_events(events), warnings))
+    let mut log = Log::from_events(events);
+    let count = log.events.len();
+    // Rows out of order, or in several files, may repeat each other only now.
+    log.events.dedup_by(|event, previous| is_repeat(event, previous));
+    if let Some(file) = files.last() {
+        (log.events.len()..count).for_each(|_| warnings.add(WarningKind::Duplicate, file, None, ""));
+    }
+    Ok((log, warnings))
 }
 
 /// The raw id of each file's person, for formats that name none.
