@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::LogOptions;
 use super::clock::{DateNumbers, DateOrder};
-use super::lines::Line;
+use super::lines::{Line, excerpt};
 use super::positions::Positions;
 use super::warnings::{Warning, WarningKind, Warnings};
 use crate::data::event::{AppId, Event, Signal, Timestamp, UserId};
@@ -28,8 +28,7 @@ pub(super) struct Problem {
 impl Problem {
     /// `text` is not `expected`.
     pub fn not(field: &'static str, text: &str, expected: &str) -> Self {
-        let text: String = text.chars().take(60).collect();
-        Self { field, message: format!("`{text}` is not {expected}") }
+        Self { field, message: format!("`{}` is not {expected}", excerpt(text, 60)) }
     }
 
     pub fn new(field: &'static str, message: impl Into<String>) -> Self {

@@ -31,7 +31,7 @@ use super::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 use draft::{Draft, is_repeat};
-use lines::Lines;
+use lines::{Lines, excerpt};
 use positions::Positions;
 
 /// Events of any number of users: each user's rows together, in time order; users in order of appearance.
@@ -268,7 +268,7 @@ fn format_of(file: &Path, declared: Option<LogFormat>, head: &[String]) -> Resul
         (Some(declared), _) => Ok(declared),
         (None, Some(recognised)) => Ok(recognised),
         (None, None) => {
-            let begins: String = head.iter().flat_map(|line| line.chars()).take(60).collect();
+            let begins = excerpt(head.first().map_or("", String::as_str), 60);
             let message = format!("the format of a file that begins with `{begins}` is not recognised");
             Err(Error::new(ErrorKind::Data, message)
                 .file(file)
