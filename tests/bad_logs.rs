@@ -37,8 +37,16 @@ fn bad_files_say_what_to_do() {
             format(LogFormat::AppUsage),
             &["no usable row", "line 1", "3 columns instead of 4"],
         ),
+        ("clears the screen", b"\x1b[2J\thello\n".to_vec(), options(), &["begins with `\\u{1b}[2J\\thello`"]),
         ("noise", b"hello\nworld\n".to_vec(), options(), &["not recognised", "native", "tsinghua"]),
         ("latin-1", latin1, options(), &["line 3", "not UTF-8", "save it as UTF-8"]),
+        (
+            // As UTF-8 the beginning of a longer character, which only the end of the file may cut off.
+            "latin-1 at the end of a line",
+            b"user,at,signal,app\nx,1700000000,launch,Caf\xe9\nx,1700000001,unlock,\n".to_vec(),
+            options(),
+            &["line 2", "not UTF-8"],
+        ),
         ("utf-16", utf16, options(), &["line 1", "UTF-16", "save it as UTF-8"]),
         (
             "cut gzip",
@@ -144,6 +152,20 @@ fn odd_rows_are_counted_with_their_first_place() {
         ("2150", native("x,1699999995,unlock,,,\nx,5680281600,unlock,,,\n"), ClockJump, 1, Some(3)),
         ("leap", native("x,1600000000,unlock,,,\nx,1699999995,unlock,,,\n"), ClockJump, 1, Some(3)),
         (
+            "the last day of the calendar",
+            app_usage(&[row("A", "12/31/9999", "23:59:59"), row(unlock, "12/15/2019", "09:00:00")]),
+            ClockJump,
+            1,
+            Some(2),
+        ),
+        (
+            "the last day of the calendar",
+            format!("{LSAPP}0\t3\t9999-12-31 23:59:59\tMail\tOpened\n"),
+            ClockJump,
+            1,
+            Some(12),
+        ),
+        (
             "ambiguous",
             app_usage(&[row("A", "5/6/19", "10:00:00"), row(unlock, "5/6/19", "09:00:00")]),
             AmbiguousDates,
@@ -183,6 +205,8 @@ fn odd_rows_are_counted_with_their_first_place() {
             1,
             Some(2),
         ),
+        // A line of another kind in JSON Lines is a bad row, and not a header that comes late.
+        ("no json", format!("{NATIVE_JSON}x,1700000001,unlock\n"), BadRow, 1, Some(2)),
         ("no app", native("x,1700000000,unlock,,,\nx,1700000001,launch,,,\n"), BadRow, 1, Some(3)),
         ("place", native("x,1700000000,unlock,,,\nx,1700000001,unlock,,Paris,\n"), BadRow, 1, Some(3)),
         ("battery", native("x,1700000000,unlock,,,\nx,1700000001,unlock,,,101\n"), BadRow, 1, Some(3)),

@@ -21,8 +21,8 @@ use std::sync::LazyLock;
 use jiff::civil::{DateTime, Time};
 
 use super::clock::{Clock, DateNumbers, DateOrder, time_of_day};
-use super::draft::{Draft, Problem, event};
-use super::lines::{Commas, Line, Lines};
+use super::draft::{BELIEVABLE_SECS, Draft, Problem, event};
+use super::lines::{Commas, Line, Lines, excerpt};
 use super::warnings::WarningKind;
 use crate::data::event::{AppId, Signal, UserId};
 use crate::error::{Error, ErrorKind, Result};
@@ -139,7 +139,7 @@ fn write(rows: &[(DateTime, Row)], clock: &Clock, draft: &mut Draft<'_>) -> Resu
     let mut open: Option<OpenApp> = None;
     let mut last_at = None;
     for (local, row) in rows {
-        let Some(at) = clock.utc_secs(*local, last_at) else { continue };
+        let at = clock.utc_secs(*local, last_at);
         if !draft.check_time(user, at, row.line)? {
             continue;
         }
@@ -161,7 +161,8 @@ fn write(rows: &[(DateTime, Row)], clock: &Clock, draft: &mut Draft<'_>) -> Resu
         }
     }
     if let Some(app) = open {
-        app.close(user, i64::MAX, clock, draft);
+        // A duration may reach further than any time that is believed.
+        app.close(user, BELIEVABLE_SECS.end - 1, clock, draft);
     }
     Ok(())
 }
@@ -208,7 +209,7 @@ fn check_labels(rows: &[(DateTime, Row)], draft: &mut Draft<'_>) -> Result<()> {
         // Where other labels are understood, the phone was not unlocked or its export leaves those rows out.
         let looks_foreign = frequent.first().is_some_and(|(label, _)| in_parentheses(label))
             || (rows.len() >= 20 && !knows_language);
-        let first: Vec<&str> = frequent.iter().take(5).map(|&(label, _)| label).collect();
+        let first: Vec<String> = frequent.iter().take(5).map(|&(label, _)| excerpt(label, 60)).collect();
         let message = format!(
             "no row says that the screen was unlocked; most like a label are `{}`",
             first.join("`, `")
@@ -231,7 +232,8 @@ fn check_labels(rows: &[(DateTime, Row)], draft: &mut Draft<'_>) -> Result<()> {
     if let Some(label) = unknown.first() {
         let line = rows.iter().find(|(_, row)| row.label == *label).map(|(_, row)| row.line);
         let detail = format!(
-            "`{label}` looks like a label that is not in data/app_usage_labels.csv ({} names like it count as apps)",
+            "`{}` looks like a label that is not in data/app_usage_labels.csv ({} names like it count as apps)",
+            excerpt(label, 60),
             unknown.len()
         );
         draft.warn(WarningKind::UnknownLabel, line, detail);

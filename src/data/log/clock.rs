@@ -23,17 +23,17 @@ impl Clock {
 
     /// UTC seconds of a local time. An hour that the night repeats is read as its first pass, unless that
     /// would be before `not_before`; in an hour that the night skips, the clock reads as if not yet changed.
-    pub fn utc_secs(&self, local: DateTime, not_before: Option<i64>) -> Option<i64> {
-        let Some(zone) = &self.zone else {
-            return Some(jiff::tz::Offset::UTC.to_timestamp(local).ok()?.as_second());
-        };
-        let secs = |offset: jiff::tz::Offset| offset.to_timestamp(local).ok().map(|at| at.as_second());
+    pub fn utc_secs(&self, local: DateTime, not_before: Option<i64>) -> i64 {
+        // Not jiff's own timestamps, which end before the last days of the year 9999: a log may say anything.
+        let wall_secs = local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0)).as_secs();
+        let Some(zone) = &self.zone else { return wall_secs };
+        let secs = |offset: jiff::tz::Offset| wall_secs - i64::from(offset.seconds());
         match zone.to_ambiguous_timestamp(local).offset() {
             AmbiguousOffset::Unambiguous { offset } => secs(offset),
             AmbiguousOffset::Gap { before, .. } => secs(before),
             AmbiguousOffset::Fold { before, after } => {
-                let first = secs(before)?;
-                if not_before.is_some_and(|earlier| first < earlier) { secs(after) } else { Some(first) }
+                let first = secs(before);
+                if not_before.is_some_and(|earlier| first < earlier) { secs(after) } else { first }
             }
         }
     }
@@ -260,14 +260,19 @@ mod tests {
         let paris = Clock::new(Some("Europe/Paris")).unwrap();
         // 2019-10-27 03:00 became 02:00: 02:30 came at 00:30 and at 01:30 UTC.
         let autumn = date(2019, 10, 27).at(2, 30, 0, 0);
-        assert_eq!(paris.utc_secs(autumn, None), Some(1_572_136_200));
-        assert_eq!(paris.utc_secs(autumn, Some(1_572_136_200)), Some(1_572_136_200));
-        assert_eq!(paris.utc_secs(autumn, Some(1_572_136_201)), Some(1_572_139_800));
+        assert_eq!(paris.utc_secs(autumn, None), 1_572_136_200);
+        assert_eq!(paris.utc_secs(autumn, Some(1_572_136_200)), 1_572_136_200);
+        assert_eq!(paris.utc_secs(autumn, Some(1_572_136_201)), 1_572_139_800);
         assert_eq!((paris.offset_secs(1_572_136_200), paris.offset_secs(1_572_139_800)), (7200, 3600));
         // 2019-03-31 02:00 became 03:00: 02:30 never came, and is 03:30.
         let spring = date(2019, 3, 31).at(2, 30, 0, 0);
         assert_eq!(paris.utc_secs(spring, None), paris.utc_secs(date(2019, 3, 31).at(3, 30, 0, 0), None));
-        assert_eq!(Clock::new(None).unwrap().utc_secs(autumn, None), Some(1_572_143_400));
+        let utc = Clock::new(None).unwrap();
+        assert_eq!(utc.utc_secs(autumn, None), 1_572_143_400);
+        // The ends of the calendar are a time too.
+        assert_eq!(utc.utc_secs(date(9999, 12, 31).at(23, 59, 59, 0), None), 253_402_300_799);
+        assert_eq!(paris.utc_secs(date(9999, 12, 31).at(23, 59, 59, 0), None), 253_402_297_199);
+        assert_eq!(utc.utc_secs(date(0, 1, 1).at(0, 0, 0, 0), None), -62_167_219_200);
     }
 
     #[test]

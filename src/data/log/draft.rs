@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::LogOptions;
 use super::clock::{DateNumbers, DateOrder};
-use super::lines::Line;
+use super::lines::{Line, excerpt};
 use super::positions::Positions;
 use super::warnings::{Warning, WarningKind, Warnings};
 use crate::data::event::{AppId, Event, Signal, Timestamp, UserId};
@@ -14,7 +14,7 @@ use crate::data::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 
 /// 2000-01-01 and 2100-01-01: a time outside comes from a clock that was not set.
-const BELIEVABLE_SECS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
+pub(super) const BELIEVABLE_SECS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
 /// A silence longer than this is more likely a clock than a drawer.
 const YEAR_SECS: i64 = 366 * 86_400;
 
@@ -28,8 +28,7 @@ pub(super) struct Problem {
 impl Problem {
     /// `text` is not `expected`.
     pub fn not(field: &'static str, text: &str, expected: &str) -> Self {
-        let text: String = text.chars().take(60).collect();
-        Self { field, message: format!("`{text}` is not {expected}") }
+        Self { field, message: format!("`{}` is not {expected}", excerpt(text, 60)) }
     }
 
     pub fn new(field: &'static str, message: impl Into<String>) -> Self {
@@ -138,7 +137,7 @@ impl<'a> Draft<'a> {
     /// an app may well post two in one second.
     pub fn push(&mut self, event: Event, line: Option<u64>) {
         let previous = self.last_event.insert(event.user, event);
-        if previous == Some(event) && !matches!(event.signal, Signal::Notification(_)) {
+        if previous.is_some_and(|previous| is_repeat(&event, &previous)) {
             self.warn(WarningKind::Duplicate, line, "");
         } else {
             self.events.push(event);
@@ -210,6 +209,11 @@ impl<'a> Draft<'a> {
         self.warn(kind, Some(line), detail);
         Ok(())
     }
+}
+
+/// Whether `event` says nothing that its user's event before it did not say.
+pub(super) fn is_repeat(event: &Event, previous: &Event) -> bool {
+    event == previous && !matches!(event.signal, Signal::Notification(_))
 }
 
 /// An event of which user, time, zone and signal are known.

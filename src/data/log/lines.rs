@@ -1,7 +1,6 @@
 //! A log file as numbered lines of text: plain or gzip, UTF-8 with or without a byte order mark; and a line as
 //! fields.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{BufRead, Cursor, Read};
 use std::path::Path;
@@ -48,13 +47,15 @@ impl<'a> Lines<'a> {
         })
     }
 
-    /// Up to `count` of the first lines that are not blank, which `next` will still return.
+    /// Up to `count` of the first lines that are not blank, which `next` will still return. Fewer where they are
+    /// long: together they are hardly longer than one line may be.
     pub fn look_ahead(&mut self, count: usize) -> Result<Vec<String>> {
-        let mut seen = 0;
-        while seen < count && self.ahead.len() < 10 * count {
+        let (mut seen, mut bytes) = (0, 0);
+        while seen < count && self.ahead.len() < 10 * count && bytes < LONGEST_LINE {
             let Some(complete) = self.fill()? else { break };
-            let text = self.text()?.into_owned();
+            let text = self.text(complete)?.to_owned();
             seen += usize::from(!text.trim().is_empty());
+            bytes += text.len() as u64;
             self.ahead.push_back((text, complete));
         }
         self.number = 0;
@@ -77,7 +78,7 @@ impl<'a> Lines<'a> {
                     let Some(complete) = self.fill()? else { return Ok(None) };
                     let mut text = std::mem::take(&mut self.current);
                     text.clear();
-                    text.push_str(&self.text()?);
+                    text.push_str(self.text(complete)?);
                     self.current = text;
                     complete
                 }
@@ -117,27 +118,43 @@ impl<'a> Lines<'a> {
             {
                 return Err(self.wrong("not UTF-8 but UTF-16, or not text at all", "save it as UTF-8"));
             }
-            if self.buffer.starts_with(&[0xef, 0xbb, 0xbf]) {
-                self.buffer.drain(..3);
-            }
         }
         Ok(Some(complete))
     }
 
-    /// `buffer` as text. A character cut off by the end of the file is left out.
-    fn text(&self) -> Result<Cow<'_, str>> {
-        match std::str::from_utf8(&self.buffer) {
-            Ok(text) => Ok(Cow::Borrowed(text)),
-            Err(error) if error.error_len().is_none() && self.number > 1 => {
-                Ok(String::from_utf8_lossy(&self.buffer))
-            }
-            Err(_) => Err(self.wrong("not UTF-8", "save it as UTF-8")),
-        }
+    fn text(&self, complete: bool) -> Result<&str> {
+        let is_last = !complete && self.number > 1;
+        text_of(&self.buffer, is_last).ok_or_else(|| self.wrong("not UTF-8", "save it as UTF-8"))
     }
 
     fn wrong(&self, message: &str, next_step: &str) -> Error {
         Error::new(ErrorKind::Data, message).file(self.file).line(self.number).next_step(next_step)
     }
+}
+
+/// A line as text, or `None` where it is none. A character that the end of the file cut off is left out, and so is
+/// a byte order mark, which may begin any line of files that were put one after another.
+pub(super) fn text_of(line: &[u8], is_last: bool) -> Option<&str> {
+    let text = match std::str::from_utf8(line) {
+        Ok(text) => text,
+        Err(error) if is_last && error.error_len().is_none() => line.utf8_chunks().next()?.valid(),
+        Err(_) => return None,
+    };
+    Some(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// The beginning of what a file says, for a message. A line may be a million bytes long, and hold characters that
+/// steer a terminal: those are written as escapes.
+pub(super) fn excerpt(text: &str, characters: usize) -> String {
+    let mut words = String::new();
+    for character in text.chars().take(characters) {
+        if character.is_control() {
+            words.extend(character.escape_default());
+        } else {
+            words.push(character);
+        }
+    }
+    words
 }
 
 /// Takes lines apart at their commas and quotes (RFC 4180), one line at a time.
@@ -180,6 +197,26 @@ impl Commas {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looking_ahead_holds_no_more_than_a_line_may_have() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let blank = format!("{}\n", " ".repeat(400_000));
+        std::io::Write::write_all(&mut file, format!("first\n{}last\n", blank.repeat(9)).as_bytes()).unwrap();
+        let mut lines = Lines::open(file.path(), &crate::progress::Silent).unwrap();
+        assert_eq!(lines.look_ahead(100).unwrap(), ["first"]);
+        assert_eq!(lines.ahead.len(), 4);
+        let mut next = || lines.next().unwrap().map(|line| (line.number, line.text.to_owned()));
+        assert_eq!(next(), Some((1, "first".to_owned())));
+        assert_eq!(next(), Some((11, "last".to_owned())));
+        assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn excerpts_are_short_and_steer_nothing() {
+        assert_eq!(excerpt("a\u{1b}[2J\u{9b}\tb", 60), "a\\u{1b}[2J\\u{9b}\\tb");
+        assert_eq!(excerpt(&"é".repeat(1_000_000), 60), "é".repeat(60));
+    }
 
     #[test]
     fn commas_and_quotes() {

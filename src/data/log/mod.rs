@@ -30,8 +30,8 @@ use super::privacy::{PlaceGrid, PrivacyKey};
 use super::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use draft::Draft;
-use lines::Lines;
+use draft::{Draft, is_repeat};
+use lines::{Lines, excerpt};
 use positions::Positions;
 
 /// Events of any number of users: each user's rows together, in time order; users in order of appearance.
@@ -226,7 +226,14 @@ pub fn read_logs(
         draft.finish(positions, vocabulary, &mut events)?;
         progress.finish();
     }
-    Ok((Log::from_events(events), warnings))
+    let mut log = Log::from_events(events);
+    let count = log.events.len();
+    // Rows out of order, or in several files, may repeat each other only now.
+    log.events.dedup_by(|event, previous| is_repeat(event, previous));
+    if let Some(file) = files.last() {
+        (log.events.len()..count).for_each(|_| warnings.add(WarningKind::Duplicate, file, None, ""));
+    }
+    Ok((log, warnings))
 }
 
 /// The raw id of each file's person, for formats that name none.
@@ -274,7 +281,7 @@ fn format_of(file: &Path, declared: Option<LogFormat>, head: &[String]) -> Resul
         (Some(declared), _) => Ok(declared),
         (None, Some(recognised)) => Ok(recognised),
         (None, None) => {
-            let begins: String = head.iter().flat_map(|line| line.chars()).take(60).collect();
+            let begins = excerpt(head.first().map_or("", String::as_str), 60);
             let message = format!("the format of a file that begins with `{begins}` is not recognised");
             Err(Error::new(ErrorKind::Data, message)
                 .file(file)

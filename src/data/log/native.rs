@@ -29,7 +29,7 @@ use std::io::Write;
 
 use super::clock::Clock;
 use super::draft::{Draft, Problem};
-use super::lines::{Commas, Lines};
+use super::lines::{Commas, Lines, excerpt};
 use crate::data::event::{Battery, Event, Network, Signal, Timestamp};
 use crate::data::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
@@ -46,26 +46,27 @@ pub(super) fn recognises(head: &[String]) -> bool {
 
 pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let clock = Clock::new(draft.options.time_zone.as_deref())?;
-    let mut header = None;
+    let mut form = None;
     while let Some(line) = lines.next()? {
-        let is_json = line.text.trim_start().starts_with('{');
-        if header.is_none() && !is_json {
-            let parsed = Header::parse(line.text).map_err(|problem| {
-                Error::new(ErrorKind::Data, problem.message)
-                    .file(draft.file)
-                    .line(line.number)
-                    .field(problem.field)
-            });
-            header = Some(parsed?);
-            continue;
-        }
-        let row = match &mut header {
-            None => {
-                serde_json::from_str(line.text).map_err(|error| Problem::new("row", json_message(&error)))
+        let row = match &mut form {
+            Some(Form::Csv(header)) => header.row(line.text),
+            Some(Form::Json) => json_row(line.text),
+            None if line.text.trim_start().starts_with('{') => {
+                form = Some(Form::Json);
+                json_row(line.text)
             }
-            Some(header) => header.row(line.text),
+            None => {
+                let header = Header::parse(line.text).map_err(|problem| {
+                    Error::new(ErrorKind::Data, problem.message)
+                        .file(draft.file)
+                        .line(line.number)
+                        .field(problem.field)
+                });
+                form = Some(Form::Csv(header?));
+                continue;
+            }
         };
-        match row.and_then(|row: Row<'_>| row.into_event(draft, &clock)) {
+        match row.and_then(|row| row.into_event(draft, &clock)) {
             Ok(event) => {
                 if draft.check_time(event.user, event.at.0, line.number)? {
                     draft.push(event, Some(line.number));
@@ -75,6 +76,12 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How a file writes its rows: its first line tells.
+enum Form {
+    Csv(Header),
+    Json,
 }
 
 /// A record as the file has it.
@@ -151,7 +158,10 @@ impl<'a> Row<'a> {
                     )),
                 };
             }
-            _ => return Err(Problem::new("app", format!("given for a `{}`, which has none", self.signal))),
+            screen => {
+                let message = format!("given for a `{}`, which has none", excerpt(screen, 60));
+                return Err(Problem::new("app", message));
+            }
         };
         let app = app.ok_or_else(|| Problem::new("app", format!("empty for a `{}`", self.signal)))?;
         Ok(with_app(draft.names.intern(app)))
@@ -231,10 +241,13 @@ pub(super) fn json_user(text: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Owner<'_>>(text).ok().map(|row| row.user)
 }
 
-/// serde_json's message without its "at line 1 column 9": the line is ours to name.
-fn json_message(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    message.split(" at line ").next().unwrap_or(&message).to_owned()
+fn json_row(text: &str) -> std::result::Result<Row<'_>, Problem> {
+    serde_json::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        // Without its "at line 1 column 9": the line is ours to name.
+        let message = message.split(" at line ").next().unwrap_or(&message);
+        Problem::new("row", excerpt(message, 200))
+    })
 }
 
 /// Writes one line an event, after the CSV header.
@@ -265,9 +278,10 @@ fn write_csv<'a>(out: &mut dyn Write, rows: impl Iterator<Item = Result<Row<'a>>
     out.write_record(COLUMNS).map_err(failed)?;
     for row in rows {
         let Row { user, at, utc_offset_secs, signal, app, place, battery_percent, charging, network } = row?;
-        if app.as_deref().unwrap_or_default().contains(['\n', '\r']) {
-            return Err(Error::new(ErrorKind::Data, format!("the app name {app:?} has a line break"))
-                .next_step("write JSON Lines (.jsonl) instead"));
+        let name = app.as_deref().unwrap_or_default();
+        if name.contains(['\n', '\r']) {
+            let message = format!("the app name `{}` has a line break", excerpt(name, 60));
+            return Err(Error::new(ErrorKind::Data, message).next_step("write JSON Lines (.jsonl) instead"));
         }
         // Not the row itself, which leaves out what is unknown: a record has all its columns, in COLUMNS' order.
         out.serialize((user, at, utc_offset_secs, signal, app, place, battery_percent, charging, network))

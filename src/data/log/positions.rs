@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use super::lines::{Commas, Lines};
+use super::lines::{Commas, Lines, excerpt};
 use super::warnings::{WarningKind, Warnings};
 use crate::data::place::PlaceId;
 use crate::data::privacy::PlaceGrid;
@@ -42,7 +42,8 @@ impl Positions {
                 Some(row) => rows.push(row),
                 None if line.number == 1 && line.text.contains("lat") => {}
                 None => {
-                    let message = format!("`{}` is not `unix_seconds,lat,lon`", line.text.trim());
+                    let message =
+                        format!("`{}` is not `unix_seconds,lat,lon`", excerpt(line.text.trim(), 60));
                     if strict {
                         return Err(Error::new(ErrorKind::Data, message).file(file).line(line.number));
                     }

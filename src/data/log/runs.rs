@@ -70,7 +70,7 @@ pub(super) fn read(
         };
         let user = draft.user(row.user);
         let not_before = last.filter(|&(of, _)| of == user).map(|(_, at)| at);
-        let Some(at) = clock.utc_secs(row.local, not_before) else { continue };
+        let at = clock.utc_secs(row.local, not_before);
         last = Some((user, at));
         if draft.check_time(user, at, line.number)? {
             let app = draft.names.intern(row.app);

@@ -163,6 +163,7 @@ fn by_user(rows: Vec<Row>, clock: &Clock, draft: &mut Draft<'_>) -> Result<Vec<(
     let dates: Vec<_> = rows.iter().filter_map(local).collect();
     let order = draft.date_order(&dates);
     let mut users: Vec<(u32, Timed)> = Vec::new();
+    let mut user_index: HashMap<u32, usize> = HashMap::new();
     let mut stretch = (0, 0, 0);
     let mut last: Option<(i64, DateTime, u32)> = None;
     for row in rows {
@@ -172,7 +173,7 @@ fn by_user(rows: Vec<Row>, clock: &Clock, draft: &mut Draft<'_>) -> Result<Vec<(
                 let local = date.date(order).map(|date| date.to_datetime(time));
                 // A line later on the wall clock within its section is later in truth too.
                 let not_before = last.filter(|&(_, _, section)| section == row.section).map(|(at, ..)| at);
-                (local.and_then(|local| clock.utc_secs(local, not_before)), local)
+                (local.map(|local| clock.utc_secs(local, not_before)), local)
             }
         };
         let Some(at) = utc_secs else {
@@ -186,7 +187,8 @@ fn by_user(rows: Vec<Row>, clock: &Clock, draft: &mut Draft<'_>) -> Result<Vec<(
             if goes_back || stretch.0 != row.section { (row.section, stretch.1 + 1, 0) } else { stretch };
         last = Some((at, local.unwrap_or_default(), row.section));
         let row = Row { section: stretch.1, ..row };
-        match users.iter_mut().find(|(user, _)| *user == row.android_user) {
+        let index = *user_index.entry(row.android_user).or_insert(users.len());
+        match users.get_mut(index) {
             Some((_, list)) => list.push((at, row)),
             None => users.push((row.android_user, vec![(at, row)])),
         }
@@ -206,7 +208,8 @@ fn keep_each_once(rows: &mut Timed) {
     let mut section = None;
     rows.retain(|(at, row)| {
         if section.replace(row.section) != Some(row.section) {
-            in_section.clear();
+            // Not `clear`, which goes through all the room of the largest section so far, section after section.
+            in_section = HashMap::new();
         }
         let key = (*at, row.kind, row.package.clone(), row.activity.clone());
         let here = in_section.entry(key.clone()).or_insert(0);

@@ -10,6 +10,7 @@ use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use super::Log;
+use super::lines::text_of;
 use super::native::{self, Header};
 use crate::data::event::UserId;
 use crate::data::privacy::PrivacyKey;
@@ -102,9 +103,8 @@ fn spool(
         if reader.take(1 << 24).read_until(b'\n', &mut line).map_err(failed)? == 0 {
             break;
         }
-        let text = std::str::from_utf8(&line)
-            .ok()
-            .map(|text| text.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']));
+        let is_last = number > 1 && !line.ends_with(b"\n");
+        let text = text_of(&line, is_last).map(|text| text.trim_end_matches(['\n', '\r']));
         if text.is_some_and(|text| text.trim().is_empty()) {
             kept.write_all(&line).map_err(failed)?;
             continue;
