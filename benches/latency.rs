@@ -1,5 +1,6 @@
 //! One question, in three parts: its features, its scoring by 300 trees of 31 leaves, and both. And one question to a
-//! student of the transformer's, of 32 tokens and 50 candidates, without a framework.
+//! student of the transformer's, of 32 tokens and 50 candidates: in plain numbers, and in whole ones from nothing or with
+//! all but its own token read ahead.
 //!
 //! `cargo bench --bench latency`. The people are simulated; each history is then widened to exactly the number of
 //! candidates that is measured.
@@ -14,8 +15,11 @@ use foretap::data::{AppId, Event, Log, Signal, SplitPlan, Timestamp, Vocabulary}
 use foretap::experiment::Experiment;
 use foretap::gbdt::ForestScratch;
 use foretap::predict::Predictor;
+use foretap::quantize::{QuantizedForward, QuantizedScratch, quantize};
 use foretap::ranker::Ranker;
-use foretap::transformer::{Batch, Forward, ForwardScratch, TransformerConfig, Weights};
+use foretap::transformer::{
+    Batch, Forward, ForwardScratch, Standardisation, TransformerConfig, TransformerModel, Weights,
+};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -94,14 +98,29 @@ fn history_of(log: &Log, unused: u32, candidates: usize) -> (History, Timestamp)
 }
 
 fn one_student_question(criterion: &mut Criterion) {
-    let config = TransformerConfig::student(Task::FirstAfterUnlock, 200);
+    let config = TransformerConfig::student(Task::FirstAfterUnlock, 100);
     let weights =
         Weights::random(config.clone(), &mut ChaCha8Rng::seed_from_u64(1)).expect("a shape that is possible");
+    let apps = (0..config.apps).map(|app| format!("app {app}")).collect();
+    let columns = Standardisation::none(&config);
+    let model = TransformerModel { weights: weights.clone(), apps, temperature: 1.0, columns };
+    let whole = QuantizedForward::new(&quantize(&model).expect("random weights are sound"));
     let (forward, mut scratch) = (Forward::new(weights), ForwardScratch::default());
+    let mut whole_scratch = QuantizedScratch::default();
     let batch = Batch::random_question(&config, config.window, 50, 1);
     let mut scores = vec![0.0; batch.candidates()];
-    criterion.benchmark_group("one student question").bench_function("framework-free", |b| {
+    let mut group = criterion.benchmark_group("one student question");
+    group.bench_function("framework-free", |b| {
         b.iter(|| forward.score(black_box(&batch), &mut scratch, &mut scores));
+    });
+    group.bench_function(format!("whole numbers, {}", whole.kernel().name()), |b| {
+        b.iter(|| {
+            whole_scratch.forget();
+            whole.score(black_box(&batch), &mut whole_scratch, &mut scores);
+        });
+    });
+    group.bench_function("whole numbers, read ahead", |b| {
+        b.iter(|| whole.score(black_box(&batch), &mut whole_scratch, &mut scores));
     });
 }
 

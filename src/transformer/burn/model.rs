@@ -1,4 +1,4 @@
-//! The model of `weights.rs` on tensors. Rows are tokens, sequence by sequence; only attention looks at sequences.
+//! The model of `network/layout.rs` on tensors. Rows are tokens, sequence by sequence; only attention looks at sequences.
 
 use std::ops::Range;
 

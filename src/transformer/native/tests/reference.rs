@@ -1,4 +1,4 @@
-//! The formulas at the top of `weights.rs`, word by word, in f64 and with no thought of speed.
+//! The formulas at the top of `network/layout.rs`, word by word, in f64 and with no thought of speed.
 
 use std::ops::Range;
 
