@@ -229,3 +229,17 @@ fn impossible_plans_are_refused() {
         .to_string();
     assert!(error.contains("no question"), "{error}");
 }
+
+/// A model for use is trained on everything: no part is left out to test on, unless that is asked for.
+#[test]
+fn a_ranker_is_trained_with_or_without_a_part_left_out() {
+    let simulation = people(2, 6);
+    let train = |test: f64| {
+        let split = SplitPlan::Shares { validation: 0.15, test };
+        let experiment = Experiment { split, ranker: quick(), ..Experiment::default() };
+        let trained = experiment.train(&simulation.log, &simulation.vocabulary, &Silent).unwrap();
+        assert!(!trained.losses.is_empty(), "validated");
+        trained.model.ranker.forest().ensemble().clone()
+    };
+    assert_ne!(train(0.0), train(0.3));
+}

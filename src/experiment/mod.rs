@@ -120,14 +120,15 @@ impl Experiment {
         Ok(Findings { report, model, quantized })
     }
 
-    /// Trains a ranker on all of `log`: its latest questions tell when to stop, and are then learned from too.
+    /// Trains a ranker on all of `log` but the test questions of the split; the validation questions tell when to stop, and
+    /// are then learned from too.
     ///
     /// # Errors
     /// The log has no question of the task, or the configuration is impossible.
     pub fn train(&self, log: &Log, vocabulary: &Vocabulary, progress: &dyn Progress) -> Result<Trained> {
-        self.check()?;
+        self.check_shares(false)?;
         let people = self.people(log)?;
-        let splits = people.iter().map(|person| no_test(self, person)).collect();
+        let splits = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
         let round = Round::new(
             &Self { transformers: Vec::new(), ..self.clone() },
             &people,
@@ -171,10 +172,18 @@ impl Experiment {
     }
 
     fn check(&self) -> Result<()> {
+        self.check_shares(true)
+    }
+
+    /// Refuses a split that is none, or that leaves nothing to score where something is to be scored.
+    fn check_shares(&self, is_tested: bool) -> Result<()> {
         let is_share = |share: f64| (0.0..1.0).contains(&share);
         match self.split {
             SplitPlan::Shares { validation, test }
-                if !(is_share(validation) && is_share(test) && test > 0.0 && validation + test < 1.0) =>
+                if !(is_share(validation)
+                    && is_share(test)
+                    && (test > 0.0 || !is_tested)
+                    && validation + test < 1.0) =>
             {
                 Err(Error::new(
                     ErrorKind::Config,
