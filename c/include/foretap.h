@@ -1,0 +1,191 @@
+/*
+ * foretap predicts which app a person opens next, on the phone, before the tap.
+ *
+ * Open a bundle, observe what happens on the phone, ask: example.c shows it in a page, README.md says the rules.
+ * Every function that can fail returns a foretap_status; foretap_last_error() then says what to do. Text is UTF-8 and
+ * ends with a zero byte; times are seconds since 1970-01-01T00:00:00Z.
+ */
+
+#ifndef FORETAP_H
+#define FORETAP_H
+
+/* Made by cbindgen from src: see tests/header.rs. Changes belong there. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Bytes of an app's name at most, its terminating zero included. Android's package names have 223.
+#define FORETAP_APP_BYTES 256
+
+// Suggestions that can be asked for at once: as many apps as a history remembers.
+#define FORETAP_MAX_SUGGESTIONS 4096
+
+// What came of a call. After anything but `FORETAP_STATUS_OK`, foretap_last_error() tells more, and the call has
+// changed nothing.
+typedef enum {
+  // All went well.
+  FORETAP_STATUS_OK = 0,
+  // A pointer that must not be NULL is.
+  FORETAP_STATUS_NULL = 1,
+  // A text is not UTF-8.
+  FORETAP_STATUS_NOT_UTF8 = 2,
+  // A number, or the length of a text, is beyond its limits; or a text is missing or cannot be read as what it should
+  // be.
+  FORETAP_STATUS_INVALID = 3,
+  // An event, or a question, is earlier than the last event.
+  FORETAP_STATUS_OUT_OF_ORDER = 4,
+  // There have been too many different apps for this handle: it takes no new ones, but goes on with those that it
+  // knows.
+  FORETAP_STATUS_TOO_MANY_APPS = 5,
+  // The file cannot be read.
+  FORETAP_STATUS_IO = 6,
+  // The bytes are no bundle, or damaged, or of a version that this build does not read.
+  FORETAP_STATUS_BUNDLE = 7,
+  // A bug in foretap; the app goes on. The handle, where there was one, answers nothing more: close it.
+  FORETAP_STATUS_BROKEN = 8,
+} foretap_status;
+
+// What happened.
+typedef enum {
+  // An app came to the foreground.
+  FORETAP_SIGNAL_LAUNCH = 1,
+  // An app left the foreground.
+  FORETAP_SIGNAL_CLOSE = 2,
+  // An app posted a notification.
+  FORETAP_SIGNAL_NOTIFICATION = 3,
+  // The phone was unlocked.
+  FORETAP_SIGNAL_UNLOCK = 4,
+  // The screen lit up, locked; or was locked again while lit.
+  FORETAP_SIGNAL_SCREEN_ON = 5,
+  // The screen went dark.
+  FORETAP_SIGNAL_SCREEN_OFF = 6,
+} foretap_signal;
+
+// Whether a charger is connected.
+typedef enum {
+  // It is not known.
+  FORETAP_CHARGING_UNKNOWN = 0,
+  // None is.
+  FORETAP_CHARGING_NO = 1,
+  // One is.
+  FORETAP_CHARGING_YES = 2,
+} foretap_charging;
+
+// How the phone is connected.
+typedef enum {
+  // It is not known.
+  FORETAP_NETWORK_UNKNOWN = 0,
+  // Not connected.
+  FORETAP_NETWORK_OFFLINE = 1,
+  // A wireless local network.
+  FORETAP_NETWORK_WIFI = 2,
+  // A mobile network.
+  FORETAP_NETWORK_CELLULAR = 3,
+} foretap_network;
+
+// An open bundle with the past of one phone's user.
+typedef struct foretap_handle foretap_handle;
+
+// One thing that the phone noticed. What is left zero is not known; time and signal must be.
+typedef struct {
+  // When, not earlier than the event before.
+  int64_t at_utc_secs;
+  // Local time minus UTC at that moment, in seconds: habits follow the clock on the wall.
+  int32_t utc_offset_secs;
+  // What: one of foretap_signal.
+  int32_t signal;
+  // Which app, of FORETAP_SIGNAL_LAUNCH, _CLOSE and _NOTIFICATION, by a name that stays the same, such as its package's.
+  // Of other signals it is not read.
+  const char *app;
+  // Where, or NULL: a geohash of one to five characters, thus no finer than a city; or `a` and seven characters of a
+  // geohash's alphabet, made up for a place that is not to be told.
+  const char *place;
+  // Charge of the battery, 1 to 100; 0 where it is not known.
+  int32_t battery_percent;
+  // One of foretap_charging.
+  int32_t charging;
+  // One of foretap_network.
+  int32_t network;
+} foretap_event;
+
+// An app that may be opened next.
+typedef struct {
+  // Its name, as events or the bundle gave it.
+  char app[FORETAP_APP_BYTES];
+  // How probable it is that it is opened next, 0 to 1.
+  double probability;
+} foretap_suggestion;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Opens the bundle in a file. `*handle` is then one to observe and ask with, and to close in the end; if this fails, NULL.
+//
+// Opening checks every byte and asks the bundle's own test questions: some milliseconds, so not where frames are drawn.
+// A handle remembers events only while it is open: keep them, and observe those of the last weeks again after opening.
+//
+// # Safety
+// `path` is text that ends with a zero byte, `*handle` can be written.
+foretap_status foretap_open(const char *path,
+                            foretap_handle **handle);
+
+// Opens the bundle in `length` bytes at `bytes`, which are not needed afterwards: an asset of an app, say. Otherwise as
+// foretap_open().
+//
+// # Safety
+// `length` bytes can be read at `bytes`, `*handle` can be written.
+foretap_status foretap_open_bytes(const uint8_t *bytes,
+                                  size_t length,
+                                  foretap_handle **handle);
+
+// Folds in what happened on the phone: every event once, in the order of time. Nothing of `event` is needed afterwards.
+//
+// Takes microseconds. An event that is refused is left out, and others can follow.
+//
+// # Safety
+// `handle` is open, `event` can be read, and its `app` and `place` are NULL or text that ends with a zero byte.
+foretap_status foretap_observe(foretap_handle *handle,
+                               const foretap_event *event);
+
+// Computes what the next question will need of the events so far, so that its answer takes less time: worth a call when
+// the screen has gone dark. Answers are the same without it.
+//
+// # Safety
+// `handle` is open.
+foretap_status foretap_read_ahead(foretap_handle *handle);
+
+// Ranks the apps that may be opened next, after what was observed until `now_utc_secs`: at an unlock, observe it and ask
+// at its time.
+//
+// The first `*count` of the `k` `suggestions` are then filled, the most probable app first: fewer than `k` where fewer
+// apps are known. `*none_of_these`, which may be NULL, is the probability of an app that this user has not opened yet;
+// what is missing to 1 is that of the user's other apps.
+//
+// # Safety
+// `handle` is open; `k` suggestions and `*count` can be written, and `*none_of_these` if it is not NULL.
+foretap_status foretap_ask(foretap_handle *handle,
+                           int64_t now_utc_secs,
+                           size_t k,
+                           foretap_suggestion *suggestions,
+                           size_t *count,
+                           double *none_of_these);
+
+// Ends `handle` and frees all that it holds. NULL is no mistake.
+//
+// # Safety
+// `handle` is NULL, or open and in no other call; and not used afterwards.
+void foretap_close(foretap_handle *handle);
+
+// Why the last call that failed on this thread did, and what to do about it: a text in English, for logs. It is valid
+// until the next call on this thread fails, and empty if none has failed yet.
+const char *foretap_last_error(void);
+
+// The version of this library, such as "0.1.0". It is valid forever.
+const char *foretap_version(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* FORETAP_H */
