@@ -23,7 +23,7 @@ use foretap::{Error, ErrorKind};
 
 /// Make, inspect, verify and update bundles
 #[derive(Debug, Parser)]
-struct Args {
+pub struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -89,13 +89,18 @@ struct Make {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    cli::exit_on_error(|| match &args.command {
+    cli::exit_on_error(|| run(&args))
+}
+
+/// Does what was asked for.
+pub fn run(args: &Args) -> foretap::Result<()> {
+    match &args.command {
         Command::Make(make) => self::make(make),
         Command::Inspect { file } => inspect(file),
         Command::Verify { file } => verify(file),
         Command::Diff { base, target, out } => write_patch(base, target, out),
         Command::Apply { base, patch, out } => write_patched(base, patch, out),
-    })
+    }
 }
 
 fn make(args: &Make) -> foretap::Result<()> {

@@ -8,14 +8,14 @@ use crate::transformer::{Engine, Losses, Pass, Weights};
 /// An engine that sees every weight rounded as the quantized model will hold it, and hands the gradient on as if it had
 /// not been (the straight-through estimator of Bengio and others, "Estimating or Propagating Gradients Through Stochastic
 /// Neurons", 2013). Activations stay plain: their bytes have a scale a row, and cost next to nothing.
-pub struct QuantizationAware<E> {
-    engine: E,
+pub struct QuantizationAware {
+    engine: Box<dyn Engine>,
     rounded: Option<Weights>,
 }
 
-impl<E: Engine> QuantizationAware<E> {
+impl QuantizationAware {
     /// Wraps `engine`, which computes.
-    pub fn new(engine: E) -> Self {
+    pub fn new(engine: Box<dyn Engine>) -> Self {
         Self { engine, rounded: None }
     }
 
@@ -33,7 +33,7 @@ impl<E: Engine> QuantizationAware<E> {
     }
 }
 
-impl<E: Engine> Engine for QuantizationAware<E> {
+impl Engine for QuantizationAware {
     fn name(&self) -> String {
         format!("{}, quantization-aware", self.engine.name())
     }
@@ -59,22 +59,35 @@ impl<E: Engine> Engine for QuantizationAware<E> {
     }
 }
 
-impl<E: Engine + ?Sized> Engine for Box<E> {
-    fn name(&self) -> String {
-        (**self).name()
-    }
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use rand_chacha::ChaCha8Rng;
 
-    fn gradient(
-        &mut self,
-        weights: &Weights,
-        batch: &Batch,
-        pass: Pass,
-        gradient: &mut [f32],
-    ) -> Result<Losses> {
-        (**self).gradient(weights, batch, pass, gradient)
-    }
+    use super::*;
+    use crate::context::Task;
+    use crate::network::TransformerConfig;
+    use crate::transformer::Native;
 
-    fn logits(&mut self, weights: &Weights, batch: &Batch) -> Result<Vec<f32>> {
-        (**self).logits(weights, batch)
+    #[test]
+    fn gradients_are_those_at_the_rounded_weights() {
+        let config = TransformerConfig::student(Task::FirstAfterUnlock, 20);
+        let weights = Weights::random(config.clone(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        let mut rounded = weights.clone();
+        for spec in &weights.layout().tensors {
+            fake_quantize(spec, &mut rounded.values[spec.range.clone()]);
+        }
+        assert_ne!(rounded, weights);
+        let batch = Batch::random_question(&config, 9, 12, 1);
+        let pass = Pass { next_weight: 0.1, dropout: 0.0, seed: 0 };
+        let gradient = |engine: &mut dyn Engine, weights: &Weights| {
+            let mut gradient = vec![f32::NAN; weights.values.len()];
+            let losses = engine.gradient(weights, &batch, pass, &mut gradient).unwrap();
+            (losses, engine.logits(weights, &batch).unwrap(), gradient)
+        };
+        let mut aware = QuantizationAware::new(Box::new(Native::new()));
+        let expected = gradient(&mut Native::new(), &rounded);
+        assert_eq!(gradient(&mut aware, &weights), expected);
+        assert_eq!(gradient(&mut aware, &weights), expected, "what was rounded is rounded anew");
     }
 }
