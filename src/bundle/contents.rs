@@ -391,7 +391,7 @@ pub(super) mod tests {
         let split = |feature: usize, threshold: f32| SplitNode {
             feature,
             test: Test::Threshold(threshold),
-            missing_left: feature % 2 == 0,
+            missing_left: feature.is_multiple_of(2),
             gain: 1.0,
             left: Child::Leaf(0),
             right: Child::Leaf(1),

@@ -111,13 +111,12 @@ impl<'a> Lines<'a> {
                 self.buffer.pop();
             }
         }
-        if self.number == 1 {
-            if self.buffer.starts_with(&[0xff, 0xfe])
+        if self.number == 1
+            && (self.buffer.starts_with(&[0xff, 0xfe])
                 || self.buffer.starts_with(&[0xfe, 0xff])
-                || self.buffer.contains(&0)
-            {
-                return Err(self.wrong("not UTF-8 but UTF-16, or not text at all", "save it as UTF-8"));
-            }
+                || self.buffer.contains(&0))
+        {
+            return Err(self.wrong("not UTF-8 but UTF-16, or not text at all", "save it as UTF-8"));
         }
         Ok(Some(complete))
     }
