@@ -50,9 +50,24 @@ impl Memory {
     /// # Shapes
     /// `keys`: `[tokens, width]`.
     pub fn keep_keys(&mut self, heads: Heads, first: usize, keys: &[f32]) {
-        for (token, keys) in keys.chunks_exact(heads.width).enumerate() {
-            for (kept, &key) in self.key[first + token..].iter_mut().step_by(heads.room).zip(keys) {
-                *kept = key;
+        let width = heads.width;
+        for (block, keys) in keys.chunks(LANES * width).enumerate() {
+            let first = first + block * LANES;
+            let tokens = keys.len() / width;
+            for (k, kept) in self.key.chunks_exact_mut(heads.room).enumerate() {
+                let kept = &mut kept[first..first + tokens];
+                match kept.as_chunks_mut::<LANES>() {
+                    // A whole block at a time: sixteen numbers are gathered and written at once.
+                    ([kept], []) => {
+                        let keys = &keys[k..15 * width + k + 1];
+                        *kept = std::array::from_fn(|token| keys[token * width]);
+                    }
+                    _ => {
+                        for (kept, key) in kept.iter_mut().zip(keys[k..].iter().step_by(width)) {
+                            *kept = *key;
+                        }
+                    }
+                }
             }
         }
     }
@@ -118,6 +133,7 @@ pub fn attend(
 ) {
     shares.resize(heads.heads * heads.room, 0.0);
     let mut totals = [0.0; MAX_HEADS];
+    let tables = asked.gap_bias.as_chunks::<TABLE>().0;
     dispatch!(kernel.level(), simd => {
         let tokens = asked.query.chunks_exact(heads.width).zip(asked.classes.chunks_exact(heads.room));
         let tokens = tokens.zip(mixed.chunks_exact_mut(heads.width));
@@ -129,7 +145,8 @@ pub fn attend(
                 let of_head = OfHead {
                     query: &query[head * heads.d_head..][..heads.d_head],
                     keys: blocks(keys),
-                    bias: &asked.gap_bias[head * TABLE..][..TABLE],
+                    bias: &tables[head],
+                    room: heads.room / LANES,
                 };
                 of_head.score(simd, &blocks(classes)[..seen], &mut blocks_mut(shares)[..seen]);
             }
@@ -156,21 +173,21 @@ struct OfHead<'a> {
     query: &'a [f32],
     /// `[d_head, room]`
     keys: &'a [Block],
-    /// `[TABLE]`
-    bias: &'a [f32],
+    bias: &'a [f32; TABLE],
+    /// Blocks of tokens that there is room for.
+    room: usize,
 }
 
 impl OfHead<'_> {
     /// Scores: biases by time, and products with the keys, one number of all keys after the other.
     #[inline(always)]
     fn score<S: Simd>(&self, simd: S, classes: &[[u8; LANES]], scores: &mut [Block]) {
-        let room = self.keys.len() / self.query.len();
         for (block, (classes, scores)) in classes.iter().zip(scores).enumerate() {
             for (score, &class) in scores.iter_mut().zip(classes) {
                 *score = self.bias[usize::from(class) % TABLE];
             }
             let mut sums = load(simd, scores);
-            for (&query, keys) in self.query.iter().zip(self.keys[block..].iter().step_by(room)) {
+            for (&query, keys) in self.query.iter().zip(self.keys[block..].iter().step_by(self.room)) {
                 sums += load(simd, keys) * query;
             }
             store(sums, scores);
