@@ -240,7 +240,7 @@ impl fmt::Display for Report {
 fn table(f: &mut fmt::Formatter<'_>, models: &[ModelReport]) -> fmt::Result {
     writeln!(
         f,
-        "{:<10} {:>6} {:>15} {:>6} {:>6} {:>6} {:>7} {:>9} {:>6} {:>9} {:>9} {:>9}",
+        "{:<12} {:>6} {:>15} {:>6} {:>6} {:>6} {:>7} {:>9} {:>6} {:>9} {:>9} {:>9}",
         "model",
         "HR@1",
         "95 % interval",
@@ -264,7 +264,7 @@ fn table(f: &mut fmt::Formatter<'_>, models: &[ModelReport]) -> fmt::Result {
         let time = |us: f64| if us > 0.0 { format!("{us:.1}") } else { "-".to_owned() };
         writeln!(
             f,
-            "{:<10} {:>6.3} {:>15} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>9.3} {:>6.3} {:>9.3} {:>9} {:>9}",
+            "{:<12} {:>6.3} {:>15} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>9.3} {:>6.3} {:>9.3} {:>9} {:>9}",
             model.name,
             metrics.hr1,
             interval,

@@ -5,7 +5,7 @@
 //! ```text
 //! field                                     bytes
 //! length of the description                 4
-//! description, as JSON                      as told      {"config": .., "temperature": .., "columns": ..}
+//! description, as JSON                      as told      {"config": .., "temperature": .., "columns": ..}, then blanks
 //! tensors, in the order of Layout::tensors
 //!   of embeddings and matrices: scales      4 each       f32, one a row or a column
 //!                               values      1 each       signed, row by row
@@ -24,6 +24,9 @@ use crate::network::{Layout, Standardisation, TensorSpec, TransformerConfig};
 
 /// What to do about bytes that are none of ours.
 const NEXT_STEP: &str = "quantize the model again with this version of foretap";
+
+/// What the description is filled up to a multiple of.
+const HEAD_BYTES: usize = 512;
 
 /// A [`Description`] without the apps.
 #[derive(Serialize, Deserialize)]
@@ -45,10 +48,12 @@ impl QuantizedModel {
             temperature: self.temperature,
             columns: self.columns.clone(),
         };
-        let json = serde_json::to_vec(&head).map_err(|error| {
+        let mut json = serde_json::to_vec(&head).map_err(|error| {
             Error::new(ErrorKind::Model, format!("the model cannot be described as JSON: {error}"))
                 .next_step(NEXT_STEP)
         })?;
+        // A digit more or less must not move all numbers: patches compare the byte at one place with that at the same.
+        json.resize(json.len().next_multiple_of(HEAD_BYTES), b' ');
         let mut out = Vec::with_capacity(4 + json.len() + self.bytes());
         out.put_count(json.len())?;
         out.put(&json);
