@@ -6,6 +6,9 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Layout, Standardisation, TensorSpec, TransformerConfig};
 
+/// What to do about parts that do not fit together.
+const NEXT_STEP: &str = "quantize the model again";
+
 /// The largest magnitude that a byte stands for; -128 is not used, so that a matrix can be negated.
 #[cfg(feature = "train")]
 pub const STEPS: f32 = 127.0;
@@ -106,7 +109,7 @@ impl QuantizedModel {
         if !(temperature.is_finite() && temperature > 0.0) {
             return Err(wrong("temperature", format!("a temperature of {temperature}")));
         }
-        columns.check(&config)?;
+        columns.check(&config).map_err(|error| error.next_step(NEXT_STEP))?;
         Ok(Self { config, layout, tensors, apps, temperature, columns })
     }
 
@@ -180,5 +183,5 @@ fn check(spec: &TensorSpec, tensor: &QuantizedTensor) -> std::result::Result<(),
 }
 
 fn wrong(field: &str, message: String) -> Error {
-    Error::new(ErrorKind::Model, message).field(field).next_step("quantize the model again")
+    Error::new(ErrorKind::Model, message).field(field).next_step(NEXT_STEP)
 }
