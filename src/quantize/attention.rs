@@ -78,15 +78,16 @@ impl Memory {
     }
 }
 
-/// Writes the class of the time from each of `secs` to the token at `now`; what comes later is [`AHEAD`].
+/// Writes the class of the time from each of `secs` to the token at `now`, none where a clock was set back between them;
+/// what comes later in the sequence is [`AHEAD`].
 ///
 /// # Shapes
-/// `secs`: `[tokens]`, ascending; `classes`: at least as many.
+/// `secs`: `[tokens]`; `classes`: at least as many.
 pub fn gap_classes(kernel: Kernel, secs: &[u32], now: usize, classes: &mut [u8]) {
     let (past, ahead) = classes.split_at_mut(now + 1);
     let at = secs[now];
     dispatch!(kernel.level(), _simd => for (class, &then) in past.iter_mut().zip(secs) {
-        *class = gap_class(at - then);
+        *class = gap_class(at.saturating_sub(then));
     });
     ahead.fill(AHEAD);
 }
@@ -241,6 +242,15 @@ fn mix(heads: Heads, shares: &[f32], totals: &[f32], values: &[f32], mixed: &mut
 mod tests {
     use super::*;
     use crate::context::tokens::gap;
+
+    #[test]
+    fn a_clock_that_is_set_back_is_no_time_at_all() {
+        for kernel in Kernel::all() {
+            let mut classes = [7; 4];
+            gap_classes(kernel, &[0, 500, 20], 2, &mut classes);
+            assert_eq!(classes, [gap(20), gap(-480), gap(0), AHEAD]);
+        }
+    }
 
     #[test]
     fn classes_are_those_of_tokens() {

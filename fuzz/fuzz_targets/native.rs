@@ -1,0 +1,7 @@
+//! foretap's own CSV and JSON Lines, written and forgotten too.
+
+#![no_main]
+
+use foretap::data::LogFormat;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| foretap_fuzz::log::check(LogFormat::Native, bytes));

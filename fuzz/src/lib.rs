@@ -1,0 +1,5 @@
+//! What the targets share: what is asked of a loader, whatever bytes its file is made of.
+
+pub mod bundle;
+pub mod log;
+mod memory;
