@@ -62,7 +62,9 @@ fn sealed(bytes: &[u8]) -> Vec<u8> {
     let count = (number(&file, 12) & 0xff).min(64);
     for at in (0..count).map(|entry| TABLE + ENTRY * entry) {
         let (offset, length) = (number(&file, at + 8), number(&file, at + 16));
-        let Some(content) = offset.checked_add(length).and_then(|end| file.get(offset..end)) else { continue };
+        let Some(content) = offset.checked_add(length).and_then(|end| file.get(offset..end)) else {
+            continue;
+        };
         let checksum = Sha256::digest(content);
         if let Some(place) = file.get_mut(at + 24..at + 56) {
             place.copy_from_slice(&checksum);
