@@ -59,6 +59,7 @@
 //!     question     the Context
 //!     tokens       the sequence that ends with the question
 //!     replay       a user's log, question by question
+//!     situation    what a question looks like before anyone answers
 //!     features     one row a candidate, for the ranker; the versioned schema
 //!     pointer      the same and more on a network's scales, for the transformer
 //!
@@ -92,6 +93,12 @@
 //!     prepared, attention, forward   one question, from nothing or from what the last one left
 //!     calibrate, student             what rounding costs, tensor by tensor; a Predictor
 //!     trees/                         the ranker's forest in bins and steps, and its section of a file
+//!
+//!   router/      TOGETHER
+//!     gate, blend, calibrate         which questions the transformer is asked, what its answer counts, what it is worth
+//!     model, fit                     plain data and its section of a file; how it is learned
+//!     answer, habits                 one answer; what one person's phone adds to it
+//!     suggest, person                what is shown and what became of it; all that belongs to one phone
 //!
 //!   model        a trained ranker in a file, checked whole
 //!   bundle/      one self-verifying file for phones: container, and deltas between two files
@@ -127,6 +134,7 @@ pub mod predict;
 mod progress;
 pub mod quantize;
 pub mod ranker;
+pub mod router;
 
 #[cfg(feature = "train")]
 pub mod distill;

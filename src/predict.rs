@@ -19,6 +19,12 @@ pub trait Predictor: Send + Sync {
     /// # Shapes
     /// `scores`: `[context.candidates().len()]`.
     fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]);
+
+    /// Probability that the answer is none of the candidates: what the user's past says of it, unless the predictor knows
+    /// better.
+    fn none_of_these(&self, context: &Context<'_>) -> f64 {
+        context.none_of_these()
+    }
 }
 
 /// A predictor's working memory. Any scratch serves any predictor: one that it does not know is replaced.
@@ -45,6 +51,12 @@ impl Scratch {
     }
 }
 
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
 impl fmt::Debug for Scratch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Scratch(..)")
@@ -61,7 +73,7 @@ pub struct Candidate {
 }
 
 /// A ranked answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Prediction {
     /// The candidates, most probable first.
     pub candidates: Vec<Candidate>,
@@ -76,7 +88,7 @@ impl Prediction {
     /// # Shapes
     /// `scores`: `[context.candidates().len()]`.
     pub fn new(context: &Context<'_>, scores: &[f32], temperature: f64) -> Self {
-        let probabilities = Probabilities::new(context, scores, temperature);
+        let probabilities = Probabilities::new(scores, temperature, context.none_of_these());
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by(|&a, &b| compare(context, scores, a, b));
         let candidate =
@@ -95,8 +107,8 @@ pub(crate) struct Probabilities {
 }
 
 impl Probabilities {
-    pub fn new(context: &Context<'_>, scores: &[f32], temperature: f64) -> Self {
-        let none_of_these = if scores.is_empty() { 1.0 } else { context.none_of_these() };
+    pub fn new(scores: &[f32], temperature: f64, none_of_these: f64) -> Self {
+        let none_of_these = if scores.is_empty() { 1.0 } else { none_of_these };
         Self { none_of_these, log_normalizer: log_sum_exp(scores, temperature), temperature }
     }
 
@@ -140,7 +152,7 @@ pub fn softmax(scores: &[f32], temperature: f64) -> impl Iterator<Item = f64> {
 }
 
 /// Higher scores first; equal ones by higher past frequency, then by id. No metric may profit from a tie.
-fn compare(context: &Context<'_>, scores: &[f32], a: usize, b: usize) -> Ordering {
+pub(crate) fn compare(context: &Context<'_>, scores: &[f32], a: usize, b: usize) -> Ordering {
     scores[b].total_cmp(&scores[a]).then_with(|| {
         let (a, b) = (context.candidates()[a], context.candidates()[b]);
         let launches = |app| context.app_use(app).map_or(0, crate::context::AppUse::launches);

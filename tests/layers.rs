@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 20] = [
+const JOURNEY: [&str; 21] = [
     "error",
     "fields",
     "progress",
@@ -22,6 +22,7 @@ const JOURNEY: [&str; 20] = [
     "transformer",
     "distill",
     "quantize",
+    "router",
     "model",
     "bundle",
     "export",
@@ -32,13 +33,13 @@ const JOURNEY: [&str; 20] = [
 ];
 
 /// The same inside a module whose children are worlds of their own. Names in one string share a room.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("data", &["place", "event", "vocabulary", "privacy", "log", "split", "simulate"]),
     (
         "context",
         &[
             "math", "counts", "recall", "app_use", "token", "task", "history", "question", "tokens",
-            "replay", "features", "pointer",
+            "replay", "situation", "features", "pointer",
         ],
     ),
     (
@@ -113,6 +114,8 @@ const ROOMS: [(&str, &[&str]); 9] = [
             "trees",
         ],
     ),
+    // A router makes all of them one, and a person asks it.
+    ("router", &["blend", "gate", "calibrate", "habits", "answer", "suggest", "model fit mod person"]),
     ("bundle", &["kind", "container", "delta", "golden contents"]),
     ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "report", "html"]),

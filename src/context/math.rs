@@ -4,7 +4,7 @@
 //! and Windows answer differs; a quantized model, whose own sums are exact, would then answer otherwise on one phone than
 //! on another. Additions, divisions and square roots are exact by IEEE 754 and need no such care.
 
-pub(super) use libm::{cosf as cos, exp2f as exp2, log1pf as ln_1p, logf as ln, sinf as sin};
+pub(crate) use libm::{cosf as cos, exp2f as exp2, expf as exp, log1pf as ln_1p, logf as ln, sinf as sin};
 
 #[cfg(test)]
 mod tests {
@@ -23,7 +23,7 @@ mod tests {
         checksum: u64,
     }
 
-    const CASES: [Case; 5] = [
+    const CASES: [Case; 6] = [
         Case { name: "ln", ours: ln, exact: f64::ln, domain: [1e-4, 1e4], checksum: 0xf98c_1f07_c36a_e302 },
         Case {
             name: "ln_1p",
@@ -39,6 +39,14 @@ mod tests {
             exact: |age| (-age).exp2(),
             domain: [0.0, 150.0],
             checksum: 0xa576_db28_fc2c_7d9a,
+        },
+        // Of log-probabilities.
+        Case {
+            name: "exp",
+            ours: |ln| exp(-ln),
+            exact: |ln| (-ln).exp(),
+            domain: [0.0, 80.0],
+            checksum: 0,
         },
         Case {
             name: "sin",

@@ -92,7 +92,8 @@ fn outcomes(
                 predictor.score(context, &mut scratch, &mut scores);
                 let asked = &events[question.asked_at];
                 let truth = protocol.truth.and_then(|truth| truth.first_after_unlock(asked.user, asked.at));
-                let outcome = outcome(user as u32, asked, question, context, &scores, temperature);
+                let probabilities = Probabilities::new(&scores, temperature, predictor.none_of_these(context));
+                let outcome = outcome(user as u32, asked, question, context, &scores, &probabilities);
                 found.push(Outcome { memory: truth.map(|truth| truth.memory), ..outcome });
             }
         });
@@ -109,9 +110,8 @@ fn outcome(
     question: &Question,
     context: &Context<'_>,
     scores: &[f32],
-    temperature: f64,
+    probabilities: &Probabilities,
 ) -> Outcome {
-    let probabilities = Probabilities::new(context, scores, temperature);
     let first = first(context, scores);
     let answer = context.candidates().iter().position(|&app| app == question.answer);
     Outcome {

@@ -98,6 +98,11 @@ impl QuantizedTrees {
         self.columns.len()
     }
 
+    /// Names of the features, in the order of a row's columns.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+
     /// Scores a row: one, or one a class.
     pub fn outputs(&self) -> usize {
         self.base.len()
@@ -144,12 +149,7 @@ impl QuantizedTrees {
     /// # Errors
     /// They read other features than this build computes.
     pub fn ranker(&self) -> Result<Ranker> {
-        if !self
-            .columns
-            .iter()
-            .map(|column| column.name.as_str())
-            .eq(SCHEMA.iter().map(|feature| feature.name))
-        {
+        if !self.names().eq(SCHEMA.iter().map(|feature| feature.name)) {
             return Err(Error::new(
                 ErrorKind::Model,
                 "the trees read other features than this build computes",

@@ -1,0 +1,134 @@
+//! What a question looks like before anyone answers it: how long and how fresh the history is, how busy the moment, how
+//! familiar the way that led here.
+
+use super::counts::HOUR_SECS;
+use super::math;
+use super::question::Context;
+use crate::data::Timestamp;
+
+/// Declares the columns: the fields, their names, and what computes them come from the same lines.
+macro_rules! columns {
+    (($context:ident) $($name:ident $meaning:literal = $value:expr;)*) => {
+        /// What a question looks like before anyone answers it. Counts and times are on a log scale (`ln(1 + x)`); what is
+        /// unknown is NaN.
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        pub struct Situation {
+            $(#[doc = $meaning] pub $name: f32,)*
+        }
+
+        impl Situation {
+            /// Names of the [`columns`](Self::columns), in order.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// All fields, in order.
+            pub fn columns(&self) -> [f32; Self::NAMES.len()] {
+                [$(self.$name),*]
+            }
+
+            fn of($context: &Context<'_>) -> Self {
+                Self { $($name: $value),* }
+            }
+        }
+    };
+}
+
+columns! { (q)
+    launches "Launches in the history: its length." = math::ln_1p(q.launches() as f32);
+    candidates "How many apps are to be ranked." = math::ln_1p(q.candidates().len() as f32);
+    age "Seconds since the event before the question: the age of what is known." = q.ln_secs(q.history.event_before);
+    unused_for "Seconds since the screen was last in use." = q.ln_secs(q.history.use_ended);
+    idle_before_dark "Seconds without an app in front before the screen went dark."
+        = q.history.idle_before_dark_secs.map_or(f32::NAN, math::ln_1p);
+    notified_apps "Apps with unseen notifications." = math::ln_1p(q.history.notified.len() as f32);
+    pair_seen "How often the last two apps came in a row before." = math::ln_1p(q.pair_seen());
+    last_seen "How often an unlock followed the last app before." = math::ln_1p(q.last_seen());
+    recent_apps "Different apps among the last ten launches." = q.recent_apps();
+    launches_last_hour "Launches in the last hour." = math::ln_1p(q.launches_last_hour());
+    resume_rate "Share of the last twenty unlocks that reopened the app used last." = q.resume_rate();
+    hour "Hour of the day, 0 to 23.99." = q.history.wall_clock(q.now).0;
+    unforeseen "Share of past questions that were answered by an app opened for the first time."
+        = q.none_of_these() as f32;
+}
+
+impl Context<'_> {
+    /// What the question looks like before anyone answers it.
+    pub fn situation(&self) -> Situation {
+        Situation::of(self)
+    }
+
+    /// Seconds since the event before the question, which tells how old the history is; `None` before the second event.
+    /// A clock that went backwards makes it no younger than zero.
+    pub fn age_secs(&self) -> Option<i64> {
+        self.history.event_before.map(|before| self.now.secs_since(before).max(0))
+    }
+
+    fn ln_secs(&self, then: Option<Timestamp>) -> f32 {
+        then.map_or(f32::NAN, |then| math::ln_1p(self.now.secs_since(then).max(0) as f32))
+    }
+
+    fn pair_seen(&self) -> f32 {
+        let pair = self.history.nth_last(1).zip(self.history.nth_last(0));
+        pair.and_then(|pair| self.history.pairs.get(pair)).map_or(0.0, |row| row.total())
+    }
+
+    fn last_seen(&self) -> f32 {
+        let last = self.history.nth_last(0);
+        last.map_or(0.0, |slot| self.history.uses[slot as usize].next_unlock.total())
+    }
+
+    fn recent_apps(&self) -> f32 {
+        let mut apps = [u32::MAX; 10];
+        let mut count = 0;
+        for (slot, _) in self.history.recent_launches.iter().take(apps.len()) {
+            if !apps[..count].contains(&slot) {
+                apps[count] = slot;
+                count += 1;
+            }
+        }
+        count as f32
+    }
+
+    fn launches_last_hour(&self) -> f32 {
+        let in_last_hour = |at: &Timestamp| self.now.secs_since(*at) <= HOUR_SECS as i64;
+        self.history.recent_launches.iter().take_while(|(_, at)| in_last_hour(at)).count() as f32
+    }
+
+    fn resume_rate(&self) -> f32 {
+        let recent = self.history.recent_resumes.iter();
+        let (resumed, unlocks) = recent.fold((0.0, 0.0), |(r, n), resumed| (r + f32::from(u8::from(resumed)), n + 1.0));
+        (resumed + 1.0) / (unlocks + 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{History, Task};
+    use super::*;
+    use crate::data::{AppId, Event, Signal, UserId};
+
+    #[test]
+    fn a_situation_by_hand() {
+        let mut history = History::default();
+        let nobody = history.context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        assert!(nobody.age.is_nan() && nobody.launches == 0.0);
+        for (at, signal) in [
+            (0, Signal::Launch(AppId(1))),
+            (10, Signal::Launch(AppId(2))),
+            (20, Signal::Launch(AppId(1))),
+            (30, Signal::Launch(AppId(2))),
+            (40, Signal::ScreenOff),
+            (40 + 3 * 86_400, Signal::Unlock),
+        ] {
+            history.observe(&Event::new(UserId(1), Timestamp(at), signal));
+        }
+        let context = history.context_at(Timestamp(40 + 3 * 86_400), Task::FirstAfterUnlock);
+        let situation = context.situation();
+        assert_eq!(context.age_secs(), Some(3 * 86_400));
+        assert_eq!((situation.launches, situation.candidates), (math::ln_1p(4.0), math::ln_1p(2.0)));
+        assert_eq!((situation.pair_seen, situation.recent_apps), (math::ln_1p(1.0), 2.0));
+        assert_eq!(situation.launches_last_hour, 0.0);
+        assert_eq!(Situation::NAMES.len(), situation.columns().len());
+        let earlier = history.context_at(Timestamp(0), Task::FirstAfterUnlock);
+        assert_eq!(earlier.age_secs(), Some(0), "the clock went backwards");
+    }
+}

@@ -1,0 +1,178 @@
+//! How much each expert counts: weights of their log-probabilities, as functions of what is known before they answer.
+//!
+//! ```text
+//! basis          z = [1, history, gain, staleness]
+//! trees alone        score(app) = (a . z) ln p_trees(app)
+//! both               score(app) = (b . z) ln p_trees(app) + (c . z) ln p_transformer(app)
+//! transformer alone  score(app) = (d . z) ln p_transformer(app)
+//! ```
+//!
+//! and the answer is a softmax of the scores: a product of experts (Hinton 1999), or a logarithmic opinion pool with
+//! weights that depend on the question. Weights that add up to less than one make an answer less sure, so they calibrate,
+//! too: a history of an hour, or one that is a week old, promises less.
+
+use crate::context::{Situation, math};
+
+/// Numbers that a weight depends on.
+pub const BASIS: usize = 4;
+
+/// Numbers that weights depend on: one, the length of the history, the gate's gain, the staleness.
+pub type Basis = [f32; BASIS];
+
+/// A linear function of the [`Basis`].
+pub type Linear = [f32; BASIS];
+
+/// Seconds from which on a history is stale: a day.
+pub const FRESH_SECS: f32 = 86_400.0;
+
+/// The basis at a question. `gain` is the gate's, 0 where nobody asked it.
+pub fn basis(situation: &Situation, gain: f32) -> Basis {
+    // 0 at 600 launches, a week or two: one unit is a factor of 2,981.
+    let history = (situation.launches - 6.4) / 8.0;
+    [1.0, history, gain.clamp(-1.0, 2.0), staleness(situation)]
+}
+
+/// 0 up to a day, 1 after 2.7 days, 2 after a week, at most 4.
+fn staleness(situation: &Situation) -> f32 {
+    if situation.age.is_nan() {
+        return 0.0;
+    }
+    (situation.age - math::ln(FRESH_SECS)).clamp(0.0, 4.0)
+}
+
+/// The weights of the experts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Blend {
+    /// Of the trees, where they answer alone.
+    pub trees_alone: Linear,
+    /// Of the transformer, where it answers alone.
+    pub deep_alone: Linear,
+    /// Of the trees, where both answer.
+    pub trees: Linear,
+    /// Of the transformer, where both answer.
+    pub deep: Linear,
+}
+
+impl Default for Blend {
+    /// Each expert as it is; of both, the middle.
+    fn default() -> Self {
+        let constant = |weight| [weight, 0.0, 0.0, 0.0];
+        Self {
+            trees_alone: constant(1.0),
+            deep_alone: constant(1.0),
+            trees: constant(0.5),
+            deep: constant(0.5),
+        }
+    }
+}
+
+/// Who answers a question, with log-probabilities of the candidates.
+///
+/// # Shapes
+/// All slices: `[candidates]`.
+#[derive(Debug, Clone, Copy)]
+pub enum Voices<'a> {
+    /// The trees alone.
+    Trees(&'a [f32]),
+    /// The transformer alone.
+    Deep(&'a [f32]),
+    /// Trees and transformer.
+    Both(&'a [f32], &'a [f32]),
+}
+
+impl<'a> Voices<'a> {
+    /// What the trees and the transformer said; nothing of who is silent.
+    pub fn said(&self) -> (&'a [f32], &'a [f32]) {
+        match *self {
+            Self::Trees(trees) => (trees, &[]),
+            Self::Deep(deep) => (&[], deep),
+            Self::Both(trees, deep) => (trees, deep),
+        }
+    }
+}
+
+impl Blend {
+    /// Weights of the trees and the transformer for these voices; zero for who is silent.
+    pub fn weights(&self, voices: &Voices<'_>, basis: &Basis) -> [f32; 2] {
+        let weight = |linear: &Linear| at(linear, basis);
+        match voices {
+            // Somebody has to decide.
+            Voices::Trees(_) => [weight(&self.trees_alone).max(LEAST_WEIGHT), 0.0],
+            Voices::Deep(_) => [0.0, weight(&self.deep_alone).max(LEAST_WEIGHT)],
+            Voices::Both(..) => {
+                let [trees, deep] = [&self.trees, &self.deep].map(|linear| weight(linear).max(0.0));
+                if trees + deep < LEAST_WEIGHT { [LEAST_WEIGHT / 2.0; 2] } else { [trees, deep] }
+            }
+        }
+    }
+
+    /// Writes the answer's logits; their softmax is the probabilities.
+    pub fn mix(&self, voices: &Voices<'_>, basis: &Basis, logits: &mut [f32]) {
+        let [trees, deep] = self.weights(voices, basis);
+        match voices {
+            Voices::Trees(said) => weigh(trees, said, logits),
+            Voices::Deep(said) => weigh(deep, said, logits),
+            Voices::Both(by_trees, by_deep) => {
+                for (logit, (by_trees, by_deep)) in logits.iter_mut().zip(by_trees.iter().zip(*by_deep)) {
+                    *logit = trees * by_trees + deep * by_deep;
+                }
+            }
+        }
+    }
+}
+
+/// An answer is never flatter than this makes it.
+const LEAST_WEIGHT: f32 = 0.05;
+
+fn weigh(weight: f32, said: &[f32], logits: &mut [f32]) {
+    logits.iter_mut().zip(said).for_each(|(logit, said)| *logit = weight * said);
+}
+
+fn at(linear: &Linear, basis: &Basis) -> f32 {
+    linear.iter().zip(basis).map(|(weight, value)| weight * value).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::{History, Task};
+    use crate::data::Timestamp;
+
+    fn situation() -> Situation {
+        History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation()
+    }
+
+    #[test]
+    fn old_histories_are_stale_and_long_ones_long() {
+        let at = |age_secs: f32, launches: f32| {
+            let age = math::ln_1p(age_secs);
+            basis(&Situation { age, launches: math::ln_1p(launches), ..situation() }, 0.25)
+        };
+        assert_eq!(at(86_000.0, 600.0)[3], 0.0);
+        assert!((at(7.0 * 86_400.0, 600.0)[3] - 1.946).abs() < 1e-3);
+        assert_eq!(at(1e9, 600.0)[3], 4.0);
+        assert!(at(0.0, 10.0)[1] < at(0.0, 1e4)[1] && at(0.0, 600.0)[1].abs() < 0.01);
+        assert_eq!(basis(&situation(), 9.0), [1.0, -0.8, 2.0, 0.0], "nothing is known");
+    }
+
+    #[test]
+    fn weights_are_never_negative_and_somebody_decides() {
+        let (trees, deep) = ([-0.1, -3.0], [-2.0, -0.2]);
+        let blend = Blend { deep: [-0.5, 0.0, 1.0, 0.0], ..Blend::default() };
+        let cases = [
+            (Voices::Trees(&trees), 0.0, [1.0, 0.0]),
+            (Voices::Deep(&deep), 0.0, [0.0, 1.0]),
+            (Voices::Both(&trees, &deep), 0.0, [0.5, 0.0]),
+            (Voices::Both(&trees, &deep), 0.75, [0.5, 0.25]),
+        ];
+        for (voices, gain, expected) in cases {
+            assert_eq!(blend.weights(&voices, &[1.0, 0.0, gain, 0.0]), expected, "{voices:?}");
+        }
+        let mut logits = [0.0; 2];
+        blend.mix(&Voices::Both(&trees, &deep), &[1.0, 0.0, 0.75, 0.0], &mut logits);
+        assert_eq!(logits, [0.5 * -0.1 + 0.25 * -2.0, 0.5 * -3.0 + 0.25 * -0.2]);
+        let nobody = Blend { trees: [-1.0; 4], deep: [-1.0; 4], trees_alone: [-1.0; 4], ..blend };
+        assert_eq!(nobody.weights(&Voices::Both(&trees, &deep), &[1.0; 4]), [0.025; 2]);
+        assert_eq!(nobody.weights(&Voices::Trees(&trees), &[1.0; 4]), [0.05, 0.0]);
+    }
+}

@@ -1,0 +1,82 @@
+//! Probabilities that can be believed: a temperature, and the mass of "none of these".
+//!
+//! ```text
+//! p(none)     = sigmoid(n . [1, logit(share of past answers that were new), history, staleness])
+//! p(app)      = (1 - p(none)) softmax(logits / temperature)
+//! ```
+//!
+//! The blend's weights already depend on the question, so one temperature is left to fit, for the task and the share of
+//! questions that is routed. Of the two usual ways it is the one that keeps the order of the apps and all of their
+//! probabilities coherent; isotonic regression would only speak of the first (Guo et al., "On Calibration of Modern Neural
+//! Networks", 2017).
+
+use super::blend::{BASIS, Basis};
+use crate::context::{Situation, math};
+
+/// What makes probabilities of logits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Calibration {
+    /// What logits are divided by.
+    pub temperature: f32,
+    /// Weights of the logit of "none of these".
+    pub none: [f32; BASIS],
+}
+
+impl Default for Calibration {
+    /// As it is; new apps are as frequent as they were.
+    fn default() -> Self {
+        Self { temperature: 1.0, none: [0.0, 1.0, 0.0, 0.0] }
+    }
+}
+
+impl Calibration {
+    /// Probability that none of the candidates is opened.
+    pub fn none_of_these(&self, situation: &Situation, basis: &Basis) -> f32 {
+        let logit: f32 = self.none.iter().zip(none_columns(situation, basis)).map(|(n, column)| n * column).sum();
+        // No evidence is enough for certainty.
+        (1.0 / (1.0 + math::exp(-logit))).clamp(1e-5, 0.999)
+    }
+}
+
+/// What the mass of "none of these" depends on.
+pub fn none_columns(situation: &Situation, basis: &Basis) -> [f32; BASIS] {
+    let share = situation.unforeseen.clamp(1e-5, 1.0 - 1e-5);
+    [1.0, math::ln(share / (1.0 - share)), basis[1], basis[3]]
+}
+
+/// Turns logits into log-probabilities.
+pub fn log_softmax(logits: &mut [f32]) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|&logit| math::exp(logit - largest)).sum();
+    let normalizer = largest + math::ln(sum);
+    logits.iter_mut().for_each(|logit| *logit -= normalizer);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::blend::basis;
+    use super::*;
+    use crate::context::{History, Task};
+    use crate::data::Timestamp;
+
+    #[test]
+    fn a_softmax_by_hand() {
+        let mut logits = [1.0, 2.0, 3.0_f32];
+        log_softmax(&mut logits);
+        let sum: f32 = logits.iter().map(|ln| ln.exp()).sum();
+        assert!((sum - 1.0).abs() < 1e-6 && (logits[2] - logits[0] - 2.0).abs() < 1e-6);
+        log_softmax(&mut []);
+    }
+
+    #[test]
+    fn none_is_as_frequent_as_it_was_unless_told_otherwise() {
+        let mut situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        for share in [0.01, 0.5, 0.9] {
+            situation.unforeseen = share;
+            let none = Calibration::default().none_of_these(&situation, &basis(&situation, 0.0));
+            assert!((none - share).abs() < 1e-6, "{none} {share}");
+        }
+        let sure = Calibration { none: [99.0, 0.0, 0.0, 0.0], temperature: 1.0 };
+        assert_eq!(sure.none_of_these(&situation, &basis(&situation, 0.0)), 0.999);
+    }
+}

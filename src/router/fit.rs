@@ -1,0 +1,432 @@
+//! How a router is learned: from questions that came after those which its experts learned from.
+//!
+//! 1. Weights of the trees alone, and of both experts, without a gate: convex, so Newton's method ends where it must.
+//! 2. What both gained over the trees, question by question: the gate's labels. Its guesses for a question come from
+//!    trees that did not see its fold, or the weights would learn to trust a gate that remembers.
+//! 3. The same weights again, now that the gate is known, then "none of these", then the temperature of the mixture.
+//!
+//! Both experts' weights are drawn towards constant ones, and these towards the trees as they are, as by a few questions:
+//! three people's validation questions are hundreds, not millions. Should the blend still be worse than an expert alone on
+//! these very questions, it becomes that expert.
+
+use super::blend::{BASIS, Blend, Linear, Voices, basis};
+use super::calibrate::{Calibration, none_columns};
+use super::gate::{self, Gate, Quantiles};
+use super::{Routing, RouterModel};
+use crate::context::Situation;
+use crate::error::Result;
+use crate::gbdt::{Binner, Dataset, Ensemble, ForestScratch, GbdtConfig, SquaredError, Tree, train};
+use crate::progress::Silent;
+use crate::quantize::QuantizedTrees;
+
+/// A question with what both experts said and what was opened.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// What it looked like.
+    pub situation: Situation,
+    /// Log-probabilities of the candidates by the trees.
+    pub by_trees: Vec<f32>,
+    /// The same by the transformer.
+    pub by_deep: Vec<f32>,
+    /// Which of the candidates was opened; `None` where it was none of them.
+    pub answer: Option<usize>,
+    /// Who asked, or when: questions of one fold are judged by a gate that saw none of them. Below [`FOLDS`](Self::FOLDS).
+    pub fold: usize,
+    /// Whether its history was cut off on purpose, to learn what an old one is worth.
+    pub is_stale: bool,
+}
+
+impl Example {
+    /// Parts of the questions.
+    pub const FOLDS: usize = 4;
+
+    fn voices(&self, who: Who) -> Voices<'_> {
+        match who {
+            Who::Trees => Voices::Trees(&self.by_trees),
+            Who::Deep => Voices::Deep(&self.by_deep),
+            Who::Both => Voices::Both(&self.by_trees, &self.by_deep),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Who {
+    Trees,
+    Deep,
+    Both,
+}
+
+/// A router, and what it was on the questions that it learned from.
+#[derive(Debug, Clone)]
+pub struct Fitted {
+    /// What it has learned.
+    pub model: RouterModel,
+    /// Mean log loss where the answer was a candidate: of the trees alone, of the transformer alone, of both, each as the
+    /// router weighs them. Nothing without such questions.
+    pub losses: Option<[f64; 3]>,
+}
+
+/// Nats that a hit among the first three is worth to the gate: three apps are shown.
+const HIT_WORTH: f32 = 2.0;
+/// No single question teaches the gate more than this many nats.
+const LARGEST_GAIN: f32 = 2.0;
+/// Fewer questions make no gate: it then sends what it would send on average, which is all or nothing.
+const FEWEST_FOR_GATE: usize = 200;
+/// Questions that a weight's prior is worth, where it is constant and where it depends on the question.
+const PRIOR: [f64; BASIS] = [4.0, 20.0, 20.0, 4.0];
+
+/// Fits a router. The gate's temperature of the mixture is that of `routing`.
+///
+/// # Errors
+/// The routing is impossible.
+pub fn fit(examples: &[Example], routing: Routing) -> Result<Fitted> {
+    let none = vec![0.0; examples.len()];
+    let before = fit_blend(examples, &none);
+    let labels: Vec<f32> = examples.iter().map(|example| gain(example, &before)).collect();
+    let gains = guesses_across_folds(examples, &labels)?;
+    let (blend, losses) = never_worse(examples, &gains, fit_blend(examples, &gains));
+    let fresh = examples.iter().zip(&gains).filter(|(example, _)| !example.is_stale);
+    let quantiles = Quantiles::of(fresh.map(|(_, &gain)| gain).collect());
+    let threshold = routing.threshold(&quantiles)?;
+    let calibration =
+        Calibration { temperature: fit_temperature(examples, &gains, &blend, threshold), none: fit_none(examples) };
+    let gate = fit_gate(examples, &labels, |_| true)?;
+    Ok(Fitted { model: RouterModel { gate, gains: quantiles, blend, calibration }, losses })
+}
+
+/// What both experts gain over the trees: nats, and [`HIT_WORTH`] for a hit among three.
+fn gain(example: &Example, blend: &Blend) -> f32 {
+    let Some(answer) = example.answer else { return 0.0 };
+    let basis = basis(&example.situation, 0.0);
+    let judged = |who| {
+        let mut logits = vec![0.0; example.by_trees.len()];
+        blend.mix(&example.voices(who), &basis, &mut logits);
+        let before = logits.iter().filter(|&&logit| logit > logits[answer]).count();
+        (loss(&logits, answer) as f32, f32::from(u8::from(before < 3)))
+    };
+    let ((alone, hit_alone), (both, hit_both)) = (judged(Who::Trees), judged(Who::Both));
+    (alone - both).clamp(-LARGEST_GAIN, LARGEST_GAIN) + HIT_WORTH * (hit_both - hit_alone)
+}
+
+fn loss(logits: &[f32], answer: usize) -> f64 {
+    crate::predict::log_sum_exp(logits, 1.0) - f64::from(logits[answer])
+}
+
+/// Each question's gain as guessed by a gate that saw no question of its fold.
+fn guesses_across_folds(examples: &[Example], labels: &[f32]) -> Result<Vec<f32>> {
+    let mut gains = vec![0.0; examples.len()];
+    let mut scratch = ForestScratch::default();
+    for fold in 0..Example::FOLDS {
+        let gate = fit_gate(examples, labels, |example| example.fold != fold)?;
+        for (gain, example) in gains.iter_mut().zip(examples).filter(|(_, example)| example.fold == fold) {
+            *gain = gate.gain(&example.by_trees, &example.situation, &mut scratch);
+        }
+    }
+    Ok(gains)
+}
+
+fn fit_gate(examples: &[Example], labels: &[f32], is_seen: impl Fn(&Example) -> bool) -> Result<Gate> {
+    let seen = examples.iter().zip(labels).filter(|(example, _)| is_seen(example));
+    let (mut rows, mut gains) = (Vec::new(), Vec::new());
+    for (example, &gain) in seen {
+        rows.extend(gate::row(&example.by_trees, &example.situation));
+        gains.push(gain);
+    }
+    let names = || gate::names().map(str::to_owned);
+    let ensemble = if gains.len() < FEWEST_FOR_GATE {
+        let mean = gains.iter().sum::<f32>() / gains.len().max(1) as f32;
+        let tree = Tree::constant(f64::from(mean), gains.len() as f64);
+        Ensemble { features: names().collect(), ..Ensemble::new(vec![tree], gate::COLUMNS) }
+    } else {
+        let config = GbdtConfig {
+            trees: 60,
+            learning_rate: 0.06,
+            leaves: 6,
+            max_depth: 4,
+            min_rows: 40,
+            l2: 5.0,
+            max_bins: 32,
+            early_stopping: 0,
+            group_fraction: 1.0,
+            ..GbdtConfig::default()
+        };
+        let binner = Binner::fit(&rows, gate::COLUMNS, config.max_bins).with_names(names())?;
+        let data = Dataset::new(binner, &rows, &gains)?;
+        train(&config, &SquaredError, &data, None, &Silent)?.forest.ensemble().clone()
+    };
+    Gate::new(QuantizedTrees::new(&ensemble)?)
+}
+
+/// The weights that the answers were most probable with, drawn towards constant ones.
+fn fit_blend(examples: &[Example], gains: &[f32]) -> Blend {
+    let one: Linear = [1.0, 0.0, 0.0, 0.0];
+    let fit = |who, gains: &[f32], prior: [Linear; 2]| fit_weights(examples, gains, who, prior);
+    let [trees_alone, _] = fit(Who::Trees, gains, [one; 2]);
+    // Nobody asks the gate where there are no trees.
+    let [_, deep_alone] = fit(Who::Deep, &vec![0.0; gains.len()], [one; 2]);
+    let [trees, deep] = fit(Who::Both, gains, [one, [0.0; BASIS]]);
+    Blend { trees_alone, deep_alone, trees, deep }
+}
+
+/// Where the blend is worse than an expert alone on these questions, it becomes that expert.
+fn never_worse(examples: &[Example], gains: &[f32], mut blend: Blend) -> (Blend, Option<[f64; 3]>) {
+    let losses = |blend: &Blend| {
+        [Who::Trees, Who::Deep, Who::Both].map(|who| {
+            let (mut sum, mut count) = (0.0, 0.0);
+            for (example, &gain) in examples.iter().zip(gains) {
+                let Some(answer) = example.answer else { continue };
+                let basis = basis(&example.situation, if who == Who::Deep { 0.0 } else { gain });
+                let mut logits = vec![0.0; example.by_trees.len()];
+                blend.mix(&example.voices(who), &basis, &mut logits);
+                sum += loss(&logits, answer);
+                count += 1.0;
+            }
+            if count > 0.0 { sum / count } else { f64::NAN }
+        })
+    };
+    let [trees, deep, both] = losses(&blend);
+    if both > trees.min(deep) {
+        let silent = [0.0; BASIS];
+        (blend.trees, blend.deep) =
+            if trees <= deep { (blend.trees_alone, silent) } else { (silent, blend.deep_alone) };
+    }
+    let found = losses(&blend);
+    (blend, found[0].is_finite().then_some(found))
+}
+
+/// Newton's method on the answers' log loss and the prior. The experts' log-probabilities are two numbers a candidate, so
+/// slope and curvature of a question are those of two weights, spread over the basis.
+fn fit_weights(examples: &[Example], gains: &[f32], who: Who, prior: [Linear; 2]) -> [Linear; 2] {
+    const SIZE: usize = 2 * BASIS;
+    let prior: [f64; SIZE] = std::array::from_fn(|i| f64::from(prior[i / BASIS][i % BASIS]));
+    let is_voice = [who != Who::Deep, who != Who::Trees];
+    let mut weights = prior;
+    for _ in 0..MOST_STEPS {
+        let (mut slope, mut curvature) = ([0.0; SIZE], [[0.0; SIZE]; SIZE]);
+        for i in 0..SIZE {
+            slope[i] = PRIOR[i % BASIS] * (weights[i] - prior[i]);
+            curvature[i][i] = PRIOR[i % BASIS];
+        }
+        for (example, &gain) in examples.iter().zip(gains) {
+            let Some(answer) = example.answer else { continue };
+            let basis = basis(&example.situation, gain).map(f64::from);
+            let weight = |voice: usize| -> f64 {
+                let own = &weights[voice * BASIS..][..BASIS];
+                if is_voice[voice] { own.iter().zip(basis).map(|(w, z)| w * z).sum() } else { 0.0 }
+            };
+            let Moments { mean, covariance } = Moments::of(example, [weight(0), weight(1)]);
+            let said = [&example.by_trees, &example.by_deep].map(|said| f64::from(said[answer]));
+            for a in 0..SIZE {
+                let (voice_a, za) = (a / BASIS, basis[a % BASIS]);
+                if !is_voice[voice_a] {
+                    continue;
+                }
+                slope[a] += (mean[voice_a] - said[voice_a]) * za;
+                for b in (0..SIZE).filter(|b| is_voice[b / BASIS]) {
+                    curvature[a][b] += covariance[voice_a][b / BASIS] * za * basis[b % BASIS];
+                }
+            }
+        }
+        let step = solve(curvature, slope);
+        let largest = step.iter().fold(0.0_f64, |largest, step| largest.max(step.abs()));
+        // Far away, the curvature is that of another place.
+        let damping = (1.0 / largest).min(1.0);
+        weights.iter_mut().zip(step).for_each(|(weight, step)| *weight -= damping * step);
+        if largest < 1e-6 {
+            break;
+        }
+    }
+    std::array::from_fn(|voice| std::array::from_fn(|b| weights[voice * BASIS + b] as f32))
+}
+
+const MOST_STEPS: usize = 50;
+
+/// Of the two experts' log-probabilities, under the probabilities of their blend.
+struct Moments {
+    mean: [f64; 2],
+    covariance: [[f64; 2]; 2],
+}
+
+impl Moments {
+    fn of(example: &Example, weights: [f64; 2]) -> Self {
+        let said = || example.by_trees.iter().zip(&example.by_deep).map(|(&t, &d)| [f64::from(t), f64::from(d)]);
+        let logit = |[trees, deep]: [f64; 2]| weights[0] * trees + weights[1] * deep;
+        let largest = said().map(logit).fold(f64::NEG_INFINITY, f64::max);
+        let (mut total, mut sums, mut products) = (0.0, [0.0; 2], [[0.0; 2]; 2]);
+        for pair in said() {
+            let mass = (logit(pair) - largest).exp();
+            total += mass;
+            for a in 0..2 {
+                sums[a] += mass * pair[a];
+                for b in 0..2 {
+                    products[a][b] += mass * pair[a] * pair[b];
+                }
+            }
+        }
+        let mean = sums.map(|sum| sum / total);
+        let covariance =
+            std::array::from_fn(|a| std::array::from_fn(|b| products[a][b] / total - mean[a] * mean[b]));
+        Self { mean, covariance }
+    }
+}
+
+/// Solves `matrix * x = right` for a positive definite matrix, by elimination.
+fn solve<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) -> [f64; N] {
+    for pivot in 0..N {
+        for row in pivot + 1..N {
+            let factor = matrix[row][pivot] / matrix[pivot][pivot];
+            for column in pivot..N {
+                matrix[row][column] -= factor * matrix[pivot][column];
+            }
+            right[row] -= factor * right[pivot];
+        }
+    }
+    for row in (0..N).rev() {
+        let known: f64 = (row + 1..N).map(|column| matrix[row][column] * right[column]).sum();
+        right[row] = (right[row] - known) / matrix[row][row];
+    }
+    right
+}
+
+/// Logistic regression of whether the answer was none of the candidates, drawn towards what the user's past says of it.
+fn fit_none(examples: &[Example]) -> [f32; BASIS] {
+    let prior = Calibration::default().none.map(f64::from);
+    let mut weights = prior;
+    for _ in 0..MOST_STEPS {
+        let mut slope: [f64; BASIS] = std::array::from_fn(|i| PRIOR[i] * (weights[i] - prior[i]));
+        let mut curvature = [[0.0; BASIS]; BASIS];
+        (0..BASIS).for_each(|i| curvature[i][i] = PRIOR[i]);
+        for example in examples.iter().filter(|example| !example.by_trees.is_empty()) {
+            let columns = none_columns(&example.situation, &basis(&example.situation, 0.0)).map(f64::from);
+            let logit: f64 = weights.iter().zip(columns).map(|(w, x)| w * x).sum();
+            let none = 1.0 / (1.0 + (-logit).exp());
+            let error = none - f64::from(u8::from(example.answer.is_none()));
+            for a in 0..BASIS {
+                slope[a] += error * columns[a];
+                for b in 0..BASIS {
+                    curvature[a][b] += none * (1.0 - none) * columns[a] * columns[b];
+                }
+            }
+        }
+        let step = solve(curvature, slope);
+        let largest = step.iter().fold(0.0_f64, |largest, step| largest.max(step.abs()));
+        let damping = (1.0 / largest).min(1.0);
+        weights.iter_mut().zip(step).for_each(|(weight, step)| *weight -= damping * step);
+        if largest < 1e-6 {
+            break;
+        }
+    }
+    weights.map(|weight| weight as f32)
+}
+
+/// What the logits of the routed mixture are divided by for the least log loss.
+fn fit_temperature(examples: &[Example], gains: &[f32], blend: &Blend, threshold: f32) -> f32 {
+    let mut questions = Vec::new();
+    for (example, &gain) in examples.iter().zip(gains) {
+        let Some(answer) = example.answer else { continue };
+        let who = if gain > threshold { Who::Both } else { Who::Trees };
+        let mut logits = vec![0.0; example.by_trees.len()];
+        blend.mix(&example.voices(who), &basis(&example.situation, gain), &mut logits);
+        questions.push((logits, answer));
+    }
+    if questions.is_empty() {
+        return 1.0;
+    }
+    // The loss falls towards larger powers where the answer's logit is above the mean one under the probabilities.
+    let slope = |power: f64| -> f64 {
+        let of = |(logits, answer): &(Vec<f32>, usize)| {
+            let mean: f64 = crate::predict::softmax(logits, 1.0 / power)
+                .zip(logits)
+                .map(|(probability, &logit)| probability * f64::from(logit))
+                .sum();
+            mean - f64::from(logits[*answer])
+        };
+        questions.iter().map(of).sum()
+    };
+    let (mut low, mut high) = (0.5_f64, 2.0_f64);
+    for _ in 0..30 {
+        let middle = (low * high).sqrt();
+        if slope(middle) > 0.0 { high = middle } else { low = middle }
+    }
+    (1.0 / (low * high).sqrt()) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::context::{History, Task};
+    use crate::data::Timestamp;
+    use crate::router::calibrate::log_softmax;
+
+    /// Questions of eight candidates: the trees know the answer's first half of the time, the transformer where the hour is
+    /// late, too.
+    fn examples(count: usize) -> Vec<Example> {
+        let situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        let mut said = |answer: usize, knows: bool| {
+            let mut logits: Vec<f32> = (0..8).map(|_| random.random_range(-0.5..0.5)).collect();
+            logits[answer] += if knows { 3.0 } else { 0.0 };
+            log_softmax(&mut logits);
+            logits
+        };
+        let example = |number: usize| {
+            let (answer, is_late) = (number * 5 % 8, number % 3 == 0);
+            Example {
+                situation: Situation { hour: if is_late { 22.0 } else { 10.0 }, unforeseen: 0.1, ..situation },
+                by_trees: said(answer, !is_late),
+                by_deep: said(answer, is_late || number % 2 == 0),
+                answer: Some(answer).filter(|_| number % 20 > 0),
+                fold: number % Example::FOLDS,
+                is_stale: false,
+            }
+        };
+        (0..count).map(example).collect()
+    }
+
+    #[test]
+    fn the_gate_finds_where_the_transformer_knows_better() {
+        let examples = examples(3_000);
+        let Fitted { model, losses } = fit(&examples, Routing::Share(0.35)).unwrap();
+        let [trees, deep, both] = losses.unwrap();
+        assert!(both < 0.8 * trees.min(deep), "{trees} {deep} {both}");
+        let mut scratch = ForestScratch::default();
+        let threshold = Routing::Share(0.35).threshold(&model.gains).unwrap();
+        let is_right = |example: &&Example| {
+            let gain = model.gate.gain(&example.by_trees, &example.situation, &mut scratch);
+            (gain > threshold) == (example.situation.hour > 20.0)
+        };
+        let right = examples.iter().filter(is_right).count();
+        assert!(right > 2_850, "{right}");
+        assert!(model.calibration.temperature < 1.0, "who knows is right always here, and said three in four");
+        // One in twenty was none of them, where the past said one in ten.
+        let situation = &examples[0].situation;
+        let none = model.calibration.none_of_these(situation, &basis(situation, 0.0));
+        assert!((none - 0.05).abs() < 0.01, "{none}");
+    }
+
+    #[test]
+    fn the_blend_is_no_worse_than_either_expert_even_of_few_or_foolish_ones() {
+        for count in [0, 1, 7, 150, 500] {
+            let mut foolish = examples(count);
+            foolish.iter_mut().for_each(|example| example.by_deep.reverse());
+            for examples in [examples(count), foolish] {
+                let Fitted { losses, model } = fit(&examples, Routing::default()).unwrap();
+                let Some([trees, deep, both]) = losses else {
+                    assert!(count < 2);
+                    continue;
+                };
+                assert!(both <= trees.min(deep) + 1e-6, "{count}: {trees} {deep} {both}");
+                assert!(model.write().is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn a_solved_system_by_hand() {
+        let x = solve([[4.0, 1.0], [1.0, 3.0]], [1.0, 2.0]);
+        assert!((x[0] - 1.0 / 11.0).abs() < 1e-12 && (x[1] - 7.0 / 11.0).abs() < 1e-12);
+    }
+}

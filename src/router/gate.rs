@@ -1,0 +1,230 @@
+//! The gate: how much the transformer would improve this answer, guessed before it is asked.
+//!
+//! It sees how sure the trees are and what the question looks like, and answers with a few small trees of its own,
+//! which learned from later questions than the experts did: what both experts together gained there in log loss, and in
+//! hits among three ([`fit`](super::fit)).
+
+use crate::context::{Situation, math};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gbdt::{Forest, ForestScratch};
+use crate::quantize::QuantizedTrees;
+
+/// Columns that tell how sure the trees are.
+const SURENESS: [&str; 6] = ["first", "margin", "first_gap", "second_gap", "entropy", "first_three"];
+
+/// Columns that the gate reads.
+pub const COLUMNS: usize = SURENESS.len() + Situation::NAMES.len();
+
+/// Names of the columns that the gate reads, in order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SURENESS.into_iter().chain(Situation::NAMES.iter().copied())
+}
+
+/// The row of a question: of what the trees said, as log-probabilities, and of what it looks like.
+///
+/// # Shapes
+/// `trees`: `[candidates]`.
+pub fn row(trees: &[f32], situation: &Situation) -> [f32; COLUMNS] {
+    let mut best = [f32::NEG_INFINITY; 3];
+    let mut entropy = 0.0;
+    for &ln in trees {
+        entropy -= math::exp(ln) * ln;
+        let place = best.iter().position(|&other| ln > other);
+        if let Some(place) = place {
+            best[place..].rotate_right(1);
+            best[place] = ln;
+        }
+    }
+    let [first, second, third] = best.map(math::exp);
+    // Of one candidate there is no second.
+    let gap = |a: f32, b: f32| if b > f32::NEG_INFINITY { a - b } else { f32::NAN };
+    let mut row = [0.0; COLUMNS];
+    let (sureness, situation_columns) = row.split_at_mut(SURENESS.len());
+    sureness.copy_from_slice(&[
+        first,
+        first - second,
+        gap(best[0], best[1]),
+        gap(best[1], best[2]),
+        entropy,
+        first + second + third,
+    ]);
+    situation_columns.copy_from_slice(&situation.columns());
+    row
+}
+
+/// A few small trees that guess the gain.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    trees: QuantizedTrees,
+    forest: Forest,
+}
+
+impl Gate {
+    /// A gate of `trees`.
+    ///
+    /// # Errors
+    /// They read other columns than this build computes.
+    pub fn new(trees: QuantizedTrees) -> Result<Self> {
+        if !trees.names().eq(names()) || trees.outputs() != 1 {
+            let message = "the gate reads other columns than this build computes";
+            return Err(Error::new(ErrorKind::Model, message).next_step("fit the router again with this version"));
+        }
+        Ok(Self { forest: Forest::new(trees.to_ensemble())?, trees })
+    }
+
+    /// Its trees.
+    pub fn trees(&self) -> &QuantizedTrees {
+        &self.trees
+    }
+
+    /// What the transformer would gain: nats of log loss, and two for a hit among three.
+    pub fn gain(&self, trees: &[f32], situation: &Situation, scratch: &mut ForestScratch) -> f32 {
+        let mut gain = [0.0];
+        self.forest.score(&row(trees, situation), scratch, &mut gain);
+        gain[0] as f32
+    }
+}
+
+/// Which questions the transformer is asked, too.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Routing {
+    /// This share of the questions, those of highest expected gain; 0 to 1.
+    Share(f32),
+    /// Wherever the expected gain is above this.
+    Gain(f32),
+    /// As many as a mean cost of a question allows, in any unit: microseconds, microjoules.
+    Budget {
+        /// What a question may cost in the mean.
+        mean: f32,
+        /// What the trees cost.
+        trees: f32,
+        /// What the transformer costs on top.
+        deep: f32,
+    },
+}
+
+impl Default for Routing {
+    /// One question in five.
+    fn default() -> Self {
+        Self::Share(0.2)
+    }
+}
+
+impl Routing {
+    /// Wherever the transformer is expected to improve the answer at all.
+    pub const AS_MUCH_AS_PAYS: Self = Self::Gain(0.0);
+
+    /// The gain above which a question goes to the transformer, by the gains of many questions in [`Quantiles`].
+    ///
+    /// # Errors
+    /// A share that is none, or a cost that is not positive.
+    pub fn threshold(self, gains: &Quantiles) -> Result<f32> {
+        let wrong = |field: &str, value: f32, next_step: &str| {
+            Err(Error::new(ErrorKind::Config, format!("{value} cannot be routed by")).field(field).next_step(next_step))
+        };
+        match self {
+            Self::Share(share) if !(0.0..=1.0).contains(&share) => wrong("share", share, "choose 0 to 1"),
+            Self::Share(share) => Ok(gains.above(share)),
+            Self::Gain(gain) if gain.is_nan() => wrong("gain", gain, "choose a number, such as 0"),
+            Self::Gain(gain) => Ok(gain),
+            Self::Budget { mean, trees, deep } => {
+                let costs = [("mean", mean), ("trees", trees), ("deep", deep)];
+                match costs.into_iter().find(|(_, cost)| !(cost.is_finite() && *cost > 0.0)) {
+                    Some((field, cost)) => wrong(field, cost, "choose a cost above 0"),
+                    None => Ok(gains.above(((mean - trees) / deep).clamp(0.0, 1.0))),
+                }
+            }
+        }
+    }
+}
+
+/// How large gains are: of a hundred parts of the questions, the smallest gain in each, largest parts first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantiles(pub(super) [f32; Quantiles::PARTS]);
+
+impl Quantiles {
+    pub(super) const PARTS: usize = 100;
+
+    /// Of many gains; all zero of none.
+    #[cfg(feature = "train")]
+    pub fn of(mut gains: Vec<f32>) -> Self {
+        gains.sort_by(|a, b| b.total_cmp(a));
+        let last = |part: usize| (gains.len() * (part + 1)).div_ceil(Self::PARTS).saturating_sub(1);
+        Self(std::array::from_fn(|part| gains.get(last(part)).copied().unwrap_or(0.0)))
+    }
+
+    /// The gain that this share of the questions is above, as nearly as questions of equal gain allow.
+    fn above(&self, share: f32) -> f32 {
+        let parts = share * Self::PARTS as f32;
+        let part = (parts as usize).min(Self::PARTS);
+        if part == Self::PARTS {
+            return f32::NEG_INFINITY;
+        }
+        let Some(lower) = part.checked_sub(1) else {
+            return if share > 0.0 { self.0[0] } else { f32::INFINITY };
+        };
+        self.0[lower] + (parts - part as f32) * (self.0[part] - self.0[lower])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::{History, Task};
+    use crate::data::Timestamp;
+
+    #[test]
+    fn sureness_by_hand() {
+        let situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        let ln = [0.2, 0.5, 0.1, 0.2_f32].map(f32::ln);
+        let row = row(&ln, &situation);
+        let entropy: f32 = ln.iter().map(|ln| -ln.exp() * ln).sum();
+        let expected = [0.5, 0.3, 2.5_f32.ln(), 0.0, entropy, 0.9];
+        for (found, expected) in row.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{row:?}");
+        }
+        assert_eq!(names().count(), COLUMNS);
+        let one = super::row(&[0.0], &situation);
+        assert!(one[0] == 1.0 && one[2].is_nan() && one[4] == 0.0);
+        assert!(super::row(&[], &situation)[..2].iter().all(|sure| *sure == 0.0));
+    }
+
+    #[test]
+    fn thresholds_follow_shares_and_budgets() {
+        let gains = Quantiles([0; Quantiles::PARTS].map({
+            let mut next = 1.0;
+            move |_| {
+                next -= 0.01;
+                next
+            }
+        }));
+        let threshold = |routing: Routing| routing.threshold(&gains).map_err(|error| error.to_string());
+        assert_eq!(threshold(Routing::Share(0.0)), Ok(f32::INFINITY));
+        assert_eq!(threshold(Routing::Share(1.0)), Ok(f32::NEG_INFINITY));
+        assert!((threshold(Routing::default()).unwrap() - 0.8).abs() < 1e-5);
+        assert!((threshold(Routing::Share(0.205)).unwrap() - 0.795).abs() < 1e-5);
+        assert_eq!(threshold(Routing::AS_MUCH_AS_PAYS), Ok(0.0));
+        let budget = |mean| Routing::Budget { mean, trees: 40.0, deep: 60.0 };
+        assert!((threshold(budget(52.0)).unwrap() - 0.8).abs() < 1e-5);
+        assert_eq!(threshold(budget(10.0)), Ok(f32::INFINITY));
+        assert_eq!(threshold(budget(400.0)), Ok(f32::NEG_INFINITY));
+        for (routing, says) in [
+            (Routing::Share(1.5), "`share`: 1.5 cannot be routed by; choose 0 to 1"),
+            (Routing::Gain(f32::NAN), "`gain`: NaN"),
+            (Routing::Budget { mean: 1.0, trees: 0.0, deep: 1.0 }, "`trees`: 0"),
+        ] {
+            let error = threshold(routing).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[cfg(feature = "train")]
+    #[test]
+    fn quantiles_of_few_and_many() {
+        let quantiles = Quantiles::of((0..1000).map(|n| n as f32).collect());
+        assert_eq!((quantiles.0[0], quantiles.0[99]), (990.0, 0.0));
+        assert_eq!(quantiles.above(0.2), 800.0);
+        assert_eq!(Quantiles::of(vec![3.0]).0, [3.0; 100]);
+        assert_eq!(Quantiles::of(vec![]).0, [0.0; 100]);
+    }
+}

@@ -1,0 +1,366 @@
+//! What one person's phone adds to the shared models: learned from each answer, in constant memory, and taken back at
+//! once, because nothing shared is ever changed.
+//!
+//! ```text
+//! score(app)  = blend + u ln p_trees(app) + v ln p_transformer(app) + b(app) + b(app used last, app)
+//! error(app)  = (1 where it was opened, else 0) - p(app)
+//! b          += RATE error(app)              u, v += WEIGHT_RATE sum over apps of error(app) ln p(app)
+//! ```
+//!
+//! which is a step down the gradient of the answer's log loss. The rates were chosen on three phones: what a person opens
+//! again and again against the odds is worth more, and no week of chance outweighs the models.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use super::blend::Voices;
+use crate::data::{AppId, Vocabulary};
+use crate::error::Result;
+use crate::fields::{Put as _, Reader};
+
+/// Step of an app's own score, and of its score after another app.
+const RATE: f32 = 0.02;
+/// Step of the experts' weights.
+const WEIGHT_RATE: f32 = 0.001;
+/// What an app loses when it was shown and not taken, beside what it loses for not being opened.
+const IGNORED_RATE: f32 = 0.02;
+/// No score grows beyond this: a factor of twenty in the odds.
+const LARGEST_SCORE: f32 = 3.0;
+/// No weight moves further than this.
+const LARGEST_WEIGHT: f32 = 0.5;
+/// Apps whose probability was lower learn nothing from not being opened.
+const LEAST_ERROR: f32 = 1e-3;
+/// Scores kept of apps, and of pairs; beyond them the one nearest to zero is forgotten.
+const MOST_APPS: usize = 256;
+const MOST_PAIRS: usize = 1024;
+/// Candidates of a question that is waiting for its answer, most probable first.
+const MOST_ASKED: usize = 64;
+
+/// A question that is waiting for its answer: what was said, of the most probable candidates.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// The app used last.
+    last: Option<AppId>,
+    apps: Vec<AppId>,
+    /// Log-probabilities; empty of an expert that was not asked.
+    by_trees: Vec<f32>,
+    by_deep: Vec<f32>,
+    probabilities: Vec<f32>,
+}
+
+impl Asked {
+    /// A question with these `ranked` candidates, as positions in the slices, most probable first.
+    ///
+    /// # Shapes
+    /// `apps`, `probabilities` and those of `voices`: `[candidates]`.
+    pub fn set(
+        &mut self,
+        last: Option<AppId>,
+        apps: &[AppId],
+        voices: &Voices<'_>,
+        probabilities: &[f32],
+        ranked: impl Iterator<Item = usize>,
+    ) {
+        let (by_trees, by_deep) = voices.said();
+        self.last = last;
+        self.apps.clear();
+        self.by_trees.clear();
+        self.by_deep.clear();
+        self.probabilities.clear();
+        for candidate in ranked.take(MOST_ASKED) {
+            self.apps.push(apps[candidate]);
+            self.by_trees.extend(by_trees.get(candidate));
+            self.by_deep.extend(by_deep.get(candidate));
+            self.probabilities.push(probabilities[candidate]);
+        }
+    }
+
+    /// Whether `app` is one of the candidates kept.
+    pub fn shows(&self, app: AppId) -> bool {
+        self.apps.contains(&app)
+    }
+}
+
+impl Clone for Asked {
+    fn clone(&self) -> Self {
+        let mut clone = Self::default();
+        clone.clone_from(self);
+        clone
+    }
+
+    /// Into the room that is there: a derived one would allocate.
+    fn clone_from(&mut self, other: &Self) {
+        self.last = other.last;
+        self.apps.clone_from(&other.apps);
+        self.by_trees.clone_from(&other.by_trees);
+        self.by_deep.clone_from(&other.by_deep);
+        self.probabilities.clone_from(&other.probabilities);
+    }
+}
+
+/// What one person's phone adds to the shared models.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Habits {
+    /// Added to the weights of the trees and the transformer.
+    weights: [f32; 2],
+    apps: Scores<AppId>,
+    /// By the app used last and the candidate.
+    pairs: Scores<(AppId, AppId)>,
+    /// Answers learned from.
+    answers: u64,
+}
+
+impl Default for Habits {
+    /// None: the shared models' answers stay as they are.
+    fn default() -> Self {
+        Self { weights: [0.0; 2], apps: Scores::new(MOST_APPS), pairs: Scores::new(MOST_PAIRS), answers: 0 }
+    }
+}
+
+impl Habits {
+    /// How many answers they were learned from.
+    pub fn answers(&self) -> u64 {
+        self.answers
+    }
+
+    /// Adds to the `logits` of a blend.
+    ///
+    /// # Shapes
+    /// `apps`, `logits` and those of `voices`: `[candidates]`.
+    pub fn adjust(&self, last: Option<AppId>, apps: &[AppId], voices: &Voices<'_>, logits: &mut [f32]) {
+        let (by_trees, by_deep) = voices.said();
+        for (weight, said) in self.weights.iter().zip([by_trees, by_deep]) {
+            logits.iter_mut().zip(said).for_each(|(logit, said)| *logit += weight * said);
+        }
+        for (logit, &app) in logits.iter_mut().zip(apps) {
+            *logit += self.apps.get(app);
+            if let Some(last) = last {
+                *logit += self.pairs.get((last, app));
+            }
+        }
+    }
+
+    /// Learns that `asked` was answered by `answer`. What was opened for the first time teaches nothing of the
+    /// candidates.
+    pub fn learn(&mut self, asked: &Asked, answer: AppId, was_candidate: bool) {
+        if !was_candidate {
+            return;
+        }
+        self.answers += 1;
+        let mut gradient = [0.0; 2];
+        for (candidate, (&app, &probability)) in asked.apps.iter().zip(&asked.probabilities).enumerate() {
+            let error = f32::from(u8::from(app == answer)) - probability;
+            if error.abs() < LEAST_ERROR {
+                continue;
+            }
+            for (gradient, said) in gradient.iter_mut().zip([&asked.by_trees, &asked.by_deep]) {
+                *gradient += error * said.get(candidate).copied().unwrap_or(0.0);
+            }
+            self.step(asked.last, app, RATE * error);
+        }
+        // Too improbable to be remembered.
+        if !asked.apps.contains(&answer) {
+            self.step(asked.last, answer, RATE);
+        }
+        for (weight, gradient) in self.weights.iter_mut().zip(gradient) {
+            // A logarithm of a probability near zero is no reason for a leap.
+            let step = (WEIGHT_RATE * gradient).clamp(-0.01, 0.01);
+            *weight = (*weight + step).clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT);
+        }
+    }
+
+    /// Learns that `app` was suggested and not taken: the user saw it and wanted something else, which says more than
+    /// that it was not opened.
+    pub fn ignore(&mut self, app: AppId) {
+        self.apps.add(app, -IGNORED_RATE);
+    }
+
+    fn step(&mut self, last: Option<AppId>, app: AppId, step: f32) {
+        self.apps.add(app, step);
+        if let Some(last) = last {
+            self.pairs.add((last, app), step);
+        }
+    }
+
+    /// The habits as bytes, apps by their names in `vocabulary`; equal habits give equal bytes.
+    ///
+    /// # Errors
+    /// A name is longer than 65,535 bytes.
+    pub fn write(&self, vocabulary: &Vocabulary) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        bytes.put_u64(self.answers);
+        self.weights.iter().for_each(|&weight| bytes.put_f32(weight));
+        bytes.put_count(self.apps.scores.len())?;
+        for (app, score) in self.apps.sorted() {
+            bytes.put_text(vocabulary.name(app))?;
+            bytes.put_f32(score);
+        }
+        bytes.put_count(self.pairs.scores.len())?;
+        for ((last, app), score) in self.pairs.sorted() {
+            bytes.put_text(vocabulary.name(last))?;
+            bytes.put_text(vocabulary.name(app))?;
+            bytes.put_f32(score);
+        }
+        Ok(bytes)
+    }
+
+    /// Reads what [`write`](Self::write) wrote; names that `vocabulary` lacks are added to it.
+    ///
+    /// # Errors
+    /// It is cut off, or holds numbers that learning never gives.
+    pub fn read(reader: &mut Reader<'_>, vocabulary: &mut Vocabulary) -> Result<Self> {
+        let mut habits = Self { answers: reader.u64()?, ..Self::default() };
+        for weight in &mut habits.weights {
+            *weight = within(reader, LARGEST_WEIGHT)?;
+        }
+        for _ in 0..at_most(reader, 6, MOST_APPS)? {
+            let app = vocabulary.intern(reader.text()?);
+            habits.apps.scores.insert(app, within(reader, LARGEST_SCORE)?);
+        }
+        for _ in 0..at_most(reader, 8, MOST_PAIRS)? {
+            let pair = (vocabulary.intern(reader.text()?), vocabulary.intern(reader.text()?));
+            habits.pairs.scores.insert(pair, within(reader, LARGEST_SCORE)?);
+        }
+        Ok(habits)
+    }
+}
+
+fn within(reader: &mut Reader<'_>, largest: f32) -> Result<f32> {
+    let number = reader.f32()?;
+    if number.abs() <= largest { Ok(number) } else { Err(reader.wrong(format!("{number} is no habit"))) }
+}
+
+fn at_most(reader: &mut Reader<'_>, bytes_each: usize, most: usize) -> Result<usize> {
+    let count = reader.count(bytes_each)?;
+    if count <= most { Ok(count) } else { Err(reader.wrong(format!("{count} habits, but {most} are kept"))) }
+}
+
+/// A bounded table of scores. It is as large from the start as it will ever be.
+#[derive(Debug, Clone, PartialEq)]
+struct Scores<K: Eq + Hash> {
+    scores: HashMap<K, f32>,
+    most: usize,
+}
+
+impl<K: Copy + Eq + Hash + Ord> Scores<K> {
+    fn new(most: usize) -> Self {
+        // A table that is more than half full makes room for what comes after what went by growing.
+        Self { scores: HashMap::with_capacity(2 * most + 1), most }
+    }
+
+    fn get(&self, key: K) -> f32 {
+        if self.scores.is_empty() { 0.0 } else { self.scores.get(&key).copied().unwrap_or(0.0) }
+    }
+
+    fn add(&mut self, key: K, step: f32) {
+        if self.scores.len() == self.most && !self.scores.contains_key(&key) {
+            // By key where scores are equal, so that the order of the table never shows.
+            let nearest = |a: &(&K, &f32), b: &(&K, &f32)| a.1.abs().total_cmp(&b.1.abs()).then(a.0.cmp(b.0));
+            if let Some(key) = self.scores.iter().min_by(nearest).map(|(key, _)| *key) {
+                self.scores.remove(&key);
+            }
+        }
+        let score = self.scores.entry(key).or_default();
+        *score = (*score + step).clamp(-LARGEST_SCORE, LARGEST_SCORE);
+    }
+
+    fn sorted(&self) -> Vec<(K, f32)> {
+        let mut sorted: Vec<(K, f32)> = self.scores.iter().map(|(key, score)| (*key, *score)).collect();
+        sorted.sort_by_key(|(key, _)| *key);
+        sorted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APPS: [AppId; 3] = [AppId(0), AppId(1), AppId(2)];
+
+    /// Half, three tenths, two tenths, as three apps that an expert ranks.
+    fn said() -> [f32; 3] {
+        [0.5, 0.3, 0.2].map(f32::ln)
+    }
+
+    fn probabilities(habits: &Habits, last: Option<AppId>) -> [f32; 3] {
+        let said = said();
+        let mut logits = said;
+        habits.adjust(last, &APPS, &Voices::Trees(&said), &mut logits);
+        super::super::calibrate::log_softmax(&mut logits);
+        logits.map(f32::exp)
+    }
+
+    fn opened(habits: &mut Habits, last: AppId, answer: AppId) {
+        let mut asked = Asked::default();
+        let now = probabilities(habits, Some(last));
+        asked.set(Some(last), &APPS, &Voices::Trees(&said()), &now, 0..3);
+        habits.learn(&asked, answer, true);
+    }
+
+    #[test]
+    fn what_is_opened_against_the_odds_gains_where_it_was_opened() {
+        let mut habits = Habits::default();
+        assert_eq!(probabilities(&habits, None), said().map(f32::exp));
+        for _ in 0..100 {
+            opened(&mut habits, AppId(0), AppId(2));
+            opened(&mut habits, AppId(1), AppId(0));
+        }
+        let [after_zero, after_one] = [0, 1].map(|last| probabilities(&habits, Some(AppId(last))));
+        assert!(after_zero[2] > 0.6 && after_one[0] > 0.6, "{after_zero:?} {after_one:?}");
+        assert_eq!(habits.answers(), 200);
+        // An app opened for the first time was no candidate.
+        let before = habits.clone();
+        habits.learn(&Asked::default(), AppId(9), false);
+        assert_eq!(habits, before);
+    }
+
+    #[test]
+    fn answers_as_probable_as_said_change_little() {
+        let mut habits = Habits::default();
+        for round in 0..200 {
+            opened(&mut habits, AppId(0), [0, 0, 0, 0, 0, 1, 1, 1, 2, 2].map(AppId)[round * 7 % 10]);
+        }
+        let now = probabilities(&habits, Some(AppId(0)));
+        assert!(now.iter().zip(said()).all(|(now, said)| (now - said.exp()).abs() < 0.07), "{now:?}");
+    }
+
+    #[test]
+    fn ignored_suggestions_sink() {
+        let mut habits = Habits::default();
+        (0..20).for_each(|_| habits.ignore(AppId(0)));
+        assert!(probabilities(&habits, None)[0] < 0.42);
+        (0..2_000).for_each(|_| habits.ignore(AppId(0)));
+        assert_eq!(habits.apps.get(AppId(0)), -LARGEST_SCORE);
+    }
+
+    #[test]
+    fn memory_is_constant_and_bytes_are_the_same() {
+        let mut vocabulary = Vocabulary::new();
+        let mut habits = Habits::default();
+        let apps: Vec<AppId> = (0..3_000).map(|app| vocabulary.intern(&format!("app {app}"))).collect();
+        let room = (habits.apps.scores.capacity(), habits.pairs.scores.capacity());
+        for (n, &app) in apps.iter().enumerate() {
+            habits.step(Some(apps[n / 2]), app, 0.001 * (n % 50) as f32);
+        }
+        assert_eq!((habits.apps.scores.len(), habits.pairs.scores.len()), (MOST_APPS, MOST_PAIRS));
+        assert!((habits.apps.scores.capacity(), habits.pairs.scores.capacity()) <= room, "nothing grew");
+
+        let bytes = habits.write(&vocabulary).unwrap();
+        let mut reader = Reader::new("habits", &bytes, "start anew");
+        assert_eq!(Habits::read(&mut reader, &mut vocabulary).unwrap(), habits);
+        reader.finish().unwrap();
+        // Another vocabulary: the same apps under other numbers.
+        let mut other = Vocabulary::new();
+        other.intern("app 7");
+        let read = Habits::read(&mut Reader::new("habits", &bytes, "start anew"), &mut other).unwrap();
+        for &app in &apps {
+            let score = other.id(vocabulary.name(app)).map_or(0.0, |app| read.apps.get(app));
+            assert_eq!(score, habits.apps.get(app));
+        }
+        for at in (0..bytes.len()).step_by(5) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x81;
+            let _ = Habits::read(&mut Reader::new("habits", &damaged, "start anew"), &mut Vocabulary::new());
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Together: trees answer the simple questions, the transformer helps with the others, and one answer comes out, with
+//! probabilities that can be believed.
+//!
+//! ```text
+//! question -> trees -> gate: would the transformer help? -> no:  weigh the trees' answer
+//!                                                        -> yes: ask it, weigh both
+//!          -> the person's own habits -> temperature, "none of these" -> ranked apps, or nothing worth showing
+//! ```
+//!
+//! | module | what it decides |
+//! | --- | --- |
+//! | [`gate`] | which questions the transformer is asked, too |
+//! | [`blend`] | how much each expert counts, by what is known before they answer |
+//! | [`calibrate`] | what the scores are worth as probabilities |
+//! | [`Habits`] | what one person's phone adds, and can take back |
+//! | [`Person`] | history, habits and suggestions of one phone: what is observed, asked, shown, saved |
+//!
+//! A [`Router`] is as immutable as the experts in it and serves any number of people and threads; what belongs to a
+//! thread is in the scratch, what belongs to a user in the [`Person`]. [`Router`] is a [`Predictor`] too, without habits.
+//! Where an expert is missing, the other answers alone and [`Router::degraded`] says so.
+
+mod answer;
+pub mod blend;
+pub mod calibrate;
+#[cfg(feature = "train")]
+mod fit;
+pub mod gate;
+mod habits;
+mod model;
+mod person;
+mod suggest;
+
+pub use answer::{Answer, Route};
+pub use blend::Voices;
+#[cfg(feature = "train")]
+pub use fit::{Example, Fitted, fit};
+pub use gate::Routing;
+pub use habits::{Asked, Habits};
+pub use model::RouterModel;
+pub use person::Person;
+pub use suggest::{Feedback, MAX_SHOWN, Settings, Suggestion};
+
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gbdt::ForestScratch;
+use crate::predict::{Predictor, Scratch, compare};
+use blend::{Basis, basis};
+use calibrate::log_softmax;
+
+/// Whoever is there to be asked.
+#[derive(Default)]
+pub struct Experts {
+    /// Gradient-boosted trees, or whoever is fast.
+    pub trees: Option<Box<dyn Predictor>>,
+    /// A transformer, or whoever knows better and takes longer.
+    pub deep: Option<Box<dyn Predictor>>,
+}
+
+/// Two experts behind one face.
+pub struct Router {
+    model: RouterModel,
+    experts: Experts,
+    /// Gain above which the transformer is asked.
+    threshold: f32,
+}
+
+/// Working memory of a [`Router`].
+#[derive(Default)]
+struct RouterScratch {
+    trees: Scratch,
+    deep: Scratch,
+    gate: ForestScratch,
+    /// Log-probabilities; those of the transformer are of this question only where it was asked.
+    by_trees: Vec<f32>,
+    by_deep: Vec<f32>,
+    logits: Vec<f32>,
+    order: Vec<u32>,
+}
+
+/// What the experts said to one question.
+struct Consulted<'a> {
+    voices: Voices<'a>,
+    basis: Basis,
+    route: Route,
+    gain: f32,
+}
+
+impl Router {
+    /// A router over `experts`, who are those that `model` was fitted to, or one of them.
+    ///
+    /// # Errors
+    /// Nobody is there, or the routing is impossible.
+    pub fn new(model: RouterModel, experts: Experts, routing: Routing) -> Result<Self> {
+        if experts.trees.is_none() && experts.deep.is_none() {
+            return Err(Error::new(ErrorKind::Config, "a router without any expert")
+                .next_step("give it trees, a transformer, or both"));
+        }
+        let threshold = routing.threshold(&model.gains)?;
+        Ok(Self { model, experts, threshold })
+    }
+
+    /// What it has learned.
+    pub fn model(&self) -> &RouterModel {
+        &self.model
+    }
+
+    /// Sends other questions to the transformer from now on.
+    ///
+    /// # Errors
+    /// The routing is impossible; it is then as it was.
+    pub fn route_by(&mut self, routing: Routing) -> Result<()> {
+        self.threshold = routing.threshold(&self.model.gains)?;
+        Ok(())
+    }
+
+    /// Why it answers less well than it could, if it does.
+    pub fn degraded(&self) -> Option<&'static str> {
+        match (&self.experts.trees, &self.experts.deep) {
+            (Some(_), Some(_)) => None,
+            (Some(_), None) => Some("there is no transformer: the trees answer alone"),
+            (None, _) => Some("there are no trees: the transformer answers alone, and every question"),
+        }
+    }
+
+    /// Asks the trees, and then the transformer where that pays. Log-probabilities are left in the slices.
+    fn consult<'a>(
+        &self,
+        context: &Context<'_>,
+        scratch: (&mut Scratch, &mut Scratch, &mut ForestScratch),
+        by_trees: &'a mut Vec<f32>,
+        by_deep: &'a mut Vec<f32>,
+    ) -> Consulted<'a> {
+        let (trees_scratch, deep_scratch, gate_scratch) = scratch;
+        let situation = context.situation();
+        let count = context.candidates().len();
+        let ask = |expert: &dyn Predictor, scratch: &mut Scratch, said: &mut Vec<f32>| {
+            said.clear();
+            said.resize(count, 0.0);
+            expert.score(context, scratch, said);
+            log_softmax(said);
+        };
+        let mut gain = 0.0;
+        if let Some(trees) = &self.experts.trees {
+            ask(trees.as_ref(), trees_scratch, by_trees);
+            gain = self.model.gate.gain(by_trees, &situation, gate_scratch);
+        }
+        let is_asked = self.experts.trees.is_none() || gain > self.threshold;
+        let deep = self.experts.deep.as_ref().filter(|_| is_asked);
+        if let Some(deep) = deep {
+            ask(deep.as_ref(), deep_scratch, by_deep);
+        }
+        let (voices, route) = match (&self.experts.trees, deep) {
+            (Some(_), Some(_)) => (Voices::Both(by_trees, by_deep), Route::Both),
+            (Some(_), None) => (Voices::Trees(by_trees), Route::Trees),
+            (None, _) => (Voices::Deep(by_deep), Route::Deep),
+        };
+        Consulted { voices, basis: basis(&situation, gain), route, gain }
+    }
+
+    /// Answers a question, with a person's `habits` or without. What was in `answer` before is replaced, and its memory
+    /// used again.
+    pub fn answer(
+        &self,
+        context: &Context<'_>,
+        habits: Option<&Habits>,
+        scratch: &mut Scratch,
+        answer: &mut Answer,
+    ) {
+        let RouterScratch { trees, deep, gate, by_trees, by_deep, logits, order } = scratch.buffers();
+        let consulted = self.consult(context, (trees, deep, gate), by_trees, by_deep);
+        let apps = context.candidates();
+        logits.clear();
+        logits.resize(apps.len(), 0.0);
+        self.model.logits(&consulted.voices, &consulted.basis, logits);
+        let last = context.last_app();
+        if let Some(habits) = habits {
+            habits.adjust(last, apps, &consulted.voices, logits);
+        }
+        order.clear();
+        order.extend(0..apps.len() as u32);
+        order.sort_unstable_by(|&a, &b| compare(context, logits, a as usize, b as usize));
+        log_softmax(logits);
+        logits.iter_mut().for_each(|logit| *logit = crate::context::math::exp(*logit));
+        let ranked = order.iter().map(|&candidate| candidate as usize);
+        answer.asked.set(last, apps, &consulted.voices, logits, ranked.clone());
+        answer.set(
+            apps,
+            logits,
+            self.none_of_these_at(context, &consulted.basis),
+            ranked,
+        );
+        answer.route = consulted.route;
+        answer.gain = consulted.gain;
+        answer.age_secs = context.age_secs();
+    }
+
+    fn none_of_these_at(&self, context: &Context<'_>, basis: &Basis) -> f32 {
+        if context.candidates().is_empty() {
+            return 1.0;
+        }
+        self.model.calibration.none_of_these(&context.situation(), basis)
+    }
+}
+
+impl RouterModel {
+    /// Writes the logits of what was said, so that their softmax is the probabilities given that it is one of the
+    /// candidates.
+    ///
+    /// # Shapes
+    /// `logits` and those of `voices`: `[candidates]`.
+    pub fn logits(&self, voices: &Voices<'_>, basis: &Basis, logits: &mut [f32]) {
+        self.blend.mix(voices, basis, logits);
+        let temperature = self.calibration.temperature;
+        logits.iter_mut().for_each(|logit| *logit /= temperature);
+    }
+}
+
+impl Predictor for Router {
+    fn new_scratch(&self) -> Scratch {
+        let new = |expert: &Option<Box<dyn Predictor>>| {
+            expert.as_ref().map_or_else(Scratch::none, |expert| expert.new_scratch())
+        };
+        let (trees, deep) = (new(&self.experts.trees), new(&self.experts.deep));
+        Scratch::new(RouterScratch { trees, deep, ..RouterScratch::default() })
+    }
+
+    fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
+        let RouterScratch { trees, deep, gate, by_trees, by_deep, .. } = scratch.buffers();
+        let consulted = self.consult(context, (trees, deep, gate), by_trees, by_deep);
+        self.model.logits(&consulted.voices, &consulted.basis, scores);
+    }
+
+    fn none_of_these(&self, context: &Context<'_>) -> f64 {
+        f64::from(self.none_of_these_at(context, &basis(&context.situation(), 0.0)))
+    }
+}
