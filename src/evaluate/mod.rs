@@ -6,6 +6,7 @@ mod html;
 mod intervals;
 mod metrics;
 mod replay;
+mod routing;
 pub mod report;
 
 pub use intervals::Interval;
@@ -13,3 +14,6 @@ pub(crate) use intervals::difference_intervals;
 pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverage_curve};
 pub use replay::{Contender, Latencies, Latency, Protocol, Tested, fit_temperature, measure_latency, test};
 pub use report::{ModelReport, Report};
+pub use routing::{
+    Against, Learned, Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutedTest, RoutingReport, test_router,
+};

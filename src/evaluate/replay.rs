@@ -115,18 +115,31 @@ fn outcome(
     let first = first(context, scores);
     let answer = context.candidates().iter().position(|&app| app == question.answer);
     Outcome {
-        user,
-        day: (asked.at.0.saturating_add(i64::from(asked.utc_offset_secs)).div_euclid(86_400)) as i32,
-        hour: context.hour() as u8,
-        launches_before: context.launches(),
-        answer: question.answer,
         first: first.map(|first| context.candidates()[first]),
         rank: rank_of(context, scores, question.answer).map(|rank| rank as u32),
         confidence: first.map_or(0.0, |first| probabilities.of(scores[first])) as f32,
         probability: answer.map_or(probabilities.none_of_these, |answer| probabilities.of(scores[answer]))
             as f32,
-        answered90: false,
-        memory: None,
+        ..Outcome::asked(user, asked, question, context)
+    }
+}
+
+impl Outcome {
+    /// What is known of a question before anyone answers.
+    pub(super) fn asked(user: u32, asked: &Event, question: &Question, context: &Context<'_>) -> Self {
+        Self {
+            user,
+            day: (asked.at.0.saturating_add(i64::from(asked.utc_offset_secs)).div_euclid(86_400)) as i32,
+            hour: context.hour() as u8,
+            launches_before: context.launches(),
+            answer: question.answer,
+            first: None,
+            rank: None,
+            confidence: 0.0,
+            probability: 0.0,
+            answered90: false,
+            memory: None,
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub use model::RouterModel;
 pub use person::Person;
 pub use suggest::{Feedback, MAX_SHOWN, Settings, Suggestion};
 
+use std::sync::Arc;
+
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::ForestScratch;
@@ -51,9 +53,9 @@ use calibrate::log_softmax;
 #[derive(Default)]
 pub struct Experts {
     /// Gradient-boosted trees, or whoever is fast.
-    pub trees: Option<Box<dyn Predictor>>,
+    pub trees: Option<Arc<dyn Predictor>>,
     /// A transformer, or whoever knows better and takes longer.
-    pub deep: Option<Box<dyn Predictor>>,
+    pub deep: Option<Arc<dyn Predictor>>,
 }
 
 /// Two experts behind one face.
@@ -217,7 +219,7 @@ impl RouterModel {
 
 impl Predictor for Router {
     fn new_scratch(&self) -> Scratch {
-        let new = |expert: &Option<Box<dyn Predictor>>| {
+        let new = |expert: &Option<Arc<dyn Predictor>>| {
             expert.as_ref().map_or_else(Scratch::none, |expert| expert.new_scratch())
         };
         let (trees, deep) = (new(&self.experts.trees), new(&self.experts.deep));
