@@ -428,6 +428,12 @@ pub(super) mod tests {
         Sections::new(sections.collect()).unwrap().to_bytes()
     }
 
+    /// Its golden questions are asked: a change of any feature's last bit shows here.
+    #[test]
+    fn the_crates_own_bundle_answers_as_when_it_was_made() {
+        assert_eq!(Bundle::pretrained().unwrap().parts().task, Task::FirstAfterUnlock);
+    }
+
     #[test]
     fn what_is_written_is_read_with_either_expert_or_both() {
         let all = parts();
