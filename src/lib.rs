@@ -50,6 +50,7 @@
 //!
 //!   context/     WHAT IS KNOWN AT THE QUESTION
 //!     math         logarithms and angles, the same to the last bit on every machine
+//!     saved        how each part of a history becomes bytes and comes back
 //!     counts       the bounded counters that a history is made of
 //!     recall       whole sequences of apps, and what followed them before
 //!     app_use      what a history knows of one app

@@ -37,7 +37,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     (
         "context",
         &[
-            "math", "counts", "recall", "app_use", "token", "task", "history", "question", "tokens",
+            "math", "saved", "counts", "recall", "app_use", "token", "task", "history", "question", "tokens",
             "replay", "features", "pointer",
         ],
     ),
