@@ -253,6 +253,47 @@ fn favourites_are_those_of_the_bundle_in_use() {
     }
 }
 
+/// A clock that steps back or ahead, by seconds (time is synchronised) or by years (the phone woke up in 1970).
+fn jumpy(random: &mut ChaCha8Rng) -> i64 {
+    const YEAR_SECS: i64 = 31_557_600;
+    match random.random_range(0..12) {
+        0 => random.random_range(-1..=1),
+        1 => random.random_range(-7_200..=7_200),
+        2 => random.random_range(-10 * YEAR_SECS..=10 * YEAR_SECS),
+        _ => random.random_range(0..400),
+    }
+}
+
+/// As far as a number goes.
+fn boundless(random: &mut ChaCha8Rng) -> i64 {
+    [i64::MIN, i64::MAX, i64::MAX / 2, -1, 0, 60][random.random_range(0..6)]
+}
+
+/// What `known` asserts of every moment: nothing infinite, every class below its limit; and it can all be saved.
+#[test]
+fn a_clock_may_go_back_and_a_history_stays_sound() {
+    for (step, seed) in [(jumpy as fn(&mut ChaCha8Rng) -> i64, 1), (jumpy, 2), (boundless, 3), (boundless, 4)]
+    {
+        let (mut life, names) = (Life { step, ..Life::new(25, seed) }, names(25));
+        let mut history = History::new(favourites());
+        for (number, event) in life.events(3_000).iter().enumerate() {
+            history.observe(event);
+            if number % 7 == 0 {
+                for now in [
+                    event.at,
+                    Timestamp(event.at.0.saturating_sub(5)),
+                    Timestamp(i64::MIN),
+                    Timestamp(i64::MAX),
+                ] {
+                    known(&history, now, &names);
+                }
+            }
+        }
+        let later = life.events(500);
+        assert_same_now_and_later(history, later[0].at, &names, &later);
+    }
+}
+
 #[test]
 fn an_app_without_a_name_cannot_be_written() {
     let history = folded(&[Event::new(UserId(1), Timestamp(0), Signal::Launch(AppId(5)))]);

@@ -114,6 +114,12 @@ impl History {
     }
 
     /// Folds one event in. Events come in time order.
+    ///
+    /// A clock may be set back. What is observed next still happens next, whatever its time: since what lies ahead of the
+    /// clock 0 seconds have passed, never fewer; counts that fade stand still; and an app opened ahead of it was opened
+    /// today. A clock that is set ahead is a pause of that length, in which counts fade. So is the step with which a clock
+    /// that was wrongly in the past is set right, for the counts that were added to meanwhile: all shares of them are odd
+    /// for a while, though none is infinite. Times may reach from `i64::MIN` to `i64::MAX`.
     pub fn observe(&mut self, event: &Event) {
         let now = event.at;
         if self.last_event != Some(now) {
