@@ -36,6 +36,7 @@
 //! src/
 //!   error        one Error: a kind, a place (file, line, field), a next step
 //!   fields       numbers, texts and lists as bytes, and back without believing any
+//!   kind         a file is told by its first bytes
 //!   progress     what a long job tells of itself
 //!   file         files written whole or not at all
 //!
@@ -122,6 +123,7 @@ pub mod data;
 mod error;
 mod fields;
 pub mod gbdt;
+mod kind;
 pub mod model;
 pub mod network;
 pub mod predict;

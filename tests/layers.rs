@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 20] = [
+const JOURNEY: [&str; 21] = [
     "error",
     "fields",
+    "kind",
     "progress",
     "file",
     "data",
@@ -113,7 +114,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
             "trees",
         ],
     ),
-    ("bundle", &["kind", "container", "delta", "golden contents"]),
+    ("bundle", &["container", "delta", "golden contents"]),
     ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "report", "html"]),
 ];

@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 
 use super::container::{Section, Sections, Tag};
 use super::golden::{Asked, Golden};
-use super::kind::MAKE_AGAIN;
 use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::context::{Task, favourites};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{Put as _, Reader};
+use crate::kind::MAKE_AGAIN;
 use crate::predict::Predictor;
 use crate::quantize::{QuantizedModel, QuantizedTransformer, QuantizedTrees};
 
