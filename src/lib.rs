@@ -39,6 +39,7 @@
 //!   kind         a file is told by its first bytes
 //!   progress     what a long job tells of itself
 //!   file         files written whole or not at all
+//!   vault        a history's file, checked by a sum or sealed under a key
 //!
 //!   data/        WHAT HAPPENED
 //!     place        city-level buckets
@@ -111,7 +112,8 @@
 //! `train` is what learning needs: reading logs, simulating people, training, evaluating, reports, exports, and the
 //! transformer. Without it (`default-features = false`) the predictor alone remains, small and quick to build: history,
 //! context, baselines, and a trained ranker with the file it comes in. `flex`, the default, `ndarray` and `wgpu` are
-//! Burn's devices to train on; each brings `train` along.
+//! Burn's devices to train on; each brings `train` along. `vault`, a part of `train` and small by itself, keeps a
+//! history's file: whole or not at all, checked, and encrypted under the caller's key.
 
 // The words are those of the whole crate.
 #![cfg_attr(not(feature = "train"), allow(rustdoc::broken_intra_doc_links))]
@@ -139,10 +141,12 @@ pub mod evaluate;
 pub mod experiment;
 #[cfg(feature = "train")]
 pub mod export;
-#[cfg(feature = "train")]
+#[cfg(feature = "vault")]
 pub mod file;
 #[cfg(feature = "train")]
 pub mod transformer;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 pub use error::{Error, ErrorKind, Result};
 pub use progress::{Progress, Silent};

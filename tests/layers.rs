@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 21] = [
+const JOURNEY: [&str; 22] = [
     "error",
     "fields",
     "kind",
     "progress",
     "file",
+    "vault",
     "data",
     "context",
     "predict",
