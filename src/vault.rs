@@ -14,6 +14,10 @@
 //! A sealed history tells nobody without the key more than how long it is. What the key does not tell is whether the
 //! file is the newest: who can write to the phone's storage can put back an older one.
 //!
+//! Four weeks of a simulated person, 150 KB, are sealed in 0.15 ms with the processor's own AES and in 1.4 ms without it.
+//! x86 is asked for it when the program runs; for AArch64 the crate has to be built with
+//! `RUSTFLAGS="--cfg aes_armv8 --cfg polyval_armv8"`.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use foretap::context::History;
@@ -46,7 +50,7 @@ use crate::fields::{Put as _, Reader};
 use crate::file::{Access, replace};
 use crate::kind::{COPY_AGAIN, HISTORY, sha256};
 
-/// Bytes of a file, at most: 64 MiB, three times a history whose every list is full.
+/// Bytes of a file, at most: 64 MiB, more than three times a history whose every list is full.
 pub const MAX_FILE_BYTES: usize = 1 << 26;
 
 const NONCE_BYTES: usize = 12;

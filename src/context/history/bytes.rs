@@ -106,7 +106,8 @@ impl History {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Data`]: the vocabulary lacks an app of this history, or a name is longer than 65,535 bytes.
+    /// [`ErrorKind::Data`]: the vocabulary lacks an app of this history. [`ErrorKind::Model`]: a name is longer than 65,535
+    /// bytes.
     pub fn write(&self, vocabulary: &Vocabulary) -> Result<Vec<u8>> {
         let mut fields = Saver::default();
         self.save(&mut fields)?;
