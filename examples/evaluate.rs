@@ -49,8 +49,9 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// What to compare, of recent, frequent, markov, gbdt, teacher, student, either with -int8 for whole numbers, and optimum on
-    /// simulated people
+    /// What to compare, of recent, frequent, markov, gbdt, teacher, student, either with -int8 for whole numbers, router
+    /// (gbdt, and a transformer where that pays), router-full (both always), router-shared (the first without habits of
+    /// each person), and optimum on simulated people
     #[arg(long, value_delimiter = ',', default_value = "recent,frequent,markov,gbdt,optimum")]
     models: Vec<String>,
 
@@ -62,6 +63,9 @@ struct Args {
 
     #[command(flatten)]
     weights: cli::WeightsArgs,
+
+    #[command(flatten)]
+    router: cli::RouterArgs,
 
     #[command(flatten)]
     data: cli::DataArgs,
@@ -84,8 +88,19 @@ fn run(args: &Args) -> foretap::Result<()> {
     cli::check_folders([&args.json, &args.html])?;
     let bar = cli::Bar::new();
     let models = known_models(&args.models)?;
+    let is_routed = models.iter().any(|model| model.starts_with("router"));
+    let router = is_routed.then(|| args.router.plan());
+    if let Some(plan) = &router
+        && !DEEP.contains(&plan.deep.as_str())
+    {
+        return Err(Error::new(ErrorKind::Config, format!("`{}` is no transformer", plan.deep))
+            .field("--router-deep")
+            .next_step(format!("choose of {}", DEEP.join(", "))));
+    }
     let files = [(Size::Teacher, &args.weights.teacher), (Size::Student, &args.weights.student)];
-    let is_wanted = |name: &str| models.iter().any(|model| model == name);
+    let is_wanted = |name: &str| {
+        models.iter().any(|model| model == name) || router.as_ref().is_some_and(|plan| plan.deep == name)
+    };
     let mut transformers = Vec::new();
     for (size, file) in files {
         let quantized = is_wanted(&format!("{size}-int8"));
@@ -100,6 +115,7 @@ fn run(args: &Args) -> foretap::Result<()> {
         split,
         ranker: args.training.ranker(),
         transformers,
+        router,
         models,
         cold_start: args.cold_start,
     };
@@ -119,9 +135,12 @@ fn run(args: &Args) -> foretap::Result<()> {
     Ok(())
 }
 
+/// The transformers by name.
+const DEEP: [&str; 4] = ["teacher", "teacher-int8", "student", "student-int8"];
+
 /// Refuses a name that no predictor has.
 fn known_models(names: &[String]) -> foretap::Result<Vec<String>> {
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 12] = [
         "recent",
         "frequent",
         "markov",
@@ -130,6 +149,9 @@ fn known_models(names: &[String]) -> foretap::Result<Vec<String>> {
         "teacher-int8",
         "student",
         "student-int8",
+        "router",
+        "router-full",
+        "router-shared",
         "optimum",
     ];
     match names.iter().find(|name| !KNOWN.contains(&name.as_str())) {

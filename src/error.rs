@@ -29,7 +29,7 @@ pub enum ErrorKind {
     Data,
     /// A setting is impossible or contradicts another.
     Config,
-    /// A model file is damaged, or of a version that this build does not read.
+    /// A file of foretap's own (a model, a bundle, a history) is damaged, or of a version that this build does not read.
     Model,
     /// Training went astray: the loss grew instead of falling, or is no number.
     Diverged,

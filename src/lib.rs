@@ -36,8 +36,10 @@
 //! src/
 //!   error        one Error: a kind, a place (file, line, field), a next step
 //!   fields       numbers, texts and lists as bytes, and back without believing any
+//!   kind         a file is told by its first bytes
 //!   progress     what a long job tells of itself
 //!   file         files written whole or not at all
+//!   vault        a history's file, checked by a sum or sealed under a key
 //!
 //!   data/        WHAT HAPPENED
 //!     place        city-level buckets
@@ -50,6 +52,7 @@
 //!
 //!   context/     WHAT IS KNOWN AT THE QUESTION
 //!     math         logarithms and angles, the same to the last bit on every machine
+//!     saved        how each part of a history becomes bytes and comes back
 //!     counts       the bounded counters that a history is made of
 //!     recall       whole sequences of apps, and what followed them before
 //!     app_use      what a history knows of one app
@@ -116,7 +119,8 @@
 //! `train` is what learning needs: reading logs, simulating people, training, evaluating, reports, exports, and the
 //! transformer. Without it (`default-features = false`) the predictor alone remains, small and quick to build: history,
 //! context, baselines, and a trained ranker with the file it comes in. `flex`, the default, `ndarray` and `wgpu` are
-//! Burn's devices to train on; each brings `train` along.
+//! Burn's devices to train on; each brings `train` along. `vault`, a part of `train` and small by itself, keeps a
+//! history's file: whole or not at all, checked, and encrypted under the caller's key.
 
 // The words are those of the whole crate.
 #![cfg_attr(not(feature = "train"), allow(rustdoc::broken_intra_doc_links))]
@@ -128,6 +132,7 @@ pub mod data;
 mod error;
 mod fields;
 pub mod gbdt;
+mod kind;
 pub mod model;
 pub mod network;
 pub mod predict;
@@ -144,10 +149,12 @@ pub mod evaluate;
 pub mod experiment;
 #[cfg(feature = "train")]
 pub mod export;
-#[cfg(feature = "train")]
+#[cfg(feature = "vault")]
 pub mod file;
 #[cfg(feature = "train")]
 pub mod transformer;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 pub use error::{Error, ErrorKind, Result};
 pub use progress::{Progress, Silent};

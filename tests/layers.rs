@@ -7,11 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 21] = [
+const JOURNEY: [&str; 23] = [
     "error",
     "fields",
+    "kind",
     "progress",
     "file",
+    "vault",
     "data",
     "context",
     "predict",
@@ -38,8 +40,20 @@ const ROOMS: [(&str, &[&str]); 10] = [
     (
         "context",
         &[
-            "math", "counts", "recall", "app_use", "token", "task", "history", "question", "tokens",
-            "replay", "situation", "features", "pointer",
+            "math",
+            "saved",
+            "counts",
+            "recall",
+            "app_use",
+            "token",
+            "task",
+            "history",
+            "question",
+            "tokens",
+            "replay",
+            "situation",
+            "features",
+            "pointer",
         ],
     ),
     (
@@ -116,7 +130,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ),
     // A router makes all of them one, and a person asks it.
     ("router", &["blend", "gate", "calibrate", "habits", "answer", "suggest", "model fit mod person"]),
-    ("bundle", &["kind", "container", "delta", "golden contents"]),
+    ("bundle", &["container", "delta", "golden contents"]),
     ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "report", "html"]),
 ];

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use foretap::context::{Task, questions};
 use foretap::data::SplitPlan;
-use foretap::experiment::{DeepPlan, Experiment};
+use foretap::experiment::{DeepPlan, Experiment, RouterPlan};
+use foretap::router::Routing;
 use foretap::transformer::{
     Device, Precision, Recipe, RunFolder, Size, Teacher, TrainedTransformer, TransformerModel, pretrained,
 };
@@ -190,6 +191,31 @@ impl RunArgs {
 /// Questions of `task` in all logs of `source`.
 pub fn count_questions(source: &Source, task: Task) -> usize {
     source.log.users().map(|events| questions(task, events).len()).sum()
+}
+
+/// How a router divides the work.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Router")]
+pub struct RouterArgs {
+    /// Ask the transformer about this share of the questions, those where it helps most
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, conflicts_with = "routed_gain")]
+    pub routed_share: f32,
+
+    /// Ask it wherever it is expected to gain more than this, in nats; 0 is as much as pays
+    #[arg(long, value_name = "NATS", allow_negative_numbers = true)]
+    pub routed_gain: Option<f32>,
+
+    /// The transformer to ask: teacher, student, or either with -int8
+    #[arg(long, value_name = "MODEL", default_value = "student-int8")]
+    pub router_deep: String,
+}
+
+impl RouterArgs {
+    /// The router that was asked for.
+    pub fn plan(&self) -> RouterPlan {
+        let routing = self.routed_gain.map_or(Routing::Share(self.routed_share), Routing::Gain);
+        RouterPlan { deep: self.router_deep.clone(), routing }
+    }
 }
 
 /// Weights files to begin with instead of the crate's own.

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 #[allow(unused_imports)] // each example uses a part
-pub use deep::{DeepArgs, RunArgs, WeightsArgs, count_questions};
+pub use deep::{DeepArgs, RouterArgs, RunArgs, WeightsArgs, count_questions};
 use foretap::data::{Log, LogFormat, LogOptions, PlaceGrid, PrivacyKey, Vocabulary, read_logs};
 use foretap::{Error, ErrorKind, Progress};
 #[allow(unused_imports)]

@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 
 use super::container::{Section, Sections, Tag};
 use super::golden::{Asked, Golden};
-use super::kind::MAKE_AGAIN;
 use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::context::{Task, favourites};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{Put as _, Reader};
+use crate::kind::MAKE_AGAIN;
 use crate::predict::Predictor;
 use crate::quantize::{QuantizedModel, QuantizedTransformer, QuantizedTrees};
 
@@ -426,6 +426,12 @@ pub(super) mod tests {
         let sections =
             owned.iter().map(|(tag, required, bytes)| Section { tag: *tag, required: *required, bytes });
         Sections::new(sections.collect()).unwrap().to_bytes()
+    }
+
+    /// Its golden questions are asked: a change of any feature's last bit shows here.
+    #[test]
+    fn the_crates_own_bundle_answers_as_when_it_was_made() {
+        assert_eq!(Bundle::pretrained().unwrap().parts().task, Task::FirstAfterUnlock);
     }
 
     #[test]

@@ -37,9 +37,9 @@ use flate2::bufread::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
 use super::container::{Section, Sections, Tag};
-use super::kind::{MAKE_AGAIN, MAX_FILE_BYTES, PATCH, sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{Put as _, Reader};
+use crate::kind::{MAKE_AGAIN, MAX_FILE_BYTES, PATCH, sha256};
 
 const SAME: u8 = 0;
 const DIFFERENCE: u8 = 1;

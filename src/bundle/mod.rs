@@ -35,7 +35,6 @@ mod container;
 mod contents;
 mod delta;
 mod golden;
-mod kind;
 
 pub use crate::fields::{Put, Reader};
 pub use container::{ALIGNMENT, MAX_SECTIONS, Section, Sections, Tag};

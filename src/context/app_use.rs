@@ -1,6 +1,7 @@
 //! What one user's history knows of one app.
 
 use super::counts::{FirstUses, HOUR_SECS, Row, Tally};
+use super::saved::{Secs, saved};
 use crate::data::{AppId, Battery, Timestamp};
 
 /// Places that one history tells apart; beyond them the one visited least is forgotten.
@@ -51,6 +52,18 @@ pub(super) struct Counters {
     pub by_charging: [f32; 3],
 }
 
+saved!(Counters {
+    launches,
+    unlock_opens,
+    choices,
+    by_day_kind,
+    fresh_launches,
+    days,
+    by_place,
+    by_network,
+    by_charging,
+});
+
 /// Unknown, no, yes.
 pub(super) fn charging_class(battery: Battery) -> usize {
     battery.charging.map_or(0, |charging| 1 + usize::from(charging))
@@ -94,7 +107,38 @@ pub struct AppUse {
     pub(super) after_unlock_open: Row,
 }
 
+saved!(AppUse {
+    app,
+    counters,
+    first_launch,
+    last_session,
+    stays,
+    stay_secs,
+    last_stay_secs as Secs,
+    first_uses,
+    last_notification,
+    pending_notifications,
+    unseen_notifications,
+    unseen_epoch,
+    notified_unlocks,
+    answered_notifications,
+    next,
+    next_unlock,
+    next_unlock_by_departure,
+    after_unlock_open,
+} but {
+    // The places in the history's lists.
+    recency_rank,
+    frequency_rank,
+    unlock_recency_rank,
+} checked by AppUse::objection);
+
 impl AppUse {
+    fn objection(&self) -> Option<&'static str> {
+        let longest_secs = f64::from(self.stays) * i64::MAX as f64;
+        (self.stay_secs > longest_secs).then_some("an app in front for longer than time lasts")
+    }
+
     /// The app.
     pub fn app(&self) -> AppId {
         self.app

@@ -1,12 +1,38 @@
 //! The small counters that a history is made of. Each is bounded, whatever it is fed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::math;
+use super::saved::{Restorer, Saved, Saver, UpTo, save_list, saved};
 use crate::data::Timestamp;
+use crate::error::Result;
 
 /// Position of an app in a history's table.
-pub(super) type Slot = u32;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Slot(u32);
+
+impl Slot {
+    /// No app's: it is equal to none, and beyond every table.
+    pub const NONE: Slot = Slot(u32::MAX);
+
+    pub fn at(index: usize) -> Self {
+        Self(index as u32)
+    }
+
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Saved for Slot {
+    fn save(&self, to: &mut Saver) -> Result<()> {
+        self.0.save(to)
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self> {
+        from.slot().map(Self)
+    }
+}
 
 /// A count that halves every `half_life_secs`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -14,6 +40,8 @@ pub(super) struct Decayed {
     value: f32,
     at: Timestamp,
 }
+
+saved!(Decayed { value, at });
 
 impl Decayed {
     /// The count at `now`. A clock that ran backwards does not make it grow.
@@ -49,7 +77,13 @@ pub(super) struct Tally {
     habits: [Decayed; 24],
 }
 
+saved!(Tally { count, last, hour, day, week, by_hour, habits } checked by Tally::objection);
+
 impl Tally {
+    fn objection(&self) -> Option<&'static str> {
+        (self.last.is_some() != (self.count > 0)).then_some("a last time of nothing, or none of something")
+    }
+
     /// `hour_of_day`: 0 to 23.
     pub fn add_one(&mut self, now: Timestamp, hour_of_day: usize) {
         self.count += 1;
@@ -110,6 +144,8 @@ pub(super) struct FirstUses {
     day: [f32; 2],
 }
 
+saved!(FirstUses { quarters, day } checked by FirstUses::objection);
+
 impl Default for FirstUses {
     fn default() -> Self {
         Self { quarters: [[0; 2]; QUARTERS], day: [0.0; 2] }
@@ -119,6 +155,11 @@ impl Default for FirstUses {
 impl FirstUses {
     /// Columns of [`shares`](Self::shares).
     pub const SHARES: usize = STRETCHES.len() + 1;
+
+    fn objection(&self) -> Option<&'static str> {
+        let more = self.quarters.iter().any(|[hits, all]| hits > all) || self.day[0] > self.day[1];
+        more.then_some("an app opened more often than there were unlocks")
+    }
 
     /// `hour`: 0 to 23.99.
     pub fn add_one(&mut self, hour: f32, opened: bool) {
@@ -171,8 +212,15 @@ pub(super) struct Row {
     total: f32,
 }
 
+saved!(Row { counts as UpTo<{ Row::CAPACITY }>, total } checked by Row::objection);
+
 impl Row {
     const CAPACITY: usize = 32;
+
+    fn objection(&self) -> Option<&'static str> {
+        let is_twice = |at: usize| self.counts[..at].iter().any(|(slot, _)| *slot == self.counts[at].0);
+        (0..self.counts.len()).any(is_twice).then_some("an app that follows twice")
+    }
 
     pub fn add_one(&mut self, slot: Slot) {
         self.total += 1.0;
@@ -197,7 +245,8 @@ impl Row {
     }
 
     pub fn forget(&mut self, slot: Slot) {
-        self.total -= self.count(slot);
+        // A total no longer grows at 2^24, when its parts still do.
+        self.total = (self.total - self.count(slot)).max(0.0);
         self.counts.retain(|(s, _)| *s != slot);
     }
 }
@@ -206,6 +255,27 @@ impl Row {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pairs {
     rows: HashMap<(Slot, Slot), Row>,
+}
+
+/// A list of pairs with their rows, in the order of the pairs.
+impl Saved for Pairs {
+    fn save(&self, to: &mut Saver) -> Result<()> {
+        let mut rows: Vec<(&(Slot, Slot), &Row)> = self.rows.iter().collect();
+        rows.sort_unstable_by_key(|(pair, _)| **pair);
+        to.count(rows.len())?;
+        rows.into_iter().try_for_each(|(pair, row)| {
+            pair.save(to)?;
+            row.save(to)
+        })
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self> {
+        let rows = from.list::<((Slot, Slot), Row)>(Self::CAPACITY)?;
+        if !rows.is_sorted_by(|(a, _), (b, _)| a < b) {
+            return Err(from.wrong("pairs of apps that are twice there, or not in order"));
+        }
+        Ok(Self { rows: rows.into_iter().collect() })
+    }
 }
 
 impl Pairs {
@@ -236,16 +306,32 @@ impl Pairs {
 /// A ring of the last `N` values, newest first.
 #[derive(Debug, Clone)]
 pub(super) struct Recent<T, const N: usize> {
-    values: std::collections::VecDeque<T>,
+    values: VecDeque<T>,
 }
 
 impl<T, const N: usize> Default for Recent<T, N> {
     fn default() -> Self {
-        Self { values: std::collections::VecDeque::with_capacity(N) }
+        Self { values: VecDeque::with_capacity(N) }
+    }
+}
+
+impl<T: Saved, const N: usize> Saved for Recent<T, N> {
+    fn save(&self, to: &mut Saver) -> Result<()> {
+        save_list(self.values.iter(), to)
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self> {
+        let mut recent = Self::default();
+        recent.values.extend(from.list(N)?);
+        Ok(recent)
     }
 }
 
 impl<T: Copy, const N: usize> Recent<T, N> {
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
     pub fn push(&mut self, value: T) {
         self.values.truncate(N - 1);
         self.values.push_front(value);
@@ -253,6 +339,10 @@ impl<T: Copy, const N: usize> Recent<T, N> {
 
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
         self.values.iter().copied()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.values.iter_mut()
     }
 
     pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {
@@ -313,16 +403,16 @@ mod tests {
     #[test]
     fn rows_and_pairs_stay_bounded() {
         let mut row = Row::default();
-        (0..100).for_each(|_| row.add_one(7));
-        (0..1000).for_each(|slot| row.add_one(slot));
+        (0..100).for_each(|_| row.add_one(Slot(7)));
+        (0..1000).for_each(|slot| row.add_one(Slot(slot)));
         assert_eq!(row.counts.len(), Row::CAPACITY);
-        assert_eq!((row.count(7), row.total()), (101.0, 1100.0));
+        assert_eq!((row.count(Slot(7)), row.total()), (101.0, 1100.0));
 
         let mut pairs = Pairs::default();
-        (0..10).for_each(|_| pairs.add_one((1, 2), 3));
-        (0..5000).for_each(|slot| pairs.add_one((slot, slot + 1), 3));
+        (0..10).for_each(|_| pairs.add_one((Slot(1), Slot(2)), Slot(3)));
+        (0..5000).for_each(|slot| pairs.add_one((Slot(slot), Slot(slot + 1)), Slot(3)));
         assert!(pairs.rows.len() <= Pairs::CAPACITY);
-        assert_eq!(pairs.get((1, 2)).map(Row::total), Some(11.0));
+        assert_eq!(pairs.get((Slot(1), Slot(2))).map(Row::total), Some(11.0));
     }
 
     #[test]

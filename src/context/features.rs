@@ -162,15 +162,13 @@ pub fn fill(context: &Context<'_>, matrix: &mut Vec<f32>) {
     let never_used = AppUse::default();
     for &app in context.candidates() {
         let (used, slot) = match context.history.slot(app) {
-            Some(slot) => (&context.history.uses[slot as usize], slot),
-            None => (&never_used, UNSEEN),
+            Some(slot) => (&context.history.uses[slot.index()], slot),
+            // An app that was never seen follows nothing and is among no recent ones.
+            None => (&never_used, Slot::NONE),
         };
         matrix.extend_from_slice(&row(&question, &AtCandidate::new(&question, used, slot)));
     }
 }
-
-/// No history has as many slots; an app that was never seen follows nothing and is among no recent ones.
-const UNSEEN: Slot = Slot::MAX;
 
 /// What the columns need of the question.
 struct AtQuestion<'a> {
@@ -210,7 +208,7 @@ impl<'a> AtQuestion<'a> {
         let hours = hour_weights(hour);
         let last = history.nth_last(0);
         let pair = history.nth_last(1).zip(last);
-        let used = |slot: Slot| &history.uses[slot as usize];
+        let used = |slot: Slot| &history.uses[slot.index()];
         let (resumed, unlocks) =
             history.recent_resumes.iter().fold((0.0, 0.0), |(r, n), resumed| (r + flag(resumed), n + 1.0));
         let in_last_hour = |at: &Timestamp| now.secs_since(*at) <= HOUR_SECS as i64;

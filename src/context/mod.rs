@@ -9,6 +9,7 @@ pub mod pointer;
 mod question;
 mod recall;
 mod replay;
+mod saved;
 mod situation;
 mod task;
 mod token;

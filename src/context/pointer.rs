@@ -60,7 +60,7 @@ impl PointerRows {
                     ratio(counters.unlock_opens.count as f32, totals.unlock_opens.count as f32)
                 }
             };
-            let slot = history.slot(app).unwrap_or(Slot::MAX);
+            let slot = history.slot(app).unwrap_or(Slot::NONE);
             for shares in self.recalled.shares(slot, prior) {
                 self.candidates.extend(shares.map(ln_odds));
             }

@@ -74,14 +74,14 @@ impl<'a> Context<'a> {
 
     /// The app used last.
     pub fn last_app(&self) -> Option<AppId> {
-        Some(self.history.uses[self.history.nth_last(0)? as usize].app)
+        Some(self.history.uses[self.history.nth_last(0)?.index()].app)
     }
 
     /// How often `app` followed the app used last (for this task), and how often any app did. Both are 0 before
     /// the first such question.
     pub fn transitions_to(&self, app: AppId) -> (f32, f32) {
         let Some(last) = self.history.nth_last(0) else { return (0.0, 0.0) };
-        let last = &self.history.uses[last as usize];
+        let last = &self.history.uses[last.index()];
         let row = match self.task {
             Task::FirstAfterUnlock => &last.next_unlock,
             Task::NextLaunch => &last.next,

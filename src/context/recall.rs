@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 
 use super::counts::Slot;
+use super::saved::{Restorer, Saved, Saver, UpTo, saved};
+use crate::error::Result;
 
 /// Orders told apart: a match of this many apps or more is of the highest.
 pub(super) const ORDERS: usize = 5;
@@ -18,14 +20,26 @@ const STEPS: usize = 4096;
 /// First apps after an unlock remembered.
 const OPENS: usize = 2048;
 
-/// An app that has been forgotten.
-const FORGOTTEN: Slot = Slot::MAX;
+/// The app of a step, or [`Slot::NONE`] where it has been forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Step(Slot);
+
+/// Whether it is known, and which it is.
+impl Saved for Step {
+    fn save(&self, to: &mut Saver) -> Result<()> {
+        Some(self.0).filter(|slot| *slot != Slot::NONE).save(to)
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self> {
+        Ok(Self(Option::restore(from)?.unwrap_or(Slot::NONE)))
+    }
+}
 
 /// The last apps used, and what the last unlocks opened among them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recall {
     /// Apps used, a run of one app once, oldest first.
-    steps: VecDeque<Slot>,
+    steps: VecDeque<Step>,
     /// Steps that are no longer remembered.
     dropped: u32,
     /// Whether the newest step is a run.
@@ -39,8 +53,11 @@ struct Open {
     /// How many steps there were before, since ever.
     step: u32,
     was_run: bool,
-    app: Slot,
+    app: Step,
 }
+
+saved!(Open { step, was_run, app });
+saved!(Recall { steps as UpTo<STEPS>, dropped, is_run, opens as UpTo<OPENS> } checked by Recall::objection);
 
 /// How often each app followed, by the order of the match and all told.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -63,15 +80,22 @@ pub(super) struct Recalled {
 }
 
 impl Recall {
+    fn objection(&self) -> Option<&'static str> {
+        let steps = u64::from(self.dropped) + self.steps.len() as u64;
+        let is_ahead = |open: &Open| u64::from(open.step) > steps;
+        self.opens.iter().any(is_ahead).then_some("an unlock after more steps than there were")
+    }
+
     pub fn launch(&mut self, slot: Slot, is_first_after_unlock: bool) {
+        let app = Step(slot);
         if is_first_after_unlock {
             if self.opens.len() == OPENS {
                 self.opens.pop_front();
             }
             let step = self.dropped + self.steps.len() as u32;
-            self.opens.push_back(Open { step, was_run: self.is_run, app: slot });
+            self.opens.push_back(Open { step, was_run: self.is_run, app });
         }
-        self.is_run = self.steps.back() == Some(&slot);
+        self.is_run = self.steps.back() == Some(&app);
         if self.is_run {
             return;
         }
@@ -79,13 +103,13 @@ impl Recall {
             self.steps.pop_front();
             self.dropped += 1;
         }
-        self.steps.push_back(slot);
+        self.steps.push_back(app);
     }
 
     pub fn forget(&mut self, slot: Slot) {
-        let forget = |kept: &mut Slot| {
-            if *kept == slot {
-                *kept = FORGOTTEN;
+        let forget = |kept: &mut Step| {
+            if kept.0 == slot {
+                kept.0 = Slot::NONE;
             }
         };
         self.steps.iter_mut().for_each(forget);
@@ -98,7 +122,7 @@ impl Recall {
         let Some(&last) = self.steps.back() else { return };
         let newest = self.steps.len() - 1;
         recalled.matches.resize(self.steps.len() + 1, 0);
-        for (step, _) in self.steps.range(..newest).enumerate().filter(|&(_, &slot)| slot == last) {
+        for (step, _) in self.steps.range(..newest).enumerate().filter(|&(_, &app)| app == last) {
             let order = 1
                 + (1..ORDERS.min(step + 1))
                     .take_while(|&back| self.steps[step - back] == self.steps[newest - back])
@@ -123,8 +147,8 @@ impl Recall {
 }
 
 /// A match of one order is a match of all lower ones, too.
-fn count(counts: &mut [Counts], total: &mut Counts, slot: Slot, order: usize) {
-    let Some(counts) = counts.get_mut(slot as usize) else { return };
+fn count(counts: &mut [Counts], total: &mut Counts, app: Step, order: usize) {
+    let Some(counts) = counts.get_mut(app.0.index()) else { return };
     for order in 0..order {
         counts.0[order] += 1.0;
         total.0[order] += 1.0;
@@ -145,9 +169,9 @@ impl Recalled {
     /// `prior`: the next different app, the first app after an unlock, the same where the newest app was a run alike.
     pub fn shares(&self, slot: Slot, prior: f32) -> [[f32; ORDERS]; 3] {
         [
-            backed_off(self.next.get(slot as usize), &self.next_total, prior),
-            backed_off(self.opened.get(slot as usize), &self.opened_total, prior),
-            backed_off(self.opened_alike.get(slot as usize), &self.opened_alike_total, prior),
+            backed_off(self.next.get(slot.index()), &self.next_total, prior),
+            backed_off(self.opened.get(slot.index()), &self.opened_total, prior),
+            backed_off(self.opened_alike.get(slot.index()), &self.opened_alike_total, prior),
         ]
     }
 }
@@ -172,17 +196,17 @@ mod tests {
         let mut recall = Recall::default();
         for _ in 0..5 {
             for slot in [1, 2, 3, 4, 5, 2, 3, 6] {
-                recall.launch(slot, false);
+                recall.launch(Slot::at(slot), false);
             }
         }
         let mut recalled = Recalled::default();
         for (start, expected) in [(1, 4), (5, 6)] {
             let mut present = recall.clone();
-            [start, 2, 3].into_iter().for_each(|slot| present.launch(slot, false));
+            [start, 2, 3].into_iter().for_each(|slot| present.launch(Slot::at(slot), false));
             present.recall(8, &mut recalled);
             assert_eq!(recalled.next_total.0[..3], [10.0, 10.0, 5.0]);
             assert_eq!(recalled.next[expected].0[..3], [5.0, 5.0, 5.0]);
-            let [next, ..] = recalled.shares(expected as Slot, 0.0);
+            let [next, ..] = recalled.shares(Slot::at(expected), 0.0);
             assert!(next[2] > 0.9 && next[1] < 0.6, "{next:?}");
         }
     }
@@ -191,11 +215,11 @@ mod tests {
     fn runs_are_one_step_and_tell_unlocks_apart() {
         let mut recall = Recall::default();
         for _ in 0..4 {
-            recall.launch(1, false);
-            recall.launch(1, true); // resumed ...
-            recall.launch(2, true); // ... and then left for another
+            recall.launch(Slot::at(1), false);
+            recall.launch(Slot::at(1), true); // resumed ...
+            recall.launch(Slot::at(2), true); // ... and then left for another
         }
-        recall.launch(1, false);
+        recall.launch(Slot::at(1), false);
         let mut recalled = Recalled::default();
         recall.recall(3, &mut recalled);
         assert_eq!((recalled.opened[1].0[0], recalled.opened[2].0[0]), (4.0, 4.0));
@@ -207,15 +231,15 @@ mod tests {
     fn stays_bounded_and_forgets() {
         let (mut recall, mut recalled) = (Recall::default(), Recalled::default());
         for step in 0..20_000 {
-            recall.launch(step % 7, step % 3 == 0);
+            recall.launch(Slot::at(step % 7), step % 3 == 0);
         }
         assert_eq!((recall.steps.len(), recall.opens.len()), (STEPS, OPENS));
         recall.recall(7, &mut recalled);
         assert!(recalled.opened_total.0[0] > 0.0);
-        recall.forget(3);
+        recall.forget(Slot::at(3));
         recall.recall(7, &mut recalled);
         assert_eq!(recalled.next[3], Counts::default());
         Recall::default().recall(7, &mut recalled);
-        assert_eq!(recalled.shares(2, 0.5), [[0.5; ORDERS]; 3]);
+        assert_eq!(recalled.shares(Slot::at(2), 0.5), [[0.5; ORDERS]; 3]);
     }
 }

@@ -73,15 +73,15 @@ impl Context<'_> {
 
     fn last_seen(&self) -> f32 {
         let last = self.history.nth_last(0);
-        last.map_or(0.0, |slot| self.history.uses[slot as usize].next_unlock.total())
+        last.map_or(0.0, |slot| self.history.uses[slot.index()].next_unlock.total())
     }
 
     fn recent_apps(&self) -> f32 {
-        let mut apps = [u32::MAX; 10];
+        let mut apps = [None; 10];
         let mut count = 0;
         for (slot, _) in self.history.recent_launches.iter().take(apps.len()) {
-            if !apps[..count].contains(&slot) {
-                apps[count] = slot;
+            if !apps[..count].contains(&Some(slot)) {
+                apps[count] = Some(slot);
                 count += 1;
             }
         }
@@ -95,7 +95,8 @@ impl Context<'_> {
 
     fn resume_rate(&self) -> f32 {
         let recent = self.history.recent_resumes.iter();
-        let (resumed, unlocks) = recent.fold((0.0, 0.0), |(r, n), resumed| (r + f32::from(u8::from(resumed)), n + 1.0));
+        let (resumed, unlocks) =
+            recent.fold((0.0, 0.0), |(r, n), resumed| (r + f32::from(u8::from(resumed)), n + 1.0));
         (resumed + 1.0) / (unlocks + 2.0)
     }
 }

@@ -4,6 +4,7 @@ use std::f32::consts::TAU;
 
 use super::app_use::Departure;
 use super::math;
+use super::saved::saved;
 use crate::data::{AppId, Timestamp};
 
 /// Tokens that a history keeps: no window is longer.
@@ -53,7 +54,25 @@ pub struct Token {
     pub weekday: u8,
 }
 
+saved!(Token { at, app, kind, place, gap, network, battery, hour, weekday } checked by Token::objection);
+
 impl Token {
+    fn objection(&self) -> Option<&'static str> {
+        let classes = [
+            (self.kind, KINDS),
+            (self.place, PLACES),
+            (self.gap, GAPS),
+            (self.network, NETWORKS),
+            (self.battery, BATTERIES),
+            (self.weekday, 7),
+        ];
+        if classes.iter().any(|&(class, count)| usize::from(class) >= count) || self.hour >= 24.0 {
+            return Some("an event of a class that there is not");
+        }
+        let is_unlock = usize::from(self.kind) >= UNLOCK;
+        (is_unlock == self.app.is_some()).then_some("an unlock of an app, or an event of no app")
+    }
+
     /// Whether an app came to the foreground.
     pub fn is_launch(&self) -> bool {
         self.kind < 2

@@ -6,8 +6,8 @@ mod html;
 mod intervals;
 mod metrics;
 mod replay;
-mod routing;
 pub mod report;
+mod routing;
 
 pub use intervals::Interval;
 pub(crate) use intervals::difference_intervals;
@@ -15,5 +15,6 @@ pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverag
 pub use replay::{Contender, Latencies, Latency, Protocol, Tested, fit_temperature, measure_latency, test};
 pub use report::{ModelReport, Report};
 pub use routing::{
-    Against, Learned, Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutedTest, RoutingReport, test_router,
+    Against, Learned, Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutedTest, RoutingReport,
+    test_router,
 };

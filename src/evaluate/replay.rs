@@ -92,7 +92,8 @@ fn outcomes(
                 predictor.score(context, &mut scratch, &mut scores);
                 let asked = &events[question.asked_at];
                 let truth = protocol.truth.and_then(|truth| truth.first_after_unlock(asked.user, asked.at));
-                let probabilities = Probabilities::new(&scores, temperature, predictor.none_of_these(context));
+                let probabilities =
+                    Probabilities::new(&scores, temperature, predictor.none_of_these(context));
                 let outcome = outcome(user as u32, asked, question, context, &scores, &probabilities);
                 found.push(Outcome { memory: truth.map(|truth| truth.memory), ..outcome });
             }
@@ -208,6 +209,8 @@ pub struct Latency {
     pub p50: f64,
     /// Ninety-nine of a hundred are faster.
     pub p99: f64,
+    /// 999 of a thousand are faster.
+    pub p999: f64,
 }
 
 impl Latency {
@@ -217,7 +220,7 @@ impl Latency {
             let index = ((nanos.len() as f64 * share) as usize).min(nanos.len().saturating_sub(1));
             nanos.get(index).map_or(0.0, |&n| n as f64 / 1_000.0)
         };
-        Self { p50: at(0.5), p99: at(0.99) }
+        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999) }
     }
 }
 
@@ -287,7 +290,7 @@ mod tests {
     #[test]
     fn percentiles_by_hand() {
         let latency = Latency::of((1..=1_000).map(|n| n * 1_000).collect());
-        assert_eq!((latency.p50, latency.p99), (501.0, 991.0));
+        assert_eq!((latency.p50, latency.p99, latency.p999), (501.0, 991.0, 1_000.0));
         assert_eq!(Latency::of(vec![]), Latency::default());
     }
 }

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::intervals::{Interval, intervals};
 use super::metrics::{CalibrationBin, Metrics, Outcome, calibration_curve, coverage_curve};
 use super::replay::{Latency, Tested};
+use super::routing::{Learned, ROUTER, Routed, RoutingReport};
 use crate::context::Task;
 use crate::data::{SplitPlan, UserId};
 use crate::error::Result;
@@ -32,6 +33,12 @@ pub struct Report {
     /// Users that training never saw, where they were tested.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "by_name")]
     pub cold_start: Vec<ModelReport>,
+    /// What the router did, where one took part; under a rolling origin, in the last round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routing: Option<RoutingReport>,
+    /// How users that training never saw are known better and better, where they were tested with a router.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cold_learning: Vec<Learned>,
     /// The ranker's features, most important first.
     pub importance: Vec<FeatureImportance>,
 }
@@ -54,6 +61,9 @@ pub struct ModelReport {
     pub temperature: f64,
     /// Time of a whole answer, features included.
     pub latency_us: Latency,
+    /// Of a router: the share of the questions that it asked its transformer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routed_share: Option<f64>,
     /// Figures by hour of the day; hours without questions are left out.
     pub by_hour: Vec<Slice>,
     /// Figures by the number of launches in the history.
@@ -153,6 +163,7 @@ impl ModelReport {
             coverage90_threshold: tested.threshold90,
             temperature: tested.temperature,
             latency_us,
+            routed_share: None,
             by_hour: slices(outcomes, &(0..24).collect::<Vec<u32>>(), |outcome| u32::from(outcome.hour)),
             by_history: slices(outcomes, &HISTORY_BOUNDS, |outcome| outcome.launches_before),
             by_memory: slices(&drawn, &[0, 1, 2, 3], |outcome| u32::from(outcome.memory.unwrap_or_default())),
@@ -228,19 +239,84 @@ impl fmt::Display for Report {
             "of gbdt's time, features take {:.1} µs and trees {:.1} µs (99th percentile {:.1} and {:.1})",
             features.p50, scoring.p50, features.p99, scoring.p99
         )?;
+        if let Some(routing) = &self.routing {
+            write_routing(f, routing)?;
+        }
         if !self.cold_start.is_empty() {
             let questions = self.cold_start[0].metrics.questions;
             writeln!(f, "\nusers that training never saw, from their first day on: {questions} questions")?;
             table(f, &self.cold_start)?;
         }
+        if !self.cold_learning.is_empty() {
+            write_learning(f, &self.cold_learning)?;
+        }
         Ok(())
     }
+}
+
+fn write_routing(f: &mut fmt::Formatter<'_>, routing: &RoutingReport) -> fmt::Result {
+    writeln!(
+        f,
+        "\nthe router asks {} about {:.1} % of the questions; by the share asked, without habits:",
+        routing.deep,
+        100.0 * routing.routed_share
+    )?;
+    let steps =
+        || routing.by_gate.iter().enumerate().filter(|(step, _)| [0, 2, 4, 8, 12, 16, 20].contains(step));
+    writeln!(
+        f,
+        "{:<24}{}",
+        "",
+        steps().map(|(_, at)| format!("{:>7.0} %", 100.0 * at.share)).collect::<String>()
+    )?;
+    let ways = [
+        ("by the gate", &routing.by_gate),
+        ("at random", &routing.at_random),
+        ("by an oracle", &routing.by_oracle),
+    ];
+    let figures: [(&str, fn(&Routed) -> f64); 2] = [("log loss", |at| at.log_loss), ("HR@3", |at| at.hr3)];
+    for (figure, value) in figures {
+        for (way, curve) in ways {
+            let cells = steps().map(|(step, _)| format!("{:>9.4}", value(&curve[step]))).collect::<String>();
+            writeln!(f, "{:<24}{cells}", format!("{figure} {way}"))?;
+        }
+    }
+    let [before, after] = routing.calibration_error;
+    writeln!(f, "calibration error: {before:.3} as the experts came, {after:.3} by the router")?;
+    for against in &routing.against {
+        let names = ["HR@1", "HR@3", "HR@5", "log loss"];
+        let differences =
+            names.into_iter().zip(&against.differences).map(|(name, (difference, interval))| {
+                let interval = interval
+                    .map_or(String::new(), |Interval(low, high)| format!(" ({low:+.4} to {high:+.4})"));
+                format!("{name} {difference:+.4}{interval}")
+            });
+        let differences: Vec<String> = differences.collect();
+        writeln!(f, "{} over {}: {}", against.name, against.with, differences.join(", "))?;
+    }
+    Ok(())
+}
+
+/// From the first hour to the fourth week: trees alone, router without habits, router.
+fn write_learning(f: &mut fmt::Formatter<'_>, learning: &[Learned]) -> fmt::Result {
+    writeln!(
+        f,
+        "\nas they become known ({} alone, {ROUTER} without habits, {ROUTER} with habits):",
+        "trees"
+    )?;
+    writeln!(f, "{:<10} {:>9} {:>23} {:>23} {:>23}", "until", "questions", "HR@1", "HR@3", "log loss")?;
+    for stretch in learning {
+        let cells = [stretch.hr1, stretch.hr3, stretch.log_loss]
+            .map(|ways| format!("{:>23}", ways.map(|value| format!("{value:.3}")).join("  ")));
+        writeln!(f, "{:<10} {:>9} {}", stretch.until, stretch.questions, cells.join(" "))?;
+    }
+    Ok(())
 }
 
 fn table(f: &mut fmt::Formatter<'_>, models: &[ModelReport]) -> fmt::Result {
     writeln!(
         f,
-        "{:<12} {:>6} {:>15} {:>6} {:>6} {:>6} {:>7} {:>9} {:>6} {:>9} {:>9} {:>9}",
+        "{:<13} {:>6} {:>15} {:>6} {:>6} {:>6} {:>7} {:>9} {:>6} {:>9} {:>9} {:>9}",
         "model",
         "HR@1",
         "95 % interval",

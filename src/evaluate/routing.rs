@@ -15,7 +15,7 @@ use crate::predict::{Predictor, Probabilities, Scratch};
 use crate::progress::Progress;
 use crate::router::blend::{Blend, basis};
 use crate::router::calibrate::{Calibration, log_softmax};
-use crate::router::{Asked, Example, Fitted, Habits, RouterModel, Routing, Voices, fit};
+use crate::router::{Asked, Example, Fitted, Habits, Pace, RouterModel, Routing, Voices, fit};
 
 /// The experts of a router, as they are tested and as they are without the validation questions.
 #[derive(Clone, Copy)]
@@ -83,22 +83,29 @@ fn record(
         let numbers = part(split);
         let (mut desk, mut found) = (Desk::new(trees, deep), Vec::new());
         let start = events.first().map(|event| event.at).unwrap_or_default();
-        crate::context::replay(events, protocol.task, &protocol.favourites, numbers.end, |number, question, context| {
-            if numbers.contains(&number) {
-                let asked = &events[question.asked_at];
-                let fold = fold(user, users, number - numbers.start, numbers.len());
-                let truth = protocol.truth.and_then(|truth| truth.first_after_unlock(asked.user, asked.at));
-                let known = Outcome::asked(user as u32, asked, question, context);
-                found.push(Recorded {
-                    example: desk.example(context, question.answer, fold, false),
-                    apps: context.candidates().to_vec(),
-                    last: context.last_app(),
-                    places: places(context),
-                    since_start_secs: asked.at.secs_since(start),
-                    asked: Outcome { memory: truth.map(|truth| truth.memory), ..known },
-                });
-            }
-        });
+        crate::context::replay(
+            events,
+            protocol.task,
+            &protocol.favourites,
+            numbers.end,
+            |number, question, context| {
+                if numbers.contains(&number) {
+                    let asked = &events[question.asked_at];
+                    let fold = fold(user, users, number - numbers.start, numbers.len());
+                    let truth =
+                        protocol.truth.and_then(|truth| truth.first_after_unlock(asked.user, asked.at));
+                    let known = Outcome::asked(user as u32, asked, question, context);
+                    found.push(Recorded {
+                        example: desk.example(context, question.answer, fold, false),
+                        apps: context.candidates().to_vec(),
+                        last: context.last_app(),
+                        places: places(context),
+                        since_start_secs: asked.at.secs_since(start),
+                        asked: Outcome { memory: truth.map(|truth| truth.memory), ..known },
+                    });
+                }
+            },
+        );
         progress.advance(1);
         found
     };
@@ -107,7 +114,11 @@ fn record(
 
 /// Where users are many, each is in one fold; few users' questions are parted by time.
 fn fold(user: usize, users: usize, number: usize, questions: usize) -> usize {
-    if users >= 2 * Example::FOLDS { user % Example::FOLDS } else { number * Example::FOLDS / questions.max(1) }
+    if users >= 2 * Example::FOLDS {
+        user % Example::FOLDS
+    } else {
+        number * Example::FOLDS / questions.max(1)
+    }
 }
 
 /// By candidate: how many others come first where scores are equal.
@@ -127,7 +138,11 @@ const STALE_EVERY: usize = 5;
 
 /// Asks some validation questions again of histories that end days before, as if the phone had been restored from a backup:
 /// so that the router learns what an old history is worth.
-fn record_stale(protocol: &Protocol<'_>, [trees, deep]: [&dyn Predictor; 2], progress: &dyn Progress) -> Vec<Example> {
+fn record_stale(
+    protocol: &Protocol<'_>,
+    [trees, deep]: [&dyn Predictor; 2],
+    progress: &dyn Progress,
+) -> Vec<Example> {
     let users = protocol.users.len();
     let of_user = |(user, (events, split)): (usize, &(&[Event], Split))| {
         let mut desk = Desk::new(trees, deep);
@@ -175,8 +190,7 @@ impl Recorded {
             first: first.map(|first| self.apps[first]),
             rank: answer.map(rank),
             confidence: first.map_or(0.0, |first| probabilities.of(logits[first])) as f32,
-            probability: answer
-                .map_or(probabilities.none_of_these, |answer| probabilities.of(logits[answer]))
+            probability: answer.map_or(probabilities.none_of_these, |answer| probabilities.of(logits[answer]))
                 as f32,
             ..self.asked
         }
@@ -187,7 +201,13 @@ impl Recorded {
         if is_routed { Voices::Both(by_trees, by_deep) } else { Voices::Trees(by_trees) }
     }
 
-    fn answered(&self, model: &RouterModel, gain: f32, is_routed: bool, habits: Option<&Habits>) -> (Outcome, Vec<f32>) {
+    fn answered(
+        &self,
+        model: &RouterModel,
+        gain: f32,
+        is_routed: bool,
+        habits: Option<&Habits>,
+    ) -> (Outcome, Vec<f32>) {
         let situation = &self.example.situation;
         let basis = basis(situation, gain);
         let voices = self.voices(is_routed);
@@ -209,6 +229,13 @@ struct Learner {
 }
 
 impl Learner {
+    /// Answers a question that is routed if it should be, and says whether it was.
+    fn route(&mut self, recorded: &Recorded, model: &RouterModel, gain: f32, pace: &Pace) -> (Outcome, bool) {
+        let is_routed = pace.routes(gain, self.habits.shift());
+        self.habits.pace(pace, is_routed);
+        (self.answer(recorded, model, gain, is_routed), is_routed)
+    }
+
     fn answer(&mut self, recorded: &Recorded, model: &RouterModel, gain: f32, is_routed: bool) -> Outcome {
         let (outcome, mut logits) = recorded.answered(model, gain, is_routed, Some(&self.habits));
         self.order.clear();
@@ -226,6 +253,7 @@ impl Learner {
 /// A test question, answered in every way.
 struct Judged {
     gain: f32,
+    is_routed: bool,
     since_start_secs: i64,
     /// By the trees alone, as the router weighs them.
     alone: Outcome,
@@ -273,7 +301,7 @@ pub fn test_router(
     progress.finish();
 
     let model = &fitted.model;
-    let threshold = routing.threshold(&model.gains)?;
+    let pace = routing.pace(&model.gains)?;
     let of_user = |(validation, test): (&Vec<Recorded>, &Vec<Recorded>)| {
         let mut scratch = Default::default();
         let mut gain = |recorded: &Recorded| {
@@ -284,16 +312,16 @@ pub fn test_router(
             .iter()
             .map(|recorded| {
                 let gain = gain(recorded);
-                let is_routed = gain > threshold;
+                let (personal, is_routed) = routed.route(recorded, model, gain, &pace);
                 let (shared, _) = recorded.answered(model, gain, is_routed, None);
-                [routed.answer(recorded, model, gain, is_routed), full.answer(recorded, model, gain, true), shared]
+                [personal, full.answer(recorded, model, gain, true), shared]
             })
             .collect();
         let judged: Vec<Judged> = test
             .iter()
             .map(|recorded| {
                 let gain = gain(recorded);
-                let is_routed = gain > threshold;
+                let (personal, is_routed) = routed.route(recorded, model, gain, &pace);
                 let [(alone, _), (both, _)] =
                     [false, true].map(|is_routed| recorded.answered(model, gain, is_routed, None));
                 Judged {
@@ -302,7 +330,8 @@ pub fn test_router(
                     alone,
                     both,
                     shared: if is_routed { both } else { alone },
-                    personal: routed.answer(recorded, model, gain, is_routed),
+                    personal,
+                    is_routed,
                     full: full.answer(recorded, model, gain, true),
                     raw: raw(recorded, is_routed),
                 }
@@ -312,7 +341,8 @@ pub fn test_router(
     };
     let by_user: Vec<_> = validation.par_iter().zip(&test).map(of_user).collect();
     let (before, judged): (Vec<_>, Vec<_>) = by_user.into_iter().unzip();
-    let (before, judged): (Vec<[Outcome; 3]>, Vec<Judged>) = (before.concat(), judged.into_iter().flatten().collect());
+    let (before, judged): (Vec<[Outcome; 3]>, Vec<Judged>) =
+        (before.concat(), judged.into_iter().flatten().collect());
 
     let tested = |name: &str, way: usize, outcome: fn(&Judged) -> Outcome| {
         let validation: Vec<Outcome> = before.iter().map(|ways| ways[way]).collect();
@@ -321,14 +351,19 @@ pub fn test_router(
             let outcome = outcome(judged);
             Outcome { answered90: outcome.confidence >= threshold90, ..outcome }
         };
-        Tested { name: name.to_owned(), temperature: 1.0, threshold90, test: judged.iter().map(answered).collect() }
+        Tested {
+            name: name.to_owned(),
+            temperature: 1.0,
+            threshold90,
+            test: judged.iter().map(answered).collect(),
+        }
     };
     let tested = [
         tested(ROUTER, 0, |judged| judged.personal),
         tested(ROUTER_FULL, 1, |judged| judged.full),
         tested(ROUTER_SHARED, 2, |judged| judged.shared),
     ];
-    let report = RoutingReport::new(&judged, threshold, &fitted);
+    let report = RoutingReport::new(&judged, &fitted);
     Ok(RoutedTest { fitted, tested, report })
 }
 
@@ -430,6 +465,27 @@ impl Against {
     }
 }
 
+impl Learned {
+    /// The stretches of several tests together, each question counting once.
+    pub fn together(stretches: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut together: Vec<Self> = Vec::new();
+        for stretch in stretches {
+            let Some(all) = together.iter_mut().find(|all| all.until == stretch.until) else {
+                together.push(stretch);
+                continue;
+            };
+            let share = stretch.questions as f64 / (all.questions + stretch.questions) as f64;
+            all.questions += stretch.questions;
+            let more = [stretch.hr1, stretch.hr3, stretch.log_loss];
+            for (all, more) in [&mut all.hr1, &mut all.hr3, &mut all.log_loss].into_iter().zip(more) {
+                all.iter_mut().zip(more).for_each(|(all, more)| *all += share * (more - *all));
+            }
+        }
+        together.sort_by_key(|stretch| STRETCHES.iter().position(|(until, _)| *until == stretch.until));
+        together
+    }
+}
+
 /// Ends of the stretches of a user's time, in seconds.
 const STRETCHES: [(&str, i64); 8] = [
     ("1 hour", 3_600),
@@ -443,7 +499,16 @@ const STRETCHES: [(&str, i64); 8] = [
 ];
 
 impl RoutingReport {
-    fn new(judged: &[Judged], threshold: f32, fitted: &Fitted) -> Self {
+    /// Compares the routers among `tested` with everyone else there.
+    pub fn compare(&mut self, tested: &[Tested]) {
+        let routers = tested.iter().filter(|tested| [ROUTER, ROUTER_FULL].contains(&tested.name.as_str()));
+        for router in routers {
+            let others = tested.iter().filter(|other| other.name != router.name && other.name != "optimum");
+            self.against.extend(others.map(|other| Against::new(router, other)));
+        }
+    }
+
+    fn new(judged: &[Judged], fitted: &Fitted) -> Self {
         let count = judged.len().max(1) as f64;
         let raw: Vec<Outcome> = judged.iter().map(|judged| judged.raw).collect();
         let personal: Vec<Outcome> = judged.iter().map(|judged| judged.personal).collect();
@@ -459,9 +524,10 @@ impl RoutingReport {
         };
         Self {
             deep: String::new(),
-            routed_share: judged.iter().filter(|judged| judged.gain > threshold).count() as f64 / count,
+            routed_share: judged.iter().filter(|judged| judged.is_routed).count() as f64 / count,
             by_oracle: by(&|judged| {
-                f64::from(judged.both.probability).max(1e-9).ln() - f64::from(judged.alone.probability).max(1e-9).ln()
+                f64::from(judged.both.probability).max(1e-9).ln()
+                    - f64::from(judged.alone.probability).max(1e-9).ln()
             }),
             by_gate,
             at_random,

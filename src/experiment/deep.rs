@@ -1,5 +1,7 @@
 //! The transformers of an experiment: taken as they are, trained on, or trained from nothing.
 
+use std::sync::Arc;
+
 use crate::context::Lesson;
 use crate::error::{Error, ErrorKind, Result};
 use crate::predict::Predictor;
@@ -90,9 +92,9 @@ impl DeepPlan {
 pub(super) struct DeepContender {
     pub name: String,
     /// Trained on training and validation questions together.
-    pub predictor: Box<dyn Predictor>,
+    pub predictor: Arc<dyn Predictor>,
     /// Trained on the training questions alone.
-    pub without_validation: Box<dyn Predictor>,
+    pub without_validation: Arc<dyn Predictor>,
     /// `predictor` as plain data, where it computes in whole numbers.
     pub quantized: Option<QuantizedModel>,
 }
@@ -128,16 +130,16 @@ pub(super) fn train_all(
         let late = late.as_ref().unwrap_or(&model);
         contenders.push(DeepContender {
             name: plan.name.clone(),
-            predictor: Box::new(Transformer::new(late, vocabulary)?),
-            without_validation: Box::new(Transformer::new(&model, vocabulary)?),
+            predictor: Arc::new(Transformer::new(late, vocabulary)?),
+            without_validation: Arc::new(Transformer::new(&model, vocabulary)?),
             quantized: None,
         });
         if plan.quantized {
             let quantized = quantize(late)?;
             contenders.push(DeepContender {
                 name: format!("{}-int8", plan.name),
-                predictor: Box::new(QuantizedTransformer::new(&quantized, vocabulary)?),
-                without_validation: Box::new(QuantizedTransformer::new(&quantize(&model)?, vocabulary)?),
+                predictor: Arc::new(QuantizedTransformer::new(&quantized, vocabulary)?),
+                without_validation: Arc::new(QuantizedTransformer::new(&quantize(&model)?, vocabulary)?),
                 quantized: Some(quantized),
             });
         }

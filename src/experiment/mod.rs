@@ -2,10 +2,13 @@
 
 mod deep;
 mod quantization;
+mod routing;
 
 pub use deep::DeepPlan;
 use deep::{DeepContender, train_all};
 pub use quantization::{Quantization, QuantizationPlan, Variant};
+pub use routing::RouterPlan;
+use routing::with_router;
 
 use crate::baseline::{Markov, MostFrequent, MostRecent, Optimum};
 use crate::context::features::SCHEMA;
@@ -15,14 +18,15 @@ use crate::data::{AppId, Event, Log, Split, SplitPlan, Timestamp, UserId, Vocabu
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::report::FeatureImportance;
 use crate::evaluate::{
-    Contender, Latencies, Latency, ModelReport, Protocol, Report, Tested, fit_temperature, measure_latency,
-    test,
+    Contender, Latencies, Latency, Learned, ModelReport, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED,
+    Report, RoutedTest, Tested, fit_temperature, measure_latency, test,
 };
 use crate::model::Model;
 use crate::predict::Predictor;
 use crate::progress::Progress;
 use crate::quantize::QuantizedModel;
 use crate::ranker::{Ranker, RankerConfig, TrainedRanker, train_ranker};
+use crate::router::RouterModel;
 use crate::transformer::{Course, RunFolder, Teacher, TrainedTransformer, Transformer, TransformerModel};
 
 /// What is compared, and how.
@@ -36,6 +40,8 @@ pub struct Experiment {
     pub ranker: RankerConfig,
     /// The transformers that take part.
     pub transformers: Vec<DeepPlan>,
+    /// The router that takes part, if one does.
+    pub router: Option<RouterPlan>,
     /// Names of the predictors that are compared; none compares all.
     pub models: Vec<String>,
     /// Whether users that training never saw are tested too.
@@ -51,6 +57,8 @@ pub struct Findings {
     pub model: Model,
     /// The first transformer that was tested in whole numbers.
     pub quantized: Option<QuantizedModel>,
+    /// The router that was tested.
+    pub router: Option<RouterModel>,
 }
 
 /// One user: events and when the questions were asked.
@@ -81,34 +89,54 @@ impl Experiment {
         let people = self.people(log)?;
         self.check_parts(&people)?;
         let mut tested: Vec<Tested> = Vec::new();
-        let mut last_round = None;
+        let (mut last_round, mut last_router) = (None, None);
         for round in 0..self.split.rounds() {
             let splits = people.iter().map(|person| self.split.split(&person.asked, round)).collect();
             let round = Round::new(self, &people, splits, vocabulary, truth, progress)?;
             let optimum =
                 truth.filter(|_| self.task == Task::FirstAfterUnlock).map(|truth| Optimum { truth });
             let found = round.test(optimum.as_ref(), progress);
-            append_all(&mut tested, found);
+            let routed = round.test_router(self.router.as_ref(), progress)?;
+            append_all(&mut tested, with_router(&round, found, routed.as_ref()));
             last_round = Some((round, optimum));
+            last_router = routed;
         }
         let Some((last_round, optimum)) = last_round else {
             return Err(Error::new(ErrorKind::Config, "a rolling origin of no blocks")
                 .next_step("ask for one or more"));
         };
-        let latencies = last_round.latency(optimum.as_ref());
+        let mut routing = last_router.as_ref().map(|routed| routed.report.clone());
+        if let Some(routing) = &mut routing {
+            routing.compare(&tested);
+        }
+        let routed = last_router.zip(self.router.as_ref());
+        let latencies = last_round.latency(optimum.as_ref(), routed.as_ref())?;
         let users: Vec<UserId> = people.iter().map(|person| person.events[0].user).collect();
-        let cold_start =
-            if self.cold_start { self.cold_start(&people, vocabulary, progress)? } else { Vec::new() };
-        let report = Report {
+        let cold_start = if self.cold_start {
+            self.cold_start(&people, vocabulary, progress)?
+        } else {
+            Default::default()
+        };
+        let mut report = Report {
             task: self.task,
             split: self.split,
             users: people.len(),
             features_us: latencies.features,
             scoring_us: latencies.scoring,
             models: model_reports(&tested, &latencies.whole, &users),
-            cold_start: model_reports(&cold_start, &[], &users),
+            cold_start: model_reports(&cold_start.0, &[], &users),
+            cold_learning: cold_start.1,
+            routing,
             importance: importance(&last_round.trained.ranker),
         };
+        if let Some(routing) = &report.routing {
+            let shares =
+                [(ROUTER, routing.routed_share), (ROUTER_SHARED, routing.routed_share), (ROUTER_FULL, 1.0)];
+            for model in &mut report.models {
+                let share = shares.iter().find(|(name, _)| *name == model.name);
+                model.routed_share = share.map(|(_, share)| *share);
+            }
+        }
         let of_ranker = tested.iter().find(|tested| tested.name == RANKER);
         let temperature = of_ranker.map_or(1.0, |tested| tested.temperature);
         let model = self.model(&last_round, temperature, vocabulary);
@@ -117,7 +145,8 @@ impl Experiment {
             model.temperature = tested.iter().find(|tested| tested.name == contender.name)?.temperature;
             Some(model)
         });
-        Ok(Findings { report, model, quantized })
+        let router = routed.map(|(routed, _)| routed.fitted.model);
+        Ok(Findings { report, model, quantized, router })
     }
 
     /// Trains a ranker on all of `log` but the test questions of the split; the validation questions tell when to stop, and
@@ -260,7 +289,7 @@ impl Experiment {
         people: &[Person<'_>],
         vocabulary: &Vocabulary,
         progress: &dyn Progress,
-    ) -> Result<Vec<Tested>> {
+    ) -> Result<(Vec<Tested>, Vec<Learned>)> {
         let folds: Vec<Vec<usize>> = match people.len() {
             0 | 1 => Vec::new(),
             few @ ..10 => (0..few).map(|user| vec![user]).collect(),
@@ -270,18 +299,20 @@ impl Experiment {
         let transformers =
             self.transformers.iter().filter(|plan| plan.recipe.epochs > 0.0).cloned().collect();
         let only_trained = Self { transformers, ..self.clone() };
-        let mut tested: Vec<Tested> = Vec::new();
+        let (mut tested, mut learned) = (Vec::new(), Vec::new());
         for unseen in folds {
             let split = |(user, person): (usize, &Person<'_>)| match unseen.contains(&user) {
                 true => Split { train: 0..0, validation: 0..0, test: 0..person.questions() },
                 false => no_test(self, person),
             };
             let splits = people.iter().enumerate().map(split).collect();
-            let found =
-                Round::new(&only_trained, people, splits, vocabulary, None, progress)?.test(None, progress);
-            append_all(&mut tested, found);
+            let round = Round::new(&only_trained, people, splits, vocabulary, None, progress)?;
+            let found = round.test(None, progress);
+            let routed = round.test_router(self.router.as_ref(), progress)?;
+            append_all(&mut tested, with_router(&round, found, routed.as_ref()));
+            learned.extend(routed);
         }
-        Ok(tested)
+        Ok((tested, Learned::together(learned.into_iter().flat_map(|routed| routed.report.learning))))
     }
 }
 
@@ -307,6 +338,9 @@ struct Round<'a> {
 
 /// The ranker's name in tables and reports.
 const RANKER: &str = "gbdt";
+
+/// The name of the best possible predictor of simulated people.
+const OPTIMUM: &str = "optimum";
 
 const FREQUENT: MostFrequent = MostFrequent;
 const RECENT: MostRecent = MostRecent;
@@ -354,19 +388,42 @@ impl<'a> Round<'a> {
             predictor: transformer.predictor.as_ref(),
             for_validation: transformer.without_validation.as_ref(),
         }));
-        contenders.extend(optimum.map(|optimum| both("optimum", optimum)));
-        contenders.retain(|contender| {
-            self.models.is_empty() || self.models.iter().any(|name| name == contender.name)
-        });
+        contenders.extend(optimum.map(|optimum| both(OPTIMUM, optimum)));
+        contenders.retain(|contender| self.wants(contender.name));
         contenders
+    }
+
+    /// Whether the predictor of this name is compared.
+    fn wants(&self, name: &str) -> bool {
+        self.models.is_empty() || self.models.iter().any(|wanted| wanted == name)
     }
 
     fn test(&self, optimum: Option<&Optimum<'_>>, progress: &dyn Progress) -> Vec<Tested> {
         self.contenders(optimum).iter().map(|contender| test(&self.protocol, contender, progress)).collect()
     }
 
-    fn latency(&self, optimum: Option<&Optimum<'_>>) -> Latencies {
-        measure_latency(&self.protocol, self.trained.ranker.forest(), &self.contenders(optimum))
+    fn latency(
+        &self,
+        optimum: Option<&Optimum<'_>>,
+        routed: Option<&(RoutedTest, &RouterPlan)>,
+    ) -> Result<Latencies> {
+        let mut contenders = self.contenders(optimum);
+        let routers = match routed {
+            Some((routed, plan)) => self.routers(routed, plan)?,
+            None => Vec::new(),
+        };
+        // In the order of the table.
+        contenders.extend(routers.iter().map(|(name, router)| {
+            let predictor: &dyn Predictor = router;
+            Contender { name, predictor, for_validation: predictor }
+        }));
+        let mut latencies = measure_latency(&self.protocol, self.trained.ranker.forest(), &contenders);
+        // The optimum stands last in the table.
+        let bound = contenders.len() - routers.len();
+        if optimum.is_some() && contenders[..bound].last().is_some_and(|last| last.name == OPTIMUM) {
+            latencies.whole[bound - 1..].rotate_left(1);
+        }
+        Ok(latencies)
     }
 }
 

@@ -19,6 +19,9 @@ pub const BASIS: usize = 4;
 /// Numbers that weights depend on: one, the length of the history, the gate's gain, the staleness.
 pub type Basis = [f32; BASIS];
 
+/// The place of the staleness in it.
+pub(super) const STALENESS: usize = 3;
+
 /// A linear function of the [`Basis`].
 pub type Linear = [f32; BASIS];
 

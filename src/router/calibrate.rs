@@ -32,7 +32,8 @@ impl Default for Calibration {
 impl Calibration {
     /// Probability that none of the candidates is opened.
     pub fn none_of_these(&self, situation: &Situation, basis: &Basis) -> f32 {
-        let logit: f32 = self.none.iter().zip(none_columns(situation, basis)).map(|(n, column)| n * column).sum();
+        let logit: f32 =
+            self.none.iter().zip(none_columns(situation, basis)).map(|(n, column)| n * column).sum();
         // No evidence is enough for certainty.
         (1.0 / (1.0 + math::exp(-logit))).clamp(1e-5, 0.999)
     }

@@ -9,10 +9,10 @@
 //! three people's validation questions are hundreds, not millions. Should the blend still be worse than an expert alone on
 //! these very questions, it becomes that expert.
 
-use super::blend::{BASIS, Blend, Linear, Voices, basis};
-use super::calibrate::{Calibration, none_columns};
+use super::blend::{BASIS, Blend, Linear, STALENESS, Voices, basis};
+use super::calibrate::{Calibration, log_softmax, none_columns};
 use super::gate::{self, Gate, Quantiles};
-use super::{Routing, RouterModel};
+use super::{RouterModel, Routing};
 use crate::context::Situation;
 use crate::error::Result;
 use crate::gbdt::{Binner, Dataset, Ensemble, ForestScratch, GbdtConfig, SquaredError, Tree, train};
@@ -66,7 +66,7 @@ pub struct Fitted {
     pub losses: Option<[f64; 3]>,
 }
 
-/// Nats that a hit among the first three is worth to the gate: three apps are shown.
+/// Nats that a hit among the three apps shown is worth to the gate.
 const HIT_WORTH: f32 = 2.0;
 /// No single question teaches the gate more than this many nats.
 const LARGEST_GAIN: f32 = 2.0;
@@ -87,25 +87,36 @@ pub fn fit(examples: &[Example], routing: Routing) -> Result<Fitted> {
     let (blend, losses) = never_worse(examples, &gains, fit_blend(examples, &gains));
     let fresh = examples.iter().zip(&gains).filter(|(example, _)| !example.is_stale);
     let quantiles = Quantiles::of(fresh.map(|(_, &gain)| gain).collect());
-    let threshold = routing.threshold(&quantiles)?;
-    let calibration =
-        Calibration { temperature: fit_temperature(examples, &gains, &blend, threshold), none: fit_none(examples) };
+    let threshold = routing.pace(&quantiles)?.threshold;
+    let calibration = Calibration {
+        temperature: fit_temperature(examples, &gains, &blend, threshold),
+        none: fit_none(examples),
+    };
     let gate = fit_gate(examples, &labels, |_| true)?;
     Ok(Fitted { model: RouterModel { gate, gains: quantiles, blend, calibration }, losses })
 }
 
-/// What both experts gain over the trees: nats, and [`HIT_WORTH`] for a hit among three.
+/// What both experts gain over the trees. Half of it is what they gained when the question was answered, in nats; half is
+/// what they would gain if answers were as probable as the blend says, which is much less a matter of luck; and then the
+/// probability that the three apps shown gain, at [`HIT_WORTH`].
 fn gain(example: &Example, blend: &Blend) -> f32 {
-    let Some(answer) = example.answer else { return 0.0 };
     let basis = basis(&example.situation, 0.0);
-    let judged = |who| {
+    let logarithms = |who| {
         let mut logits = vec![0.0; example.by_trees.len()];
         blend.mix(&example.voices(who), &basis, &mut logits);
-        let before = logits.iter().filter(|&&logit| logit > logits[answer]).count();
-        (loss(&logits, answer) as f32, f32::from(u8::from(before < 3)))
+        log_softmax(&mut logits);
+        logits
     };
-    let ((alone, hit_alone), (both, hit_both)) = (judged(Who::Trees), judged(Who::Both));
-    (alone - both).clamp(-LARGEST_GAIN, LARGEST_GAIN) + HIT_WORTH * (hit_both - hit_alone)
+    let (alone, both) = (logarithms(Who::Trees), logarithms(Who::Both));
+    let happened = example.answer.map_or(0.0, |answer| both[answer] - alone[answer]);
+    let expected: f32 = both.iter().zip(&alone).map(|(both, alone)| both.exp() * (both - alone)).sum();
+    let shown = |by: &[f32]| {
+        let mut order: Vec<usize> = (0..by.len()).collect();
+        order.sort_by(|&a, &b| by[b].total_cmp(&by[a]));
+        order.iter().take(3).map(|&candidate| both[candidate].exp()).sum::<f32>()
+    };
+    let clamped = |gain: f32| gain.clamp(-LARGEST_GAIN, LARGEST_GAIN);
+    (clamped(happened) + clamped(expected)) / 2.0 + HIT_WORTH * (shown(&both) - shown(&alone))
 }
 
 fn loss(logits: &[f32], answer: usize) -> f64 {
@@ -157,10 +168,14 @@ fn fit_gate(examples: &[Example], labels: &[f32], is_seen: impl Fn(&Example) -> 
     Gate::new(QuantizedTrees::new(&ensemble)?)
 }
 
-/// The weights that the answers were most probable with, drawn towards constant ones.
+/// The weights that the answers were most probable with, drawn towards constant ones: first of histories as they are, then
+/// what staleness changes.
 fn fit_blend(examples: &[Example], gains: &[f32]) -> Blend {
     let one: Linear = [1.0, 0.0, 0.0, 0.0];
-    let fit = |who, gains: &[f32], prior: [Linear; 2]| fit_weights(examples, gains, who, prior);
+    let fit = |who, gains: &[f32], prior: [Linear; 2]| {
+        let fresh = fit_weights(examples, gains, who, prior, Age::Fresh);
+        fit_weights(examples, gains, who, fresh, Age::Stale)
+    };
     let [trees_alone, _] = fit(Who::Trees, gains, [one; 2]);
     // Nobody asks the gate where there are no trees.
     let [_, deep_alone] = fit(Who::Deep, &vec![0.0; gains.len()], [one; 2]);
@@ -173,7 +188,9 @@ fn never_worse(examples: &[Example], gains: &[f32], mut blend: Blend) -> (Blend,
     let losses = |blend: &Blend| {
         [Who::Trees, Who::Deep, Who::Both].map(|who| {
             let (mut sum, mut count) = (0.0, 0.0);
-            for (example, &gain) in examples.iter().zip(gains) {
+            for (example, &gain) in
+                examples.iter().zip(gains).filter(|(example, _)| Age::Fresh.teaches(example))
+            {
                 let Some(answer) = example.answer else { continue };
                 let basis = basis(&example.situation, if who == Who::Deep { 0.0 } else { gain });
                 let mut logits = vec![0.0; example.by_trees.len()];
@@ -194,9 +211,27 @@ fn never_worse(examples: &[Example], gains: &[f32], mut blend: Blend) -> (Blend,
     (blend, found[0].is_finite().then_some(found))
 }
 
+/// Whose questions teach which weights: cut-off histories the last one, the others all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Age {
+    Fresh,
+    Stale,
+}
+
+impl Age {
+    fn teaches(self, example: &Example) -> bool {
+        example.is_stale == (self == Self::Stale)
+    }
+
+    /// Whether the weight of this number of the basis is free.
+    fn frees(self, number: usize) -> bool {
+        self == Self::Fresh || number == STALENESS
+    }
+}
+
 /// Newton's method on the answers' log loss and the prior. The experts' log-probabilities are two numbers a candidate, so
 /// slope and curvature of a question are those of two weights, spread over the basis.
-fn fit_weights(examples: &[Example], gains: &[f32], who: Who, prior: [Linear; 2]) -> [Linear; 2] {
+fn fit_weights(examples: &[Example], gains: &[f32], who: Who, prior: [Linear; 2], age: Age) -> [Linear; 2] {
     const SIZE: usize = 2 * BASIS;
     let prior: [f64; SIZE] = std::array::from_fn(|i| f64::from(prior[i / BASIS][i % BASIS]));
     let is_voice = [who != Who::Deep, who != Who::Trees];
@@ -207,7 +242,7 @@ fn fit_weights(examples: &[Example], gains: &[f32], who: Who, prior: [Linear; 2]
             slope[i] = PRIOR[i % BASIS] * (weights[i] - prior[i]);
             curvature[i][i] = PRIOR[i % BASIS];
         }
-        for (example, &gain) in examples.iter().zip(gains) {
+        for (example, &gain) in examples.iter().zip(gains).filter(|(example, _)| age.teaches(example)) {
             let Some(answer) = example.answer else { continue };
             let basis = basis(&example.situation, gain).map(f64::from);
             let weight = |voice: usize| -> f64 {
@@ -218,11 +253,11 @@ fn fit_weights(examples: &[Example], gains: &[f32], who: Who, prior: [Linear; 2]
             let said = [&example.by_trees, &example.by_deep].map(|said| f64::from(said[answer]));
             for a in 0..SIZE {
                 let (voice_a, za) = (a / BASIS, basis[a % BASIS]);
-                if !is_voice[voice_a] {
+                if !(is_voice[voice_a] && age.frees(a % BASIS)) {
                     continue;
                 }
                 slope[a] += (mean[voice_a] - said[voice_a]) * za;
-                for b in (0..SIZE).filter(|b| is_voice[b / BASIS]) {
+                for b in (0..SIZE).filter(|b| is_voice[b / BASIS] && age.frees(b % BASIS)) {
                     curvature[a][b] += covariance[voice_a][b / BASIS] * za * basis[b % BASIS];
                 }
             }
@@ -249,7 +284,8 @@ struct Moments {
 
 impl Moments {
     fn of(example: &Example, weights: [f64; 2]) -> Self {
-        let said = || example.by_trees.iter().zip(&example.by_deep).map(|(&t, &d)| [f64::from(t), f64::from(d)]);
+        let said =
+            || example.by_trees.iter().zip(&example.by_deep).map(|(&t, &d)| [f64::from(t), f64::from(d)]);
         let logit = |[trees, deep]: [f64; 2]| weights[0] * trees + weights[1] * deep;
         let largest = said().map(logit).fold(f64::NEG_INFINITY, f64::max);
         let (mut total, mut sums, mut products) = (0.0, [0.0; 2], [[0.0; 2]; 2]);
@@ -290,20 +326,26 @@ fn solve<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) -> [f64
 
 /// Logistic regression of whether the answer was none of the candidates, drawn towards what the user's past says of it.
 fn fit_none(examples: &[Example]) -> [f32; BASIS] {
-    let prior = Calibration::default().none.map(f64::from);
+    let fresh = fit_none_of(examples, Calibration::default().none, Age::Fresh);
+    fit_none_of(examples, fresh, Age::Stale)
+}
+
+fn fit_none_of(examples: &[Example], prior: [f32; BASIS], age: Age) -> [f32; BASIS] {
+    let prior = prior.map(f64::from);
     let mut weights = prior;
     for _ in 0..MOST_STEPS {
         let mut slope: [f64; BASIS] = std::array::from_fn(|i| PRIOR[i] * (weights[i] - prior[i]));
         let mut curvature = [[0.0; BASIS]; BASIS];
         (0..BASIS).for_each(|i| curvature[i][i] = PRIOR[i]);
-        for example in examples.iter().filter(|example| !example.by_trees.is_empty()) {
+        for example in examples.iter().filter(|example| age.teaches(example) && !example.by_trees.is_empty())
+        {
             let columns = none_columns(&example.situation, &basis(&example.situation, 0.0)).map(f64::from);
             let logit: f64 = weights.iter().zip(columns).map(|(w, x)| w * x).sum();
             let none = 1.0 / (1.0 + (-logit).exp());
             let error = none - f64::from(u8::from(example.answer.is_none()));
-            for a in 0..BASIS {
+            for a in (0..BASIS).filter(|&a| age.frees(a)) {
                 slope[a] += error * columns[a];
-                for b in 0..BASIS {
+                for b in (0..BASIS).filter(|&b| age.frees(b)) {
                     curvature[a][b] += none * (1.0 - none) * columns[a] * columns[b];
                 }
             }
@@ -322,7 +364,7 @@ fn fit_none(examples: &[Example]) -> [f32; BASIS] {
 /// What the logits of the routed mixture are divided by for the least log loss.
 fn fit_temperature(examples: &[Example], gains: &[f32], blend: &Blend, threshold: f32) -> f32 {
     let mut questions = Vec::new();
-    for (example, &gain) in examples.iter().zip(gains) {
+    for (example, &gain) in examples.iter().zip(gains).filter(|(example, _)| Age::Fresh.teaches(example)) {
         let Some(answer) = example.answer else { continue };
         let who = if gain > threshold { Who::Both } else { Who::Trees };
         let mut logits = vec![0.0; example.by_trees.len()];
@@ -359,7 +401,6 @@ mod tests {
     use super::*;
     use crate::context::{History, Task};
     use crate::data::Timestamp;
-    use crate::router::calibrate::log_softmax;
 
     /// Questions of eight candidates: the trees know the answer's first half of the time, the transformer where the hour is
     /// late, too.
@@ -375,7 +416,11 @@ mod tests {
         let example = |number: usize| {
             let (answer, is_late) = (number * 5 % 8, number % 3 == 0);
             Example {
-                situation: Situation { hour: if is_late { 22.0 } else { 10.0 }, unforeseen: 0.1, ..situation },
+                situation: Situation {
+                    hour: if is_late { 22.0 } else { 10.0 },
+                    unforeseen: 0.1,
+                    ..situation
+                },
                 by_trees: said(answer, !is_late),
                 by_deep: said(answer, is_late || number % 2 == 0),
                 answer: Some(answer).filter(|_| number % 20 > 0),
@@ -393,14 +438,17 @@ mod tests {
         let [trees, deep, both] = losses.unwrap();
         assert!(both < 0.8 * trees.min(deep), "{trees} {deep} {both}");
         let mut scratch = ForestScratch::default();
-        let threshold = Routing::Share(0.35).threshold(&model.gains).unwrap();
+        let pace = Routing::Share(0.35).pace(&model.gains).unwrap();
         let is_right = |example: &&Example| {
             let gain = model.gate.gain(&example.by_trees, &example.situation, &mut scratch);
-            (gain > threshold) == (example.situation.hour > 20.0)
+            pace.routes(gain, 0.0) == (example.situation.hour > 20.0)
         };
         let right = examples.iter().filter(is_right).count();
         assert!(right > 2_850, "{right}");
-        assert!(model.calibration.temperature < 1.0, "who knows is right always here, and said three in four");
+        assert!(
+            model.calibration.temperature < 1.0,
+            "who knows is right always here, and said three in four"
+        );
         // One in twenty was none of them, where the past said one in ten.
         let situation = &examples[0].situation;
         let none = model.calibration.none_of_these(situation, &basis(situation, 0.0));

@@ -67,7 +67,9 @@ impl Gate {
     pub fn new(trees: QuantizedTrees) -> Result<Self> {
         if !trees.names().eq(names()) || trees.outputs() != 1 {
             let message = "the gate reads other columns than this build computes";
-            return Err(Error::new(ErrorKind::Model, message).next_step("fit the router again with this version"));
+            return Err(
+                Error::new(ErrorKind::Model, message).next_step("fit the router again with this version")
+            );
         }
         Ok(Self { forest: Forest::new(trees.to_ensemble())?, trees })
     }
@@ -114,13 +116,28 @@ impl Routing {
     /// Wherever the transformer is expected to improve the answer at all.
     pub const AS_MUCH_AS_PAYS: Self = Self::Gain(0.0);
 
-    /// The gain above which a question goes to the transformer, by the gains of many questions in [`Quantiles`].
+    /// Which gains it means, of questions whose gains are as in `gains`.
     ///
     /// # Errors
     /// A share that is none, or a cost that is not positive.
-    pub fn threshold(self, gains: &Quantiles) -> Result<f32> {
+    pub fn pace(self, gains: &Quantiles) -> Result<Pace> {
+        let threshold = self.threshold(gains)?;
+        let share = match self {
+            Self::Share(share) => Some(share),
+            Self::Budget { mean, trees, deep } => Some(((mean - trees) / deep).clamp(0.0, 1.0)),
+            Self::Gain(_) => None,
+        };
+        // A fortieth of the way from a gain that is among the largest tenth to the median one.
+        let step = (gains.0[Quantiles::PARTS / 10] - gains.0[Quantiles::PARTS / 2]) / 40.0;
+        Ok(Pace { threshold, share, step })
+    }
+
+    /// The gain above which a question goes to the transformer, by the gains of many questions.
+    fn threshold(self, gains: &Quantiles) -> Result<f32> {
         let wrong = |field: &str, value: f32, next_step: &str| {
-            Err(Error::new(ErrorKind::Config, format!("{value} cannot be routed by")).field(field).next_step(next_step))
+            Err(Error::new(ErrorKind::Config, format!("{value} cannot be routed by"))
+                .field(field)
+                .next_step(next_step))
         };
         match self {
             Self::Share(share) if !(0.0..=1.0).contains(&share) => wrong("share", share, "choose 0 to 1"),
@@ -135,6 +152,35 @@ impl Routing {
                 }
             }
         }
+    }
+}
+
+/// The gain above which a question goes to the transformer, and how a phone keeps to its share.
+///
+/// A share is a promise to a battery, but gains differ from phone to phone and from week to week. So each phone moves its
+/// own threshold a little: up after a question that went to the transformer, down after one that did not, such that it
+/// rests where the share is kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// The gain above which a question is routed before a phone has moved it.
+    pub threshold: f32,
+    /// The share to keep, where one is asked for.
+    share: Option<f32>,
+    /// A step.
+    step: f32,
+}
+
+impl Pace {
+    /// Whether a question of this gain is routed on a phone that has moved its threshold by `shift`.
+    pub fn routes(&self, gain: f32, shift: f32) -> bool {
+        gain > self.threshold + shift
+    }
+
+    /// The phone's shift after a question that was routed or not.
+    pub fn next(&self, shift: f32, was_routed: bool) -> f32 {
+        let Some(share) = self.share.filter(|_| self.threshold.is_finite()) else { return shift };
+        let most = 50.0 * self.step;
+        (shift + self.step * (f32::from(u8::from(was_routed)) - share)).clamp(-most, most)
     }
 }
 
@@ -215,6 +261,27 @@ mod tests {
         ] {
             let error = threshold(routing).unwrap_err();
             assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_phone_keeps_its_share() {
+        let mut gains = [0.0; Quantiles::PARTS];
+        gains.iter_mut().enumerate().for_each(|(part, gain)| *gain = 0.5 - part as f32 / 100.0);
+        let gains = Quantiles(gains);
+        let pace = Routing::Share(0.2).pace(&gains).unwrap();
+        // A phone whose gains are all half as large, and lower: its own fifth begins at 0.05, where others have 0.3.
+        let (mut shift, mut routed) = (0.0, 0);
+        for question in 0..4_000_u32 {
+            let gain = 0.15 - 0.005 * (question * 37 % 100) as f32;
+            let is_routed = pace.routes(gain, shift);
+            shift = pace.next(shift, is_routed);
+            routed += u32::from(is_routed && question >= 2_000);
+        }
+        assert!((380..420).contains(&routed), "{routed} of 2000");
+        for routing in [Routing::Gain(0.1), Routing::Share(0.0), Routing::Share(1.0)] {
+            let pace = routing.pace(&gains).unwrap();
+            assert_eq!((pace.next(0.0, true), pace.next(0.0, false)), (0.0, 0.0), "{routing:?}");
         }
     }
 

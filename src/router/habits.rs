@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use super::blend::Voices;
+use super::gate::Pace;
 use crate::data::{AppId, Vocabulary};
 use crate::error::Result;
 use crate::fields::{Put as _, Reader};
@@ -28,6 +29,8 @@ const IGNORED_RATE: f32 = 0.02;
 const LARGEST_SCORE: f32 = 3.0;
 /// No weight moves further than this.
 const LARGEST_WEIGHT: f32 = 0.5;
+/// Gains are a few nats.
+const LARGEST_SHIFT: f32 = 100.0;
 /// Apps whose probability was lower learn nothing from not being opened.
 const LEAST_ERROR: f32 = 1e-3;
 /// Scores kept of apps, and of pairs; beyond them the one nearest to zero is forgotten.
@@ -108,12 +111,20 @@ pub struct Habits {
     pairs: Scores<(AppId, AppId)>,
     /// Answers learned from.
     answers: u64,
+    /// By how much this phone has moved the gate's threshold: [`Pace`](super::gate::Pace).
+    shift: f32,
 }
 
 impl Default for Habits {
     /// None: the shared models' answers stay as they are.
     fn default() -> Self {
-        Self { weights: [0.0; 2], apps: Scores::new(MOST_APPS), pairs: Scores::new(MOST_PAIRS), answers: 0 }
+        Self {
+            weights: [0.0; 2],
+            apps: Scores::new(MOST_APPS),
+            pairs: Scores::new(MOST_PAIRS),
+            answers: 0,
+            shift: 0.0,
+        }
     }
 }
 
@@ -121,6 +132,16 @@ impl Habits {
     /// How many answers they were learned from.
     pub fn answers(&self) -> u64 {
         self.answers
+    }
+
+    /// By how much this phone has moved the gate's threshold.
+    pub fn shift(&self) -> f32 {
+        self.shift
+    }
+
+    /// Notes whether a question went to the transformer, so that the phone keeps to its share.
+    pub fn pace(&mut self, pace: &Pace, was_routed: bool) {
+        self.shift = pace.next(self.shift, was_routed);
     }
 
     /// Adds to the `logits` of a blend.
@@ -189,6 +210,7 @@ impl Habits {
     pub fn write(&self, vocabulary: &Vocabulary) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         bytes.put_u64(self.answers);
+        bytes.put_f32(self.shift);
         self.weights.iter().for_each(|&weight| bytes.put_f32(weight));
         bytes.put_count(self.apps.scores.len())?;
         for (app, score) in self.apps.sorted() {
@@ -209,7 +231,8 @@ impl Habits {
     /// # Errors
     /// It is cut off, or holds numbers that learning never gives.
     pub fn read(reader: &mut Reader<'_>, vocabulary: &mut Vocabulary) -> Result<Self> {
-        let mut habits = Self { answers: reader.u64()?, ..Self::default() };
+        let mut habits =
+            Self { answers: reader.u64()?, shift: within(reader, LARGEST_SHIFT)?, ..Self::default() };
         for weight in &mut habits.weights {
             *weight = within(reader, LARGEST_WEIGHT)?;
         }

@@ -34,7 +34,7 @@ pub use answer::{Answer, Route};
 pub use blend::Voices;
 #[cfg(feature = "train")]
 pub use fit::{Example, Fitted, fit};
-pub use gate::Routing;
+pub use gate::{Pace, Routing};
 pub use habits::{Asked, Habits};
 pub use model::RouterModel;
 pub use person::Person;
@@ -62,8 +62,8 @@ pub struct Experts {
 pub struct Router {
     model: RouterModel,
     experts: Experts,
-    /// Gain above which the transformer is asked.
-    threshold: f32,
+    /// Which gains send a question to the transformer.
+    pace: Pace,
 }
 
 /// Working memory of a [`Router`].
@@ -97,8 +97,8 @@ impl Router {
             return Err(Error::new(ErrorKind::Config, "a router without any expert")
                 .next_step("give it trees, a transformer, or both"));
         }
-        let threshold = routing.threshold(&model.gains)?;
-        Ok(Self { model, experts, threshold })
+        let pace = routing.pace(&model.gains)?;
+        Ok(Self { model, experts, pace })
     }
 
     /// What it has learned.
@@ -111,8 +111,13 @@ impl Router {
     /// # Errors
     /// The routing is impossible; it is then as it was.
     pub fn route_by(&mut self, routing: Routing) -> Result<()> {
-        self.threshold = routing.threshold(&self.model.gains)?;
+        self.pace = routing.pace(&self.model.gains)?;
         Ok(())
+    }
+
+    /// Which gains send a question to the transformer.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Why it answers less well than it could, if it does.
@@ -128,6 +133,7 @@ impl Router {
     fn consult<'a>(
         &self,
         context: &Context<'_>,
+        shift: f32,
         scratch: (&mut Scratch, &mut Scratch, &mut ForestScratch),
         by_trees: &'a mut Vec<f32>,
         by_deep: &'a mut Vec<f32>,
@@ -146,7 +152,7 @@ impl Router {
             ask(trees.as_ref(), trees_scratch, by_trees);
             gain = self.model.gate.gain(by_trees, &situation, gate_scratch);
         }
-        let is_asked = self.experts.trees.is_none() || gain > self.threshold;
+        let is_asked = self.experts.trees.is_none() || self.pace.routes(gain, shift);
         let deep = self.experts.deep.as_ref().filter(|_| is_asked);
         if let Some(deep) = deep {
             ask(deep.as_ref(), deep_scratch, by_deep);
@@ -169,7 +175,8 @@ impl Router {
         answer: &mut Answer,
     ) {
         let RouterScratch { trees, deep, gate, by_trees, by_deep, logits, order } = scratch.buffers();
-        let consulted = self.consult(context, (trees, deep, gate), by_trees, by_deep);
+        let shift = habits.map_or(0.0, Habits::shift);
+        let consulted = self.consult(context, shift, (trees, deep, gate), by_trees, by_deep);
         let apps = context.candidates();
         logits.clear();
         logits.resize(apps.len(), 0.0);
@@ -185,12 +192,7 @@ impl Router {
         logits.iter_mut().for_each(|logit| *logit = crate::context::math::exp(*logit));
         let ranked = order.iter().map(|&candidate| candidate as usize);
         answer.asked.set(last, apps, &consulted.voices, logits, ranked.clone());
-        answer.set(
-            apps,
-            logits,
-            self.none_of_these_at(context, &consulted.basis),
-            ranked,
-        );
+        answer.set(apps, logits, self.none_of_these_at(context, &consulted.basis), ranked);
         answer.route = consulted.route;
         answer.gain = consulted.gain;
         answer.age_secs = context.age_secs();
@@ -228,7 +230,7 @@ impl Predictor for Router {
 
     fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
         let RouterScratch { trees, deep, gate, by_trees, by_deep, .. } = scratch.buffers();
-        let consulted = self.consult(context, (trees, deep, gate), by_trees, by_deep);
+        let consulted = self.consult(context, 0.0, (trees, deep, gate), by_trees, by_deep);
         self.model.logits(&consulted.voices, &consulted.basis, scores);
     }
 

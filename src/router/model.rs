@@ -72,7 +72,8 @@ impl RouterModel {
             }
             Ok(numbers)
         };
-        let blend = Blend { trees_alone: linear()?, deep_alone: linear()?, trees: linear()?, deep: linear()? };
+        let blend =
+            Blend { trees_alone: linear()?, deep_alone: linear()?, trees: linear()?, deep: linear()? };
         let temperature = number_of(&mut reader)?;
         if temperature <= 0.0 {
             return Err(reader.wrong(format!("a temperature of {temperature}")));

@@ -1,14 +1,28 @@
-//! All that belongs to one phone: what happened, what it taught, what was shown.
+//! All that belongs to one phone: what happened, what it taught, what was shown; and its bytes, to go on from later.
+//!
+//! ```text
+//! field                     bytes
+//! version                   4
+//! suggestions made          8
+//! state of the draws        8
+//! habits                    list of u8    as `Habits::write` writes them
+//! history                   list of u8    as `History::write` writes it
+//! ```
+//!
+//! Apps are told by name, so that a person outlives the bundle: ids change with the vocabulary, names do not. A question
+//! that waits for its answer and suggestions that wait for feedback are not kept. [`vault`](crate::vault) makes a file of
+//! the bytes, sealed under a key.
 
 use std::sync::Arc;
 
-use super::answer::Answer;
+use super::Router;
+use super::answer::{Answer, Route};
 use super::habits::{Asked, Habits};
 use super::suggest::{Feedback, Settings, Suggestion, Suggestions};
-use super::Router;
 use crate::context::{History, Task};
-use crate::data::{AppId, Event, Signal, Timestamp};
+use crate::data::{AppId, Event, Signal, Timestamp, Vocabulary};
 use crate::error::Result;
+use crate::fields::{Put as _, Reader};
 use crate::predict::Scratch;
 
 /// One person's history, habits and suggestions, in constant memory.
@@ -65,7 +79,9 @@ impl Person {
                 }
             }
             // An unlock that opens nothing was no question.
-            (Some(Task::FirstAfterUnlock), Signal::Unlock | Signal::ScreenOn | Signal::ScreenOff) => self.awaited = None,
+            (Some(Task::FirstAfterUnlock), Signal::Unlock | Signal::ScreenOn | Signal::ScreenOff) => {
+                self.awaited = None
+            }
             _ => {}
         }
         self.history.observe(event);
@@ -87,6 +103,9 @@ impl Person {
     ) {
         let context = self.history.context_at(now, task);
         router.answer(&context, Some(&self.habits), scratch, answer);
+        if answer.route != Route::Deep {
+            self.habits.pace(router.pace(), answer.route == Route::Both);
+        }
         self.asked.clone_from(&answer.asked);
         self.awaited = Some(task);
     }
@@ -107,4 +126,51 @@ impl Person {
         }
         Ok(())
     }
+
+    /// The person as bytes, apps by their names in `vocabulary`.
+    ///
+    /// # Errors
+    /// An app that `vocabulary` does not name, or one with a name longer than 65,535 bytes.
+    pub fn write(&self, vocabulary: &Vocabulary) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        bytes.put_u32(VERSION);
+        self.suggestions.state().into_iter().for_each(|number| bytes.put_u64(number));
+        for part in [self.habits.write(vocabulary)?, self.history.write(vocabulary)?] {
+            bytes.put_count(part.len())?;
+            bytes.extend(part);
+        }
+        Ok(bytes)
+    }
+
+    /// Reads what [`write`](Self::write) wrote. Names that `vocabulary` lacks are added to it; `favourites` are the
+    /// bundle's.
+    ///
+    /// # Errors
+    /// Bytes that are cut off, damaged or of another version, or settings that cannot be shown by. The vocabulary may have
+    /// grown then.
+    pub fn read(
+        bytes: &[u8],
+        vocabulary: &mut Vocabulary,
+        favourites: Arc<[AppId]>,
+        settings: Settings,
+    ) -> Result<Self> {
+        settings.check()?;
+        let mut reader = Reader::new("person", bytes, NEXT_STEP);
+        let version = reader.u32()?;
+        if version != VERSION {
+            return Err(reader.wrong(format!("version {version}, but this build reads {VERSION}")));
+        }
+        let state = [reader.u64()?, reader.u64()?];
+        let count = reader.count(1)?;
+        let mut of_habits = Reader::new("habits", reader.bytes(count)?, NEXT_STEP);
+        let habits = Habits::read(&mut of_habits, vocabulary)?;
+        of_habits.finish()?;
+        let count = reader.count(1)?;
+        let history = History::read(reader.bytes(count)?, vocabulary, favourites)?;
+        reader.finish()?;
+        Ok(Self { history, habits, settings, suggestions: Suggestions::from_state(state), ..Self::default() })
+    }
 }
+
+const VERSION: u32 = 1;
+const NEXT_STEP: &str = "restore an older copy, or begin with an empty history";

@@ -51,12 +51,18 @@ impl Settings {
     /// [`ErrorKind::Config`], naming the field.
     pub fn check(&self) -> Result<()> {
         let wrong = |field: &str, next_step: &str| {
-            Err(Error::new(ErrorKind::Config, "not a setting that can be shown by").field(field).next_step(next_step))
+            Err(Error::new(ErrorKind::Config, "not a setting that can be shown by")
+                .field(field)
+                .next_step(next_step))
         };
         match self {
             Self { shown: 0, .. } | Self { shown: 9.., .. } => wrong("shown", "choose 1 to 8"),
-            _ if !(0.0..=1.0).contains(&self.least_probability) => wrong("least_probability", "choose 0 to 1"),
-            _ if !(0.0..=MOST_EXPLORATION).contains(&self.exploration) => wrong("exploration", "choose 0 to 0.2"),
+            _ if !(0.0..=1.0).contains(&self.least_probability) => {
+                wrong("least_probability", "choose 0 to 1")
+            }
+            _ if !(0.0..=MOST_EXPLORATION).contains(&self.exploration) => {
+                wrong("exploration", "choose 0 to 0.2")
+            }
             _ => Ok(()),
         }
     }
@@ -163,7 +169,8 @@ impl Suggestions {
         let wrong = |message: String, next_step: &str| {
             Err(Error::new(ErrorKind::Data, message).field("suggestion").next_step(next_step))
         };
-        let Some((suggestion, is_settled)) = self.remembered.iter_mut().find(|(made, _)| made.id == id) else {
+        let Some((suggestion, is_settled)) = self.remembered.iter_mut().find(|(made, _)| made.id == id)
+        else {
             return wrong(
                 format!("suggestion {id} was never made, or is not remembered any more"),
                 "give feedback for one of the last 16 suggestions since the start",

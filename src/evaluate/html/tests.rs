@@ -34,7 +34,7 @@ fn made_up(name: &str, users: u32, days: u32, skill: f32) -> ModelReport {
     let test: Vec<Outcome> = asked.map(|(user, day)| question(user, day)).collect();
     let tested = Tested { name: name.to_owned(), temperature: 1.0, threshold90: 0.8, test };
     let users: Vec<UserId> = (0..users).map(|user| UserId(u64::from(user) * 0x9E37_79B9_7F4A_7C15)).collect();
-    let latency = Latency { p50: 3.25 + f64::from(skill), p99: 12.5 * f64::from(skill) };
+    let latency = Latency { p50: 3.25 + f64::from(skill), p99: 12.5 * f64::from(skill), p999: 0.0 };
     ModelReport::new(&tested, latency, &users)
 }
 
@@ -43,10 +43,12 @@ fn report(models: Vec<ModelReport>) -> Report {
         task: Task::FirstAfterUnlock,
         split: SplitPlan::default(),
         users: models.first().map_or(0, |model| model.per_user.len()),
-        features_us: Latency { p50: 2.1, p99: 8.0 },
+        features_us: Latency { p50: 2.1, p99: 8.0, p999: 9.0 },
         scoring_us: Latency::default(),
         cold_start: models.iter().skip(1).cloned().collect(),
         models,
+        routing: None,
+        cold_learning: Vec::new(),
         importance: (0..30)
             .map(|n| FeatureImportance {
                 name: ["share_24h", "transitions_from_previous", "recency_rank"][n % 3],

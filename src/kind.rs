@@ -1,8 +1,8 @@
-//! The two kinds of files, told by their first twelve bytes, which are the same in every version:
+//! The kinds of binary files, told by their first twelve bytes, which are the same in every version:
 //!
 //! ```text
 //! byte  size
-//! 0     8     89, four letters, 0D 0A 1A: "FTAP" for a bundle, "FDIF" for a patch
+//! 0     8     89, four letters, 0D 0A 1A: "FTAP" for a bundle, "FDIF" for a patch, "FHIS" for a history
 //! 8     4     version, little-endian
 //! ```
 //!
@@ -15,31 +15,32 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fields::Reader;
 
 /// What to do when bits changed on the way.
-pub(super) const COPY_AGAIN: &str = "copy the file again";
+pub(crate) const COPY_AGAIN: &str = "copy the file again";
 /// What to do when the file is as it was written, but was written wrongly.
-pub(super) const MAKE_AGAIN: &str = "make the file again with this version of foretap";
+pub(crate) const MAKE_AGAIN: &str = "make the file again with this version of foretap";
 /// What to do when the file is ahead of this build.
-pub(super) const UPDATE: &str = "update foretap";
+pub(crate) const UPDATE: &str = "update foretap";
 
-/// Bytes of a file, at most: 1 GiB, two thousand times what is meant for a phone.
-pub(super) const MAX_FILE_BYTES: usize = 1 << 30;
+/// Bytes of a bundle or a patch, at most: 1 GiB, two thousand times what is meant for a phone.
+pub(crate) const MAX_FILE_BYTES: usize = 1 << 30;
 
 /// A file's magic bytes.
 const MAGIC_BYTES: usize = 8;
 
 /// One of the kinds of files.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     /// "bundle", for errors.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// The four letters in the magic bytes.
     letters: [u8; 4],
     /// The only version that this build reads.
-    pub(super) version: u32,
+    pub(crate) version: u32,
 }
 
-pub(super) const BUNDLE: Kind = Kind { name: "bundle", letters: *b"FTAP", version: 1 };
-pub(super) const PATCH: Kind = Kind { name: "patch", letters: *b"FDIF", version: 1 };
+pub(crate) const BUNDLE: Kind = Kind { name: "bundle", letters: *b"FTAP", version: 1 };
+pub(crate) const PATCH: Kind = Kind { name: "patch", letters: *b"FDIF", version: 1 };
+pub(crate) const HISTORY: Kind = Kind { name: "history", letters: *b"FHIS", version: 1 };
 
 impl Kind {
     fn magic(self) -> [u8; MAGIC_BYTES] {
@@ -48,7 +49,7 @@ impl Kind {
     }
 
     /// How every file of this kind begins.
-    pub(super) fn preamble(self) -> Vec<u8> {
+    pub(crate) fn preamble(self) -> Vec<u8> {
         [&self.magic()[..], &self.version.to_le_bytes()].concat()
     }
 
@@ -56,7 +57,7 @@ impl Kind {
     ///
     /// # Errors
     /// They are something else, or of another version.
-    pub(super) fn open(self, bytes: &[u8]) -> Result<Reader<'_>> {
+    pub(crate) fn open(self, bytes: &[u8]) -> Result<Reader<'_>> {
         let mut reader = Reader::new(self.name, bytes, COPY_AGAIN);
         if !bytes.starts_with(&self.magic()) {
             return Err(self.something_else(bytes));
@@ -76,7 +77,7 @@ impl Kind {
         let wrong = |message: String, next_step: String| {
             Error::new(ErrorKind::Model, message).field(self.name).next_step(next_step)
         };
-        if let Some(other) = [BUNDLE, PATCH].iter().find(|kind| start == kind.magic()) {
+        if let Some(other) = [BUNDLE, PATCH, HISTORY].iter().find(|kind| start == kind.magic()) {
             return wrong(format!("this is a {}", other.name), format!("name a {} instead", self.name));
         }
         // The letters are there, perhaps behind more bytes than they should be.
@@ -89,7 +90,7 @@ impl Kind {
 }
 
 /// The checksum that all files use.
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
@@ -103,10 +104,11 @@ mod tests {
         assert_eq!(BUNDLE.preamble(), good);
         assert_eq!(BUNDLE.open(good).unwrap().position(), good.len());
         assert_eq!(PATCH.preamble(), b"\x89FDIF\r\n\x1a\x01\0\0\0");
+        assert_eq!(HISTORY.preamble(), b"\x89FHIS\r\n\x1a\x01\0\0\0");
 
         let damaged: &[&str] = &["the first bytes of this bundle are damaged", "as binary and not as text"];
         let another: &[&str] = &["this is not a foretap bundle", "name a bundle instead"];
-        let cases: [(&str, &[u8], &[&str]); 12] = [
+        let cases: [(&str, &[u8], &[&str]); 13] = [
             ("empty", b"", another),
             ("a letter", b"\x89", another),
             ("JSON", b"{\"foretap\":\"model\"}", another),
@@ -117,6 +119,7 @@ mod tests {
             ("Windows to Unix", b"\x89FTAP\n\x1a\x01\0\0\0\0", damaged),
             ("Latin-1 to UTF-8", b"\xc2\x89FTAP\r\n\x1a\x01\0\0\0", damaged),
             ("a patch", b"\x89FDIF\r\n\x1a\x01\0\0\0", &["this is a patch", "name a bundle instead"]),
+            ("a history", b"\x89FHIS\r\n\x1a\x01\0\0\0", &["this is a history", "name a bundle instead"]),
             (
                 "a later version",
                 b"\x89FTAP\r\n\x1a\x07\0\0\0",

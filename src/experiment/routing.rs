@@ -1,0 +1,80 @@
+//! The router of an experiment: fitted on the validation questions of the experts that the experiment trained.
+
+use std::sync::Arc;
+
+use super::{OPTIMUM, Round};
+use crate::error::{Error, ErrorKind, Result};
+use crate::evaluate::{Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, RoutedTest, Tested, test_router};
+use crate::predict::Predictor;
+use crate::progress::Progress;
+use crate::router::{Experts, Router, Routing};
+
+/// A router that takes part in an experiment, over the ranker and one of the transformers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouterPlan {
+    /// The transformer's name in tables.
+    pub deep: String,
+    /// Which questions go to it.
+    pub routing: Routing,
+}
+
+impl Default for RouterPlan {
+    /// Over the student in whole numbers, one question in five.
+    fn default() -> Self {
+        Self { deep: "student-int8".to_owned(), routing: Routing::default() }
+    }
+}
+
+impl Round<'_> {
+    /// Fits and tests the router of `plan`, or none where its transformer does not take part.
+    pub(super) fn test_router(
+        &self,
+        plan: Option<&RouterPlan>,
+        progress: &dyn Progress,
+    ) -> Result<Option<RoutedTest>> {
+        let Some(plan) = plan else { return Ok(None) };
+        // Who is taken as it is takes no part in a cold start.
+        let Some(deep) = self.transformers.iter().find(|transformer| transformer.name == plan.deep) else {
+            return Ok(None);
+        };
+        let pair = Pair {
+            trees: [&self.trained.ranker, &self.trained.without_validation],
+            deep: [deep.predictor.as_ref(), deep.without_validation.as_ref()],
+        };
+        let mut routed = test_router(&self.protocol, &pair, plan.routing, progress)?;
+        routed.report.deep.clone_from(&plan.deep);
+        Ok(Some(routed))
+    }
+
+    /// The routers of a test, as a phone has them, by their names.
+    pub(super) fn routers(
+        &self,
+        routed: &RoutedTest,
+        plan: &RouterPlan,
+    ) -> Result<Vec<(&'static str, Router)>> {
+        let deep = self.transformers.iter().find(|transformer| transformer.name == plan.deep);
+        let deep = deep.map(|deep| Arc::clone(&deep.predictor)).ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("no transformer `{}` takes part", plan.deep))
+        })?;
+        let trees: Arc<dyn Predictor> = Arc::new(self.trained.ranker.clone());
+        let router = |routing| {
+            let experts = Experts { trees: Some(Arc::clone(&trees)), deep: Some(Arc::clone(&deep)) };
+            Router::new(routed.fitted.model.clone(), experts, routing)
+        };
+        let all = [(ROUTER, plan.routing), (ROUTER_FULL, Routing::Share(1.0)), (ROUTER_SHARED, plan.routing)];
+        let wanted = all.into_iter().filter(|(name, _)| self.wants(name));
+        wanted.map(|(name, routing)| Ok((name, router(routing)?))).collect()
+    }
+}
+
+/// Adds the routers that `round` wants to the table, before the bound.
+pub(super) fn with_router(
+    round: &Round<'_>,
+    mut found: Vec<Tested>,
+    routed: Option<&RoutedTest>,
+) -> Vec<Tested> {
+    let Some(routed) = routed else { return found };
+    let at = found.iter().position(|tested| tested.name == OPTIMUM).unwrap_or(found.len());
+    found.splice(at..at, routed.tested.iter().filter(|tested| round.wants(&tested.name)).cloned());
+    found
+}
