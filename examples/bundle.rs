@@ -15,9 +15,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use foretap::bundle::{Bundle, Parts, Sections, apply, diff};
+use foretap::data::SplitPlan;
+use foretap::experiment::Experiment;
 use foretap::file::write_atomically;
 use foretap::model::Model;
 use foretap::quantize::{Kernel, QuantizedTrees, quantize};
+use foretap::router::{RouterModel, Routing};
 use foretap::transformer::{Size, TransformerModel, pretrained};
 use foretap::{Error, ErrorKind};
 
@@ -30,7 +33,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Put models into a bundle, in whole numbers
+    /// Put models into a bundle, in whole numbers; with a log (--data or --simulate), fit a router between trees and student
+    /// on its latest questions, which they should not have learned from
     Make(Make),
     /// Tell what a bundle holds
     Inspect {
@@ -77,6 +81,16 @@ struct Make {
     /// A ranker, from the `train` example
     #[arg(long, value_name = "FILE")]
     trees: Option<PathBuf>,
+
+    #[command(flatten)]
+    data: cli::DataArgs,
+
+    #[command(flatten)]
+    simulation: cli::SimulationArgs,
+
+    /// Share of each person's questions that the router is fitted on, the latest
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    router_share: f64,
 
     /// A JSON object that says what the models learned from, how good they are, and who may use them
     #[arg(long, value_name = "FILE")]
@@ -131,10 +145,36 @@ fn make(args: &Make) -> foretap::Result<()> {
         None => None,
     };
     let student = student.as_ref().map(quantize).transpose()?;
-    let bundle = Bundle::new(Parts { task, apps, student, trees, card: card(args.card.as_deref())? })?;
+    let card = card(args.card.as_deref())?;
+    let mut bundle = Bundle::new(Parts { task, apps, student, trees, router: None, card })?;
+    if args.simulation.simulate.is_some() || !args.data.data.is_empty() {
+        let router = fit_router(args, &bundle)?;
+        bundle = Bundle::new(Parts { router: Some(router), ..bundle.parts().clone() })?;
+    }
     bundle.save(&args.out)?;
     cli::say(&format!("{}\nwritten to {}", sections(&bundle.to_bytes()?)?, args.out.display()));
     Ok(())
+}
+
+/// A router between the bundle's own experts, in whole numbers as phones have them.
+fn fit_router(args: &Make, bundle: &Bundle) -> foretap::Result<RouterModel> {
+    let (bar, parts) = (cli::Bar::new(), bundle.parts());
+    let source = args.simulation.load(&args.data, &bar)?;
+    let (Some(trees), Some(student)) = (&parts.trees, bundle.student(&source.vocabulary)?) else {
+        return Err(Error::new(ErrorKind::Config, "a router needs trees and a student")
+            .field("--trees")
+            .next_step("name a ranker, or leave the log out"));
+    };
+    let split = SplitPlan::Shares { validation: args.router_share, test: 0.0 };
+    let experiment = Experiment { task: parts.task, split, ..Experiment::default() };
+    let fitted =
+        experiment.fit_router([&trees.0.ranker()?, &student], Routing::default(), &source.log, &bar)?;
+    let Some([trees, deep, both]) = fitted.losses else {
+        return Err(Error::new(ErrorKind::Data, "the log has no question to fit a router on")
+            .next_step("give a longer log, or a larger --router-share"));
+    };
+    cli::say(&format!("router: log loss {trees:.3} by the trees, {deep:.3} by the student, {both:.3} by both"));
+    Ok(fitted.model)
 }
 
 fn card(file: Option<&Path>) -> foretap::Result<serde_json::Map<String, serde_json::Value>> {
@@ -170,6 +210,11 @@ fn inspect(file: &Path) -> foretap::Result<()> {
     if let Some((trees, _)) = &parts.trees {
         lines.push(format!("trees: over {} features, a step of {:e}", trees.columns(), trees.step()));
     }
+    let router = bundle.router(&bundle.vocabulary(), Routing::default())?;
+    lines.push(match router.degraded() {
+        None => format!("router: {} trees guess where the student helps", router.model().gate.len()),
+        Some(reason) => format!("router: {reason}"),
+    });
     for (field, value) in &parts.card {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         lines.push(format!("{field}: {text}"));

@@ -13,10 +13,11 @@ use std::sync::Arc;
 
 use clap::Parser;
 use foretap::bundle::Bundle;
-use foretap::context::{History, Task};
+use foretap::context::{Context, History, Task};
 use foretap::data::{AppId, Event, Log, Signal, Timestamp, UserId, Vocabulary};
 use foretap::model::Model;
 use foretap::predict::{Prediction, Predictor};
+use foretap::router::{Answer, Route, Routing};
 use foretap::transformer::{Transformer, TransformerModel};
 use foretap::{Error, ErrorKind};
 
@@ -62,11 +63,15 @@ fn run(args: &Args) -> foretap::Result<()> {
     let events = events_of(&log, user)?;
     let (history, asked) = history_at(&model, events, args.at)?;
     let context = history.context_at(asked.at, model.task());
-    let predictor = model.predictor(&vocabulary)?;
-    let mut scores = vec![0.0; context.candidates().len()];
-    predictor.score(&context, &mut predictor.new_scratch(), &mut scores);
-    let prediction = Prediction::new(&context, &scores, model.temperature());
+    let (prediction, route) = model.answer(&context, &vocabulary)?;
     cli::say(&in_words(&prediction, &asked, model.task(), &vocabulary, args.top));
+    if let Some(route) = route {
+        cli::say(match route {
+            Route::Trees => "The trees answered alone: the question is simple enough.",
+            Route::Both => "Trees and transformer answered together.",
+            Route::Deep => "The transformer answered alone.",
+        });
+    }
     if let Some(file) = &args.json {
         let apps: Vec<_> = prediction
             .candidates
@@ -80,6 +85,7 @@ fn run(args: &Args) -> foretap::Result<()> {
             "task": model.task(),
             "apps": apps,
             "none_of_these": prediction.none_of_these,
+            "routed": route.map(|route| route != Route::Trees),
         });
         cli::write_json(file, &answer)?;
     }
@@ -116,14 +122,6 @@ impl AnyModel {
         }
     }
 
-    fn temperature(&self) -> f64 {
-        match self {
-            Self::Bundle(bundle) => bundle.temperature(),
-            Self::Ranker(model) => model.temperature,
-            Self::Transformer(model) => model.temperature,
-        }
-    }
-
     fn vocabulary(&self) -> Vocabulary {
         match self {
             Self::Bundle(bundle) => bundle.vocabulary(),
@@ -140,11 +138,29 @@ impl AnyModel {
         }
     }
 
-    fn predictor(&self, vocabulary: &Vocabulary) -> foretap::Result<Box<dyn Predictor>> {
+    /// The answer, and of a bundle who gave it.
+    fn answer(
+        &self,
+        context: &Context<'_>,
+        vocabulary: &Vocabulary,
+    ) -> foretap::Result<(Prediction, Option<Route>)> {
+        let ask = |predictor: &dyn Predictor, temperature: f64| {
+            let mut scores = vec![0.0; context.candidates().len()];
+            predictor.score(context, &mut predictor.new_scratch(), &mut scores);
+            (Prediction::new(context, &scores, temperature), None)
+        };
         Ok(match self {
-            Self::Bundle(bundle) => bundle.predictor(vocabulary)?,
-            Self::Ranker(model) => Box::new(model.ranker.clone()),
-            Self::Transformer(model) => Box::new(Transformer::new(model, vocabulary)?),
+            Self::Bundle(bundle) => {
+                let router = bundle.router(vocabulary, Routing::default())?;
+                if let Some(reason) = router.degraded() {
+                    eprintln!("warning: {reason}");
+                }
+                let mut answer = Answer::default();
+                router.answer(context, None, &mut router.new_scratch(), &mut answer);
+                (answer.prediction, Some(answer.route))
+            }
+            Self::Ranker(model) => ask(&model.ranker, model.temperature),
+            Self::Transformer(model) => ask(&Transformer::new(model, vocabulary)?, model.temperature),
         })
     }
 }

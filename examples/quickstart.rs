@@ -16,10 +16,11 @@ use foretap::context::{Task, replay};
 use foretap::data::simulate::{SimulationConfig, Truth, simulate};
 use foretap::data::{AppId, Log, SplitPlan, Vocabulary};
 use foretap::evaluate::Report;
-use foretap::experiment::{DeepPlan, Experiment, Findings};
+use foretap::experiment::{DeepPlan, Experiment, Findings, RouterPlan};
 use foretap::model::Model;
 use foretap::predict::{Prediction, Predictor};
 use foretap::quantize::{QuantizedModel, QuantizedTrees};
+use foretap::router::RouterModel;
 use foretap::transformer::{Size, pretrained};
 use foretap::{Error, Progress};
 
@@ -55,6 +56,7 @@ fn run(args: &Args) -> foretap::Result<()> {
         split: SplitPlan::Shares { validation: 0.15, test: 0.2 },
         cold_start: true,
         transformers: transformers(args, truth.is_some())?,
+        router: Some(RouterPlan::default()),
         ..Experiment::default()
     };
     experiment.ranker.gbdt.seed = args.seed;
@@ -64,9 +66,9 @@ fn run(args: &Args) -> foretap::Result<()> {
         experiment.ranker.gbdt.trees = 200;
         experiment.ranker.gbdt.learning_rate = 0.06;
     }
-    let Findings { report, model, quantized } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
+    let Findings { report, model, quantized, router } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
     cli::say(&report.to_string());
-    let distances = ["gbdt", "teacher", "student", "student-int8"]
+    let distances = ["gbdt", "teacher", "student", "student-int8", "router", "router-full"]
         .into_iter()
         .filter_map(|name| distance_to_optimum(&report, name));
     distances.for_each(|distance| cli::say(&distance));
@@ -83,7 +85,7 @@ fn run(args: &Args) -> foretap::Result<()> {
     report.write_html(&page, &examples)?;
     cli::say(&format!("plots: {}", page.display()));
     if let Some(student) = quantized {
-        cli::say(&write_bundle(student, &model, &report, &args.out.join("phone.foretap"))?);
+        cli::say(&write_bundle(student, &model, router, &report, &args.out.join("phone.foretap"))?);
     }
     cli::say("");
     for example in examples {
@@ -92,10 +94,11 @@ fn run(args: &Args) -> foretap::Result<()> {
     Ok(())
 }
 
-/// Student and trees in one file, ready for a phone; what there is to say of it.
+/// Student, trees and the router between them in one file, ready for a phone; what there is to say of it.
 fn write_bundle(
     student: QuantizedModel,
     model: &Model,
+    router: Option<RouterModel>,
     report: &Report,
     file: &Path,
 ) -> foretap::Result<String> {
@@ -110,6 +113,7 @@ fn write_bundle(
         ("learned_from", Some(format!("the log of {} users that quickstart was given", report.users))),
         ("student_on_later_questions", figures("student-int8")),
         ("trees_on_later_questions", figures("gbdt")),
+        ("router_on_later_questions", figures("router")),
     ];
     let card = card.into_iter().filter_map(|(field, text)| Some((field.to_owned(), text?.into()))).collect();
     let trees = (QuantizedTrees::new(model.ranker.forest().ensemble())?, model.temperature);
@@ -118,12 +122,13 @@ fn write_bundle(
         apps: student.apps.clone(),
         student: Some(student),
         trees: Some(trees),
+        router,
         card,
     })?;
     bundle.save(file)?;
     let bytes = bundle.to_bytes()?.len();
     Ok(format!(
-        "for the phone: {} ({} kB: student and trees in whole numbers, {} golden questions)",
+        "for the phone: {} ({} kB: student and trees in whole numbers, router, {} golden questions)",
         file.display(),
         bytes.div_ceil(1_000),
         bundle.golden_questions()

@@ -18,6 +18,7 @@ use foretap::bundle::{Bundle, Parts, Put as _, Section, Sections, Tag, apply, di
 use foretap::context::Task;
 use foretap::context::features::SCHEMA;
 use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+use foretap::router::RouterModel;
 use foretap::quantize::{QuantizedTrees, quantize};
 use foretap::transformer::{Standardisation, TransformerConfig, TransformerModel, Weights};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
@@ -48,6 +49,7 @@ fn bundle(seed: u64) -> Vec<u8> {
         apps,
         student: Some(quantize(&student).unwrap()),
         trees: Some((QuantizedTrees::new(&trees).unwrap(), 0.9)),
+        router: Some(RouterModel::unfitted([0.9, 1.07]).unwrap()),
         card: serde_json::Map::new(),
     });
     let bytes = bundle.unwrap().to_bytes().unwrap();

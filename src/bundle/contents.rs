@@ -7,6 +7,7 @@
 //! | `FEAT` | yes | JSON: name and unit of every feature that the trees read, in order |
 //! | `STUD` | where there is one | the student in whole numbers: [`QuantizedModel::read`] |
 //! | `TREE` | where there are some | the ranker in whole numbers: [`QuantizedTrees::read`] |
+//! | `ROUT` | where there is one | the router between the two: [`RouterModel::read`] |
 //! | `GOLD` | yes | golden questions with their answers |
 //! | `CARD` | no | JSON for people: what the models learned from, how good they are |
 
@@ -26,15 +27,17 @@ use crate::fields::{Put as _, Reader};
 use crate::kind::MAKE_AGAIN;
 use crate::predict::Predictor;
 use crate::quantize::{QuantizedModel, QuantizedTransformer, QuantizedTrees};
+use crate::router::{Experts, Router, RouterModel, Routing};
 
 const META: Tag = Tag(*b"META");
 const APPS: Tag = Tag(*b"APPS");
 const FEATURES: Tag = Tag(*b"FEAT");
 const STUDENT: Tag = Tag(*b"STUD");
 const TREES: Tag = Tag(*b"TREE");
+const ROUTER: Tag = Tag(*b"ROUT");
 const GOLDEN: Tag = Tag(*b"GOLD");
 const CARD: Tag = Tag(*b"CARD");
-const KNOWN: [Tag; 7] = [META, APPS, FEATURES, STUDENT, TREES, GOLDEN, CARD];
+const KNOWN: [Tag; 8] = [META, APPS, FEATURES, STUDENT, TREES, ROUTER, GOLDEN, CARD];
 
 /// Who can answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub enum Expert {
     Student,
     /// The ranker in whole numbers.
     Trees,
+    /// Both, as the router divides the work.
+    Router,
 }
 
 impl fmt::Display for Expert {
@@ -50,6 +55,7 @@ impl fmt::Display for Expert {
         f.write_str(match self {
             Self::Student => "student",
             Self::Trees => "trees",
+            Self::Router => "router",
         })
     }
 }
@@ -65,6 +71,8 @@ pub struct Parts {
     pub student: Option<QuantizedModel>,
     /// The ranker, and what its logits are divided by to become probabilities.
     pub trees: Option<(QuantizedTrees, f64)>,
+    /// What divides the work between the two.
+    pub router: Option<RouterModel>,
     /// For people: what the models learned from, how good they are, who may use them.
     pub card: serde_json::Map<String, serde_json::Value>,
 }
@@ -127,6 +135,9 @@ impl Bundle {
         }
         if let Some((trees, _)) = &parts.trees {
             contents.push((TREES, true, trees.write()?));
+        }
+        if let Some(router) = &parts.router {
+            contents.push((ROUTER, true, router.write()?));
         }
         contents.push((GOLDEN, true, self.golden.write()?));
         contents.push((CARD, false, json(&parts.card)?));
@@ -219,6 +230,13 @@ impl Bundle {
         favourites_of(&self.parts)
     }
 
+    /// The same in ids of another `vocabulary`; apps that it does not name are left out.
+    pub fn favourites_in(&self, vocabulary: &Vocabulary) -> Arc<[AppId]> {
+        let named = favourites_of(&self.parts);
+        let name = |app: &AppId| self.parts.apps.get(app.0 as usize);
+        named.iter().filter_map(|app| vocabulary.id(name(app)?)).collect()
+    }
+
     /// Who answers: the student, or without one the trees.
     pub fn expert(&self) -> Expert {
         if self.parts.student.is_some() { Expert::Student } else { Expert::Trees }
@@ -230,6 +248,15 @@ impl Bundle {
     /// It reads other columns than this build computes.
     pub fn student(&self, vocabulary: &Vocabulary) -> Result<Option<QuantizedTransformer>> {
         self.parts.student.as_ref().map(|student| QuantizedTransformer::new(student, vocabulary)).transpose()
+    }
+
+    /// The router for logs whose app ids are those of `vocabulary`. Where the bundle lacks an expert, the other answers alone;
+    /// where it lacks a router, the student does: [`Router::degraded`] says so.
+    ///
+    /// # Errors
+    /// An expert reads other columns than this build computes, or the routing is impossible.
+    pub fn router(&self, vocabulary: &Vocabulary, routing: Routing) -> Result<Router> {
+        router(&self.parts, vocabulary, routing)
     }
 
     /// Who answers for logs whose app ids are those of `vocabulary`.
@@ -256,6 +283,7 @@ fn read_parts(sections: &Sections<'_>, meta: &Meta) -> Result<Parts> {
     reader.finish()?;
     let student = sections.section(STUDENT).map(|bytes| QuantizedModel::read(bytes, apps.clone()));
     let trees = sections.section(TREES).map(QuantizedTrees::read).transpose()?;
+    let router = sections.section(ROUTER).map(RouterModel::read).transpose()?;
     let trees = match (trees, meta.trees_temperature) {
         (Some(trees), Some(temperature)) => Some((trees, temperature)),
         (None, None) => None,
@@ -265,7 +293,7 @@ fn read_parts(sections: &Sections<'_>, meta: &Meta) -> Result<Parts> {
         Some(_) => from_json(sections, CARD)?,
         None => serde_json::Map::new(),
     };
-    Ok(Parts { task: meta.task, apps, student: student.transpose()?, trees, card })
+    Ok(Parts { task: meta.task, apps, student: student.transpose()?, trees, router, card })
 }
 
 fn read_apps(reader: &mut Reader<'_>) -> Result<Vec<String>> {
@@ -306,7 +334,11 @@ fn check(parts: &Parts) -> Result<()> {
 /// Everyone who can answer, for the bundle's own vocabulary.
 fn experts(parts: &Parts) -> Result<Vec<(Expert, Box<dyn Predictor>)>> {
     let vocabulary = Vocabulary::from_names(&parts.apps);
-    let present = [(Expert::Student, parts.student.is_some()), (Expert::Trees, parts.trees.is_some())];
+    let present = [
+        (Expert::Student, parts.student.is_some()),
+        (Expert::Trees, parts.trees.is_some()),
+        (Expert::Router, parts.router.is_some()),
+    ];
     let present = present.into_iter().filter(|(_, is_there)| *is_there);
     present.map(|(expert, _)| Ok((expert, predictor(parts, expert, &vocabulary)?))).collect()
 }
@@ -315,8 +347,33 @@ fn predictor(parts: &Parts, expert: Expert, vocabulary: &Vocabulary) -> Result<B
     match (expert, &parts.student, &parts.trees) {
         (Expert::Student, Some(student), _) => Ok(Box::new(QuantizedTransformer::new(student, vocabulary)?)),
         (Expert::Trees, _, Some((trees, _))) => Ok(Box::new(trees.ranker()?)),
+        (Expert::Router, ..) => Ok(Box::new(router(parts, vocabulary, Routing::default())?)),
         _ => Err(wrong(META, format!("there is no {expert}"))),
     }
+}
+
+fn router(parts: &Parts, vocabulary: &Vocabulary, routing: Routing) -> Result<Router> {
+    let student = match &parts.student {
+        Some(student) => Some(QuantizedTransformer::new(student, vocabulary)?),
+        None => None,
+    };
+    let deep = student.map(|student| Arc::new(student) as Arc<dyn Predictor>);
+    let trees = match &parts.trees {
+        Some((trees, _)) => Some(Arc::new(trees.ranker()?) as Arc<dyn Predictor>),
+        None => None,
+    };
+    if let Some(model) = &parts.router {
+        return Router::new(model.clone(), Experts { trees, deep }, routing);
+    }
+    let temperature = |of: Option<f64>| of.unwrap_or(1.0) as f32;
+    let model = RouterModel::unfitted([
+        temperature(parts.trees.as_ref().map(|(_, temperature)| *temperature)),
+        temperature(parts.student.as_ref().map(|student| student.temperature)),
+    ])?;
+    let is_both = trees.is_some() && deep.is_some();
+    let trees = trees.filter(|_| !is_both);
+    let router = Router::new(model, Experts { trees, deep }, routing)?;
+    Ok(if is_both { router.because("the bundle has no router: the student answers alone") } else { router })
 }
 
 fn favourites_of(parts: &Parts) -> Arc<[AppId]> {
@@ -413,6 +470,7 @@ pub(super) mod tests {
             apps: APPS.map(str::to_owned).into(),
             student: Some(student()),
             trees: Some((trees(0.125), 0.75)),
+            router: Some(crate::router::sample()),
             card,
         }
     }
@@ -508,6 +566,7 @@ pub(super) mod tests {
             (replaced(GOLDEN, &[0; 8]), "no question"),
             (replaced(CARD, b"[]"), "CARD`: unreadable"),
             // A whole model, but another.
+            (replaced(ROUTER, &[1, 0]), "router"),
             (replaced(TREES, &trees(0.25).write().unwrap()), "golden question"),
             (unknown(true), "which this build does not know"),
             (without(META), "this section is missing"),

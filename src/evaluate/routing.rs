@@ -279,6 +279,24 @@ pub struct RoutedTest {
     pub report: RoutingReport,
 }
 
+/// Fits a router to these experts (trees, transformer) on the validation questions.
+///
+/// # Errors
+/// The routing is impossible.
+pub fn fit_router(
+    protocol: &Protocol<'_>,
+    experts: [&dyn Predictor; 2],
+    routing: Routing,
+    progress: &dyn Progress,
+) -> Result<Fitted> {
+    progress.start("routing", 2 * protocol.users.len() as u64);
+    let validation = record(protocol, experts, |split| split.validation.clone(), progress);
+    let mut examples: Vec<Example> = validation.into_iter().flatten().map(|recorded| recorded.example).collect();
+    examples.extend(record_stale(protocol, experts, progress));
+    progress.finish();
+    fit(&examples, routing)
+}
+
 /// Fits a router on the validation questions and tests it on the test questions.
 ///
 /// # Errors

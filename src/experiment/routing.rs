@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{OPTIMUM, Round};
+use super::{Experiment, OPTIMUM, Round, before_test};
+use crate::context::favourites;
+use crate::data::{Log, Split, most_launched};
 use crate::error::{Error, ErrorKind, Result};
-use crate::evaluate::{Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, RoutedTest, Tested, test_router};
+use crate::evaluate::{
+    Pair, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED, RoutedTest, Tested, fit_router, test_router,
+};
 use crate::predict::Predictor;
 use crate::progress::Progress;
-use crate::router::{Experts, Router, Routing};
+use crate::router::{Experts, Fitted, Router, Routing};
 
 /// A router that takes part in an experiment, over the ranker and one of the transformers.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +26,31 @@ impl Default for RouterPlan {
     /// Over the student in whole numbers, one question in five.
     fn default() -> Self {
         Self { deep: "student-int8".to_owned(), routing: Routing::default() }
+    }
+}
+
+impl Experiment {
+    /// Fits a router to experts (trees, transformer) that were trained before, on the validation questions of the split,
+    /// which should be none that they learned from.
+    ///
+    /// # Errors
+    /// The log has no question of the task, or the routing is impossible.
+    pub fn fit_router(
+        &self,
+        experts: [&dyn Predictor; 2],
+        routing: Routing,
+        log: &Log,
+        progress: &dyn Progress,
+    ) -> Result<Fitted> {
+        self.check_shares(false)?;
+        let people = self.people(log)?;
+        let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
+        let apps =
+            most_launched(people.iter().zip(&splits).map(|(person, split)| before_test(person, split)));
+        let favourites = favourites(apps.iter().copied());
+        let users = people.iter().map(|person| person.events).zip(splits).collect();
+        let protocol = Protocol { task: self.task, favourites, users, truth: None };
+        fit_router(&protocol, experts, routing, progress)
     }
 }
 

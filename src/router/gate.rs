@@ -74,6 +74,12 @@ impl Gate {
         Ok(Self { forest: Forest::new(trees.to_ensemble())?, trees })
     }
 
+    /// How many trees it has.
+    #[expect(clippy::len_without_is_empty, reason = "there is always one")]
+    pub fn len(&self) -> usize {
+        self.forest.ensemble().trees.len()
+    }
+
     /// Its trees.
     pub fn trees(&self) -> &QuantizedTrees {
         &self.trees

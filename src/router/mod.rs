@@ -37,6 +37,8 @@ pub use fit::{Example, Fitted, fit};
 pub use gate::{Pace, Routing};
 pub use habits::{Asked, Habits};
 pub use model::RouterModel;
+#[cfg(test)]
+pub(crate) use model::tests::sample;
 pub use person::Person;
 pub use suggest::{Feedback, MAX_SHOWN, Settings, Suggestion};
 
@@ -64,6 +66,7 @@ pub struct Router {
     experts: Experts,
     /// Which gains send a question to the transformer.
     pace: Pace,
+    degraded: Option<&'static str>,
 }
 
 /// Working memory of a [`Router`].
@@ -98,7 +101,12 @@ impl Router {
                 .next_step("give it trees, a transformer, or both"));
         }
         let pace = routing.pace(&model.gains)?;
-        Ok(Self { model, experts, pace })
+        let degraded = match (&experts.trees, &experts.deep) {
+            (Some(_), Some(_)) => None,
+            (Some(_), None) => Some("there is no transformer: the trees answer alone"),
+            (None, _) => Some("there are no trees: the transformer answers alone, and every question"),
+        };
+        Ok(Self { model, experts, pace, degraded })
     }
 
     /// What it has learned.
@@ -122,11 +130,12 @@ impl Router {
 
     /// Why it answers less well than it could, if it does.
     pub fn degraded(&self) -> Option<&'static str> {
-        match (&self.experts.trees, &self.experts.deep) {
-            (Some(_), Some(_)) => None,
-            (Some(_), None) => Some("there is no transformer: the trees answer alone"),
-            (None, _) => Some("there are no trees: the transformer answers alone, and every question"),
-        }
+        self.degraded
+    }
+
+    /// The same router, which answers less well than it could for this reason.
+    pub(crate) fn because(self, reason: &'static str) -> Self {
+        Self { degraded: Some(reason), ..self }
     }
 
     /// Asks the trees, and then the transformer where that pays. Log-probabilities are left in the slices.

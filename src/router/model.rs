@@ -12,9 +12,10 @@
 
 use super::blend::{Blend, Linear};
 use super::calibrate::Calibration;
-use super::gate::{Gate, Quantiles};
+use super::gate::{COLUMNS, Gate, Quantiles, names};
 use crate::error::Result;
 use crate::fields::{Put as _, Reader};
+use crate::gbdt::{Ensemble, Tree};
 use crate::quantize::QuantizedTrees;
 
 /// What a router has learned of one task and one pair of experts.
@@ -36,6 +37,29 @@ const NEXT_STEP: &str = "fit the router again with this version of foretap";
 const LARGEST: f32 = 1e3;
 
 impl RouterModel {
+    /// What there is before anything was learned: experts with these temperatures (trees, transformer) as they are, and of
+    /// both the middle; nothing is expected to gain.
+    ///
+    /// # Errors
+    /// None that a caller could cause.
+    pub fn unfitted([trees, deep]: [f32; 2]) -> Result<Self> {
+        let features: Vec<String> = names().map(str::to_owned).collect();
+        let gate = Ensemble { features, ..Ensemble::new(vec![Tree::constant(0.0, 1.0)], COLUMNS) };
+        let alone = |temperature: f32| [1.0 / temperature, 0.0, 0.0, 0.0];
+        let half = |temperature: f32| [0.5 / temperature, 0.0, 0.0, 0.0];
+        Ok(Self {
+            gate: Gate::new(QuantizedTrees::new(&gate)?)?,
+            gains: Quantiles([0.0; Quantiles::PARTS]),
+            blend: Blend {
+                trees_alone: alone(trees),
+                deep_alone: alone(deep),
+                trees: half(trees),
+                deep: half(deep),
+            },
+            calibration: Calibration::default(),
+        })
+    }
+
     /// The model as bytes.
     ///
     /// # Errors
@@ -102,13 +126,12 @@ fn number_of(reader: &mut Reader<'_>) -> Result<f32> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::super::gate::names;
+pub(crate) mod tests {
     use super::*;
-    use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+    use crate::gbdt::{Child, SplitNode, Test};
 
     /// A gate that sends what the trees are unsure of, and a blend of three to one.
-    pub fn model() -> RouterModel {
+    pub fn sample() -> RouterModel {
         let split = SplitNode {
             feature: 0,
             test: Test::Threshold(0.5),
@@ -133,15 +156,15 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let bytes = model().write().unwrap();
+        let bytes = sample().write().unwrap();
         let read = RouterModel::read(&bytes).unwrap();
         assert_eq!(read.write().unwrap(), bytes);
-        assert_eq!((read.blend, read.calibration), (model().blend, model().calibration));
+        assert_eq!((read.blend, read.calibration), (sample().blend, sample().calibration));
     }
 
     #[test]
     fn what_no_fit_gives_is_refused() {
-        let bytes = model().write().unwrap();
+        let bytes = sample().write().unwrap();
         let edited = |at: usize, with: &[u8]| {
             let mut bytes = bytes.clone();
             bytes[at..at + with.len()].copy_from_slice(with);

@@ -1,0 +1,248 @@
+//! A phone's life with a bundle: every event is observed, every unlock answered, nothing but the bundle and the phone's own
+//! history is asked, and the whole answer is timed.
+//!
+//! ```text
+//! cargo run --release --example phone -- --data phone.csv --time-zone Europe/Paris
+//! cargo run --release --example phone -- --simulate 20 --questions 1000000 --histogram latency.svg
+//! ```
+//!
+//! Half-way through a person's log, history and habits are saved, sealed under a key, and restored: what follows is
+//! answered by the restored ones.
+
+mod cli;
+#[path = "cli/times.rs"]
+mod times;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use foretap::bundle::Bundle;
+use foretap::context::questions;
+use foretap::data::{Event, Vocabulary};
+use foretap::predict::{Predictor as _, Scratch};
+use foretap::router::{Answer, Person, Route, Router, Settings};
+use foretap::vault::{self, Key};
+use foretap::{Error, ErrorKind};
+use hdrhistogram::Histogram;
+
+/// Replay logs as a phone would live them, with a bundle: accuracy, time and cost of whole answers
+#[derive(Debug, Parser)]
+struct Args {
+    /// The bundle [default: the one that travels with the crate]
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+
+    /// Answer at least so many questions, replaying the logs as often as that takes
+    #[arg(long, default_value_t = 0)]
+    questions: u64,
+
+    /// Show so many apps at once
+    #[arg(long, default_value_t = Settings::default().shown)]
+    shown: usize,
+
+    /// Show nothing where none of them is opened with at least this probability
+    #[arg(long, value_name = "PROBABILITY", default_value_t = Settings::default().least_probability)]
+    least: f64,
+
+    /// Price of a core, for the cost of a prediction on a server
+    #[arg(long, value_name = "RUPEES", default_value_t = 4.0)]
+    rupees_per_core_hour: f64,
+
+    /// Draw the times of all answers
+    #[arg(long, value_name = "FILE")]
+    histogram: Option<PathBuf>,
+
+    /// Write the figures for machines
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    #[command(flatten)]
+    router: cli::RouterArgs,
+
+    #[command(flatten)]
+    data: cli::DataArgs,
+
+    #[command(flatten)]
+    simulation: cli::SimulationArgs,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::exit_on_error(|| run(&args))
+}
+
+/// What came of the questions.
+#[derive(Default)]
+struct Tally {
+    asked: u64,
+    first: u64,
+    shown: u64,
+    right: u64,
+    routed: u64,
+    saved_bytes: usize,
+}
+
+/// One phone: who answers, in which room, and how long it took.
+struct Phone<'a> {
+    bundle: &'a Bundle,
+    router: Router,
+    settings: Settings,
+    scratch: Scratch,
+    answer: Answer,
+    /// Nanoseconds of whole answers.
+    times: Histogram<u64>,
+    tally: Tally,
+}
+
+fn run(args: &Args) -> foretap::Result<()> {
+    cli::check_folders([&args.histogram, &args.json])?;
+    let bundle = match &args.bundle {
+        Some(file) => Bundle::load(file)?,
+        None => Bundle::pretrained()?,
+    };
+    let bar = cli::Bar::new();
+    let cli::Source { log, vocabulary, .. } = args.simulation.load_or_simulate(&args.data, &bar)?;
+    let router = bundle.router(&vocabulary, args.router.plan().routing)?;
+    if let Some(reason) = router.degraded() {
+        eprintln!("warning: {reason}");
+    }
+    let settings = Settings { shown: args.shown, least_probability: args.least, ..Settings::default() };
+    settings.check()?;
+    // Three digits of everything up to a minute.
+    let times = Histogram::new_with_max(60_000_000_000, 3)
+        .map_err(|error| Error::new(ErrorKind::Config, format!("no histogram can be made: {error}")))?;
+    let scratch = router.new_scratch();
+    let mut phone = Phone {
+        bundle: &bundle,
+        router,
+        settings,
+        scratch,
+        answer: Answer::default(),
+        times,
+        tally: Tally::default(),
+    };
+    let people: Vec<&[Event]> = log.users().collect();
+    loop {
+        let before = phone.tally.asked;
+        for events in &people {
+            phone.live(events, &vocabulary)?;
+        }
+        if phone.tally.asked >= args.questions || phone.tally.asked == before {
+            break;
+        }
+    }
+    if phone.tally.asked == 0 {
+        return Err(Error::new(ErrorKind::Data, format!("the log has no question of {}", bundle.parts().task))
+            .next_step("give a longer log, or a bundle of the other task"));
+    }
+    report(args, &phone)
+}
+
+impl Phone<'_> {
+    /// One person's log, from the first event to the last.
+    fn live(&mut self, events: &[Event], vocabulary: &Vocabulary) -> foretap::Result<()> {
+        let task = self.bundle.parts().task;
+        let mut person = Person::new(self.bundle.favourites_in(vocabulary), self.settings, 1)?;
+        let mut questions = questions(task, events).into_iter().peekable();
+        for (position, event) in events.iter().enumerate() {
+            if position == events.len() / 2 {
+                person = self.restart(&person, vocabulary)?;
+            }
+            person.observe(event);
+            let Some(question) = questions.next_if(|question| question.asked_at == position) else { continue };
+            let start = Instant::now();
+            person.ask(&self.router, task, event.at, &mut self.scratch, &mut self.answer);
+            let suggestion = person.suggest(&self.answer);
+            self.times.saturating_record(start.elapsed().as_nanos() as u64);
+
+            let tally = &mut self.tally;
+            tally.asked += 1;
+            tally.first += u64::from(self.answer.first(1).iter().any(|first| first.app == question.answer));
+            tally.routed += u64::from(self.answer.route != Route::Trees);
+            if let Some(suggestion) = suggestion {
+                tally.shown += 1;
+                tally.right += u64::from(suggestion.apps().contains(&question.answer));
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves the person, sealed, and goes on with what is read back: as after a restart.
+    fn restart(&mut self, person: &Person, vocabulary: &Vocabulary) -> foretap::Result<Person> {
+        let key = Key::random()?;
+        let sealed = vault::seal(&person.write(vocabulary)?, Some(&key))?;
+        self.tally.saved_bytes = sealed.len();
+        let mut names = vocabulary.clone();
+        let favourites = self.bundle.favourites_in(vocabulary);
+        Person::read(&vault::open(&sealed, Some(&key))?, &mut names, favourites, self.settings)
+    }
+}
+
+fn report(args: &Args, phone: &Phone<'_>) -> foretap::Result<()> {
+    let Phone { times, tally, .. } = phone;
+    let us = |share: f64| times.value_at_quantile(share) as f64 / 1_000.0;
+    let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+    let a_second = 1e9 / times.mean();
+    let rupees = args.rupees_per_core_hour / (3_600.0 * a_second);
+    cli::say(&format!(
+        "{} questions; the first app was right in {:.1} %; {:.1} % went to the transformer, too",
+        tally.asked,
+        share(tally.first, tally.asked),
+        share(tally.routed, tally.asked)
+    ));
+    cli::say(&format!(
+        "{} apps were shown at {:.1} % of them, and the right one was there in {:.1} %",
+        args.shown,
+        share(tally.shown, tally.asked),
+        share(tally.right, tally.shown)
+    ));
+    cli::say(&format!(
+        "whole answer, features to suggestion, one core: median {:.1} µs, 99 % under {:.1}, 99.9 % under {:.1}, mean {:.1}",
+        us(0.5),
+        us(0.99),
+        us(0.999),
+        times.mean() / 1_000.0
+    ));
+    cli::say(&bars(times));
+    cli::say(&format!(
+        "{a_second:.0} predictions a second and core; {rupees:.9} rupees a prediction at {} rupees a core and hour, which is \
+         {:.0} times less than 0.001",
+        args.rupees_per_core_hour,
+        0.001 / rupees
+    ));
+    cli::say(&format!("history and habits, sealed: {} bytes, read back half-way", tally.saved_bytes));
+    if let Some(file) = &args.histogram {
+        times::draw_times(file, times)?;
+    }
+    if let Some(file) = &args.json {
+        let figures = serde_json::json!({
+            "questions": tally.asked,
+            "hr1": tally.first as f64 / tally.asked as f64,
+            "routed_share": tally.routed as f64 / tally.asked as f64,
+            "shown_share": tally.shown as f64 / tally.asked as f64,
+            "shown_precision": tally.right as f64 / tally.shown.max(1) as f64,
+            "latency_us": { "p50": us(0.5), "p99": us(0.99), "p999": us(0.999), "mean": times.mean() / 1_000.0 },
+            "predictions_per_second": a_second,
+            "rupees_per_prediction": rupees,
+            "saved_bytes": tally.saved_bytes,
+        });
+        cli::write_json(file, &figures)?;
+    }
+    Ok(())
+}
+
+/// Times in steps of a factor of two, as bars of text.
+fn bars(times: &Histogram<u64>) -> String {
+    const WIDTH: f64 = 50.0;
+    let steps = (0..).map(|power| (1_000_u64 << power, 2_000_u64 << power)).take_while(|(from, _)| *from <= times.max());
+    let counts: Vec<(u64, u64)> =
+        steps.map(|(from, to)| (to, times.count_between(from, to - 1))).filter(|(_, count)| *count > 0).collect();
+    let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(1) as f64;
+    let line = |(to, count): &(u64, u64)| {
+        let bar = "#".repeat((WIDTH * *count as f64 / most).ceil() as usize);
+        format!("  under {:>6} µs {count:>9} {bar}", to / 1_000)
+    };
+    counts.iter().map(line).collect::<Vec<_>>().join("\n")
+}
