@@ -82,12 +82,6 @@ struct Make {
     #[arg(long, value_name = "FILE")]
     trees: Option<PathBuf>,
 
-    #[command(flatten)]
-    data: cli::DataArgs,
-
-    #[command(flatten)]
-    simulation: cli::SimulationArgs,
-
     /// Share of each person's questions that the router is fitted on, the latest
     #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
     router_share: f64,
@@ -99,6 +93,12 @@ struct Make {
     /// Write the bundle here
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+
+    #[command(flatten)]
+    data: cli::DataArgs,
+
+    #[command(flatten)]
+    simulation: cli::SimulationArgs,
 }
 
 fn main() -> ExitCode {
@@ -173,7 +173,9 @@ fn fit_router(args: &Make, bundle: &Bundle) -> foretap::Result<RouterModel> {
         return Err(Error::new(ErrorKind::Data, "the log has no question to fit a router on")
             .next_step("give a longer log, or a larger --router-share"));
     };
-    cli::say(&format!("router: log loss {trees:.3} by the trees, {deep:.3} by the student, {both:.3} by both"));
+    cli::say(&format!(
+        "router: log loss {trees:.3} by the trees, {deep:.3} by the student, {both:.3} by both"
+    ));
     Ok(fitted.model)
 }
 

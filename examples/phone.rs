@@ -134,8 +134,11 @@ fn run(args: &Args) -> foretap::Result<()> {
         }
     }
     if phone.tally.asked == 0 {
-        return Err(Error::new(ErrorKind::Data, format!("the log has no question of {}", bundle.parts().task))
-            .next_step("give a longer log, or a bundle of the other task"));
+        return Err(Error::new(
+            ErrorKind::Data,
+            format!("the log has no question of {}", bundle.parts().task),
+        )
+        .next_step("give a longer log, or a bundle of the other task"));
     }
     report(args, &phone)
 }
@@ -151,7 +154,9 @@ impl Phone<'_> {
                 person = self.restart(&person, vocabulary)?;
             }
             person.observe(event);
-            let Some(question) = questions.next_if(|question| question.asked_at == position) else { continue };
+            let Some(question) = questions.next_if(|question| question.asked_at == position) else {
+                continue;
+            };
             let start = Instant::now();
             person.ask(&self.router, task, event.at, &mut self.scratch, &mut self.answer);
             let suggestion = person.suggest(&self.answer);
@@ -236,9 +241,13 @@ fn report(args: &Args, phone: &Phone<'_>) -> foretap::Result<()> {
 /// Times in steps of a factor of two, as bars of text.
 fn bars(times: &Histogram<u64>) -> String {
     const WIDTH: f64 = 50.0;
-    let steps = (0..).map(|power| (1_000_u64 << power, 2_000_u64 << power)).take_while(|(from, _)| *from <= times.max());
-    let counts: Vec<(u64, u64)> =
-        steps.map(|(from, to)| (to, times.count_between(from, to - 1))).filter(|(_, count)| *count > 0).collect();
+    let steps = (0..)
+        .map(|power| (1_000_u64 << power, 2_000_u64 << power))
+        .take_while(|(from, _)| *from <= times.max());
+    let counts: Vec<(u64, u64)> = steps
+        .map(|(from, to)| (to, times.count_between(from, to - 1)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
     let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(1) as f64;
     let line = |(to, count): &(u64, u64)| {
         let bar = "#".repeat((WIDTH * *count as f64 / most).ceil() as usize);

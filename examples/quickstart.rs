@@ -66,7 +66,8 @@ fn run(args: &Args) -> foretap::Result<()> {
         experiment.ranker.gbdt.trees = 200;
         experiment.ranker.gbdt.learning_rate = 0.06;
     }
-    let Findings { report, model, quantized, router } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
+    let Findings { report, model, quantized, router } =
+        experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
     cli::say(&report.to_string());
     let distances = ["gbdt", "teacher", "student", "student-int8", "router", "router-full"]
         .into_iter()

@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use counting::{LIVE_BYTES, REQUESTS, peak_bytes};
 use foretap::baseline::{Markov, MostFrequent, MostRecent, Optimum};
+use foretap::bundle::Bundle;
 use foretap::context::{History, Task, features, replay};
 use foretap::data::{AppId, PlaceGrid, Signal, Timestamp};
 use foretap::predict::Predictor;
 use foretap::quantize::{QuantizedTransformer, quantize};
+use foretap::router::{Answer, Feedback, Person, Route, Routing, Settings};
 use foretap::transformer::{
     Batch, Forward, ForwardScratch, Standardisation, Transformer, TransformerConfig, TransformerModel,
     Weights,
@@ -86,6 +88,43 @@ fn scoring_allocates_nothing_once_warm() {
             assert_eq!(requests, 0, "{name}, {task}: allocations in {asked} questions");
         }
     }
+}
+
+#[test]
+fn a_whole_answer_allocates_nothing_once_warm() {
+    let simulation = people(4, 10);
+    let bundle = Bundle::pretrained().unwrap();
+    let router = bundle.router(&simulation.vocabulary, Routing::Share(0.5)).unwrap();
+    let favourites = bundle.favourites_in(&simulation.vocabulary);
+    let (mut scratch, mut answer) = (router.new_scratch(), Answer::default());
+    let settings = Settings { exploration: 0.1, ..Settings::default() };
+    let mut live = || {
+        let (mut asked, mut requests, mut routed) = (0, 0, 0);
+        for events in simulation.log.users() {
+            let mut person = Person::new(Arc::clone(&favourites), settings, 1).unwrap();
+            // Room for a question that waits for its answer.
+            person.ask(&router, Task::FirstAfterUnlock, Timestamp(0), &mut scratch, &mut answer);
+            for event in events {
+                person.observe(event);
+                if event.signal == Signal::Unlock {
+                    let before = REQUESTS.get();
+                    person.ask(&router, Task::FirstAfterUnlock, event.at, &mut scratch, &mut answer);
+                    if let Some(suggestion) = person.suggest(&answer) {
+                        person.feedback(suggestion.id, Feedback::Ignored).unwrap();
+                    }
+                    // Of a new person's first questions each is larger than those before.
+                    requests += if person.habits().answers() > 200 { REQUESTS.get() - before } else { 0 };
+                    routed += u32::from(answer.route == Route::Both);
+                    asked += 1;
+                }
+            }
+        }
+        (asked, requests, routed)
+    };
+    live();
+    let (asked, requests, routed) = live();
+    assert!(asked > 1_500 && routed > asked / 3, "{asked} questions, {routed} routed");
+    assert_eq!(requests, 0, "allocations in {asked} whole answers");
 }
 
 #[test]

@@ -18,8 +18,8 @@ use foretap::bundle::{Bundle, Parts, Put as _, Section, Sections, Tag, apply, di
 use foretap::context::Task;
 use foretap::context::features::SCHEMA;
 use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
-use foretap::router::RouterModel;
 use foretap::quantize::{QuantizedTrees, quantize};
+use foretap::router::RouterModel;
 use foretap::transformer::{Standardisation, TransformerConfig, TransformerModel, Weights};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;

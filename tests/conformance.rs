@@ -17,6 +17,7 @@ use foretap::distill::{Blend, Part};
 use foretap::model::Model;
 use foretap::predict::{Prediction, Predictor, Scratch};
 use foretap::quantize::{QuantizedModel, QuantizedTransformer, QuantizedTrees, quantize};
+use foretap::router::{Experts, Router, RouterModel, Routing};
 use foretap::transformer::{
     Precision, Standardisation, Transformer, TransformerConfig, TransformerModel, Weights,
 };
@@ -59,6 +60,8 @@ fn every_predictor_keeps_the_contract() {
     let parts = [(&unlock.ranker as &dyn Predictor, 0.3), (&deep_unlock, 0.7)];
     let blend =
         Blend::new(parts.map(|(predictor, weight)| Part { predictor, temperature: 1.2, weight }).to_vec());
+    let [router, router_again] =
+        [&simulation, &simulation].map(|simulation| router(simulation, unlock.clone()));
     #[rustfmt::skip]
     let entrants = [
         Entrant { name: "transformer of unlocks", predictor: &deep_unlock, reloaded: Some(&deep_unlock_again) },
@@ -67,6 +70,7 @@ fn every_predictor_keeps_the_contract() {
         Entrant { name: "whole numbers of launches", predictor: &whole_launch, reloaded: Some(&whole_launch_again) },
         Entrant { name: "trees in whole numbers", predictor: &pocket, reloaded: Some(&pocket_again) },
         Entrant { name: "blend", predictor: &blend, reloaded: None },
+        Entrant { name: "router", predictor: &router, reloaded: Some(&router_again) },
         Entrant { name: "recent", predictor: &MostRecent, reloaded: None },
         Entrant { name: "frequent", predictor: &MostFrequent, reloaded: None },
         Entrant { name: "markov", predictor: &Markov::default(), reloaded: None },
@@ -102,6 +106,15 @@ fn random_transformer(simulation: &Simulation, task: Task) -> TransformerModel {
     let columns = Standardisation::none(&config);
     let weights = Weights::random(config, &mut ChaCha8Rng::seed_from_u64(7)).unwrap();
     TransformerModel { weights, apps, temperature: 1.0, columns }
+}
+
+/// A router between trees and a transformer that knows nothing, which asks it often.
+fn router(simulation: &Simulation, trees: Model) -> Router {
+    let whole = quantize(&random_transformer(simulation, Task::FirstAfterUnlock)).unwrap();
+    let deep = QuantizedTransformer::new(&whole, &simulation.vocabulary).unwrap();
+    let bytes = RouterModel::unfitted([1.0, 1.5]).unwrap().write().unwrap();
+    let experts = Experts { trees: Some(Arc::new(trees.ranker)), deep: Some(Arc::new(deep)) };
+    Router::new(RouterModel::read(&bytes).unwrap(), experts, Routing::Gain(-1.0)).unwrap()
 }
 
 fn saved_and_loaded(model: &Model) -> Model {

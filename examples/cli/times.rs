@@ -20,7 +20,8 @@ const BARS: f64 = 20.0;
 /// Draws how often an answer took how long, on a logarithmic scale of microseconds, with median, 99 % and 99.9 %.
 pub fn draw_times(file: &Path, nanos: &Histogram<u64>) -> foretap::Result<()> {
     let mut svg = String::new();
-    draw(nanos, &SVGBackend::with_string(&mut svg, SIZE).into_drawing_area()).map_err(|error| failed(&*error))?;
+    draw(nanos, &SVGBackend::with_string(&mut svg, SIZE).into_drawing_area())
+        .map_err(|error| failed(&*error))?;
     write_atomically(file, |out| out.write_all(svg.as_bytes()))
 }
 
@@ -40,7 +41,7 @@ fn draw(
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(area)
         .margin(16)
-        .margin_right(40)
+        .margin_right(80)
         .x_label_area_size(72)
         .y_label_area_size(110)
         .build_cartesian_2d(from..to, 0.0..1.1 * most)?;
@@ -61,14 +62,17 @@ fn draw(
         let (left, right) = (bar as f64 / BARS, (bar + 1) as f64 / BARS);
         Rectangle::new([(left, 0.0), (right, count as f64 / total)], BAR.filled())
     }))?;
-    for (name, quantile) in [("median", 0.5), ("99 %", 0.99), ("99.9 %", 0.999)] {
+    // Below each other, so that near ones do not overlap.
+    for (name, quantile, height) in [("median", 0.5, 1.04), ("99 %", 0.99, 0.97), ("99.9 %", 0.999, 0.9)] {
         let value = nanos.value_at_quantile(quantile);
         let label = format!("{name}: {:.0} µs", value as f64 / 1_000.0);
         let line = [(place(value), 0.0), (place(value), 1.1 * most)];
-        // Below each other, so that near ones do not overlap.
-        let height = 1.04 * most * (1.0 - 4.0 * (quantile - 0.5) / 20.0);
         chart.draw_series([PathElement::new(line, MARK.stroke_width(3))])?;
-        chart.draw_series([Text::new(label, (place(value) + 0.02, height), FONT.into_font().color(&TEXT))])?;
+        chart.draw_series([Text::new(
+            label,
+            (place(value) + 0.02, height * most),
+            FONT.into_font().color(&TEXT),
+        )])?;
     }
     area.present()?;
     Ok(())

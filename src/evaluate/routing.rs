@@ -291,7 +291,8 @@ pub fn fit_router(
 ) -> Result<Fitted> {
     progress.start("routing", 2 * protocol.users.len() as u64);
     let validation = record(protocol, experts, |split| split.validation.clone(), progress);
-    let mut examples: Vec<Example> = validation.into_iter().flatten().map(|recorded| recorded.example).collect();
+    let mut examples: Vec<Example> =
+        validation.into_iter().flatten().map(|recorded| recorded.example).collect();
     examples.extend(record_stale(protocol, experts, progress));
     progress.finish();
     fit(&examples, routing)

@@ -48,9 +48,16 @@ pub fn none_columns(situation: &Situation, basis: &Basis) -> [f32; BASIS] {
 /// Turns logits into log-probabilities.
 pub fn log_softmax(logits: &mut [f32]) {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = logits.iter().map(|&logit| math::exp(logit - largest)).sum();
-    let normalizer = largest + math::ln(sum);
+    let normalizer = largest + math::ln(sum(logits.iter().map(|&logit| math::exp(logit - largest))));
     logits.iter_mut().for_each(|logit| *logit -= normalizer);
+}
+
+/// The sum of numbers between zero and a thousand, in whole steps of 2^-32: the same whatever their order, so that an answer
+/// does not depend on how candidates were listed.
+pub(super) fn sum(numbers: impl Iterator<Item = f32>) -> f32 {
+    const STEPS: f64 = (1_u64 << 32) as f64;
+    let steps: u64 = numbers.map(|number| (f64::from(number) * STEPS) as u64).sum();
+    (steps as f64 / STEPS) as f32
 }
 
 #[cfg(test)]
@@ -64,9 +71,12 @@ mod tests {
     fn a_softmax_by_hand() {
         let mut logits = [1.0, 2.0, 3.0_f32];
         log_softmax(&mut logits);
-        let sum: f32 = logits.iter().map(|ln| ln.exp()).sum();
-        assert!((sum - 1.0).abs() < 1e-6 && (logits[2] - logits[0] - 2.0).abs() < 1e-6);
+        let total: f32 = logits.iter().map(|ln| ln.exp()).sum();
+        assert!((total - 1.0).abs() < 1e-6 && (logits[2] - logits[0] - 2.0).abs() < 1e-6);
         log_softmax(&mut []);
+        // Sums of floats would differ here.
+        let numbers = [1.0, 1e-7, 3e-8, 0.3, 1e-7, 0.7, 5e-8_f32];
+        assert_eq!(sum(numbers.into_iter()), sum(numbers.into_iter().rev()));
     }
 
     #[test]

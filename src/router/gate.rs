@@ -4,6 +4,7 @@
 //! which learned from later questions than the experts did: what both experts together gained there in log loss, and in
 //! hits among three ([`fit`](super::fit)).
 
+use super::calibrate::sum;
 use crate::context::{Situation, math};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{Forest, ForestScratch};
@@ -26,9 +27,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// `trees`: `[candidates]`.
 pub fn row(trees: &[f32], situation: &Situation) -> [f32; COLUMNS] {
     let mut best = [f32::NEG_INFINITY; 3];
-    let mut entropy = 0.0;
+    let entropy = sum(trees.iter().map(|&ln| math::exp(ln) * -ln));
     for &ln in trees {
-        entropy -= math::exp(ln) * ln;
         let place = best.iter().position(|&other| ln > other);
         if let Some(place) = place {
             best[place..].rotate_right(1);

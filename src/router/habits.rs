@@ -40,7 +40,7 @@ const MOST_PAIRS: usize = 1024;
 const MOST_ASKED: usize = 64;
 
 /// A question that is waiting for its answer: what was said, of the most probable candidates.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Asked {
     /// The app used last.
     last: Option<AppId>,
@@ -81,6 +81,19 @@ impl Asked {
     /// Whether `app` is one of the candidates kept.
     pub fn shows(&self, app: AppId) -> bool {
         self.apps.contains(&app)
+    }
+}
+
+impl Default for Asked {
+    /// With room for every question that comes.
+    fn default() -> Self {
+        Self {
+            last: None,
+            apps: Vec::with_capacity(MOST_ASKED),
+            by_trees: Vec::with_capacity(MOST_ASKED),
+            by_deep: Vec::with_capacity(MOST_ASKED),
+            probabilities: Vec::with_capacity(MOST_ASKED),
+        }
     }
 }
 
