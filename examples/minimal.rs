@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use foretap::bundle::Bundle;
-use foretap::context::History;
 use foretap::data::{Event, Signal, Timestamp, UserId};
-use foretap::predict::{Candidate, Prediction};
+use foretap::predict::{Candidate, Predictor as _};
+use foretap::router::{Answer, Person, Routing, Settings};
 
 fn main() -> ExitCode {
     let Some(file) = std::env::args_os().nth(1) else {
@@ -48,15 +48,13 @@ fn first_apps(file: &Path) -> foretap::Result<Vec<String>> {
     ];
     // 2 March 2026, eight in the morning.
     let at = |secs: i64| Timestamp(1_772_438_400 + secs);
-    let mut history = History::new(bundle.favourites());
+    let mut person = Person::new(bundle.favourites(), Settings::default(), 1)?;
     for (secs, signal) in morning {
-        history.observe(&Event::new(UserId(0), at(secs), signal));
+        person.observe(&Event::new(UserId(0), at(secs), signal));
     }
-    let context = history.context_at(at(3_600), bundle.parts().task);
-    let predictor = bundle.predictor(&apps)?;
-    let mut scores = vec![0.0; context.candidates().len()];
-    predictor.score(&context, &mut predictor.new_scratch(), &mut scores);
-    let prediction = Prediction::new(&context, &scores, bundle.temperature());
+    let router = bundle.router(&apps, Routing::default())?;
+    let mut answer = Answer::default();
+    person.ask(&router, bundle.parts().task, at(3_600), &mut router.new_scratch(), &mut answer);
     let in_words = |app: &Candidate| format!("{:5.1} %  {}", 100.0 * app.probability, apps.name(app.app));
-    Ok(prediction.candidates.iter().take(3).map(in_words).collect())
+    Ok(answer.first(3).iter().map(in_words).collect())
 }

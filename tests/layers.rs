@@ -129,7 +129,10 @@ const ROOMS: [(&str, &[&str]); 10] = [
         ],
     ),
     // A router makes all of them one, and a person asks it.
-    ("router", &["blend", "calibrate", "gate", "habits", "answer", "suggest", "model fit mod person"]),
+    (
+        "router",
+        &["blend", "calibrate", "gate", "habits", "answer", "suggest", "newton", "model fit mod person"],
+    ),
     ("bundle", &["container", "delta", "golden contents"]),
     ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "routing", "report", "html"]),

@@ -20,6 +20,7 @@ pub const BASIS: usize = 4;
 pub type Basis = [f32; BASIS];
 
 /// The place of the staleness in it.
+#[cfg(feature = "train")]
 pub(super) const STALENESS: usize = 3;
 
 /// A linear function of the [`Basis`].

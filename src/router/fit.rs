@@ -12,6 +12,7 @@
 use super::blend::{BASIS, Blend, Linear, STALENESS, Voices, basis};
 use super::calibrate::{Calibration, log_softmax, none_columns};
 use super::gate::{self, Gate, Quantiles};
+use super::newton::newton;
 use super::{RouterModel, Routing};
 use crate::context::Situation;
 use crate::error::Result;
@@ -235,8 +236,7 @@ fn fit_weights(examples: &[Example], gains: &[f32], who: Who, prior: [Linear; 2]
     const SIZE: usize = 2 * BASIS;
     let prior: [f64; SIZE] = std::array::from_fn(|i| f64::from(prior[i / BASIS][i % BASIS]));
     let is_voice = [who != Who::Deep, who != Who::Trees];
-    let mut weights = prior;
-    for _ in 0..MOST_STEPS {
+    let weights = newton(prior, |weights| {
         let (mut slope, mut curvature) = ([0.0; SIZE], [[0.0; SIZE]; SIZE]);
         for i in 0..SIZE {
             slope[i] = PRIOR[i % BASIS] * (weights[i] - prior[i]);
@@ -262,19 +262,10 @@ fn fit_weights(examples: &[Example], gains: &[f32], who: Who, prior: [Linear; 2]
                 }
             }
         }
-        let step = solve(curvature, slope);
-        let largest = step.iter().fold(0.0_f64, |largest, step| largest.max(step.abs()));
-        // Far away, the curvature is that of another place.
-        let damping = (1.0 / largest).min(1.0);
-        weights.iter_mut().zip(step).for_each(|(weight, step)| *weight -= damping * step);
-        if largest < 1e-6 {
-            break;
-        }
-    }
+        (slope, curvature)
+    });
     std::array::from_fn(|voice| std::array::from_fn(|b| weights[voice * BASIS + b] as f32))
 }
-
-const MOST_STEPS: usize = 50;
 
 /// Of the two experts' log-probabilities, under the probabilities of their blend.
 struct Moments {
@@ -306,24 +297,6 @@ impl Moments {
     }
 }
 
-/// Solves `matrix * x = right` for a positive definite matrix, by elimination.
-fn solve<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) -> [f64; N] {
-    for pivot in 0..N {
-        for row in pivot + 1..N {
-            let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..N {
-                matrix[row][column] -= factor * matrix[pivot][column];
-            }
-            right[row] -= factor * right[pivot];
-        }
-    }
-    for row in (0..N).rev() {
-        let known: f64 = (row + 1..N).map(|column| matrix[row][column] * right[column]).sum();
-        right[row] = (right[row] - known) / matrix[row][row];
-    }
-    right
-}
-
 /// Logistic regression of whether the answer was none of the candidates, drawn towards what the user's past says of it.
 fn fit_none(examples: &[Example]) -> [f32; BASIS] {
     let fresh = fit_none_of(examples, Calibration::default().none, Age::Fresh);
@@ -332,8 +305,7 @@ fn fit_none(examples: &[Example]) -> [f32; BASIS] {
 
 fn fit_none_of(examples: &[Example], prior: [f32; BASIS], age: Age) -> [f32; BASIS] {
     let prior = prior.map(f64::from);
-    let mut weights = prior;
-    for _ in 0..MOST_STEPS {
+    let weights = newton(prior, |weights| {
         let mut slope: [f64; BASIS] = std::array::from_fn(|i| PRIOR[i] * (weights[i] - prior[i]));
         let mut curvature = [[0.0; BASIS]; BASIS];
         (0..BASIS).for_each(|i| curvature[i][i] = PRIOR[i]);
@@ -350,14 +322,8 @@ fn fit_none_of(examples: &[Example], prior: [f32; BASIS], age: Age) -> [f32; BAS
                 }
             }
         }
-        let step = solve(curvature, slope);
-        let largest = step.iter().fold(0.0_f64, |largest, step| largest.max(step.abs()));
-        let damping = (1.0 / largest).min(1.0);
-        weights.iter_mut().zip(step).for_each(|(weight, step)| *weight -= damping * step);
-        if largest < 1e-6 {
-            break;
-        }
-    }
+        (slope, curvature)
+    });
     weights.map(|weight| weight as f32)
 }
 
@@ -470,11 +436,5 @@ mod tests {
                 assert!(model.write().is_ok());
             }
         }
-    }
-
-    #[test]
-    fn a_solved_system_by_hand() {
-        let x = solve([[4.0, 1.0], [1.0, 3.0]], [1.0, 2.0]);
-        assert!((x[0] - 1.0 / 11.0).abs() < 1e-12 && (x[1] - 7.0 / 11.0).abs() < 1e-12);
     }
 }

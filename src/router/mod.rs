@@ -27,6 +27,8 @@ mod fit;
 pub mod gate;
 mod habits;
 mod model;
+#[cfg(feature = "train")]
+mod newton;
 mod person;
 mod suggest;
 
