@@ -49,6 +49,10 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
+    /// Write the main plots as SVG files into this folder
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
+
     /// What to compare, of recent, frequent, markov, gbdt, teacher, student, either with -int8 for whole numbers, router
     /// (gbdt, and a transformer where that pays), router-full (both always), router-shared (the first without habits of
     /// each person), and optimum on simulated people
@@ -85,7 +89,9 @@ fn run(args: &Args) -> foretap::Result<()> {
         (None, Some(blocks)) => SplitPlan::RollingOrigin(blocks),
         (None, None) => SplitPlan::Shares { validation: args.validation_share, test: args.test_share },
     };
-    cli::check_folders([&args.json, &args.html])?;
+    // A file in the folder stands for those that are written there.
+    let plots = args.plots.as_ref().map(|folder| folder.join("coverage.svg"));
+    cli::check_folders([&args.json, &args.html, &plots])?;
     let bar = cli::Bar::new();
     let models = known_models(&args.models)?;
     let is_routed = models.iter().any(|model| model.starts_with("router"));
@@ -131,6 +137,9 @@ fn run(args: &Args) -> foretap::Result<()> {
     }
     if let Some(file) = &args.html {
         report.write_html(file, &[])?;
+    }
+    if let Some(folder) = &args.plots {
+        report.write_plots(folder)?;
     }
     Ok(())
 }

@@ -126,6 +126,8 @@ pub struct UserReport {
     pub hr3: f64,
     /// Hit rate at five.
     pub hr5: f64,
+    /// Mean log loss.
+    pub log_loss: f64,
     /// Share of the questions answered under the common threshold of 90 % precision.
     pub coverage90: f64,
 }
@@ -195,9 +197,9 @@ fn slices(outcomes: &[Outcome], bounds: &[u32], key: impl Fn(&Outcome) -> u32) -
 
 fn per_user(outcomes: &[Outcome], users: &[UserId]) -> Vec<UserReport> {
     let of_user = |part: &[Outcome]| {
-        let Metrics { questions, hr1, hr3, hr5, coverage90, .. } = Metrics::of(part);
+        let Metrics { questions, hr1, hr3, hr5, log_loss, coverage90, .. } = Metrics::of(part);
         let user = users.get(part[0].user as usize).map(UserId::to_string).unwrap_or_default();
-        UserReport { user, questions, hr1, hr3, hr5, coverage90 }
+        UserReport { user, questions, hr1, hr3, hr5, log_loss, coverage90 }
     };
     outcomes.chunk_by(|a, b| a.user == b.user).map(of_user).collect()
 }
@@ -274,7 +276,8 @@ fn write_routing(f: &mut fmt::Formatter<'_>, routing: &RoutingReport) -> fmt::Re
         ("at random", &routing.at_random),
         ("by an oracle", &routing.by_oracle),
     ];
-    let figures: [(&str, fn(&Routed) -> f64); 2] = [("log loss", |at| at.log_loss), ("HR@3", |at| at.hr3)];
+    type Value = fn(&Routed) -> f64;
+    let figures: [(&str, Value); 2] = [("log loss", |at| at.log_loss), ("HR@3", |at| at.hr3)];
     for (figure, value) in figures {
         for (way, curve) in ways {
             let cells = steps().map(|(step, _)| format!("{:>9.4}", value(&curve[step]))).collect::<String>();
@@ -299,11 +302,7 @@ fn write_routing(f: &mut fmt::Formatter<'_>, routing: &RoutingReport) -> fmt::Re
 
 /// From the first hour to the fourth week: trees alone, router without habits, router.
 fn write_learning(f: &mut fmt::Formatter<'_>, learning: &[Learned]) -> fmt::Result {
-    writeln!(
-        f,
-        "\nas they become known ({} alone, {ROUTER} without habits, {ROUTER} with habits):",
-        "trees"
-    )?;
+    writeln!(f, "\nas they become known (trees alone, {ROUTER} without habits, {ROUTER} with habits):")?;
     writeln!(f, "{:<10} {:>9} {:>23} {:>23} {:>23}", "until", "questions", "HR@1", "HR@3", "log loss")?;
     for stretch in learning {
         let cells = [stretch.hr1, stretch.hr3, stretch.log_loss]

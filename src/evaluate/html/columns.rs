@@ -55,7 +55,7 @@ const fn time(head: &'static str, value: fn(&ModelReport) -> f64) -> Column {
 }
 
 /// A time that was not measured is a zero in the report, and no number from here on.
-fn measured(us: f64) -> f64 {
+pub(super) fn measured(us: f64) -> f64 {
     if us > 0.0 { us } else { f64::NAN }
 }
 

@@ -96,6 +96,11 @@ pub(super) fn decimals(value: f64, decimals: usize) -> String {
     if value.is_finite() { format!("{value:.decimals$}") } else { "–".to_owned() }
 }
 
+/// `value` with its sign and so many decimals; a dash where it is no number.
+pub(super) fn signed(value: f64, decimals: usize) -> String {
+    if value.is_finite() { format!("{value:+.decimals$}").replace('-', "−") } else { "–".to_owned() }
+}
+
 /// `share` in percent, with a decimal below ten.
 pub(super) fn percent(share: f64) -> String {
     if !share.is_finite() {
@@ -145,5 +150,6 @@ mod tests {
         assert_eq!([300, 1_000, 2_500, 3_000_000].map(short), ["300", "1k", "2.5k", "3M"]);
         assert_eq!([0.0, 0.012, 0.0995, 1.0, f64::NAN].map(percent), ["0 %", "1.2 %", "10 %", "100 %", "–"]);
         assert_eq!(decimals(f64::INFINITY, 2), "–");
+        assert_eq!([0.0123, -0.5, f64::NAN].map(|value| signed(value, 3)), ["+0.012", "−0.500", "–"]);
     }
 }

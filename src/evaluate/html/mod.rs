@@ -2,18 +2,28 @@
 //!
 //! Whatever comes from the data is escaped; a figure that is not a number is shown as a dash.
 
+mod axis;
 mod columns;
+mod confidence;
+mod drawing;
+mod gains;
+mod ink;
+mod labels;
 mod markup;
 mod plot;
+mod routing;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use self::axis::Axis;
 use self::columns::COLUMNS;
+use self::drawing::Drawing;
+use self::ink::{Ink, Legend};
 use self::markup::{
     NO_DATA, STYLE, beside, count, decimals, escape, figure, grouped, percent, section, short, table,
 };
-use self::plot::{Axis, Bar, Ink, Plot, Point, Series, bars};
+use self::plot::{Bar, Plot, Point, Series, bars};
 use super::report::{ModelReport, Report, Slice, UserReport};
 use crate::context::Task;
 use crate::data::SplitPlan;
@@ -39,10 +49,36 @@ impl Report {
         write_atomically(file, |out| out.write_all(page.as_bytes()))
     }
 
+    /// Writes its main plots as SVG files into `folder`, each whole or not at all: `coverage.svg`, and where a router
+    /// took part `routing.svg`, `latency.svg`, `calibration.svg`, `gains.svg` and `learning.svg`, those that have data.
+    ///
+    /// # Errors
+    /// There is no such folder, or a file cannot be written.
+    pub fn write_plots(&self, folder: &Path) -> Result<()> {
+        let routing = self.routing.as_ref();
+        let drawings = [
+            ("routing.svg", routing.map(|routing| self.asked_drawing(routing))),
+            ("latency.svg", routing.and_then(|routing| self.latency_drawing(routing))),
+            ("calibration.svg", routing.map(|routing| self.recalibration_drawing(routing))),
+            ("coverage.svg", Some(self.coverage_drawing())),
+            ("gains.svg", self.gains_drawing()),
+            ("learning.svg", self.learning_drawing()),
+        ];
+        for (name, drawing) in drawings {
+            if let Some(svg) = drawing.and_then(|drawing| drawing.file()) {
+                write_atomically(&folder.join(name), |out| out.write_all(svg.as_bytes()))?;
+            }
+        }
+        Ok(())
+    }
+
     fn page(&self, predictions: &[String]) -> String {
         let sections = [
             self.model_section(),
             prediction_section(predictions),
+            self.routing_sections(),
+            self.gains_section(),
+            self.learning_section(),
             self.hour_section(),
             self.history_section(),
             self.calibration_section(),
@@ -137,12 +173,27 @@ impl Report {
              that learns from the user climbs to the right; the left end shows how it copes with a new phone. Open \
              markers stand on fewer than {FEW_QUESTIONS} questions."
         );
+        let bounds = self.history_bounds();
+        self.slice_section(
+            "By length of history",
+            &words,
+            |model| &model.by_history,
+            bounds,
+            self.history_axis(),
+        )
+    }
+
+    /// The lengths of history at which a slice of any model begins.
+    fn history_bounds(&self) -> Vec<u32> {
         let slices = self.models.iter().flat_map(|model| &model.by_history);
         let bounds: BTreeSet<u32> = slices.map(|slice| slice.from).collect();
-        let labels = bounds.iter().map(|&from| format!("{}+", short(from)));
-        let axis = Axis::categories("launches in the history", labels);
-        let bounds = bounds.iter().copied().collect();
-        self.slice_section("By length of history", &words, |model| &model.by_history, bounds, axis)
+        bounds.into_iter().collect()
+    }
+
+    /// One place for each of the bounds.
+    fn history_axis(&self) -> Axis {
+        let labels = self.history_bounds().into_iter().map(|from| format!("{}+", short(from)));
+        Axis::categories("launches in the history", labels)
     }
 
     /// Lines of two hit rates over the slices that `slices` names, at the places of `bounds` in order.
@@ -166,75 +217,14 @@ impl Report {
                 };
                 bounds.iter().enumerate().map(point).collect()
             };
-            self.plot(x.clone(), y(label), vec![], points).svg()
+            self.plot(x.clone(), y(label), vec![], points)
         };
-        let plots = [
-            figure("answer ranked first", &plot("HR@1", |slice| slice.hr1)),
-            figure("answer among the first three", &plot("HR@3", |slice| slice.hr3)),
+        let panels = vec![
+            ("answer ranked first".to_owned(), plot("HR@1", |slice| slice.hr1)),
+            ("answer among the first three".to_owned(), plot("HR@3", |slice| slice.hr3)),
         ];
-        let legend = self.legend();
-        section(title, &format!("<p>{words}</p>\n{legend}<div class=\"pair\">{}</div>\n", plots.concat()))
-    }
-
-    fn calibration_section(&self) -> String {
-        let most = self.models.iter().flat_map(|model| &model.calibration).map(|bin| bin.questions).max();
-        let most = most.unwrap_or(0).max(1) as f64;
-        let points = |model: &ModelReport| {
-            let bins = model.calibration.iter().map(|bin| {
-                let radius = (18.0 * (bin.questions as f64 / most).sqrt()).max(4.0) as u32;
-                Point { x: bin.confidence, y: bin.hit_rate, radius, filled: true }
-            });
-            bins.collect()
-        };
-        let axis = |label| Axis::shares(label, [0.0, 1.0].into_iter());
-        let diagonal = vec![[(0.0, 0.0), (1.0, 1.0)]];
-        let plot = self.plot(axis("confidence"), axis("hit rate"), diagonal, points);
-        let words = format!(
-            "<p>Of the questions that a model answered with 70&nbsp;% confidence, 70&nbsp;% should be right: then \
-             its line lies on the dashed diagonal. Below the diagonal it promises too much, above it too little. The larger a \
-             marker, the more questions stand behind it.</p>\n{}",
-            self.legend()
-        );
-        let figure = figure("confidence in the first app, and how often it was right", &plot.svg());
-        section("Is it as sure as it should be?", &beside(&words, &figure))
-    }
-
-    fn coverage_section(&self) -> String {
-        let points = |model: &ModelReport| {
-            let radius = if model.coverage.len() == 1 { 7 } else { 0 };
-            model.coverage.iter().map(|&(x, y)| Point { x, y, radius, filled: true }).collect()
-        };
-        let chosen = self.models.iter().filter_map(|model| {
-            let y = model.metrics.coverage90_precision?;
-            let point = Point { x: model.metrics.coverage90, y, radius: 14, filled: false };
-            Some(Series { ink: self.ink(model), points: vec![point] })
-        });
-        let curves = self.models.iter().flat_map(|model| &model.coverage).map(|point| point.1);
-        let chosen: Vec<Series> = chosen.collect();
-        let marks = chosen.iter().flat_map(|series| &series.points).map(|point| point.y);
-        let y = Axis::shares("precision", curves.chain(marks).chain([0.9, 1.0]));
-        let x = Axis::shares("share of questions answered", [0.0, 1.0].into_iter());
-        let mut plot = self.plot(x, y, vec![[(0.0, 0.9), (1.0, 0.9)]], points);
-        plot.series.extend(chosen);
-
-        let row = |model: &ModelReport| {
-            let threshold = match f64::from(model.coverage90_threshold) {
-                never if never > 1.0 => "never".to_owned(),
-                threshold => decimals(threshold, 3),
-            };
-            let (head, answered) = (self.row_head(model), percent(model.metrics.coverage90));
-            let precision = percent(model.metrics.coverage90_precision.unwrap_or(f64::NAN));
-            format!("<tr>{head}<td>{threshold}</td><td>{answered}</td><td>{precision}</td></tr>\n")
-        };
-        let words = format!(
-            "<p>A phone need not answer every question. Here each model answers those it is surest of first: the \
-             line shows how many of its answers are right while it answers more and more. The further right a line \
-             meets the dashed 90&nbsp;%, the better. The large open marker is what a threshold chosen beforehand, on \
-             validation questions, gave.</p>\n{}",
-            table(["model", "from confidence", "answered", "precision"], self.models.iter().map(row))
-        );
-        let figure = figure("precision while more and more questions are answered", &plot.svg());
-        section("How often can it answer well?", &beside(&words, &figure))
+        let drawing = Drawing { title: title.to_owned(), legend: self.model_legend(), panels };
+        section(title, &format!("<p>{words}</p>\n{}", drawing.html()))
     }
 
     fn importance_section(&self) -> String {
@@ -255,7 +245,8 @@ impl Report {
     }
 
     fn user_section(&self) -> String {
-        let Some(model) = self.best_model().filter(|model| !model.per_user.is_empty()) else {
+        let model = self.router().or_else(|| self.best_model());
+        let Some(model) = model.filter(|model| !model.per_user.is_empty()) else {
             return section("User by user", NO_DATA);
         };
         let mut users: Vec<_> = model.per_user.iter().collect();
@@ -264,12 +255,13 @@ impl Report {
             worst_first.then_with(|| a.user.cmp(&b.user))
         });
         let row = |user: &&UserReport| {
-            let rates = [user.hr1, user.hr3, user.hr5, user.coverage90].map(|rate| decimals(rate, 3));
+            let rates = [user.hr1, user.hr3, user.hr5, user.log_loss].map(|rate| decimals(rate, 3));
             format!(
-                "<tr><th scope=\"row\"><code>{}</code></th><td>{}</td><td>{}</td></tr>\n",
+                "<tr><th scope=\"row\"><code>{}</code></th><td>{}</td><td>{}</td><td>{}</td></tr>\n",
                 escape(&user.user),
                 grouped(user.questions),
-                rates.join("</td><td>")
+                rates.join("</td><td>"),
+                percent(user.coverage90)
             )
         };
         let more = users.len().saturating_sub(MOST_USERS);
@@ -277,14 +269,22 @@ impl Report {
             0 => String::new(),
             more => format!("<p>{} did as well or better and are not shown.</p>", count(more, "more user")),
         };
+        let chosen = match self.router() {
+            Some(_) => "",
+            None => ", the model that most often ranks the answer first",
+        };
+        let covered = quartiles(model.per_user.iter().map(|user| user.coverage90));
+        let [least, middle, most] = covered.map(|share| percent(share).replace(' ', "&nbsp;"));
         section(
             "User by user",
             &format!(
-                "<p>The users of <strong>{}</strong>, the model that most often ranks the answer first, worst first. \
-                 Few questions make for wild figures: look at the users with many.</p>\n{}{more}",
+                "<p>The users of <strong>{}</strong>{chosen}, worst first. Few questions make for wild figures: look at \
+                 the users with many. Cover@90 is the share of a user's questions that the common threshold for 90&nbsp;% \
+                 precision lets it answer: {middle} for the user in the middle, less than {least} for a quarter of the \
+                 users, more than {most} for another.</p>\n{}{more}",
                 escape(&model.name),
                 table(
-                    ["user", "questions", "HR@1", "HR@3", "HR@5", "cover@90"],
+                    ["user", "questions", "HR@1", "HR@3", "HR@5", "log loss", "cover@90"],
                     users.iter().take(MOST_USERS).map(row)
                 )
             ),
@@ -311,14 +311,12 @@ impl Report {
         guides: Vec<[(f64, f64); 2]>,
         points: impl Fn(&ModelReport) -> Vec<Point>,
     ) -> Plot {
-        let series = self.models.iter().map(|model| Series { ink: self.ink(model), points: points(model) });
+        let series = self.models.iter().map(|model| Series::new(self.ink(model), points(model)));
         Plot { x, y, guides, series: series.collect() }
     }
 
-    fn legend(&self) -> String {
-        let entry =
-            |model: &ModelReport| format!("<li>{}{}</li>", self.ink(model).swatch(), escape(&model.name));
-        format!("<ul class=\"legend\">{}</ul>\n", self.models.iter().map(entry).collect::<String>())
+    fn model_legend(&self) -> Legend {
+        self.models.iter().map(|model| (self.ink(model), model.name.clone())).collect()
     }
 
     fn row_head(&self, model: &ModelReport) -> String {
@@ -330,8 +328,14 @@ impl Report {
         if is_bound(model) {
             return Ink::BOUND;
         }
+        self.ink_named(&model.name, 0)
+    }
+
+    /// How the model of this name is drawn; one that is not in the first table, by a place behind it: the first `spare`
+    /// places there are left to others.
+    fn ink_named(&self, name: &str, spare: usize) -> Ink {
         let mut drawn = self.models.iter().filter(|other| !is_bound(other));
-        Ink::of_model(drawn.position(|other| other.name == model.name).unwrap_or(self.models.len()))
+        Ink::of_model(drawn.position(|other| other.name == name).unwrap_or(self.models.len() + spare))
     }
 
     fn best_model(&self) -> Option<&ModelReport> {
@@ -344,6 +348,19 @@ impl Report {
 
 fn is_bound(model: &ModelReport) -> bool {
     model.name == BOUND
+}
+
+/// The values below which a quarter, a half and three quarters of the finite ones lie.
+fn quartiles(values: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut sorted: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| {
+        let place = sorted.len().saturating_sub(1) * quarter;
+        // Midway between the two that are nearest where none stands there.
+        let [below, above] =
+            [place / 4, place.div_ceil(4)].map(|at| sorted.get(at).copied().unwrap_or(f64::NAN));
+        (below + above) / 2.0
+    })
 }
 
 fn prediction_section(predictions: &[String]) -> String {

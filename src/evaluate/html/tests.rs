@@ -8,7 +8,9 @@ use crate::data::{AppId, UserId};
 use crate::evaluate::metrics::tests::outcome;
 use crate::evaluate::replay::{Latency, Tested};
 use crate::evaluate::report::FeatureImportance;
-use crate::evaluate::{Metrics, Outcome};
+use crate::evaluate::{
+    Against, Interval, Learned, Metrics, Outcome, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutingReport,
+};
 
 const NAUGHTY: &str = "<b>&\"";
 
@@ -62,6 +64,103 @@ fn report(models: Vec<ModelReport>) -> Report {
 fn empty() -> Report {
     Report { importance: Vec::new(), features_us: Latency::default(), ..report(Vec::new()) }
 }
+
+/// A router's report with figures at so many shares.
+fn routing(steps: usize) -> RoutingReport {
+    let way = |bend: f64| {
+        let at = |step: usize| {
+            let share = step as f64 / steps.saturating_sub(1).max(1) as f64;
+            let gained = 0.1 * share.powf(bend);
+            Routed { share, hr1: 0.5 + gained, hr3: 0.7 + gained, hr5: 0.8 + gained, log_loss: 1.5 - gained }
+        };
+        (0..steps).map(at).collect::<Vec<Routed>>()
+    };
+    let stretch = |(until, questions): (&'static str, usize)| {
+        let hr1 = [0.3, 0.31, 0.35];
+        Learned { until, questions, hr1, hr3: hr1, log_loss: hr1.map(|rate| 2.0 - rate) }
+    };
+    let clear = Some(Interval(0.01, 0.03));
+    let unclear = Some(Interval(-0.01, 0.03));
+    RoutingReport {
+        deep: "student-int8".to_owned(),
+        routed_share: 0.2,
+        by_gate: way(0.5),
+        at_random: way(1.0),
+        by_oracle: way(0.25),
+        calibration_error: [0.081, 0.012],
+        calibration: [0.8, 1.0].map(|skill| made_up("calibrated", 2, 90, skill).calibration),
+        learning: [("1 hour", 12), ("1 day", 80), ("4 weeks", 900)].map(stretch).to_vec(),
+        validation_losses: None,
+        against: vec![Against {
+            name: ROUTER.to_owned(),
+            with: NAUGHTY.to_owned(),
+            differences: [(0.0234, clear), (0.0123, unclear), (0.0, None), (f64::NAN, None)],
+        }],
+    }
+}
+
+/// A report in which a router took part.
+fn routed(routing: RoutingReport) -> Report {
+    let names = ["recent", NAUGHTY, "gbdt", "student-int8", ROUTER, ROUTER_FULL, ROUTER_SHARED, BOUND];
+    let models = names.iter().enumerate().map(|(n, name)| made_up(name, 70, 40, 0.3 + 0.05 * n as f32));
+    let mut report = report(models.collect());
+    report.models[4].routed_share = Some(routing.routed_share);
+    Report { routing: Some(routing), ..report }
+}
+
+fn set_nan(report: &mut Report) {
+    let Some(routing) = &mut report.routing else { return };
+    (routing.routed_share, routing.calibration_error) = (f64::NAN, [f64::NAN, f64::INFINITY]);
+    routing.by_gate.iter_mut().for_each(|at| (at.hr3, at.log_loss) = (f64::NAN, f64::NEG_INFINITY));
+    routing.at_random.iter_mut().for_each(|at| at.share = f64::NAN);
+    routing.learning.iter_mut().for_each(|stretch| stretch.hr1[1] = f64::NAN);
+    routing.calibration[0].iter_mut().for_each(|bin| bin.hit_rate = f64::NAN);
+    routing.against[0].differences[0] = (f64::NAN, Some(Interval(f64::NAN, f64::NAN)));
+    for model in &mut report.models {
+        (model.metrics.log_loss, model.metrics.hr3, model.latency_us.p50) = (f64::NAN, f64::NAN, 3.0);
+        model.routed_share = model.routed_share.map(|_| f64::NAN);
+        model.per_user.iter_mut().for_each(|user| (user.hr1, user.coverage90) = (f64::NAN, f64::NAN));
+        model.by_hour.iter_mut().for_each(|slice| slice.hr1 = f64::NAN);
+    }
+}
+
+/// Reports in which a router took part, most of them odd, and the plots that have something to show.
+fn routed_reports() -> Vec<(&'static str, Report, Vec<&'static str>)> {
+    let all = vec!["calibration", "coverage", "gains", "latency", "learning", "routing"];
+    let without = |name: &str| all.iter().copied().filter(|other| *other != name).collect::<Vec<_>>();
+    let mut not_a_number = routed(routing(21));
+    set_nan(&mut not_a_number);
+    let mut untimed = routed(routing(21));
+    untimed.models[2].latency_us.p50 = 0.0;
+    let mut no_trees = routed(routing(21));
+    no_trees.models.remove(2);
+    let mut alone = routed(routing(21));
+    alone.models = vec![made_up(ROUTER, 1, 40, 0.5)];
+    let nothing = Report { routing: Some(RoutingReport::default()), ..empty() };
+    let mut cold = routed(RoutingReport { learning: Vec::new(), ..routing(21) });
+    cold.cold_learning = routing(21).learning;
+    vec![
+        ("whole", routed(routing(21)), all.clone()),
+        ("one step", routed(routing(1)), all.clone()),
+        ("no step", routed(routing(0)), all.clone()),
+        ("no numbers", not_a_number, without("latency")),
+        ("not timed", untimed, without("latency")),
+        ("no trees", no_trees, vec!["calibration", "coverage", "learning", "routing"]),
+        ("router alone", alone, vec!["calibration", "coverage", "learning", "routing"]),
+        ("nothing", nothing, vec![]),
+        ("no stretch", routed(RoutingReport { learning: Vec::new(), ..routing(21) }), without("learning")),
+        ("cold stretches", cold, all.clone()),
+    ]
+}
+
+const ROUTER_SECTIONS: [&str; 6] = [
+    "Is the router better?",
+    "Who is asked?",
+    "Latency against accuracy",
+    "Calibration before and after",
+    "Who gains?",
+    "As a person becomes known",
+];
 
 const SECTIONS: [&str; 7] = [
     "The models",
@@ -155,4 +254,79 @@ fn odd_reports_still_give_a_page() {
         assert_sound(&case.page(&[]));
     }
     assert_eq!(empty().page(&[]).matches("no data").count(), 10);
+}
+
+#[test]
+fn a_router_has_its_sections_and_nobody_else_has_them() {
+    let has = |page: &str, title: &str| page.contains(&format!("<h2>{title}</h2>"));
+    let page = routed(routing(21)).page(&[]);
+    let without = report(vec![made_up("gbdt", 3, 40, 0.3)]).page(&[]);
+    for title in ROUTER_SECTIONS {
+        assert!(has(&page, title) && !has(&without, title), "{title}");
+    }
+    assert!(!page.contains("no data") && !page.contains("last block"));
+    let rolling = Report { split: SplitPlan::RollingOrigin(3), ..routed(routing(21)) };
+    assert_eq!(rolling.page(&[]).matches("of the last block").count(), 3);
+    assert!(page.contains("<strong>0.081</strong>") && page.contains("<strong>0.012</strong>"));
+    assert!(page.contains("The users of <strong>router-full</strong>, worst first"));
+    let against = page.lines().find(|line| line.contains("router over &lt;b&gt;")).unwrap();
+    let cells = [
+        "<td><strong>+0.0234</strong><small>+0.0100 to +0.0300</small></td>",
+        "<td>+0.0123<small>−0.0100 to +0.0300</small></td>",
+        "<td>+0.0000</td>",
+        "<td>–</td>",
+    ];
+    assert!(against.contains(&cells.concat()), "{against}");
+}
+
+#[test]
+fn odd_reports_of_a_router_still_give_a_page_and_plots() {
+    for (case, report, expected) in routed_reports() {
+        assert_sound(&report.page(&[]));
+        assert!(!report.page(&[]).contains(NAUGHTY), "{case}");
+        let folder = tempfile::tempdir().unwrap();
+        report.write_plots(folder.path()).unwrap();
+        let mut found: Vec<String> = Vec::new();
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let file = entry.unwrap().path();
+            let svg = std::fs::read_to_string(&file).unwrap();
+            assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{case}");
+            assert_well_formed(&svg);
+            found.push(file.file_stem().unwrap().to_str().unwrap().to_owned());
+        }
+        found.sort();
+        assert_eq!(found, expected, "{case}");
+    }
+}
+
+#[test]
+fn plots_without_a_router_are_of_coverage_and_need_a_folder() {
+    let report = report(vec![made_up("gbdt", 3, 40, 0.3)]);
+    let folder = tempfile::tempdir().unwrap();
+    report.write_plots(folder.path()).unwrap();
+    let names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["coverage.svg"]);
+    let error = report.write_plots(&folder.path().join("missing")).unwrap_err().to_string();
+    assert!(error.contains("there is no folder"), "{error}");
+}
+
+/// Tags are closed in order, attributes are quoted, and nothing but entities begins with an ampersand.
+fn assert_well_formed(svg: &str) {
+    let mut open = Vec::new();
+    for part in svg.split('<').skip(1) {
+        let (tag, text) = part.split_once('>').unwrap();
+        assert!(!text.contains('>') && tag.matches('"').count().is_multiple_of(2), "{part}");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name));
+        } else if !tag.ends_with('/') {
+            open.push(tag.split_whitespace().next().unwrap());
+        }
+    }
+    assert_eq!(open, Vec::<&str>::new());
+    for after in svg.split('&').skip(1) {
+        let known = ["amp;", "lt;", "gt;", "quot;", "apos;", "#39;"];
+        assert!(known.iter().any(|entity| after.starts_with(entity)), "{}", &after[..after.len().min(20)]);
+    }
+    assert!(!svg.contains("NaN") && !svg.contains("inf"));
 }
