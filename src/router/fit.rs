@@ -380,7 +380,7 @@ mod tests {
             logits
         };
         let example = |number: usize| {
-            let (answer, is_late) = (number * 5 % 8, number % 3 == 0);
+            let (answer, is_late) = (number * 5 % 8, number.is_multiple_of(3));
             Example {
                 situation: Situation {
                     hour: if is_late { 22.0 } else { 10.0 },
@@ -388,8 +388,8 @@ mod tests {
                     ..situation
                 },
                 by_trees: said(answer, !is_late),
-                by_deep: said(answer, is_late || number % 2 == 0),
-                answer: Some(answer).filter(|_| number % 20 > 0),
+                by_deep: said(answer, is_late || number.is_multiple_of(2)),
+                answer: Some(answer).filter(|_| !number.is_multiple_of(20)),
                 fold: number % Example::FOLDS,
                 is_stale: false,
             }

@@ -183,10 +183,10 @@ pub(crate) mod tests {
             let error = RouterModel::read(&bytes).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains(says) && error.contains("; "), "{says}: {error}");
         }
-        for at in 0..bytes.len() {
+        for (at, byte) in bytes.iter().enumerate() {
             for bit in [1, 128] {
                 // Never a panic; what is accepted answers.
-                let _ = RouterModel::read(&edited(at, &[bytes[at] ^ bit]));
+                let _ = RouterModel::read(&edited(at, &[byte ^ bit]));
             }
         }
     }

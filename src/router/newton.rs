@@ -25,11 +25,10 @@ pub(super) fn newton<const N: usize>(
 /// Solves `matrix * x = right` for a positive definite matrix, by elimination.
 fn solve<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) -> [f64; N] {
     for pivot in 0..N {
+        let above = matrix[pivot];
         for row in pivot + 1..N {
-            let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..N {
-                matrix[row][column] -= factor * matrix[pivot][column];
-            }
+            let factor = matrix[row][pivot] / above[pivot];
+            matrix[row].iter_mut().zip(above).for_each(|(cell, above)| *cell -= factor * above);
             right[row] -= factor * right[pivot];
         }
     }
