@@ -1,6 +1,6 @@
 //! One question, in three parts: its features, its scoring by 300 trees of 31 leaves, and both. And one question to a
 //! student of the transformer's, of 32 tokens and 50 candidates: in plain numbers, and in whole ones from nothing or with
-//! all but its own token read ahead.
+//! all but its own token read ahead. And a whole answer of the router's.
 //!
 //! `cargo bench --bench latency`. The people are simulated; each history is then widened to exactly the number of
 //! candidates that is measured.
@@ -9,6 +9,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use foretap::Silent;
+use foretap::bundle::Bundle;
 use foretap::context::{History, Task, features};
 use foretap::data::simulate::{SimulationConfig, simulate};
 use foretap::data::{AppId, Event, Log, Signal, SplitPlan, Timestamp, Vocabulary};
@@ -17,6 +18,7 @@ use foretap::gbdt::ForestScratch;
 use foretap::predict::Predictor;
 use foretap::quantize::{QuantizedForward, QuantizedScratch, quantize};
 use foretap::ranker::Ranker;
+use foretap::router::{Answer, Habits, Routing};
 use foretap::transformer::{
     Batch, Forward, ForwardScratch, Standardisation, TransformerConfig, TransformerModel, Weights,
 };
@@ -124,5 +126,22 @@ fn one_student_question(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, one_question, one_student_question);
+/// A whole answer of the crate's bundle, features to ranked apps: by the trees alone, and by both experts.
+fn one_whole_answer(criterion: &mut Criterion) {
+    let bundle = Bundle::pretrained().expect("the crate's own bundle fits");
+    let (log, vocabulary) = people();
+    let (history, now) = history_of(&log, vocabulary.len() as u32, 50);
+    let context = history.context_at(now, Task::FirstAfterUnlock);
+    let (habits, mut answer) = (Habits::default(), Answer::default());
+    let mut group = criterion.benchmark_group("one whole answer");
+    for (name, share) in [("trees alone", 0.0), ("both experts", 1.0)] {
+        let router = bundle.router(&vocabulary, Routing::Share(share)).expect("a share");
+        let mut scratch = router.new_scratch();
+        group.bench_function(name, |b| {
+            b.iter(|| router.answer(black_box(&context), Some(&habits), &mut scratch, &mut answer));
+        });
+    }
+}
+
+criterion_group!(benches, one_question, one_student_question, one_whole_answer);
 criterion_main!(benches);

@@ -95,7 +95,7 @@ fn run(args: &Args) -> foretap::Result<()> {
     let bar = cli::Bar::new();
     let models = known_models(&args.models)?;
     let is_routed = models.iter().any(|model| model.starts_with("router"));
-    let router = is_routed.then(|| args.router.plan());
+    let router = is_routed.then(|| args.router.plan()).transpose()?;
     if let Some(plan) = &router
         && !DEEP.contains(&plan.deep.as_str())
     {

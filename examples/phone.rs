@@ -104,7 +104,7 @@ fn run(args: &Args) -> foretap::Result<()> {
     };
     let bar = cli::Bar::new();
     let cli::Source { log, vocabulary, .. } = args.simulation.load_or_simulate(&args.data, &bar)?;
-    let router = bundle.router(&vocabulary, args.router.plan().routing)?;
+    let router = bundle.router(&vocabulary, args.router.routing()?)?;
     if let Some(reason) = router.degraded() {
         eprintln!("warning: {reason}");
     }

@@ -27,7 +27,7 @@ use foretap::{Error, Progress};
 /// Train, compare, report and predict, on simulated people or on your own log
 #[derive(Debug, Parser)]
 struct Args {
-    /// Folder for report.json and report.html
+    /// Folder for report.json, report.html, its plots, and the bundle
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
 
@@ -84,7 +84,8 @@ fn run(args: &Args) -> foretap::Result<()> {
     }
     let page = args.out.join("report.html");
     report.write_html(&page, &examples)?;
-    cli::say(&format!("plots: {}", page.display()));
+    report.write_plots(&args.out)?;
+    cli::say(&format!("plots: {}, and as SVG files beside it", page.display()));
     if let Some(student) = quantized {
         cli::say(&write_bundle(student, &model, router, &report, &args.out.join("phone.foretap"))?);
     }

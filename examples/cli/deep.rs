@@ -211,10 +211,15 @@ pub struct RouterArgs {
 }
 
 impl RouterArgs {
-    /// The router that was asked for.
-    pub fn plan(&self) -> RouterPlan {
+    /// Which questions go to the transformer.
+    pub fn routing(&self) -> foretap::Result<Routing> {
         let routing = self.routed_gain.map_or(Routing::Share(self.routed_share), Routing::Gain);
-        RouterPlan { deep: self.router_deep.clone(), routing }
+        routing.check().map(|()| routing)
+    }
+
+    /// The router that was asked for.
+    pub fn plan(&self) -> foretap::Result<RouterPlan> {
+        Ok(RouterPlan { deep: self.router_deep.clone(), routing: self.routing()? })
     }
 }
 

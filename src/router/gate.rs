@@ -122,6 +122,14 @@ impl Routing {
     /// Wherever the transformer is expected to improve the answer at all.
     pub const AS_MUCH_AS_PAYS: Self = Self::Gain(0.0);
 
+    /// Refuses what cannot be routed by.
+    ///
+    /// # Errors
+    /// A share that is none, or a cost that is not positive.
+    pub fn check(self) -> Result<()> {
+        self.threshold(&Quantiles([0.0; Quantiles::PARTS])).map(|_| ())
+    }
+
     /// Which gains it means, of questions whose gains are as in `gains`.
     ///
     /// # Errors
@@ -266,7 +274,7 @@ mod tests {
             (Routing::Budget { mean: 1.0, trees: 0.0, deep: 1.0 }, "`trees`: 0"),
         ] {
             let error = threshold(routing).unwrap_err();
-            assert!(error.contains(says), "{error}");
+            assert!(error.contains(says) && routing.check().is_err(), "{error}");
         }
     }
 
