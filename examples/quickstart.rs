@@ -187,7 +187,7 @@ fn distance_to_optimum(report: &Report, name: &str) -> Option<String> {
 
 /// Who knows longer sequences: figures by how many past launches the simulated answer depends on.
 fn by_memory(report: &Report) -> String {
-    let mut lines = vec!["\nlaunches that the answer depends on: HR@1, log loss\n             ".to_owned()];
+    let mut lines = vec!["\nlaunches that the answer depends on: HR@1, log loss\n              ".to_owned()];
     let slices = report.models.first().map(|model| model.by_memory.as_slice()).unwrap_or_default();
     for slice in slices {
         let (from, more) = (slice.from, if slice.from == 3 { " or more" } else { "" });
@@ -196,7 +196,7 @@ fn by_memory(report: &Report) -> String {
     for model in &report.models {
         let cells =
             model.by_memory.iter().map(|slice| format!("{:>14.3}  {:.3} ", slice.hr1, slice.log_loss));
-        lines.push(format!("{:<12}{}", model.name, cells.collect::<String>()));
+        lines.push(format!("{:<13}{}", model.name, cells.collect::<String>()));
     }
     lines.push(String::new());
     lines.join("\n")

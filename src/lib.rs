@@ -99,7 +99,7 @@
 //!
 //!   router/      TOGETHER
 //!     gate, blend, calibrate         which questions the transformer is asked, what its answer counts, what it is worth
-//!     model, fit                     plain data and its section of a file; how it is learned
+//!     model, newton, fit             plain data and its section of a file; how it is learned
 //!     answer, habits                 one answer; what one person's phone adds to it
 //!     suggest, person                what is shown and what became of it; all that belongs to one phone
 //!
@@ -107,12 +107,13 @@
 //!   bundle/      one self-verifying file for phones: container, and deltas between two files
 //!   export/      trees to and from LightGBM and XGBoost
 //!
-//!   evaluate/    HOW GOOD IT IS: replay, metrics, intervals, report, html
+//!   evaluate/    HOW GOOD IT IS: metrics, intervals, replay, routing, report, html
 //!   experiment   from a log to a report
 //! ```
 //!
-//! Start with [`context::History`] to see what is known, [`predict::Predictor`] for what a predictor must do, and
-//! [`experiment::Experiment`] for how one is trained and compared. The examples are thin around these.
+//! Start with [`context::History`] to see what is known, [`predict::Predictor`] for what a predictor must do,
+//! [`router::Person`] for what an app team holds of one phone, and [`experiment::Experiment`] for how all of it is trained
+//! and compared. The examples are thin around these.
 //!
 //! # Cargo features
 //!

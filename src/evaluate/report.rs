@@ -339,7 +339,7 @@ fn table(f: &mut fmt::Formatter<'_>, models: &[ModelReport]) -> fmt::Result {
         let time = |us: f64| if us > 0.0 { format!("{us:.1}") } else { "-".to_owned() };
         writeln!(
             f,
-            "{:<12} {:>6.3} {:>15} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>9.3} {:>6.3} {:>9.3} {:>9} {:>9}",
+            "{:<13} {:>6.3} {:>15} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>9.3} {:>6.3} {:>9.3} {:>9} {:>9}",
             model.name,
             metrics.hr1,
             interval,

@@ -517,12 +517,17 @@ const STRETCHES: [(&str, i64); 8] = [
     ("4 weeks", 28 * 86_400),
 ];
 
+/// With whom a comparison would say nothing.
+const KNOW_NOTHING_OR_ALL: [&str; 4] = ["recent", "frequent", "markov", "optimum"];
+
 impl RoutingReport {
-    /// Compares the routers among `tested` with everyone else there.
+    /// Compares the routers among `tested` with everyone else there who has learned anything.
     pub fn compare(&mut self, tested: &[Tested]) {
         let routers = tested.iter().filter(|tested| [ROUTER, ROUTER_FULL].contains(&tested.name.as_str()));
         for router in routers {
-            let others = tested.iter().filter(|other| other.name != router.name && other.name != "optimum");
+            let others = tested.iter().filter(|other| {
+                other.name != router.name && !KNOW_NOTHING_OR_ALL.contains(&other.name.as_str())
+            });
             self.against.extend(others.map(|other| Against::new(router, other)));
         }
     }
