@@ -25,6 +25,10 @@ pub trait Predictor: Send + Sync {
     fn none_of_these(&self, context: &Context<'_>) -> f64 {
         context.none_of_these()
     }
+
+    /// Computes what the next question will ask of the events so far, where that can be done before it is known: at
+    /// leisure, after an event. No answer depends on it.
+    fn read_ahead(&self, _context: &Context<'_>, _scratch: &mut Scratch) {}
 }
 
 /// A predictor's working memory. Any scratch serves any predictor: one that it does not know is replaced.

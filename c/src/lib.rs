@@ -178,7 +178,8 @@ pub unsafe extern "C" fn foretap_ask(
         if !(1..=FORETAP_MAX_SUGGESTIONS).contains(&k) {
             return Err(Failure::invalid(format!("{k} suggestions; ask for 1 to {FORETAP_MAX_SUGGESTIONS}")));
         }
-        let prediction = session.ask(now_utc_secs)?;
+        session.ask(now_utc_secs)?;
+        let prediction = session.prediction();
         let best = &prediction.candidates[..k.min(prediction.candidates.len())];
         for (index, candidate) in best.iter().enumerate() {
             let suggestion = Suggestion::new(session.name(candidate.app), candidate.probability);

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use foretap::bundle::Bundle;
-use foretap::context::{History, Task};
+use foretap::context::Task;
 use foretap::data::{AppId, Event, Timestamp, UserId, Vocabulary};
-use foretap::predict::{Prediction, Predictor, Scratch};
-use foretap::quantize::QuantizedTransformer;
+use foretap::predict::{Prediction, Predictor as _, Scratch};
+use foretap::router::{Answer, Person, Router, Routing, Settings};
 
 use crate::border::Failure;
 use crate::told::{Told, What, moment};
@@ -22,36 +22,18 @@ pub(crate) const MAX_NEW_APPS: usize = 16_384;
 /// A phone's only user.
 const USER: UserId = UserId(0);
 
-/// Who answers.
-pub enum Expert {
-    /// The transformer, which can read ahead.
-    Student(Box<QuantizedTransformer>),
-    /// Anyone else.
-    Other(Box<dyn Predictor>),
-}
-
-impl Expert {
-    fn predictor(&self) -> &dyn Predictor {
-        match self {
-            Self::Student(student) => &**student,
-            Self::Other(other) => &**other,
-        }
-    }
-}
-
 /// One user's past, and who answers from it.
 pub struct Session {
     task: Task,
-    temperature: f64,
-    pub(crate) expert: Expert,
-    /// Begins with the bundle's apps. The expert was made for these: what comes later is unknown to it, and told apart by
-    /// how it was used alone.
+    pub(crate) router: Router,
+    /// Begins with the bundle's apps. The experts were made for these: what comes later is unknown to them, and told apart
+    /// by how it was used alone.
     vocabulary: Vocabulary,
     most_apps: usize,
-    history: History,
+    person: Person,
     last_event: Option<Timestamp>,
     scratch: Scratch,
-    scores: Vec<f32>,
+    answer: Answer,
 }
 
 impl Session {
@@ -80,20 +62,16 @@ impl Session {
                 "C has no room for the app name `{name}`; make the bundle without it"
             )));
         }
-        let expert = match bundle.student(&vocabulary)? {
-            Some(student) => Expert::Student(Box::new(student)),
-            None => Expert::Other(bundle.predictor(&vocabulary)?),
-        };
+        let router = bundle.router(&vocabulary, Routing::default())?;
         Ok(Self {
             task: bundle.parts().task,
-            temperature: bundle.temperature(),
-            scratch: expert.predictor().new_scratch(),
-            expert,
+            scratch: router.new_scratch(),
+            router,
             most_apps: vocabulary.len() + MAX_NEW_APPS,
             vocabulary,
-            history: History::new(bundle.favourites()),
+            person: Person::new(bundle.favourites(), Settings::default(), 0)?,
             last_event: None,
-            scores: Vec::new(),
+            answer: Answer::default(),
         })
     }
 
@@ -105,27 +83,29 @@ impl Session {
             What::Phone(signal) => signal,
         };
         let Told { at, utc_offset_secs, place, battery, network, .. } = *told;
-        self.history.observe(&Event { user: USER, at, utc_offset_secs, signal, place, battery, network });
+        self.person.observe(&Event { user: USER, at, utc_offset_secs, signal, place, battery, network });
         self.last_event = Some(at);
         Ok(())
     }
 
     /// Computes what the next question will ask of the events so far.
     pub fn read_ahead(&mut self) {
-        if let (Expert::Student(student), Some(now)) = (&self.expert, self.last_event) {
-            student.read_ahead(&self.history.context_at(now, self.task), &mut self.scratch);
+        if let Some(now) = self.last_event {
+            self.router.read_ahead(&self.person.history().context_at(now, self.task), &mut self.scratch);
         }
     }
 
     /// Ranks the apps that may be opened after `now_utc_secs`.
-    pub fn ask(&mut self, now_utc_secs: i64) -> Result<Prediction, Failure> {
+    pub fn ask(&mut self, now_utc_secs: i64) -> Result<(), Failure> {
         let now = moment(now_utc_secs)?;
         self.check_order(now, "a question")?;
-        let context = self.history.context_at(now, self.task);
-        self.scores.clear();
-        self.scores.resize(context.candidates().len(), 0.0);
-        self.expert.predictor().score(&context, &mut self.scratch, &mut self.scores);
-        Ok(Prediction::new(&context, &self.scores, self.temperature))
+        self.person.ask(&self.router, self.task, now, &mut self.scratch, &mut self.answer);
+        Ok(())
+    }
+
+    /// The answer to the last question.
+    pub fn prediction(&self) -> &Prediction {
+        &self.answer.prediction
     }
 
     /// The name of an app that was suggested.

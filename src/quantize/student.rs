@@ -12,7 +12,7 @@ use crate::predict::{Predictor, Scratch};
 /// A transformer in whole numbers that knows the apps of one vocabulary.
 ///
 /// Of a user who is asked again with the same scratch it computes only the tokens that are new; the answer is the same to
-/// the last bit as with a fresh one. [`read_ahead`](Self::read_ahead) after an event leaves one token to a question.
+/// the last bit as with a fresh one. [`read_ahead`](Predictor::read_ahead) after an event leaves one token to a question.
 #[derive(Debug, Clone)]
 pub struct QuantizedTransformer {
     reader: QuestionReader,
@@ -44,13 +44,6 @@ impl QuantizedTransformer {
             forward: QuantizedForward::with_kernel(model, kernel),
         })
     }
-
-    /// Computes what the next question will ask of the tokens that are there already: at leisure, after an event.
-    pub fn read_ahead(&self, context: &Context<'_>, scratch: &mut Scratch) {
-        let (reader, forward): &mut (ReaderScratch, QuantizedScratch) = scratch.buffers();
-        self.reader.read_ahead(context, reader);
-        self.forward.read_ahead(&reader.batch, forward);
-    }
 }
 
 impl Predictor for QuantizedTransformer {
@@ -62,5 +55,11 @@ impl Predictor for QuantizedTransformer {
         let (reader, forward): &mut (ReaderScratch, QuantizedScratch) = scratch.buffers();
         self.reader.read(context, reader);
         self.forward.score(&reader.batch, forward, scores);
+    }
+
+    fn read_ahead(&self, context: &Context<'_>, scratch: &mut Scratch) {
+        let (reader, forward): &mut (ReaderScratch, QuantizedScratch) = scratch.buffers();
+        self.reader.read_ahead(context, reader);
+        self.forward.read_ahead(&reader.batch, forward);
     }
 }

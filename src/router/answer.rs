@@ -38,7 +38,9 @@ impl Answer {
         none_of_these: f32,
         ranked: impl Iterator<Item = usize>,
     ) {
-        let known = 1.0 - f64::from(none_of_these);
+        // To the last bit: floats that were rounded one by one add up to nearly one.
+        let total: f64 = probabilities.iter().map(|&probability| f64::from(probability)).sum();
+        let known = (1.0 - f64::from(none_of_these)) / total;
         let candidate = |candidate: usize| Candidate {
             app: apps[candidate],
             probability: known * f64::from(probabilities[candidate]),

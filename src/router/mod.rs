@@ -248,4 +248,13 @@ impl Predictor for Router {
     fn none_of_these(&self, context: &Context<'_>) -> f64 {
         f64::from(self.none_of_these_at(context, &basis(&context.situation(), 0.0)))
     }
+
+    fn read_ahead(&self, context: &Context<'_>, scratch: &mut Scratch) {
+        let RouterScratch { trees, deep, .. } = scratch.buffers();
+        for (expert, scratch) in [(&self.experts.trees, trees), (&self.experts.deep, deep)] {
+            if let Some(expert) = expert {
+                expert.read_ahead(context, scratch);
+            }
+        }
+    }
 }

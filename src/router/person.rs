@@ -37,6 +37,9 @@ pub struct Person {
     asked: Asked,
     /// What was asked last, until it is answered.
     awaited: Option<Task>,
+    /// When that was, and whether it went to the transformer: counted with the next question, so that the same one gets the
+    /// same answer again.
+    paced: Option<(Timestamp, bool)>,
 }
 
 impl Person {
@@ -64,7 +67,7 @@ impl Person {
     /// Takes back all that was learned: answers are those of the shared models again. The history stays.
     pub fn forget_habits(&mut self) {
         self.habits = Habits::default();
-        self.awaited = None;
+        (self.awaited, self.paced) = (None, None);
     }
 
     /// Folds one event in, as [`History::observe`] does. A launch answers what was asked last, and is learned from.
@@ -101,11 +104,12 @@ impl Person {
         scratch: &mut Scratch,
         answer: &mut Answer,
     ) {
+        if let Some((_, was_routed)) = self.paced.filter(|(at, _)| *at != now) {
+            self.habits.pace(router.pace(), was_routed);
+        }
         let context = self.history.context_at(now, task);
         router.answer(&context, Some(&self.habits), scratch, answer);
-        if answer.route != Route::Deep {
-            self.habits.pace(router.pace(), answer.route == Route::Both);
-        }
+        self.paced = (answer.route != Route::Deep).then_some((now, answer.route == Route::Both));
         self.asked.clone_from(&answer.asked);
         self.awaited = Some(task);
     }

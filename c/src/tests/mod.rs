@@ -4,16 +4,18 @@ mod refused;
 
 use std::ffi::{CStr, CString};
 use std::ptr::{null, null_mut};
+use std::sync::Arc;
 use std::thread;
 
 use foretap::bundle::Bundle;
-use foretap::context::{Context, History, MAX_APPS};
+use foretap::context::{Context, MAX_APPS};
 use foretap::data::{AppId, Timestamp, UserId};
 use foretap::predict::{Prediction, Predictor, Scratch};
+use foretap::router::{Answer, Experts, Person, Router, RouterModel, Routing, Settings};
 
 use super::*;
-use crate::made::{with_student, with_trees};
-use crate::session::{Expert, MAX_NEW_APPS};
+use crate::made::{with_both, with_student, with_trees};
+use crate::session::MAX_NEW_APPS;
 
 const APPS: [&str; 5] = ["mail", "maps", "chat", "clock", "камера"];
 
@@ -113,8 +115,8 @@ fn said() -> String {
 fn answers(bundle: &Bundle) -> Vec<(Vec<(String, f64)>, f64)> {
     use foretap::data;
     let mut vocabulary = bundle.vocabulary();
-    let predictor = bundle.predictor(&vocabulary).unwrap();
-    let mut history = History::new(bundle.favourites());
+    let router = bundle.router(&vocabulary, Routing::default()).unwrap();
+    let mut person = Person::new(bundle.favourites(), Settings::default(), 0).unwrap();
     let mut answers = Vec::new();
     for (at, signal, app) in days() {
         let app = app.map_or(AppId(u32::MAX), |app| vocabulary.intern(app.to_str().unwrap()));
@@ -126,7 +128,7 @@ fn answers(bundle: &Bundle) -> Vec<(Vec<(String, f64)>, f64)> {
             Signal::ScreenOn => data::Signal::ScreenOn,
             Signal::ScreenOff => data::Signal::ScreenOff,
         };
-        history.observe(&data::Event {
+        person.observe(&data::Event {
             utc_offset_secs: 3_600,
             place: "u33db".parse().ok(),
             battery: data::Battery { percent: Some(71), charging: Some(false) },
@@ -134,11 +136,9 @@ fn answers(bundle: &Bundle) -> Vec<(Vec<(String, f64)>, f64)> {
             ..data::Event::new(UserId(7), Timestamp(at), signal)
         });
         if signal == data::Signal::Unlock {
-            let context = history.context_at(Timestamp(at), bundle.parts().task);
-            let mut scores = vec![0.0; context.candidates().len()];
-            predictor.score(&context, &mut predictor.new_scratch(), &mut scores);
-            let Prediction { candidates, none_of_these } =
-                Prediction::new(&context, &scores, bundle.temperature());
+            let (mut answer, task) = (Answer::default(), bundle.parts().task);
+            person.ask(&router, task, Timestamp(at), &mut router.new_scratch(), &mut answer);
+            let Prediction { candidates, none_of_these } = answer.prediction;
             let named = candidates.iter().map(|c| (vocabulary.name(c.app).to_owned(), c.probability));
             answers.push((named.collect(), none_of_these));
         }
@@ -148,7 +148,9 @@ fn answers(bundle: &Bundle) -> Vec<(Vec<(String, f64)>, f64)> {
 
 #[test]
 fn answers_are_those_of_the_crate() {
-    for (name, bundle) in [("student", with_student(&APPS)), ("trees", with_trees(&APPS))] {
+    for (name, bundle) in
+        [("student", with_student(&APPS)), ("trees", with_trees(&APPS)), ("both", with_both(&APPS))]
+    {
         let expected = answers(&bundle);
         assert!(expected.len() == 200 && expected[199].0.len() == 5, "{name}: {:?}", expected[199]);
         assert!(expected[199].0.iter().any(|(app, _)| app == "notes"), "{name}: an app of one's own");
@@ -222,8 +224,10 @@ impl Predictor for Panics {
 #[test]
 fn a_panic_breaks_one_handle_and_nothing_else() {
     let (broken, whole) = (Open::new(&with_student(&APPS)), Open::new(&with_student(&APPS)));
+    let experts = Experts { trees: Some(Arc::new(Panics)), deep: None };
+    let router = Router::new(RouterModel::unfitted([1.0; 2]).unwrap(), experts, Routing::default()).unwrap();
     // SAFETY: it is open, and nobody else uses it.
-    unsafe { &*broken.0 }.0.lock().unwrap().expert = Expert::Other(Box::new(Panics));
+    unsafe { &*broken.0 }.0.lock().unwrap().router = router;
     assert_eq!(broken.ask(MORNING, 3), Err(Status::Broken));
     assert!(said().contains("a bug in foretap: seventeen is not even; close the handle"), "{}", said());
 

@@ -1,6 +1,7 @@
 //! A small bundle whose models know nothing: random numbers, which rank apps as well as any for a test of the border.
 
 #![allow(clippy::unwrap_used)] // a failed step is a failed test
+#![allow(dead_code)] // each suite uses a part
 
 use foretap::bundle::{Bundle, Parts};
 use foretap::context::Task;
@@ -8,6 +9,7 @@ use foretap::context::features::SCHEMA;
 use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
 use foretap::network::{Layout, Standardisation, TensorSpec, TransformerConfig};
 use foretap::quantize::{Description, QuantizedModel, QuantizedTensor, QuantizedTrees, Storage};
+use foretap::router::RouterModel;
 
 /// Numbers that look random, by Knuth's linear congruential generator.
 struct Random(u64);
@@ -52,6 +54,13 @@ pub fn with_trees(apps: &[&str]) -> Bundle {
     let trees = Some((QuantizedTrees::new(&ensemble).unwrap(), 1.0));
     let apps = apps.iter().map(|&app| app.to_owned()).collect();
     Bundle::new(Parts { apps, trees, ..Parts::default() }).unwrap()
+}
+
+/// A bundle with both, and a router between them.
+pub fn with_both(apps: &[&str]) -> Bundle {
+    let Parts { trees, .. } = with_trees(apps).parts().clone();
+    let router = Some(RouterModel::unfitted([1.0, 1.5]).unwrap());
+    Bundle::new(Parts { trees, router, ..with_student(apps).parts().clone() }).unwrap()
 }
 
 fn tensor(spec: &TensorSpec, random: &mut Random) -> QuantizedTensor {
