@@ -152,6 +152,11 @@ impl Habits {
         self.shift
     }
 
+    /// Moves the gate's threshold by so much.
+    pub(super) fn set_shift(&mut self, shift: f32) {
+        self.shift = shift;
+    }
+
     /// Notes whether a question went to the transformer, so that the phone keeps to its share.
     pub fn pace(&mut self, pace: &Pace, was_routed: bool) {
         self.shift = pace.next(self.shift, was_routed);

@@ -37,9 +37,9 @@ pub struct Person {
     asked: Asked,
     /// What was asked last, until it is answered.
     awaited: Option<Task>,
-    /// When that was, and whether it went to the transformer: counted with the next question, so that the same one gets the
-    /// same answer again.
-    paced: Option<(Timestamp, bool)>,
+    /// When that was, and by how much the gate's threshold is to be moved then: with the next question, so that the same one
+    /// gets the same answer again.
+    paced: Option<(Timestamp, f32)>,
 }
 
 impl Person {
@@ -104,12 +104,13 @@ impl Person {
         scratch: &mut Scratch,
         answer: &mut Answer,
     ) {
-        if let Some((_, was_routed)) = self.paced.filter(|(at, _)| *at != now) {
-            self.habits.pace(router.pace(), was_routed);
+        if let Some((_, shift)) = self.paced.filter(|(at, _)| *at != now) {
+            self.habits.set_shift(shift);
         }
         let context = self.history.context_at(now, task);
         router.answer(&context, Some(&self.habits), scratch, answer);
-        self.paced = (answer.route != Route::Deep).then_some((now, answer.route == Route::Both));
+        let shift = router.pace().next(self.habits.shift(), answer.route == Route::Both);
+        self.paced = (answer.route != Route::Deep).then_some((now, shift));
         self.asked.clone_from(&answer.asked);
         self.awaited = Some(task);
     }
@@ -139,7 +140,12 @@ impl Person {
         let mut bytes = Vec::new();
         bytes.put_u32(VERSION);
         self.suggestions.state().into_iter().for_each(|number| bytes.put_u64(number));
-        for part in [self.habits.write(vocabulary)?, self.history.write(vocabulary)?] {
+        // Whoever reads this asks another question next.
+        let mut habits = self.habits.clone();
+        if let Some((_, shift)) = self.paced {
+            habits.set_shift(shift);
+        }
+        for part in [habits.write(vocabulary)?, self.history.write(vocabulary)?] {
             bytes.put_count(part.len())?;
             bytes.extend(part);
         }
