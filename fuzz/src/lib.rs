@@ -3,3 +3,4 @@
 pub mod bundle;
 pub mod log;
 mod memory;
+pub mod person;

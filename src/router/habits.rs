@@ -185,7 +185,7 @@ impl Habits {
         if !was_candidate {
             return;
         }
-        self.answers += 1;
+        self.answers = self.answers.saturating_add(1);
         let mut gradient = [0.0; 2];
         for (candidate, (&app, &probability)) in asked.apps.iter().zip(&asked.probabilities).enumerate() {
             let error = f32::from(u8::from(app == answer)) - probability;

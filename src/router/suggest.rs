@@ -156,7 +156,7 @@ impl Suggestions {
                 }
             }
         }
-        self.made += 1;
+        self.made = self.made.wrapping_add(1);
         if self.remembered.len() == MOST_REMEMBERED {
             self.remembered.remove(0);
         }
