@@ -27,6 +27,7 @@ use crate::fields::{Put as _, Reader};
 use crate::kind::MAKE_AGAIN;
 use crate::predict::Predictor;
 use crate::quantize::{QuantizedModel, QuantizedTransformer, QuantizedTrees};
+use crate::ranker::Ranker;
 use crate::router::{Experts, Router, RouterModel, Routing};
 
 const META: Tag = Tag(*b"META");
@@ -107,7 +108,7 @@ impl Bundle {
     /// the student's.
     pub fn new(parts: Parts) -> Result<Self> {
         check(&parts)?;
-        let experts = experts(&parts)?;
+        let experts = everyone(&parts)?;
         let favourites = favourites_of(&parts);
         let asked = Asked { task: parts.task, favourites: &favourites, experts: &experts };
         let golden = Golden::new(&asked, parts.apps.len());
@@ -167,7 +168,7 @@ impl Bundle {
         }
         let parts = read_parts(&sections, &meta)?;
         check(&parts)?;
-        let experts = experts(&parts)?;
+        let experts = everyone(&parts)?;
         let mut reader = sections.reader(GOLDEN)?;
         let golden = Golden::read(&mut reader, experts.len())?;
         reader.finish()?;
@@ -247,7 +248,7 @@ impl Bundle {
     /// # Errors
     /// It reads other columns than this build computes.
     pub fn student(&self, vocabulary: &Vocabulary) -> Result<Option<QuantizedTransformer>> {
-        self.parts.student.as_ref().map(|student| QuantizedTransformer::new(student, vocabulary)).transpose()
+        student(&self.parts, vocabulary)
     }
 
     /// The router for logs whose app ids are those of `vocabulary`. Where the bundle lacks an expert, the other answers alone;
@@ -256,7 +257,7 @@ impl Bundle {
     /// # Errors
     /// An expert reads other columns than this build computes, or the routing is impossible.
     pub fn router(&self, vocabulary: &Vocabulary, routing: Routing) -> Result<Router> {
-        router(&self.parts, vocabulary, routing)
+        router(&self.parts, experts(&self.parts, vocabulary)?, routing)
     }
 
     /// Who answers for logs whose app ids are those of `vocabulary`.
@@ -264,7 +265,13 @@ impl Bundle {
     /// # Errors
     /// It reads other columns than this build computes.
     pub fn predictor(&self, vocabulary: &Vocabulary) -> Result<Box<dyn Predictor>> {
-        predictor(&self.parts, self.expert(), vocabulary)
+        if let Some(student) = self.student(vocabulary)? {
+            return Ok(Box::new(student));
+        }
+        match trees(&self.parts)? {
+            Some(trees) => Ok(Box::new(trees)),
+            None => Err(nobody()),
+        }
     }
 
     /// What the answerer's logits are divided by to become probabilities.
@@ -326,42 +333,41 @@ fn check(parts: &Parts) -> Result<()> {
         return Err(wrong(META, format!("a temperature of {temperature}")));
     }
     if parts.student.is_none() && parts.trees.is_none() {
-        return Err(wrong(META, "neither a student nor trees".to_owned()));
+        return Err(nobody());
     }
     Ok(())
 }
 
-/// Everyone who can answer, for the bundle's own vocabulary.
-fn experts(parts: &Parts) -> Result<Vec<(Expert, Box<dyn Predictor>)>> {
-    let vocabulary = Vocabulary::from_names(&parts.apps);
-    let present = [
-        (Expert::Student, parts.student.is_some()),
-        (Expert::Trees, parts.trees.is_some()),
-        (Expert::Router, parts.router.is_some()),
-    ];
-    let present = present.into_iter().filter(|(_, is_there)| *is_there);
-    present.map(|(expert, _)| Ok((expert, predictor(parts, expert, &vocabulary)?))).collect()
-}
-
-fn predictor(parts: &Parts, expert: Expert, vocabulary: &Vocabulary) -> Result<Box<dyn Predictor>> {
-    match (expert, &parts.student, &parts.trees) {
-        (Expert::Student, Some(student), _) => Ok(Box::new(QuantizedTransformer::new(student, vocabulary)?)),
-        (Expert::Trees, _, Some((trees, _))) => Ok(Box::new(trees.ranker()?)),
-        (Expert::Router, ..) => Ok(Box::new(router(parts, vocabulary, Routing::default())?)),
-        _ => Err(wrong(META, format!("there is no {expert}"))),
-    }
-}
-
-fn router(parts: &Parts, vocabulary: &Vocabulary, routing: Routing) -> Result<Router> {
-    let student = match &parts.student {
-        Some(student) => Some(QuantizedTransformer::new(student, vocabulary)?),
+/// Everyone who can answer, for the bundle's own vocabulary; the router asks the same experts.
+fn everyone(parts: &Parts) -> Result<Vec<(Expert, Arc<dyn Predictor>)>> {
+    let Experts { trees, deep } = experts(parts, &Vocabulary::from_names(&parts.apps))?;
+    let router: Option<Arc<dyn Predictor>> = match parts.router {
+        Some(_) => {
+            let experts = Experts { trees: trees.clone(), deep: deep.clone() };
+            Some(Arc::new(router(parts, experts, Routing::default())?))
+        }
         None => None,
     };
-    let deep = student.map(|student| Arc::new(student) as Arc<dyn Predictor>);
-    let trees = match &parts.trees {
-        Some((trees, _)) => Some(Arc::new(trees.ranker()?) as Arc<dyn Predictor>),
-        None => None,
-    };
+    let all = [(Expert::Student, deep), (Expert::Trees, trees), (Expert::Router, router)];
+    Ok(all.into_iter().filter_map(|(expert, who)| Some((expert, who?))).collect())
+}
+
+fn student(parts: &Parts, vocabulary: &Vocabulary) -> Result<Option<QuantizedTransformer>> {
+    parts.student.as_ref().map(|student| QuantizedTransformer::new(student, vocabulary)).transpose()
+}
+
+fn trees(parts: &Parts) -> Result<Option<Ranker>> {
+    parts.trees.as_ref().map(|(trees, _)| trees.ranker()).transpose()
+}
+
+/// Whoever is there, for logs whose app ids are those of `vocabulary`.
+fn experts(parts: &Parts, vocabulary: &Vocabulary) -> Result<Experts> {
+    let deep = student(parts, vocabulary)?.map(|student| Arc::new(student) as Arc<dyn Predictor>);
+    let trees = trees(parts)?.map(|trees| Arc::new(trees) as Arc<dyn Predictor>);
+    Ok(Experts { trees, deep })
+}
+
+fn router(parts: &Parts, Experts { trees, deep }: Experts, routing: Routing) -> Result<Router> {
     if let Some(model) = &parts.router {
         return Router::new(model.clone(), Experts { trees, deep }, routing);
     }
@@ -395,6 +401,10 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>> {
 
 fn from_json<T: for<'de> Deserialize<'de>>(sections: &Sections<'_>, tag: Tag) -> Result<T> {
     serde_json::from_slice(sections.require(tag)?).map_err(|error| wrong(tag, format!("unreadable: {error}")))
+}
+
+fn nobody() -> Error {
+    wrong(META, "neither a student nor trees".to_owned())
 }
 
 fn wrong(tag: Tag, message: String) -> Error {

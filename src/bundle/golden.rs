@@ -42,7 +42,7 @@ struct Question {
 pub struct Asked<'a> {
     pub task: Task,
     pub favourites: &'a Arc<[AppId]>,
-    pub experts: &'a [(Expert, Box<dyn Predictor>)],
+    pub experts: &'a [(Expert, Arc<dyn Predictor>)],
 }
 
 impl Golden {
@@ -100,7 +100,7 @@ impl Golden {
             events.by_ref().take(question.after - folded).for_each(|event| history.observe(event));
             folded = question.after;
             let context = history.context_at(question.now, asked.task);
-            let of_expert = |((_, expert), scratch): (&(Expert, Box<dyn Predictor>), _)| {
+            let of_expert = |((_, expert), scratch): (&(Expert, Arc<dyn Predictor>), _)| {
                 let mut scores = vec![0.0; context.candidates().len()];
                 expert.score(&context, scratch, &mut scores);
                 scores.into_iter().map(f32::to_bits).collect()

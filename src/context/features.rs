@@ -4,10 +4,11 @@
 //! times that span decades are on a log scale; what is unknown is NaN, and the trees learn which way to send it.
 
 use super::app_use::AppUse;
-use super::counts::{HOUR_SECS, HourWeights, Row, Slot, hour_weights};
+use super::counts::{HourWeights, Row, Slot, hour_weights};
 use super::history::History;
 use super::math;
 use super::question::Context;
+use super::situation::ln_secs;
 use crate::data::{Network, Timestamp};
 
 /// Version of the schema: it changes with any column's name, order or meaning, and a model of another version is
@@ -209,10 +210,6 @@ impl<'a> AtQuestion<'a> {
         let last = history.nth_last(0);
         let pair = history.nth_last(1).zip(last);
         let used = |slot: Slot| &history.uses[slot.index()];
-        let (resumed, unlocks) =
-            history.recent_resumes.iter().fold((0.0, 0.0), |(r, n), resumed| (r + flag(resumed), n + 1.0));
-        let in_last_hour = |at: &Timestamp| now.secs_since(*at) <= HOUR_SECS as i64;
-        let recent = history.recent_launches.iter();
         Self {
             history,
             now,
@@ -228,8 +225,8 @@ impl<'a> AtQuestion<'a> {
             launches_decayed: totals.launches.decayed(now),
             unlock_opens_decayed: totals.unlock_opens.decayed(now),
             choices_decayed: totals.choices.decayed(now),
-            launches_last_hour: math::ln_1p(recent.take_while(|(_, at)| in_last_hour(at)).count() as f32),
-            resume_rate: (resumed + 1.0) / (unlocks + 2.0),
+            launches_last_hour: math::ln_1p(context.launches_last_hour()),
+            resume_rate: context.resume_rate(),
             last_launches: first_ten(history.recent_launches.iter().map(|(slot, _)| slot)),
             last_unlock_opens: first_ten(history.recent_unlock_opens.iter()),
             last_next: last.map(|slot| &used(slot).next),
@@ -298,10 +295,6 @@ fn count(slots: &[Option<Slot>; 10], slot: Slot) -> f32 {
 
 fn rank(times: u32, rank: u32) -> f32 {
     if times > 0 { rank as f32 } else { f32::NAN }
-}
-
-fn ln_secs(now: Timestamp, then: Option<Timestamp>) -> f32 {
-    then.map_or(f32::NAN, |then| math::ln_1p(now.secs_since(then).max(0) as f32))
 }
 
 fn share(part: f32, whole: f32) -> f32 {

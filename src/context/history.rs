@@ -150,6 +150,11 @@ impl History {
         }
     }
 
+    /// The app used last.
+    pub fn last_app(&self) -> Option<AppId> {
+        Some(self.uses[self.nth_last(0)?.index()].app)
+    }
+
     /// The user's use of `app`, if it ever launched or notified.
     pub fn app_use(&self, app: AppId) -> Option<&AppUse> {
         self.uses.get(self.slot(app)?.index())

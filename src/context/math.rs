@@ -9,7 +9,6 @@ pub(crate) use libm::{cosf as cos, exp2f as exp2, expf as exp, log1pf as ln_1p, 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
 
@@ -95,10 +94,10 @@ mod tests {
     /// No feature goes round this file.
     #[test]
     fn nothing_here_calls_the_platform() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/context");
         let functions =
             ["ln", "ln_1p", "log2", "log10", "exp", "exp2", "exp_m1", "powf", "powi", "sin", "cos", "tanh"];
-        let entries = [folder.join("history"), folder].into_iter().flat_map(|f| fs::read_dir(f).unwrap());
+        let entries =
+            ["src/context/history", "src/context"].into_iter().flat_map(|f| fs::read_dir(f).unwrap());
         for file in entries.map(|entry| entry.unwrap().path()) {
             if file.ends_with("math.rs") || file.is_dir() {
                 continue;

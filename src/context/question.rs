@@ -74,7 +74,7 @@ impl<'a> Context<'a> {
 
     /// The app used last.
     pub fn last_app(&self) -> Option<AppId> {
-        Some(self.history.uses[self.history.nth_last(0)?.index()].app)
+        self.history.last_app()
     }
 
     /// How often `app` followed the app used last (for this task), and how often any app did. Both are 0 before

@@ -35,8 +35,8 @@ macro_rules! columns {
 columns! { (q)
     launches "Launches in the history: its length." = math::ln_1p(q.launches() as f32);
     candidates "How many apps are to be ranked." = math::ln_1p(q.candidates().len() as f32);
-    age "Seconds since the event before the question: the age of what is known." = q.ln_secs(q.history.event_before);
-    unused_for "Seconds since the screen was last in use." = q.ln_secs(q.history.use_ended);
+    age "Seconds since the event before the question: the age of what is known." = ln_secs(q.now, q.history.event_before);
+    unused_for "Seconds since the screen was last in use." = ln_secs(q.now, q.history.use_ended);
     idle_before_dark "Seconds without an app in front before the screen went dark."
         = q.history.idle_before_dark_secs.map_or(f32::NAN, math::ln_1p);
     notified_apps "Apps with unseen notifications." = math::ln_1p(q.history.notified.len() as f32);
@@ -62,10 +62,6 @@ impl Context<'_> {
         self.history.event_before.map(|before| self.now.secs_since(before).max(0))
     }
 
-    fn ln_secs(&self, then: Option<Timestamp>) -> f32 {
-        then.map_or(f32::NAN, |then| math::ln_1p(self.now.secs_since(then).max(0) as f32))
-    }
-
     fn pair_seen(&self) -> f32 {
         let pair = self.history.nth_last(1).zip(self.history.nth_last(0));
         pair.and_then(|pair| self.history.pairs.get(pair)).map_or(0.0, |row| row.total())
@@ -88,17 +84,23 @@ impl Context<'_> {
         count as f32
     }
 
-    fn launches_last_hour(&self) -> f32 {
+    pub(super) fn launches_last_hour(&self) -> f32 {
         let in_last_hour = |at: &Timestamp| self.now.secs_since(*at) <= HOUR_SECS as i64;
         self.history.recent_launches.iter().take_while(|(_, at)| in_last_hour(at)).count() as f32
     }
 
-    fn resume_rate(&self) -> f32 {
+    /// (n + 1) / (N + 2): of none, half.
+    pub(super) fn resume_rate(&self) -> f32 {
         let recent = self.history.recent_resumes.iter();
         let (resumed, unlocks) =
             recent.fold((0.0, 0.0), |(r, n), resumed| (r + f32::from(u8::from(resumed)), n + 1.0));
         (resumed + 1.0) / (unlocks + 2.0)
     }
+}
+
+/// `ln(1 + seconds)` since `then`; a clock that went backwards makes it zero.
+pub(super) fn ln_secs(now: Timestamp, then: Option<Timestamp>) -> f32 {
+    then.map_or(f32::NAN, |then| math::ln_1p(now.secs_since(then).max(0) as f32))
 }
 
 #[cfg(test)]

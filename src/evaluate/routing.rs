@@ -291,10 +291,22 @@ pub fn fit_router(
 ) -> Result<Fitted> {
     progress.start("routing", 2 * protocol.users.len() as u64);
     let validation = record(protocol, experts, |split| split.validation.clone(), progress);
-    let mut examples: Vec<Example> =
-        validation.into_iter().flatten().map(|recorded| recorded.example).collect();
-    examples.extend(record_stale(protocol, experts, progress));
+    let fitted = fit_recorded(protocol, experts, &validation, routing, progress);
     progress.finish();
+    fitted
+}
+
+/// Fits a router to what these experts said of the validation questions, and say of them with histories that were cut off.
+fn fit_recorded(
+    protocol: &Protocol<'_>,
+    experts: [&dyn Predictor; 2],
+    validation: &[Vec<Recorded>],
+    routing: Routing,
+    progress: &dyn Progress,
+) -> Result<Fitted> {
+    let recorded = validation.iter().flatten();
+    let mut examples: Vec<Example> = recorded.map(|recorded| recorded.example.clone()).collect();
+    examples.extend(record_stale(protocol, experts, progress));
     fit(&examples, routing)
 }
 
@@ -311,11 +323,7 @@ pub fn test_router(
     let of = |version: usize| [pair.trees[version], pair.deep[version]];
     progress.start("routing", 3 * protocol.users.len() as u64);
     let validation = record(protocol, of(1), |split| split.validation.clone(), progress);
-    let mut examples: Vec<Example> =
-        validation.iter().flatten().map(|recorded| recorded.example.clone()).collect();
-    examples.extend(record_stale(protocol, of(1), progress));
-    let fitted = fit(&examples, routing)?;
-    drop(examples);
+    let fitted = fit_recorded(protocol, of(1), &validation, routing, progress)?;
     let test = record(protocol, of(0), |split| split.test.clone(), progress);
     progress.finish();
 

@@ -26,7 +26,7 @@ use crate::predict::Predictor;
 use crate::progress::Progress;
 use crate::quantize::QuantizedModel;
 use crate::ranker::{Ranker, RankerConfig, TrainedRanker, train_ranker};
-use crate::router::RouterModel;
+use crate::router::{Router, RouterModel};
 use crate::transformer::{Course, RunFolder, Teacher, TrainedTransformer, Transformer, TransformerModel};
 
 /// What is compared, and how.
@@ -187,8 +187,7 @@ impl Experiment {
     ) -> Result<(TransformerModel, Option<TrainedTransformer>)> {
         let people = self.people(log)?;
         let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
-        let apps =
-            most_launched(people.iter().zip(&splits).map(|(person, split)| before_test(person, split)));
+        let apps = apps_before_test(&people, &splits);
         let favourites = favourites(apps.iter().copied());
         let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
         let course =
@@ -355,8 +354,7 @@ impl<'a> Round<'a> {
         truth: Option<&'a Truth>,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let training = people.iter().zip(&splits).map(|(person, split)| before_test(person, split));
-        let apps = most_launched(training);
+        let apps = apps_before_test(people, &splits);
         let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
         let favourites = favourites(apps.iter().copied());
         let trained = train_ranker(&experiment.ranker, experiment.task, &favourites, &lessons, progress)?;
@@ -373,7 +371,12 @@ impl<'a> Round<'a> {
         Ok(Self { protocol, trained, transformers, models: experiment.models.clone(), apps })
     }
 
-    fn contenders<'b>(&'b self, optimum: Option<&'b Optimum<'_>>) -> Vec<Contender<'b>> {
+    /// Those that are compared, in the order of the table: the bound stands last.
+    fn contenders<'b>(
+        &'b self,
+        optimum: Option<&'b Optimum<'_>>,
+        routers: &'b [(&'static str, Router)],
+    ) -> Vec<Contender<'b>> {
         let both =
             |name, predictor: &'b dyn Predictor| Contender { name, predictor, for_validation: predictor };
         let mut contenders =
@@ -388,6 +391,7 @@ impl<'a> Round<'a> {
             predictor: transformer.predictor.as_ref(),
             for_validation: transformer.without_validation.as_ref(),
         }));
+        contenders.extend(routers.iter().map(|(name, router)| both(name, router)));
         contenders.extend(optimum.map(|optimum| both(OPTIMUM, optimum)));
         contenders.retain(|contender| self.wants(contender.name));
         contenders
@@ -399,7 +403,10 @@ impl<'a> Round<'a> {
     }
 
     fn test(&self, optimum: Option<&Optimum<'_>>, progress: &dyn Progress) -> Vec<Tested> {
-        self.contenders(optimum).iter().map(|contender| test(&self.protocol, contender, progress)).collect()
+        self.contenders(optimum, &[])
+            .iter()
+            .map(|contender| test(&self.protocol, contender, progress))
+            .collect()
     }
 
     fn latency(
@@ -407,23 +414,12 @@ impl<'a> Round<'a> {
         optimum: Option<&Optimum<'_>>,
         routed: Option<&(RoutedTest, &RouterPlan)>,
     ) -> Result<Latencies> {
-        let mut contenders = self.contenders(optimum);
         let routers = match routed {
             Some((routed, plan)) => self.routers(routed, plan)?,
             None => Vec::new(),
         };
-        // In the order of the table.
-        contenders.extend(routers.iter().map(|(name, router)| {
-            let predictor: &dyn Predictor = router;
-            Contender { name, predictor, for_validation: predictor }
-        }));
-        let mut latencies = measure_latency(&self.protocol, self.trained.ranker.forest(), &contenders);
-        // The optimum stands last in the table.
-        let bound = contenders.len() - routers.len();
-        if optimum.is_some() && contenders[..bound].last().is_some_and(|last| last.name == OPTIMUM) {
-            latencies.whole[bound - 1..].rotate_left(1);
-        }
-        Ok(latencies)
+        let contenders = self.contenders(optimum, &routers);
+        Ok(measure_latency(&self.protocol, self.trained.ranker.forest(), &contenders))
     }
 }
 
@@ -444,6 +440,11 @@ fn no_test(experiment: &Experiment, person: &Person<'_>) -> Split {
 
 fn lesson<'a>((person, split): (&Person<'a>, &Split)) -> Lesson<'a> {
     Lesson { events: person.events, train: split.train.clone(), validation: split.validation.clone() }
+}
+
+/// The apps of the events up to the test, most launched first.
+fn apps_before_test(people: &[Person<'_>], splits: &[Split]) -> Vec<AppId> {
+    most_launched(people.iter().zip(splits).map(|(person, split)| before_test(person, split)))
 }
 
 /// The events up to the first test question.

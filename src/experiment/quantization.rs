@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{DeepPlan, Experiment, Person, before_test, lesson};
+use super::{DeepPlan, Experiment, Person, apps_before_test, lesson};
 use crate::context::{Lesson, favourites, replay};
 use crate::data::simulate::Truth;
-use crate::data::{Log, Split, UserId, Vocabulary, most_launched};
+use crate::data::{Log, Split, UserId, Vocabulary};
 use crate::error::Result;
 use crate::evaluate::{
     Contender, Interval, Latency, ModelReport, Protocol, Tested, difference_intervals, test,
@@ -81,8 +81,7 @@ impl Experiment {
         let people = self.people(log)?;
         self.check_parts(&people)?;
         let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
-        let apps =
-            most_launched(people.iter().zip(&splits).map(|(person, split)| before_test(person, split)));
+        let apps = apps_before_test(&people, &splits);
         let favourites = favourites(apps.iter().copied());
         let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
         let course =

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Experiment, OPTIMUM, Round, before_test};
+use super::{Experiment, OPTIMUM, Round, apps_before_test};
 use crate::context::favourites;
-use crate::data::{Log, Split, most_launched};
+use crate::data::{Log, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::{
     Pair, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED, RoutedTest, Tested, fit_router, test_router,
@@ -45,8 +45,7 @@ impl Experiment {
         self.check_shares(false)?;
         let people = self.people(log)?;
         let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
-        let apps =
-            most_launched(people.iter().zip(&splits).map(|(person, split)| before_test(person, split)));
+        let apps = apps_before_test(&people, &splits);
         let favourites = favourites(apps.iter().copied());
         let users = people.iter().map(|person| person.events).zip(splits).collect();
         let protocol = Protocol { task: self.task, favourites, users, truth: None };

@@ -48,6 +48,13 @@ impl Example {
             Who::Both => Voices::Both(&self.by_trees, &self.by_deep),
         }
     }
+
+    /// The blend's logits of these voices.
+    fn logits(&self, blend: &Blend, who: Who, gain: f32) -> Vec<f32> {
+        let mut logits = vec![0.0; self.by_trees.len()];
+        blend.mix(&self.voices(who), &basis(&self.situation, gain), &mut logits);
+        logits
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -101,10 +108,8 @@ pub fn fit(examples: &[Example], routing: Routing) -> Result<Fitted> {
 /// what they would gain if answers were as probable as the blend says, which is much less a matter of luck; and then the
 /// probability that the three apps shown gain, at [`HIT_WORTH`].
 fn gain(example: &Example, blend: &Blend) -> f32 {
-    let basis = basis(&example.situation, 0.0);
     let logarithms = |who| {
-        let mut logits = vec![0.0; example.by_trees.len()];
-        blend.mix(&example.voices(who), &basis, &mut logits);
+        let mut logits = example.logits(blend, who, 0.0);
         log_softmax(&mut logits);
         logits
     };
@@ -193,10 +198,8 @@ fn never_worse(examples: &[Example], gains: &[f32], mut blend: Blend) -> (Blend,
                 examples.iter().zip(gains).filter(|(example, _)| Age::Fresh.teaches(example))
             {
                 let Some(answer) = example.answer else { continue };
-                let basis = basis(&example.situation, if who == Who::Deep { 0.0 } else { gain });
-                let mut logits = vec![0.0; example.by_trees.len()];
-                blend.mix(&example.voices(who), &basis, &mut logits);
-                sum += loss(&logits, answer);
+                let gain = if who == Who::Deep { 0.0 } else { gain };
+                sum += loss(&example.logits(blend, who, gain), answer);
                 count += 1.0;
             }
             if count > 0.0 { sum / count } else { f64::NAN }
@@ -333,9 +336,7 @@ fn fit_temperature(examples: &[Example], gains: &[f32], blend: &Blend, threshold
     for (example, &gain) in examples.iter().zip(gains).filter(|(example, _)| Age::Fresh.teaches(example)) {
         let Some(answer) = example.answer else { continue };
         let who = if gain > threshold { Who::Both } else { Who::Trees };
-        let mut logits = vec![0.0; example.by_trees.len()];
-        blend.mix(&example.voices(who), &basis(&example.situation, gain), &mut logits);
-        questions.push((logits, answer));
+        questions.push((example.logits(blend, who, gain), answer));
     }
     if questions.is_empty() {
         return 1.0;

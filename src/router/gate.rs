@@ -127,27 +127,6 @@ impl Routing {
     /// # Errors
     /// A share that is none, or a cost that is not positive.
     pub fn check(self) -> Result<()> {
-        self.threshold(&Quantiles([0.0; Quantiles::PARTS])).map(|_| ())
-    }
-
-    /// Which gains it means, of questions whose gains are as in `gains`.
-    ///
-    /// # Errors
-    /// A share that is none, or a cost that is not positive.
-    pub fn pace(self, gains: &Quantiles) -> Result<Pace> {
-        let threshold = self.threshold(gains)?;
-        let share = match self {
-            Self::Share(share) => Some(share),
-            Self::Budget { mean, trees, deep } => Some(((mean - trees) / deep).clamp(0.0, 1.0)),
-            Self::Gain(_) => None,
-        };
-        // A fortieth of the way from a gain that is among the largest tenth to the median one.
-        let step = (gains.0[Quantiles::PARTS / 10] - gains.0[Quantiles::PARTS / 2]) / 40.0;
-        Ok(Pace { threshold, share, step })
-    }
-
-    /// The gain above which a question goes to the transformer, by the gains of many questions.
-    fn threshold(self, gains: &Quantiles) -> Result<f32> {
         let wrong = |field: &str, value: f32, next_step: &str| {
             Err(Error::new(ErrorKind::Config, format!("{value} cannot be routed by"))
                 .field(field)
@@ -155,17 +134,32 @@ impl Routing {
         };
         match self {
             Self::Share(share) if !(0.0..=1.0).contains(&share) => wrong("share", share, "choose 0 to 1"),
-            Self::Share(share) => Ok(gains.above(share)),
             Self::Gain(gain) if gain.is_nan() => wrong("gain", gain, "choose a number, such as 0"),
-            Self::Gain(gain) => Ok(gain),
             Self::Budget { mean, trees, deep } => {
                 let costs = [("mean", mean), ("trees", trees), ("deep", deep)];
                 match costs.into_iter().find(|(_, cost)| !(cost.is_finite() && *cost > 0.0)) {
                     Some((field, cost)) => wrong(field, cost, "choose a cost above 0"),
-                    None => Ok(gains.above(((mean - trees) / deep).clamp(0.0, 1.0))),
+                    None => Ok(()),
                 }
             }
+            Self::Share(_) | Self::Gain(_) => Ok(()),
         }
+    }
+
+    /// Which gains it means, of questions whose gains are as in `gains`.
+    ///
+    /// # Errors
+    /// A share that is none, or a cost that is not positive.
+    pub fn pace(self, gains: &Quantiles) -> Result<Pace> {
+        self.check()?;
+        // A fortieth of the way from a gain that is among the largest tenth to the median one.
+        let step = (gains.0[Quantiles::PARTS / 10] - gains.0[Quantiles::PARTS / 2]) / 40.0;
+        let share = match self {
+            Self::Gain(threshold) => return Ok(Pace { threshold, share: None, step }),
+            Self::Share(share) => share,
+            Self::Budget { mean, trees, deep } => ((mean - trees) / deep).clamp(0.0, 1.0),
+        };
+        Ok(Pace { threshold: gains.above(share), share: Some(share), step })
     }
 }
 
@@ -258,7 +252,9 @@ mod tests {
                 next
             }
         }));
-        let threshold = |routing: Routing| routing.threshold(&gains).map_err(|error| error.to_string());
+        let threshold = |routing: Routing| {
+            routing.pace(&gains).map(|pace| pace.threshold).map_err(|error| error.to_string())
+        };
         assert_eq!(threshold(Routing::Share(0.0)), Ok(f32::INFINITY));
         assert_eq!(threshold(Routing::Share(1.0)), Ok(f32::NEG_INFINITY));
         assert!((threshold(Routing::default()).unwrap() - 0.8).abs() < 1e-5);

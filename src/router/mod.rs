@@ -46,7 +46,8 @@ pub use suggest::{Feedback, MAX_SHOWN, Settings, Suggestion};
 
 use std::sync::Arc;
 
-use crate::context::Context;
+use crate::context::{Context, Situation, math};
+use crate::data::AppId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::ForestScratch;
 use crate::predict::{Predictor, Scratch, compare};
@@ -54,7 +55,7 @@ use blend::{Basis, basis};
 use calibrate::log_softmax;
 
 /// Whoever is there to be asked.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Experts {
     /// Gradient-boosted trees, or whoever is fast.
     pub trees: Option<Arc<dyn Predictor>>,
@@ -86,6 +87,7 @@ struct RouterScratch {
 
 /// What the experts said to one question.
 struct Consulted<'a> {
+    situation: Situation,
     voices: Voices<'a>,
     basis: Basis,
     route: Route,
@@ -173,7 +175,7 @@ impl Router {
             (Some(_), None) => (Voices::Trees(by_trees), Route::Trees),
             (None, _) => (Voices::Deep(by_deep), Route::Deep),
         };
-        Consulted { voices, basis: basis(&situation, gain), route, gain }
+        Consulted { voices, basis: basis(&situation, gain), route, gain, situation }
     }
 
     /// Answers a question, with a person's `habits` or without. What was in `answer` before is replaced, and its memory
@@ -200,20 +202,17 @@ impl Router {
         order.extend(0..apps.len() as u32);
         order.sort_unstable_by(|&a, &b| compare(context, logits, a as usize, b as usize));
         log_softmax(logits);
-        logits.iter_mut().for_each(|logit| *logit = crate::context::math::exp(*logit));
+        logits.iter_mut().for_each(|logit| *logit = math::exp(*logit));
         let ranked = order.iter().map(|&candidate| candidate as usize);
         answer.asked.set(last, apps, &consulted.voices, logits, ranked.clone());
-        answer.set(apps, logits, self.none_of_these_at(context, &consulted.basis), ranked);
+        answer.set(apps, logits, self.none_of_these_at(apps, &consulted.situation, &consulted.basis), ranked);
         answer.route = consulted.route;
         answer.gain = consulted.gain;
         answer.age_secs = context.age_secs();
     }
 
-    fn none_of_these_at(&self, context: &Context<'_>, basis: &Basis) -> f32 {
-        if context.candidates().is_empty() {
-            return 1.0;
-        }
-        self.model.calibration.none_of_these(&context.situation(), basis)
+    fn none_of_these_at(&self, apps: &[AppId], situation: &Situation, basis: &Basis) -> f32 {
+        if apps.is_empty() { 1.0 } else { self.model.calibration.none_of_these(situation, basis) }
     }
 }
 
@@ -246,7 +245,8 @@ impl Predictor for Router {
     }
 
     fn none_of_these(&self, context: &Context<'_>) -> f64 {
-        f64::from(self.none_of_these_at(context, &basis(&context.situation(), 0.0)))
+        let situation = context.situation();
+        f64::from(self.none_of_these_at(context.candidates(), &situation, &basis(&situation, 0.0)))
     }
 
     fn read_ahead(&self, context: &Context<'_>, scratch: &mut Scratch) {

@@ -74,7 +74,7 @@ impl Person {
     pub fn observe(&mut self, event: &Event) {
         match (self.awaited, event.signal) {
             (Some(task), Signal::Launch(app)) => {
-                let is_same = self.last_app() == Some(app);
+                let is_same = self.history.last_app() == Some(app);
                 if task == Task::FirstAfterUnlock || !is_same {
                     let was_opened = self.history.app_use(app).is_some_and(|used| used.launches() > 0);
                     self.habits.learn(&self.asked, app, was_opened || self.asked.shows(app));
@@ -88,11 +88,6 @@ impl Person {
             _ => {}
         }
         self.history.observe(event);
-    }
-
-    fn last_app(&self) -> Option<AppId> {
-        // Of a history, the moment and the task do not change what was used last.
-        self.history.context_at(Timestamp(0), Task::FirstAfterUnlock).last_app()
     }
 
     /// Asks `router` what is opened next, `now`.
