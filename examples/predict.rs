@@ -4,21 +4,21 @@
 //! cargo run --release --example predict -- --model model.json --data phone.csv --at 2019-12-05T08:00
 //! ```
 
+#[path = "cli/any_model.rs"]
+mod any_model;
 mod cli;
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use any_model::AnyModel;
 use clap::Parser;
-use foretap::bundle::Bundle;
 use foretap::context::{Context, History, Task};
 use foretap::data::{AppId, Event, Log, Signal, Timestamp, UserId, Vocabulary};
-use foretap::model::Model;
 use foretap::predict::{Prediction, Predictor};
 use foretap::router::{Answer, Route, Routing};
-use foretap::transformer::{Transformer, TransformerModel};
+use foretap::transformer::Transformer;
 use foretap::{Error, ErrorKind};
 
 /// Rank the apps that a person would open next
@@ -92,28 +92,7 @@ fn run(args: &Args) -> foretap::Result<()> {
     Ok(())
 }
 
-/// A model file of any kind.
-enum AnyModel {
-    Bundle(Box<Bundle>),
-    Ranker(Box<Model>),
-    Transformer(Box<TransformerModel>),
-}
-
 impl AnyModel {
-    /// Reads `file`, a bundle, a ranker or a transformer; without one, the crate's own bundle.
-    fn load(file: Option<&Path>) -> foretap::Result<Self> {
-        let Some(file) = file else { return Ok(Self::Bundle(Box::new(Bundle::pretrained()?))) };
-        // A bundle's file begins with 0x89, a ranker's with its header in JSON, a transformer's with the eight bytes of a
-        // length.
-        let mut first = [0];
-        let read = std::fs::File::open(file).and_then(|mut file| file.read(&mut first));
-        match (read, first[0]) {
-            (Ok(1), 0x89) => Ok(Self::Bundle(Box::new(Bundle::load(file)?))),
-            (Ok(1), b'{') | (Ok(0) | Err(_), _) => Ok(Self::Ranker(Box::new(Model::load(file)?))),
-            _ => Ok(Self::Transformer(Box::new(TransformerModel::load(file)?))),
-        }
-    }
-
     fn task(&self) -> Task {
         match self {
             Self::Bundle(bundle) => bundle.parts().task,

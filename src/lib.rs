@@ -86,7 +86,8 @@
 //!     burn/, device                  the same on Burn's tensors: processors and graphics cards
 //!     schedule -> optimizer -> train the loop; checkpoint, run, metrics, curve: what it keeps
 //!     lessons -> learn               from people's logs to a trained model
-//!     file, pretrained, predictor    a model file, the crate's own, a Predictor
+//!     file, import                   a model file; weights that were trained elsewhere
+//!     pretrained, predictor          the crate's own; a Predictor
 //!   distill      several predictors teach as one
 //!
 //!   quantize/    THE POCKET EXPERT
@@ -105,7 +106,11 @@
 //!
 //!   model        a trained ranker in a file, checked whole
 //!   bundle/      one self-verifying file for phones: container, and deltas between two files
-//!   export/      trees to and from LightGBM and XGBoost
+//!   export/      WEIGHTS THAT LEAVE
+//!     lightgbm/, xgboost/            trees to and from other engines
+//!     question, network              what a graph is asked; the formulas told once, for every writer of graphs
+//!     onnx/                          ONNX: transformer, trees, router, in floats and in whole numbers
+//!     about, kit                     what a file says of itself; all files of a bundle, each with a golden question
 //!
 //!   evaluate/    HOW GOOD IT IS: metrics, intervals, replay, routing, report, html
 //!   experiment   from a log to a report

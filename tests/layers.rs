@@ -35,7 +35,7 @@ const JOURNEY: [&str; 23] = [
 ];
 
 /// The same inside a module whose children are worlds of their own. Names in one string share a room.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("data", &["place", "event", "vocabulary", "privacy", "log", "split", "simulate"]),
     (
         "context",
@@ -101,6 +101,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
             "curve",
             "tensors",
             "file",
+            "import",
             "checkpoint",
             "run",
             "train",
@@ -111,6 +112,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
         ],
     ),
     ("network", &["config", "layout", "columns", "batch", "reader"]),
+    ("export", &["lightgbm", "xgboost", "about", "question", "network", "onnx", "kit"]),
     (
         "quantize",
         &[

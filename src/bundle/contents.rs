@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::container::{Section, Sections, Tag};
 use super::golden::{Asked, Golden};
 use crate::context::features::{SCHEMA, SCHEMA_VERSION};
-use crate::context::{Task, favourites};
+use crate::context::{Context, Task, favourites};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{Put as _, Reader};
@@ -219,6 +219,12 @@ impl Bundle {
     /// How many golden questions it answers.
     pub fn golden_questions(&self) -> usize {
         self.golden.questions()
+    }
+
+    /// Shows `visit` the golden questions as a phone would meet them, app ids being those of
+    /// [`vocabulary`](Self::vocabulary).
+    pub fn ask_golden(&self, visit: impl FnMut(&Context<'_>)) {
+        self.golden.ask(self.parts.task, &self.favourites(), visit);
     }
 
     /// A vocabulary that begins with the bundle's apps, to read a log into.

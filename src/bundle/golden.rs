@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use super::contents::Expert;
-use crate::context::{History, Task};
+use crate::context::{Context, History, Task};
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
 use crate::error::Result;
 use crate::fields::{Put as _, Reader};
@@ -92,22 +92,28 @@ impl Golden {
 
     /// By question, then by expert: the bits of its scores.
     fn answers(&self, asked: &Asked<'_>) -> Vec<Vec<Vec<u32>>> {
-        let mut history = History::new(Arc::clone(asked.favourites));
-        let mut events = self.events.iter();
         let mut scratches: Vec<_> = asked.experts.iter().map(|(_, expert)| expert.new_scratch()).collect();
-        let (mut folded, mut answers) = (0, Vec::new());
-        for question in &self.questions {
-            events.by_ref().take(question.after - folded).for_each(|event| history.observe(event));
-            folded = question.after;
-            let context = history.context_at(question.now, asked.task);
+        let mut answers = Vec::new();
+        self.ask(asked.task, asked.favourites, |context| {
             let of_expert = |((_, expert), scratch): (&(Expert, Arc<dyn Predictor>), _)| {
                 let mut scores = vec![0.0; context.candidates().len()];
-                expert.score(&context, scratch, &mut scores);
+                expert.score(context, scratch, &mut scores);
                 scores.into_iter().map(f32::to_bits).collect()
             };
             answers.push(asked.experts.iter().zip(&mut scratches).map(of_expert).collect());
-        }
+        });
         answers
+    }
+
+    /// Shows `visit` each question as it is asked.
+    pub fn ask(&self, task: Task, favourites: &Arc<[AppId]>, mut visit: impl FnMut(&Context<'_>)) {
+        let mut history = History::new(Arc::clone(favourites));
+        let (mut events, mut folded) = (self.events.iter(), 0);
+        for question in &self.questions {
+            events.by_ref().take(question.after - folded).for_each(|event| history.observe(event));
+            folded = question.after;
+            visit(&history.context_at(question.now, task));
+        }
     }
 
     pub fn write(&self) -> Result<Vec<u8>> {

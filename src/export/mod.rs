@@ -1,8 +1,14 @@
-//! Trees in and out of other engines: their files become an [`Ensemble`], an [`Ensemble`] becomes their files.
+//! Weights that leave: files of other runtimes, which answer as ours do.
 //!
-//! One module a format: [`lightgbm`] (text model, version 4) and [`xgboost`] (JSON of version 3). Each reads what its
-//! engine writes so that both answer alike, and writes what its engine loads. What a format cannot say, or what a
-//! file says and our trees cannot, is refused with the reason: a model is never quietly another one.
+//! [`onnx`] writes transformer, trees and router for ONNX Runtime, tract, rten and whoever else reads ONNX; [`Kit`] makes
+//! all that a bundle has, each with a golden question, and [`question`] is what graphs are asked. Transformers leave as
+//! safetensors by [`TransformerModel::save`](crate::transformer::TransformerModel::save), and come in from elsewhere by
+//! [`Mapping`](crate::transformer::Mapping).
+//!
+//! Trees go both ways: other engines' files become an [`Ensemble`], an [`Ensemble`] becomes their files.
+//! [`lightgbm`] (text model, version 4) and [`xgboost`] (JSON of version 3) read what their engine writes so that both
+//! answer alike, and write what it loads. What a format cannot say, or what a file says and our trees cannot, is refused
+//! with the reason: a model is never quietly another one.
 //!
 //! | here | LightGBM | XGBoost |
 //! | --- | --- | --- |
@@ -39,8 +45,16 @@
 //! # Ok::<(), foretap::Error>(())
 //! ```
 
+mod about;
+mod kit;
 pub mod lightgbm;
+mod network;
+pub mod onnx;
+pub mod question;
 pub mod xgboost;
+
+pub use about::About;
+pub use kit::{Kit, OnnxExport, Questions, TREES};
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

@@ -1,12 +1,13 @@
 //! What a model's matrices read, measured on questions, and what rounding them costs.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use serde::Serialize;
 
-use super::forward::QuantizedForward;
+use super::forward::{Inputs, QuantizedForward};
 use super::model::{QuantizedModel, QuantizedTensor, Storage, dequantized};
 use super::scheme::{Importance, quantize};
 use crate::error::Result;
@@ -23,14 +24,25 @@ use crate::transformer::{Native, TransformerModel, Weights, validate};
 pub fn calibrate(model: &TransformerModel, questions: &[Batch]) -> Result<Importance> {
     let observed = QuantizedForward::new(&quantize(model)?).observe(questions);
     let specs = &model.weights.layout().tensors;
-    let mean = |(tensor, (sums, rows)): (usize, (Vec<f64>, usize))| {
+    let mean = |(tensor, inputs): (usize, Inputs)| {
         let spec = &specs[tensor];
         // What pads rows is no input.
-        let inputs = spec.shape.first().copied().unwrap_or_default();
-        let means = sums.into_iter().take(inputs).map(|sum| sum / rows.max(1) as f64).collect();
-        (spec.name.clone(), means)
+        let width = spec.shape.first().copied().unwrap_or_default();
+        let means = inputs.squares.into_iter().take(width).map(|sum| sum / inputs.rows.max(1) as f64);
+        (spec.name.clone(), means.collect())
     };
     Ok(observed.into_iter().map(mean).collect())
+}
+
+/// The smallest and the largest input of each matrix of `model` on these questions, by the matrix's name: what runtimes
+/// want to know that round inputs by ranges from beforehand.
+///
+/// # Shapes
+/// `questions`: of one sequence and one question each.
+pub fn input_ranges(model: &QuantizedModel, questions: &[Batch]) -> BTreeMap<String, [f32; 2]> {
+    let observed = QuantizedForward::new(model).observe(questions);
+    let tensors = &model.layout().tensors;
+    observed.into_iter().map(|(tensor, inputs)| (tensors[tensor].name.clone(), inputs.range)).collect()
 }
 
 /// What quantizing one tensor costs.

@@ -61,9 +61,20 @@ struct Products {
     observed: Option<Observed>,
 }
 
-/// By number of the tensor in the layout: of each input of a matrix, the sum of its squares; and how many rows there were.
+/// By number of the tensor in the layout: what a matrix read.
 #[cfg(feature = "train")]
-pub(super) type Observed = std::collections::HashMap<usize, (Vec<f64>, usize)>;
+pub(super) type Observed = std::collections::HashMap<usize, Inputs>;
+
+/// What a matrix read.
+#[cfg(feature = "train")]
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inputs {
+    /// Of each input, the sum of its squares.
+    pub squares: Vec<f64>,
+    pub rows: usize,
+    /// The smallest and the largest of all.
+    pub range: [f32; 2],
+}
 
 /// Room for a question's candidates.
 #[derive(Debug, Clone, Default)]
@@ -313,12 +324,15 @@ impl QuantizedForward {
 #[cfg(feature = "train")]
 fn observe(observed: &mut Observed, bytes: &Bytes, matrix: &Matrix) {
     let width = matrix.packed.inputs();
-    let (sums, rows) = observed.entry(matrix.tensor).or_insert_with(|| (vec![0.0; width], 0));
+    let inputs = observed.entry(matrix.tensor).or_default();
+    inputs.squares.resize(width, 0.0);
     for (row, &scale) in bytes.values.chunks_exact(width).zip(&bytes.scales) {
-        *rows += 1;
-        for (sum, &byte) in sums.iter_mut().zip(row) {
+        inputs.rows += 1;
+        for (sum, &byte) in inputs.squares.iter_mut().zip(row) {
             let value = (f64::from(byte) - f64::from(matrix.read.zero())) * f64::from(scale);
             *sum += value * value;
+            let [least, most] = inputs.range;
+            inputs.range = [least.min(value as f32), most.max(value as f32)];
         }
     }
 }

@@ -23,11 +23,11 @@ mod trees;
 #[cfg(feature = "train")]
 pub use aware::QuantizationAware;
 #[cfg(feature = "train")]
-pub use calibrate::{TensorReport, calibrate, deflated_bytes, report};
+pub use calibrate::{TensorReport, calibrate, deflated_bytes, input_ranges, report};
 pub use forward::{QuantizedForward, QuantizedScratch};
 pub use kernel::{Kernel, LANES, Packed};
 pub use model::{Description, QuantizedModel, QuantizedTensor, Storage};
 #[cfg(feature = "train")]
-pub use scheme::{Importance, prune, quantize, quantize_calibrated};
+pub use scheme::{Importance, dequantize, prune, quantize, quantize_calibrated};
 pub use student::QuantizedTransformer;
 pub use trees::{QuantizedTrees, TreesReport};

@@ -14,7 +14,7 @@
 use super::model::{Description, QuantizedModel, QuantizedTensor, STEPS, Storage};
 use crate::error::Result;
 use crate::network::TensorSpec;
-use crate::transformer::TransformerModel;
+use crate::transformer::{TransformerModel, Weights};
 
 /// How large the inputs of matrices are: by tensor, then by row, the mean of the squares. A tensor that is not listed has
 /// inputs that are all alike.
@@ -39,6 +39,19 @@ pub fn quantize_calibrated(model: &TransformerModel, importance: &Importance) ->
     of_tensors(model, |spec, values| {
         let importance = importance.get(&spec.name).map(Vec::as_slice).unwrap_or_default();
         round(spec, values, |line| best_cut(line, importance))
+    })
+}
+
+/// The plain model that the bytes of `model` stand for.
+///
+/// # Errors
+/// None that a checked model could cause.
+pub fn dequantize(model: &QuantizedModel) -> Result<TransformerModel> {
+    Ok(TransformerModel {
+        weights: Weights::new(model.config().clone(), model.dequantized())?,
+        apps: model.apps.clone(),
+        temperature: model.temperature,
+        columns: model.columns.clone(),
     })
 }
 

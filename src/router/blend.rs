@@ -126,7 +126,7 @@ impl Blend {
 }
 
 /// An answer is never flatter than this makes it.
-const LEAST_WEIGHT: f32 = 0.05;
+pub(crate) const LEAST_WEIGHT: f32 = 0.05;
 
 fn weigh(weight: f32, said: &[f32], logits: &mut [f32]) {
     logits.iter_mut().zip(said).for_each(|(logit, said)| *logit = weight * said);

@@ -117,7 +117,7 @@ impl TransformerModel {
     }
 
     /// What a reader relies on, and so what a writer must not break.
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let config = self.weights.config();
         if self.apps.len() != config.apps {
             let message = format!("{} names for {} apps", self.apps.len(), config.apps);

@@ -22,9 +22,17 @@ impl Transformer {
     /// # Errors
     /// The model reads other columns than this build computes.
     pub fn new(model: &TransformerModel, vocabulary: &Vocabulary) -> Result<Self> {
+        Self::with(model, vocabulary, Window::Sliding)
+    }
+
+    /// The same with another window.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with(model: &TransformerModel, vocabulary: &Vocabulary, window: Window) -> Result<Self> {
         let config = model.weights.config();
         Ok(Self {
-            reader: QuestionReader::new(config, &model.columns, &model.apps, vocabulary, Window::Sliding)?,
+            reader: QuestionReader::new(config, &model.columns, &model.apps, vocabulary, window)?,
             forward: Forward::new(model.weights.clone()),
         })
     }

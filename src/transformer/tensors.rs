@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
-use half::f16;
-use safetensors::tensor::{Dtype, TensorInfo};
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, TensorInfo, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -144,17 +144,7 @@ impl<'a> TensorFile<'a> {
             let message = format!("a shape of {:?} where {shape:?} is asked for", tensor.shape());
             return Err(self.wrong(name, message));
         }
-        let (singles, rest) = tensor.data().as_chunks::<4>();
-        let (halves, _) = tensor.data().as_chunks::<2>();
-        let values: Vec<f32> = match tensor.dtype() {
-            Dtype::F32 if rest.is_empty() => singles.iter().map(|&four| f32::from_le_bytes(four)).collect(),
-            Dtype::F16 => halves.iter().map(|&two| f16::from_le_bytes(two).to_f32()).collect(),
-            other => return Err(self.wrong(name, format!("values of type {other:?}, not F16 or F32"))),
-        };
-        if values.iter().all(|value| value.is_finite()) {
-            return Ok(values);
-        }
-        Err(self.wrong(name, "a value is not a finite number"))
+        numbers(&tensor).map_err(|message| self.wrong(name, message))
     }
 
     /// Refuses tensors that nobody asked for.
@@ -171,6 +161,22 @@ impl<'a> TensorFile<'a> {
     pub(super) fn wrong(&self, field: &str, message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Model, message).field(field).next_step(self.kind.again)
     }
+}
+
+/// The numbers of a tensor in half or single precision, finite all of them; or what is wrong with them.
+pub(super) fn numbers(tensor: &TensorView<'_>) -> std::result::Result<Vec<f32>, String> {
+    let (singles, rest) = tensor.data().as_chunks::<4>();
+    let (halves, _) = tensor.data().as_chunks::<2>();
+    let values: Vec<f32> = match tensor.dtype() {
+        Dtype::F32 if rest.is_empty() => singles.iter().map(|&four| f32::from_le_bytes(four)).collect(),
+        Dtype::F16 => halves.iter().map(|&two| f16::from_le_bytes(two).to_f32()).collect(),
+        Dtype::BF16 => halves.iter().map(|&two| bf16::from_le_bytes(two).to_f32()).collect(),
+        other => return Err(format!("values of type {other:?}, not F16, BF16 or F32")),
+    };
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(values);
+    }
+    Err("a value is not a finite number".to_owned())
 }
 
 fn something_else(kind: Kind) -> Error {
