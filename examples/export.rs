@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use any_model::AnyModel;
 use clap::{Parser, ValueEnum};
 use foretap::Error;
-use foretap::export::{Kit, OnnxExport, lightgbm, xgboost};
+use foretap::export::{Kit, OnnxExport, coreml, lightgbm, xgboost};
 use foretap::transformer::{Mapping, Precision};
 
 /// Write models as files of other runtimes
@@ -74,6 +74,8 @@ enum Target {
     Lightgbm,
     /// The trees as XGBoost's JSON
     Xgboost,
+    /// The transformer as Core ML's ML Program
+    Coreml,
 }
 
 /// A file, or a folder of files, that is ready to be written.
@@ -150,6 +152,12 @@ fn make(target: Target, kit: &Kit, args: &Args) -> foretap::Result<Vec<Ready>> {
         Target::Xgboost => {
             let text = xgboost::write(kit.ensemble()?)?;
             one(text_file("trees.xgboost.json", "XGBoost 3, or whoever reads its JSON models", text))
+        }
+        Target::Coreml => {
+            let model = coreml::transformer(kit.transformer()?, &kit.about())?;
+            let needs = model.requirements().to_string();
+            let write = Box::new(move |path: &Path| model.save(path));
+            one(Ready { name: "transformer.mlpackage".to_owned(), needs, write })
         }
     }
 }

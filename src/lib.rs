@@ -110,6 +110,7 @@
 //!     lightgbm/, xgboost/            trees to and from other engines
 //!     question, network              what a graph is asked; the formulas told once, for every writer of graphs
 //!     onnx/                          ONNX: transformer, trees, router, in floats and in whole numbers
+//!     coreml/                        Core ML's ML Program
 //!     about, kit                     what a file says of itself; all files of a bundle, each with a golden question
 //!
 //!   evaluate/    HOW GOOD IT IS: metrics, intervals, replay, routing, report, html

@@ -112,7 +112,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
         ],
     ),
     ("network", &["config", "layout", "columns", "batch", "reader"]),
-    ("export", &["lightgbm", "xgboost", "about", "question", "network", "onnx", "kit"]),
+    ("export", &["lightgbm", "xgboost", "about", "question", "network", "onnx", "coreml", "kit"]),
     (
         "quantize",
         &[

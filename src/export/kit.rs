@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::about::About;
+use super::network::APPS;
 use super::onnx::{self, Numbers, OnnxModel, Ranges, TestData, TreeOperator};
 use super::question::{NamedTensor, question, router_question};
 use super::wrong;
@@ -259,7 +260,11 @@ impl Kit {
             return Err(Error::new(ErrorKind::Data, format!("the log has no question of {task}"))
                 .next_step("give a longer log, or a bundle of the other task"));
         }
-        Ok(input_ranges(self.student()?, &batches))
+        let mut ranges = input_ranges(self.student()?, &batches);
+        // The classifier reads what the pointer reads of the hidden state.
+        let of_hidden = ranges.get("pointer_hidden").copied();
+        ranges.extend(of_hidden.map(|range| (APPS.to_owned(), range)));
+        Ok(ranges)
     }
 
     /// Who reads questions, of logs whose app ids are those of `vocabulary`, as graphs want them.

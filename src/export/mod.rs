@@ -1,7 +1,8 @@
 //! Weights that leave: files of other runtimes, which answer as ours do.
 //!
 //! [`onnx`] writes transformer, trees and router for ONNX Runtime, tract, rten and whoever else reads ONNX; [`Kit`] makes
-//! all that a bundle has, each with a golden question, and [`question`] is what graphs are asked. Transformers leave as
+//! all that a bundle has, each with a golden question, and [`question`] is what graphs are asked. [`coreml`] writes the
+//! transformer for Apple's devices. Transformers leave as
 //! safetensors by [`TransformerModel::save`](crate::transformer::TransformerModel::save), and come in from elsewhere by
 //! [`Mapping`](crate::transformer::Mapping).
 //!
@@ -46,6 +47,7 @@
 //! ```
 
 mod about;
+pub mod coreml;
 mod kit;
 pub mod lightgbm;
 mod network;

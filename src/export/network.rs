@@ -18,6 +18,9 @@ use crate::transformer::TransformerModel;
 /// Added to the score of what must not be seen. Half precision holds it, and nothing that a network scores comes near.
 pub(super) const HIDDEN: f32 = -3e4;
 
+/// The embedding as a matrix that hidden states are multiplied by.
+pub(super) const APPS: &str = "app_embedding_transposed";
+
 /// What a matrix multiplies: whoever rounds it wants to know how far it reaches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reads {
@@ -213,7 +216,7 @@ impl<'a> Network<'a> {
             steps.values.iter_mut().skip(rows - 1).step_by(rows).for_each(|value| *value = 0);
             steps
         });
-        let name = "app_embedding_transposed".to_owned();
+        let name = APPS.to_owned();
         Matrix { name, inputs: width, outputs: rows, values, steps, reads: Reads::Signed }
     }
 

@@ -16,7 +16,7 @@
 //! by class 48, and candidates at the end, with the row of no app, whose probability is zero.
 //!
 //! [`question`] makes these of a [`Batch`], which a [`QuestionReader`](crate::network::QuestionReader) reads off a
-//! [`Context`](crate::context::Context).
+//! [`Context`].
 
 use crate::context::Context;
 use crate::context::features::{self, SCHEMA};

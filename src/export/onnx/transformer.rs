@@ -41,12 +41,12 @@ impl Nodes<'_> {
 
     /// `x` in unsigned bytes, what a step is worth, and the byte that stands for zero.
     fn in_bytes(&mut self, x: &str, matrix: &Matrix, ranges: &Ranges) -> [String; 3] {
-        let known = match matrix.reads {
-            Reads::Within(most) => Some([-most, most]),
-            _ => ranges.get(&matrix.name).copied(),
+        let (step, zero) = match (matrix.reads, ranges.get(&matrix.name)) {
+            // As our own student has it.
+            (Reads::Within(most), _) => (most / 127.0, 128),
+            (_, Some(range)) => step_of(*range),
+            (_, None) => return self.graph.nodes_of("DynamicQuantizeLinear", [x], []),
         };
-        let Some(range) = known else { return self.graph.nodes_of("DynamicQuantizeLinear", [x], []) };
-        let (step, zero) = step_of(range);
         let (step, zero) = (self.graph.number(step), self.graph.byte(zero));
         [self.graph.node("QuantizeLinear", [x, &step, &zero]), step, zero]
     }
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn steps_reach_over_the_range_and_zero_is_one_of_them() {
         for (range, expected) in [
-            ([-1.0, 1.0], (2.0 / 255.0, 128)),
+            ([-1.0, 1.55], (0.01, 100)),
             ([0.0, 2.55], (0.01, 0)),
             ([-2.55, 0.0], (0.01, 255)),
             ([0.5, 2.55], (0.01, 0)),

@@ -116,3 +116,75 @@ pub(super) fn threshold_of(split: &SplitNode, tree: usize) -> Result<f32> {
             .next_step("export it by the current operator, TreeEnsemble, which can say that")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::gbdt::SplitNode;
+
+    /// A tree of random splits: each new one takes the place of some leaf.
+    fn tree(splits: usize, random: &mut ChaCha8Rng) -> Tree {
+        let mut tree = Tree::constant(0.0, 1.0);
+        for node in 0..splits {
+            let split = SplitNode {
+                feature: random.random_range(0..3),
+                test: Test::Threshold(random.random_range(-2..=2) as f32),
+                missing_left: random.random(),
+                gain: 1.0,
+                left: Child::Leaf(0),
+                right: Child::Leaf(0),
+            };
+            if let Some(parent) = node.checked_sub(1) {
+                let free = |tree: &Tree, at: usize| tree.splits[at].right == Child::Leaf(0);
+                let at = (0..=parent).rev().find(|&at| free(&tree, at)).unwrap();
+                let split = &mut tree.splits[at];
+                let place = if split.left == Child::Leaf(0) && random.random() {
+                    &mut split.left
+                } else {
+                    &mut split.right
+                };
+                *place = Child::Split(node);
+            }
+            tree.splits.push(split);
+        }
+        let mut leaves = 0;
+        for split in &mut tree.splits {
+            for child in [&mut split.left, &mut split.right] {
+                if matches!(child, Child::Leaf(_)) {
+                    *child = Child::Leaf(leaves);
+                    leaves += 1;
+                }
+            }
+        }
+        let leaves = leaves.max(1);
+        tree.leaf_values = (0..leaves).map(|leaf| leaf as f64 + 0.5).collect();
+        tree.leaf_cover = vec![1.0; leaves];
+        tree
+    }
+
+    /// The formulas at the top, in plain Rust: the graph itself is tried in runtimes (`tests/exports.rs`).
+    #[test]
+    fn a_walk_ends_where_the_tree_s_own_does() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let trees: Vec<Tree> = [0, 1, 5, 20].map(|splits| tree(splits, &mut random)).into();
+        let mut nodes = Nodes::default();
+        let roots: Vec<i32> = trees.iter().map(|tree| nodes.push(tree, 0, 3).unwrap()).collect();
+        let values = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY, -2.0, -1.5, 0.0, 1.0, 2.0, 2.5];
+        for _ in 0..500 {
+            let row: [f32; 3] = std::array::from_fn(|_| values[random.random_range(0..values.len())]);
+            let or = |missing: f32| row.map(|value| if value.is_nan() { missing } else { value });
+            let x = [or(f32::NEG_INFINITY), or(f32::INFINITY)].concat();
+            for (tree, &root) in trees.iter().zip(&roots) {
+                let mut node = root as usize;
+                for _ in 0..tree.depth() + 2 {
+                    let is_right = x[nodes.features[node] as usize] > nodes.thresholds[node];
+                    node = (nodes.left[node] + i32::from(is_right)) as usize;
+                }
+                assert_eq!(f64::from(nodes.leaves[node]), tree.value(&row), "{row:?}");
+            }
+        }
+    }
+}
