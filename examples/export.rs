@@ -18,9 +18,10 @@ use std::process::ExitCode;
 
 use any_model::AnyModel;
 use clap::{Parser, ValueEnum};
-use foretap::Error;
+
 use foretap::export::{Kit, OnnxExport, coreml, lightgbm, xgboost};
 use foretap::transformer::{Mapping, Precision};
+use foretap::{Error, ErrorKind};
 
 /// Write models as files of other runtimes
 #[derive(Debug, Parser)]
@@ -97,7 +98,12 @@ fn run(args: &Args) -> foretap::Result<()> {
     let kit = load(args)?;
     let mut ready = Vec::new();
     for &target in &args.to {
-        ready.extend(make(target, &kit, args)?);
+        // What a bundle lacks is said of its file; what is wrong with a log has one already.
+        let of_file = |error: Error| match &args.bundle {
+            Some(file) if error.kind() == ErrorKind::Model => error.file(file),
+            _ => error,
+        };
+        ready.extend(make(target, &kit, args).map_err(of_file)?);
     }
     fs::create_dir_all(&args.out).map_err(|error| {
         Error::io(&args.out, "make this folder", error).next_step("name a folder that you may write to")

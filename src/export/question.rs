@@ -202,7 +202,10 @@ pub fn router_question(context: &Context<'_>) -> [NamedTensor; 2] {
 }
 
 /// For each token the class of the time since each other; what comes later is hidden.
-fn gap_classes(secs: &[u32]) -> Vec<i32> {
+///
+/// # Shapes
+/// `secs`: `[tokens]`; returned: `[tokens, tokens]`, a row for each token that reads.
+pub fn gap_classes(secs: &[u32]) -> Vec<i32> {
     let class = |now: usize, then: usize| match now.checked_sub(then) {
         Some(_) => i32::from(gap(i64::from(secs[now]) - i64::from(secs[then]))),
         None => GAPS as i32,

@@ -3,7 +3,8 @@
 //! The order of the files is the journey: [`cases`] are the rows and [`task`] what is asked of them; [`engines`] learn
 //! behind one face, over the C interfaces in [`ffi`]; [`timing`] lets them run in turn; [`train`], [`accuracy`],
 //! [`inference`] and [`formats`] each measure one thing into the [`report`]; [`trees`] runs them all.
-//! [`int8`] and `transformer` are journeys of their own, from the [`material`] that every engine is given.
+//! [`int8`] and `transformer` are journeys of their own, from the [`material`] that every engine is given; so is `parity`,
+//! of the models as they are exported.
 
 mod accuracy;
 mod agreement;
@@ -14,6 +15,9 @@ mod formats;
 mod inference;
 mod int8;
 mod material;
+mod onnxruntime;
+#[cfg(feature = "parity")]
+mod parity;
 mod report;
 mod task;
 mod timing;
@@ -45,6 +49,8 @@ struct Arguments {
 enum What {
     Trees(trees::Trees),
     Int8(int8::Int8),
+    #[cfg(feature = "parity")]
+    Parity(parity::Parity),
     #[cfg(feature = "burn")]
     Transformer(transformer::Transformer),
 }
@@ -53,6 +59,8 @@ fn main() -> ExitCode {
     let measured = match Arguments::parse().what {
         What::Trees(trees) => trees.run(),
         What::Int8(int8) => int8.run(),
+        #[cfg(feature = "parity")]
+        What::Parity(parity) => parity.run(),
         #[cfg(feature = "burn")]
         What::Transformer(transformer) => transformer.run(),
     };

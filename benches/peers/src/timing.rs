@@ -90,6 +90,15 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
+/// The smallest value that at least the share `q` of all do not exceed; nothing of nothing.
+#[cfg(feature = "parity")]
+pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let rank = (q * values.len() as f64).ceil() as usize;
+    values.get(rank.saturating_sub(1)).copied()
+}
+
 /// `ours / theirs`, round by round.
 pub fn ratios(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
     ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
@@ -121,6 +130,21 @@ mod tests {
             assert_eq!(median(values), expected);
         }
         assert_eq!(ratios(&[2.0, 9.0], &[4.0, 3.0, 1.0]), [0.5, 3.0]);
+    }
+
+    #[cfg(feature = "parity")]
+    #[test]
+    fn quantiles() {
+        let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        for (values, q, expected) in [
+            (&hundred[..], 0.99, Some(99.0)),
+            (&hundred, 1.0, Some(100.0)),
+            (&hundred, 0.0, Some(1.0)),
+            (&[7.0, 3.0], 0.99, Some(7.0)),
+            (&[], 0.99, None),
+        ] {
+            assert_eq!(quantile(values, q), expected, "{q}");
+        }
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! `trees`: training times, accuracy, inference and formats, case by case.
 
 use std::path::PathBuf;
-use std::{env, thread};
+use std::thread;
 
 use clap::Args;
 
 use crate::cases::{Case, folders, made, population};
 use crate::report::{Report, save};
 use crate::timing::{Rounds, load_average};
-use crate::wheels::Wheels;
+use crate::wheels::{self, Wheels};
 use crate::{Result, accuracy, formats, here, inference, train};
 
 /// Trains and times foretap's trees beside LightGBM, XGBoost, treelite, hessboost and perpetual.
@@ -77,7 +77,7 @@ impl Trees {
         if let Some(file) = &self.json {
             foretap::file::check_folder(file)?;
         }
-        let venv = env::var_os("PEERS_VENV").map_or_else(|| here().join(".venv"), PathBuf::from);
+        let venv = wheels::environment("PEERS_VENV", ".venv");
         let wheels = Wheels::open(&venv)?;
         let scale = if self.quick { Scale::QUICK } else { Scale::FULL };
         let mut report = Report::default();

@@ -1,11 +1,11 @@
 //! Where the Python environment keeps the peers' libraries.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
-use crate::Result;
 use crate::ffi::lightgbm::LightGbm;
 use crate::ffi::xgboost::XgBoost;
+use crate::{Result, here};
 
 /// The peers that come as wheels, opened.
 pub struct Wheels {
@@ -32,6 +32,11 @@ impl Wheels {
             python: venv.join("bin/python"),
         })
     }
+}
+
+/// The environment that the script made: what `variable` says, or `folder` in this package.
+pub fn environment(variable: &str, folder: &str) -> PathBuf {
+    env::var_os(variable).map_or_else(|| here().join(folder), PathBuf::from)
 }
 
 /// `lib/python3.x/site-packages`.

@@ -86,7 +86,7 @@ impl Graph {
 
     /// A number.
     pub fn number(&mut self, value: f32) -> String {
-        self.floats(&format!("{value:?}"), &[], &[value])
+        self.floats(&named("number", &format!("{value:?}")), &[], &[value])
     }
 
     /// The same of signed bytes.
@@ -109,7 +109,7 @@ impl Graph {
     pub fn sizes(&mut self, values: &[i64]) -> String {
         let numbers: Vec<String> = values.iter().map(i64::to_string).collect();
         let bytes = || values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        self.constant(&format!("sizes_{}", numbers.join("_")), &[values.len()], Element::Int64, bytes)
+        self.constant(&named("sizes", &numbers.join("_")), &[values.len()], Element::Int64, bytes)
     }
 
     fn constant(
@@ -147,6 +147,11 @@ impl Graph {
             output: self.outputs,
         }
     }
+}
+
+/// A constant's name, of its numbers. Burn's importer makes identifiers of names: -1 and 1 must not become the same.
+pub fn named(what: &str, numbers: &str) -> String {
+    format!("{what}_{}", numbers.replace('-', "minus_").replace('.', "_point_"))
 }
 
 fn value_info(name: &str, doc: &str, element: Element, dims: &[Dim]) -> ValueInfoProto {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::graph::{Graph, int, ints};
+use super::graph::{Graph, int, ints, named};
 use super::proto::Element;
 use crate::export::network::{Matrix, Reads, Table, Writer};
 use crate::export::question::{Dim, Input};
@@ -205,7 +205,7 @@ impl Writer for Nodes<'_> {
     }
 
     fn scale(&mut self, x: &String, by: f32) -> String {
-        let by = self.constant(&format!("scale_{by:?}"), &[], &[by]);
+        let by = self.constant(&named("scale", &format!("{by:?}")), &[], &[by]);
         self.graph.node("Mul", [x, &by])
     }
 }

@@ -11,7 +11,7 @@ mod question;
 mod report;
 
 use std::path::PathBuf;
-use std::{env, thread};
+use std::thread;
 
 use clap::Args;
 use foretap::context::Task;
@@ -20,7 +20,7 @@ use foretap::transformer::{Batch, TransformerConfig};
 use crate::material::{self, Material};
 use crate::report::save;
 use crate::timing::load_average;
-use crate::{Result, here};
+use crate::{Result, wheels};
 use onnx::Runtime;
 use ours::{Memory, Plain, Whole};
 use report::Report;
@@ -63,7 +63,7 @@ impl Int8 {
         if let Some(file) = &self.json {
             foretap::file::check_folder(file)?;
         }
-        let venv = env::var_os("PEERS_ONNX_VENV").map_or_else(|| here().join(".venv-onnx"), PathBuf::from);
+        let venv = wheels::environment("PEERS_ONNX_VENV", ".venv-onnx");
         let mut report = Report::default();
         report.setting("cores", thread::available_parallelism()?.to_string());
         report.setting("quick", self.quick.to_string());

@@ -1,22 +1,19 @@
-//! ONNX Runtime: the library of its wheel, called through its C interface, on one thread.
+//! ONNX Runtime on graphs of the student's shape, whose questions are in place before it answers.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use foretap::transformer::{Batch, TransformerConfig};
-use ort::environment::Environment;
 use ort::memory::Allocator;
-use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{IoBinding, Session};
 use ort::value::{DynTensor, Tensor};
 
 use super::Entrant;
 use super::question::{self, Input, Values};
 use crate::material::{self, Material};
-use crate::wheels::packages;
+use crate::onnxruntime::{self, Library};
 use crate::{Result, here};
 
 /// Seeds of the questions that `onnx_int8_static` takes its ranges from; no other question has them.
@@ -46,7 +43,7 @@ pub fn make(venv: &Path, material: &Material, folder: &Path) -> Result<BTreeMap<
 }
 
 /// ONNX Runtime's library, opened.
-pub struct Runtime(Environment);
+pub struct Runtime(Library);
 
 impl Runtime {
     /// Opens the library in the environment at `venv`.
@@ -54,16 +51,7 @@ impl Runtime {
     /// # Errors
     /// There is no environment, the wheel is missing in it, or is too old.
     pub fn open(venv: &Path) -> Result<Self> {
-        let folder = packages(venv).map(|packages| packages.join("onnxruntime/capi")).unwrap_or_default();
-        let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        // Its name ends with its version.
-        let is_library = |file: &PathBuf| {
-            file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so"))
-        };
-        let library = files.filter(is_library).max().ok_or_else(|| {
-            format!("no ONNX Runtime in {}; start with `bash benches/peers/run`", venv.display())
-        })?;
-        Ok(Self(ort::init_from(library)?.with_telemetry(false).build()?))
+        Library::open(&onnxruntime::file(venv)?).map(Self)
     }
 
     /// The graph in `folder` whose name in reports is `name`, with the questions of `batches` in place.
@@ -79,12 +67,7 @@ impl Runtime {
     ) -> Result<Graph> {
         let file = folder.join(format!("{name}.onnx"));
         let open = || {
-            let session = Session::builder(&self.0)?
-                .with_intra_threads(1)?
-                .with_inter_threads(1)?
-                .with_parallel_execution(false)?
-                .with_optimization_level(GraphOptimizationLevel::All)?
-                .commit_from_file(&file)?;
+            let session = self.0.load(&file)?;
             let questions = batches.iter().map(|batch| bind(&session, &question::inputs(batch, config)));
             let questions = questions.collect::<ort::Result<_>>()?;
             Ok(Graph { name, session, questions })

@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use foretap::context::tokens::{BATTERIES, CLOCK, GAPS, KINDS, NETWORKS, PLACES, gap};
+use foretap::context::tokens::{BATTERIES, CLOCK, GAPS, KINDS, NETWORKS, PLACES};
+use foretap::export::question::gap_classes;
 use foretap::transformer::{Batch, TransformerConfig};
 use safetensors::Dtype;
 
@@ -88,27 +89,11 @@ fn facts(batch: &Batch) -> Vec<f32> {
     facts
 }
 
-/// For each pair of tokens the class of the time between them; a class of its own where the second comes later.
-fn gap_classes(secs: &[u32]) -> Vec<i32> {
-    let class = |now: usize, then: usize| match now.checked_sub(then) {
-        Some(_) => i32::from(gap(i64::from(secs[now]) - i64::from(secs[then]))),
-        None => GAPS as i32,
-    };
-    (0..secs.len()).flat_map(|now| (0..secs.len()).map(move |then| class(now, then))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use foretap::context::Task;
 
     use super::*;
-
-    #[test]
-    fn no_token_looks_ahead() {
-        let (ahead, minute) = (GAPS as i32, i32::from(gap(60)));
-        assert_eq!(gap_classes(&[5, 5, 65]), [0, ahead, ahead, 0, 0, ahead, minute, minute, 0]);
-        assert!(gap_classes(&[]).is_empty());
-    }
 
     #[test]
     fn inputs_have_the_sizes_that_they_say() {

@@ -10,13 +10,13 @@ mod report;
 mod training;
 
 use std::path::PathBuf;
-use std::{env, thread};
+use std::thread;
 
 use clap::Args;
 
 use crate::report::save;
 use crate::timing::load_average;
-use crate::{Result, here};
+use crate::{Result, wheels};
 use pytorch::PyTorch;
 use report::Report;
 
@@ -41,7 +41,7 @@ impl Transformer {
         if let Some(file) = &self.json {
             foretap::file::check_folder(file)?;
         }
-        let venv = env::var_os("PEERS_TORCH_VENV").map_or_else(|| here().join(".venv-torch"), PathBuf::from);
+        let venv = wheels::environment("PEERS_TORCH_VENV", ".venv-torch");
         let cores = thread::available_parallelism()?.get();
         let one = PyTorch::start(&venv, 1)?;
         let mut report = Report::default();

@@ -1,0 +1,54 @@
+//! ONNX Runtime: the library of its wheel, called through its C interface, on one thread, with all its optimizations.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+
+use crate::Result;
+use crate::wheels::packages;
+
+/// What the library's file is called; its version follows.
+pub const NAME: &str = "libonnxruntime.so.";
+
+/// The library's file in the environment at `venv`.
+///
+/// # Errors
+/// There is no environment, or the wheel is missing in it.
+pub fn file(venv: &Path) -> Result<PathBuf> {
+    let folder = packages(venv).map(|packages| packages.join("onnxruntime/capi")).unwrap_or_default();
+    let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_library =
+        |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NAME));
+    files.filter(is_library).max().ok_or_else(|| {
+        format!("no ONNX Runtime in {}; start with `bash benches/peers/run`", venv.display()).into()
+    })
+}
+
+/// The library, opened.
+pub struct Library(Environment);
+
+impl Library {
+    /// Opens `file`.
+    ///
+    /// # Errors
+    /// It is too old.
+    pub fn open(file: &Path) -> Result<Self> {
+        Ok(Self(ort::init_from(file)?.with_telemetry(false).build()?))
+    }
+
+    /// The graph in `file`, loaded.
+    ///
+    /// # Errors
+    /// What ONNX Runtime says.
+    pub fn load(&self, file: &Path) -> ort::Result<Session> {
+        Session::builder(&self.0)?
+            .with_intra_threads(1)?
+            .with_inter_threads(1)?
+            .with_parallel_execution(false)?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            .commit_from_file(file)
+    }
+}
