@@ -187,6 +187,16 @@ pub fn router(
     OnnxModel::new(graph, "foretap_router", doc, operator.version(), about)
 }
 
+/// Refuses a model that readers of protobuf would.
+fn check_size(bytes: usize) -> Result<()> {
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    Err(wrong(format!("{bytes} bytes, but ONNX files end at 2 GiB"))
+        .field("vocabulary")
+        .next_step("train with a smaller vocabulary or a narrower shape"))
+}
+
 impl OnnxModel {
     fn new(graph: Graph, name: &str, doc: &str, ml_opset: Option<i64>, about: &About) -> Result<Self> {
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
@@ -207,10 +217,7 @@ impl OnnxModel {
                 .map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value })
                 .collect(),
         };
-        if proto.encoded_len() > MOST_BYTES {
-            return Err(wrong(format!("{} bytes, but ONNX files end at 2 GiB", proto.encoded_len()))
-                .next_step("train with a smaller vocabulary or a narrower shape"));
-        }
+        check_size(proto.encoded_len())?;
         Ok(Self { proto })
     }
 
@@ -241,5 +248,17 @@ impl OnnxModel {
     /// It cannot be written; a file that was there is then as it was.
     pub fn save(&self, file: &Path) -> Result<()> {
         write_atomically(file, |out| out.write_all(&self.to_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_ends_where_readers_do() {
+        assert!(check_size(MOST_BYTES).is_ok());
+        let error = check_size(MOST_BYTES + 1).unwrap_err().to_string();
+        assert!(error.contains("2147483648 bytes") && error.contains("smaller vocabulary"), "{error}");
     }
 }
