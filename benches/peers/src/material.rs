@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use foretap::export::question::{NamedTensor, Values};
 use foretap::transformer::{Batch, TrainingConfig, TransformerConfig, Weights};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -110,6 +111,15 @@ impl Field {
     /// `bytes`: of as many numbers as `shape` says, little-endian, row by row.
     pub fn new(name: &str, shape: Vec<usize>, dtype: Dtype, bytes: Vec<u8>) -> Self {
         Self { name: name.to_owned(), shape, dtype, bytes }
+    }
+
+    /// A graph's input or output.
+    pub fn of(tensor: &NamedTensor) -> Self {
+        let (dtype, bytes) = match &tensor.values {
+            Values::Floats(values) => (Dtype::F32, values.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            Values::Whole(values) => (Dtype::I32, values.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        };
+        Self::new(tensor.name, tensor.shape.clone(), dtype, bytes)
     }
 }
 

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use foretap::export::question::{NamedTensor, Values};
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
+use ort::value::{DynTensor, Tensor};
 
 use crate::Result;
 use crate::wheels::packages;
@@ -51,4 +53,16 @@ impl Library {
             .with_optimization_level(GraphOptimizationLevel::All)?
             .commit_from_file(file)
     }
+}
+
+/// `input` in ONNX Runtime's own memory.
+///
+/// # Errors
+/// It holds more or fewer numbers than its sizes say.
+pub fn tensor(input: &NamedTensor) -> ort::Result<DynTensor> {
+    let shape = input.shape.clone();
+    Ok(match &input.values {
+        Values::Floats(values) => Tensor::from_array((shape, values.clone()))?.upcast(),
+        Values::Whole(values) => Tensor::from_array((shape, values.clone()))?.upcast(),
+    })
 }

@@ -5,13 +5,14 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 
+use foretap::export::question::NamedTensor;
 use foretap::transformer::{Batch, TransformerConfig};
 use ort::memory::Allocator;
 use ort::session::{IoBinding, Session};
-use ort::value::{DynTensor, Tensor};
+use ort::value::Tensor;
 
 use super::Entrant;
-use super::question::{self, Input, Values};
+use super::question;
 use crate::material::{self, Material};
 use crate::onnxruntime::{self, Library};
 use crate::{Result, here};
@@ -77,24 +78,16 @@ impl Runtime {
 }
 
 /// `inputs`, and room for logits, where the graph of `session` finds them.
-fn bind(session: &Session, inputs: &[Input]) -> ort::Result<IoBinding> {
+fn bind(session: &Session, inputs: &[NamedTensor]) -> ort::Result<IoBinding> {
     let mut binding = session.create_binding()?;
     for input in inputs {
-        binding.bind_input(input.name, &tensor(input)?)?;
+        binding.bind_input(input.name, &onnxruntime::tensor(input)?)?;
     }
     for output in session.outputs() {
         let shape = output.dtype().tensor_shape().cloned().unwrap_or_default();
         binding.bind_output(output.name(), Tensor::<f32>::new(&Allocator::default(), shape)?)?;
     }
     Ok(binding)
-}
-
-fn tensor(input: &Input) -> ort::Result<DynTensor> {
-    let shape = input.shape.clone();
-    Ok(match &input.values {
-        Values::Floats(values) => Tensor::from_array((shape, values.clone()))?.upcast(),
-        Values::Rows(values) => Tensor::from_array((shape, values.clone()))?.upcast(),
-    })
 }
 
 /// A graph, and the questions that it is asked.

@@ -5,48 +5,27 @@
 use std::path::Path;
 
 use foretap::context::tokens::{BATTERIES, CLOCK, GAPS, KINDS, NETWORKS, PLACES};
-use foretap::export::question::gap_classes;
+use foretap::export::question::{NamedTensor, Values, gap_classes};
 use foretap::transformer::{Batch, TransformerConfig};
-use safetensors::Dtype;
 
 use crate::Result;
 use crate::material::{self, Field};
 
-/// An input of a graph.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Input {
-    /// Its name, as in `int8_graph.py`.
-    pub name: &'static str,
-    /// Sizes, outermost first.
-    pub shape: Vec<usize>,
-    /// What it holds, row by row.
-    pub values: Values,
-}
-
-/// Numbers of an [`Input`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Values {
-    /// Plain numbers.
-    Floats(Vec<f32>),
-    /// Rows of tables.
-    Rows(Vec<i32>),
-}
-
 /// All inputs for `batch`'s only question, of its only sequence.
-pub fn inputs(batch: &Batch, config: &TransformerConfig) -> Vec<Input> {
+pub fn inputs(batch: &Batch, config: &TransformerConfig) -> Vec<NamedTensor> {
     let (length, candidates) = (batch.length, batch.candidates());
-    let rows = |apps: &[u32]| Values::Rows(apps.iter().map(|&app| app as i32).collect());
+    let rows = |apps: &[u32]| Values::Whole(apps.iter().map(|&app| app as i32).collect());
     let floats = |values: &[f32]| Values::Floats(values.to_vec());
     let facts = facts(batch);
     [
         ("apps", vec![length], rows(&batch.apps)),
         ("facts", vec![length, facts.len() / length], Values::Floats(facts)),
-        ("classes", vec![length, length], Values::Rows(gap_classes(&batch.secs))),
+        ("classes", vec![length, length], Values::Whole(gap_classes(&batch.secs))),
         ("question_columns", vec![1, config.question_columns], floats(&batch.question_columns)),
         ("candidate_columns", vec![candidates, config.candidate_columns], floats(&batch.candidate_columns)),
         ("candidate_apps", vec![candidates], rows(&batch.candidate_apps)),
     ]
-    .map(|(name, shape, values)| Input { name, shape, values })
+    .map(|(name, shape, values)| NamedTensor { name, shape, values })
     .into()
 }
 
@@ -54,19 +33,8 @@ pub fn inputs(batch: &Batch, config: &TransformerConfig) -> Vec<Input> {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn save(file: &Path, inputs: &[Input]) -> Result<()> {
-    let field = |input: &Input| {
-        let (dtype, bytes) = match &input.values {
-            Values::Floats(values) => {
-                (Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-            }
-            Values::Rows(values) => {
-                (Dtype::I32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-            }
-        };
-        Field::new(input.name, input.shape.clone(), dtype, bytes)
-    };
-    material::save(file, inputs.iter().map(field).collect())
+pub fn save(file: &Path, inputs: &[NamedTensor]) -> Result<()> {
+    material::save(file, inputs.iter().map(Field::of).collect())
 }
 
 /// For each token the one-hot rows of the small tables, side by side, and its clock.
@@ -99,10 +67,10 @@ mod tests {
     fn inputs_have_the_sizes_that_they_say() {
         let config = TransformerConfig::student(Task::FirstAfterUnlock, 7);
         let batch = material::batch(&config, 1, 1, 3, 0);
-        for Input { name, shape, values } in inputs(&batch, &config) {
+        for NamedTensor { name, shape, values } in inputs(&batch, &config) {
             let found = match values {
                 Values::Floats(values) => values.len(),
-                Values::Rows(values) => values.len(),
+                Values::Whole(values) => values.len(),
             };
             assert_eq!(found, shape.iter().product::<usize>(), "{name}");
         }

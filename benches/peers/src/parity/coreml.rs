@@ -4,9 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use foretap::export::question::{NamedTensor, Values};
+use foretap::export::question::NamedTensor;
 use foretap::export::{Kit, coreml};
-use safetensors::Dtype;
 use serde::Deserialize;
 
 use super::model::Model;
@@ -44,7 +43,7 @@ pub fn rows(kit: &Kit, asked: &[Question], folder: &Path) -> Result<Vec<Row>> {
     for (index, question) in asked.iter().step_by((asked.len() / ASKED).max(1)).take(ASKED).enumerate() {
         let ours = question.ours[of_transformer].clone();
         let answer = NamedTensor::floats("probabilities", vec![1, ours.len()], ours);
-        let fields = Model::Transformer.inputs(question).iter().chain([&answer]).map(field).collect();
+        let fields = Model::Transformer.inputs(question).iter().chain([&answer]).map(Field::of).collect();
         material::save(&questions.join(format!("{index}.safetensors")), fields)?;
     }
     let mut check = Command::new(venv.join("bin/python"));
@@ -61,12 +60,4 @@ pub fn rows(kit: &Kit, asked: &[Question], folder: &Path) -> Result<Vec<Row>> {
         _ => row.error = Some(String::from_utf8_lossy(&found.stderr).trim().to_owned()),
     }
     Ok(vec![row])
-}
-
-fn field(tensor: &NamedTensor) -> Field {
-    let (dtype, bytes) = match &tensor.values {
-        Values::Floats(values) => (Dtype::F32, values.iter().flat_map(|x| x.to_le_bytes()).collect()),
-        Values::Whole(values) => (Dtype::I32, values.iter().flat_map(|x| x.to_le_bytes()).collect()),
-    };
-    Field::new(tensor.name, tensor.shape.clone(), dtype, bytes)
 }

@@ -3,10 +3,9 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use foretap::export::question::{NamedTensor, Values};
+use foretap::export::question::NamedTensor;
 use ort::memory::MemoryInfo;
 use ort::session::{IoBinding, Session as Loaded};
-use ort::value::{DynTensor, Tensor};
 
 use super::{Runtime, Session};
 use crate::Result;
@@ -54,7 +53,7 @@ impl Session for Graph {
     fn prepare(&mut self, inputs: &[NamedTensor]) -> Result<usize> {
         let mut binding = self.loaded.create_binding()?;
         for input in inputs {
-            binding.bind_input(input.name, &tensor(input)?)?;
+            binding.bind_input(input.name, &onnxruntime::tensor(input)?)?;
         }
         // No room is set aside for outputs: their shapes depend on the question's.
         for output in self.loaded.outputs() {
@@ -78,12 +77,4 @@ impl Session for Graph {
         let output = outputs.get(name).ok_or_else(|| format!("there is no output {name}"))?;
         Ok(output.try_extract_tensor::<f32>()?.1.to_vec())
     }
-}
-
-fn tensor(input: &NamedTensor) -> ort::Result<DynTensor> {
-    let shape = input.shape.clone();
-    Ok(match &input.values {
-        Values::Floats(values) => Tensor::from_array((shape, values.clone()))?.upcast(),
-        Values::Whole(values) => Tensor::from_array((shape, values.clone()))?.upcast(),
-    })
 }
