@@ -71,6 +71,19 @@ struct Nodes {
     leaf_weights: Vec<f32>,
 }
 
+/// A split, or a leaf, of which most is left out.
+#[derive(Default)]
+struct Node {
+    tree: usize,
+    id: usize,
+    feature: usize,
+    threshold: f32,
+    mode: &'static str,
+    yes: i64,
+    no: i64,
+    missing_yes: bool,
+}
+
 impl Nodes {
     fn of(ensemble: &Ensemble) -> Result<Self> {
         let mut nodes = Self::default();
@@ -78,15 +91,16 @@ impl Nodes {
             let output = index % ensemble.outputs();
             for (id, split) in tree.splits.iter().enumerate() {
                 let threshold = threshold_of(split, index)?;
-                let children = [split.left, split.right].map(|child| match child {
+                let [yes, no] = [split.left, split.right].map(|child| match child {
                     Child::Split(next) => next as i64,
                     Child::Leaf(leaf) => (tree.splits.len() + leaf) as i64,
                 });
-                nodes.push(index, id, split.feature, threshold, "BRANCH_LEQ", children, split.missing_left);
+                let (feature, mode, missing_yes) = (split.feature, "BRANCH_LEQ", split.missing_left);
+                nodes.push(Node { tree: index, id, feature, threshold, mode, yes, no, missing_yes });
             }
             for (leaf, &value) in tree.leaf_values.iter().enumerate() {
                 let id = tree.splits.len() + leaf;
-                nodes.push(index, id, 0, 0.0, "LEAF", [0, 0], false);
+                nodes.push(Node { tree: index, id, mode: "LEAF", ..Node::default() });
                 nodes.leaf_trees.push(index as i64);
                 nodes.leaf_ids.push(id as i64);
                 nodes.leaf_outputs.push(output as i64);
@@ -96,25 +110,15 @@ impl Nodes {
         Ok(nodes)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one for each of the format's parallel lists")]
-    fn push(
-        &mut self,
-        tree: usize,
-        id: usize,
-        feature: usize,
-        value: f32,
-        mode: &'static str,
-        [yes, no]: [i64; 2],
-        missing_yes: bool,
-    ) {
-        self.trees.push(tree as i64);
-        self.ids.push(id as i64);
-        self.features.push(feature as i64);
-        self.values.push(value);
-        self.modes.push(mode);
-        self.yes.push(yes);
-        self.no.push(no);
-        self.missing_yes.push(i64::from(missing_yes));
+    fn push(&mut self, node: Node) {
+        self.trees.push(node.tree as i64);
+        self.ids.push(node.id as i64);
+        self.features.push(node.feature as i64);
+        self.values.push(node.threshold);
+        self.modes.push(node.mode);
+        self.yes.push(node.yes);
+        self.no.push(node.no);
+        self.missing_yes.push(i64::from(node.missing_yes));
     }
 
     fn attributes(self, of_leaves: &str) -> [super::proto::AttributeProto; 13] {
