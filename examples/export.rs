@@ -18,7 +18,6 @@ use std::process::ExitCode;
 
 use any_model::AnyModel;
 use clap::{Parser, ValueEnum};
-
 use foretap::export::{Kit, OnnxExport, coreml, lightgbm, xgboost};
 use foretap::transformer::{Mapping, Precision};
 use foretap::{Error, ErrorKind};
@@ -139,13 +138,7 @@ fn make(target: Target, kit: &Kit, args: &Args) -> foretap::Result<Vec<Ready>> {
         Target::OnnxF16 => Ok(onnx(kit.onnx_half()?)),
         Target::OnnxInt8 => {
             kit.student()?;
-            let simulation = match args.simulation.simulate {
-                None if args.data.data.is_empty() => {
-                    cli::SimulationArgs { simulate: Some(20), ..args.simulation.clone() }
-                }
-                _ => args.simulation.clone(),
-            };
-            let source = simulation.load(&args.data, &cli::Bar::new())?;
+            let source = args.simulation.load_or_simulate_people(20, &args.data, &cli::Bar::new())?;
             let ranges = kit.ranges(&source.log, &source.vocabulary, args.calibration)?;
             Ok(onnx(kit.onnx_whole(ranges)?))
         }

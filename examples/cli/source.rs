@@ -33,10 +33,20 @@ pub struct Source {
 impl SimulationArgs {
     /// Reads the log that `data` names, or simulates: the usual people where neither is asked for.
     pub fn load_or_simulate(&self, data: &DataArgs, progress: &dyn Progress) -> foretap::Result<Source> {
+        self.load_or_simulate_people(SimulationConfig::default().people, data, progress)
+    }
+
+    /// The same with so many people where neither is asked for.
+    pub fn load_or_simulate_people(
+        &self,
+        people: usize,
+        data: &DataArgs,
+        progress: &dyn Progress,
+    ) -> foretap::Result<Source> {
         if self.simulate.is_some() || !data.data.is_empty() {
             return self.load(data, progress);
         }
-        Self { simulate: Some(SimulationConfig::default().people), ..self.clone() }.load(data, progress)
+        Self { simulate: Some(people), ..self.clone() }.load(data, progress)
     }
 
     /// Simulates, or reads the log that `data` names.

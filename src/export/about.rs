@@ -1,13 +1,13 @@
 //! What an exported file says of itself, in the metadata that its format has.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::wrong;
 use crate::bundle::Parts;
 use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::context::{Situation, Task};
 use crate::error::Result;
+use crate::kind::sha256_hex;
 use crate::network::Standardisation;
 use crate::transformer::TransformerModel;
 
@@ -68,7 +68,6 @@ impl About {
     /// None that a caller could cause.
     pub(super) fn lines(&self) -> Result<Vec<(&'static str, String)>> {
         let names: String = self.apps.iter().map(|app| format!("{app}\n")).collect();
-        let hash: String = Sha256::digest(names).iter().map(|byte| format!("{byte:02x}")).collect();
         let feature = |feature: &crate::context::features::Feature| json!([feature.name, feature.unit]);
         let features: Vec<Value> = SCHEMA.iter().map(feature).collect();
         let schema = json!({ "version": SCHEMA_VERSION, "features": features });
@@ -76,7 +75,7 @@ impl About {
             ("foretap", env!("CARGO_PKG_VERSION").to_owned()),
             ("task", self.task.to_string()),
             ("vocabulary", json!(self.apps).to_string()),
-            ("vocabulary_sha256", hash),
+            ("vocabulary_sha256", sha256_hex(names.as_bytes())),
             ("feature_schema", schema.to_string()),
             ("situation", json!(Situation::NAMES).to_string()),
         ];

@@ -283,29 +283,32 @@ impl Kit {
     /// The last golden question, when a history is longest.
     fn ask(&self, mut answer: impl FnMut(&Questions, &Context<'_>) -> TestData) -> Result<TestData> {
         let mut questions = self.questions(&self.bundle.vocabulary())?;
-        let mut last = TestData::default();
+        let (mut left, mut last) = (self.bundle.golden_questions(), TestData::default());
         self.bundle.ask_golden(|context| {
-            questions.read(context);
-            last = answer(&questions, context);
+            left -= 1;
+            if left == 0 {
+                questions.read(context);
+                last = answer(&questions, context);
+            }
         });
         Ok(last)
     }
 
     fn ask_transformer(&self, model: &TransformerModel) -> Result<TestData> {
         let (forward, mut scratch) = (Forward::new(model.weights.clone()), ForwardScratch::default());
-        self.ask(|questions, _| {
-            let mut logits = vec![0.0; questions.batch().candidates()];
-            forward.score(questions.batch(), &mut scratch, &mut logits);
-            questions.inputs_with(scored(logits, model.temperature))
-        })
+        self.ask_network(model.temperature, |batch, logits| forward.score(batch, &mut scratch, logits))
     }
 
     fn ask_student(&self, model: &QuantizedModel) -> Result<TestData> {
         let (forward, mut scratch) = (QuantizedForward::new(model), QuantizedScratch::default());
+        self.ask_network(model.temperature, |batch, logits| forward.score(batch, &mut scratch, logits))
+    }
+
+    fn ask_network(&self, temperature: f64, mut score: impl FnMut(&Batch, &mut [f32])) -> Result<TestData> {
         self.ask(|questions, _| {
             let mut logits = vec![0.0; questions.batch().candidates()];
-            forward.score(questions.batch(), &mut scratch, &mut logits);
-            questions.inputs_with(scored(logits, model.temperature))
+            score(questions.batch(), &mut logits);
+            questions.inputs_with(scored(logits, temperature))
         })
     }
 

@@ -79,6 +79,19 @@ fn wrong(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Model, message)
 }
 
+/// A protobuf message is shorter than this.
+const MOST_BYTES: usize = i32::MAX as usize;
+
+/// Refuses what readers of protobuf would; `end` says whose files end there.
+fn check_size(bytes: usize, end: &str) -> Result<()> {
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    Err(wrong(format!("{bytes} bytes, but {end} at 2 GiB"))
+        .field("vocabulary")
+        .next_step("train with a smaller vocabulary or a narrower shape"))
+}
+
 /// Reads trees from a file of any of the formats, which its content tells: LightGBM's text, XGBoost's JSON, or an
 /// [`Ensemble`] as `serde_json` writes it (what the `trees` example keeps).
 ///
@@ -168,6 +181,16 @@ fn fits(objective: &str, outputs: usize) -> bool {
 mod tests {
     use super::*;
     use crate::gbdt::Tree;
+
+    #[test]
+    fn a_file_ends_where_readers_do() {
+        assert!(check_size(MOST_BYTES, "ONNX files end").is_ok());
+        for end in ["ONNX files end", "Core ML's programs end"] {
+            let error = check_size(MOST_BYTES + 1, end).unwrap_err().to_string();
+            assert!(error.contains(&format!("2147483648 bytes, but {end} at 2 GiB")), "{error}");
+            assert!(error.contains("field `vocabulary`") && error.contains("smaller vocabulary"), "{error}");
+        }
+    }
 
     #[test]
     fn refuses_what_neither_engine_could_load() {

@@ -11,7 +11,7 @@ use super::question::{
     CANDIDATE_APPS, CANDIDATE_COLUMNS, CLOCK, Dim, FACTS, GAP_CLASSES, Input, QUESTION_COLUMNS, TOKENS,
 };
 use crate::context::tokens::GAPS;
-use crate::network::{FARTHEST, LayerLayout, Layout, TransformerConfig};
+use crate::network::{FARTHEST, LayerLayout, Layout, TransformerConfig, transposed};
 use crate::quantize::QuantizedModel;
 use crate::transformer::TransformerModel;
 
@@ -153,13 +153,12 @@ impl<'a> Network<'a> {
 
     /// Name, sizes and steps of the tensor at `range`.
     fn tensor(&self, range: &Range<usize>) -> (String, [usize; 2], Option<Steps>) {
-        let tensors = &self.layout.tensors;
-        let index = tensors.partition_point(|spec| spec.range.start < range.start);
-        let spec = &tensors[index];
-        let steps = self
-            .whole
-            .and_then(|model| model.tensors().nth(index))
-            .map(|(_, tensor)| Steps { values: tensor.values.clone(), scales: tensor.scales.clone() });
+        let spec = self.layout.spec(range);
+        let steps = |model: &QuantizedModel| {
+            let (_, tensor) = model.tensor(range);
+            Steps { values: tensor.values.clone(), scales: tensor.scales.clone() }
+        };
+        let steps = self.whole.map(steps);
         let columns = spec.shape.last().copied().unwrap_or(1);
         (spec.name.clone(), [spec.range.len() / columns, columns], steps)
     }
@@ -255,11 +254,6 @@ impl Table {
     }
 }
 
-/// `[rows, columns]` to `[columns, rows]`.
-fn transposed<T: Copy>(values: &[T], columns: usize) -> Vec<T> {
-    (0..columns).flat_map(|column| values[column..].iter().step_by(columns).copied()).collect()
-}
-
 /// What [`describe`] leaves.
 pub struct Described<V> {
     /// `[B, C]`
@@ -310,8 +304,8 @@ fn attention<W: Writer>(
 ) -> W::Value {
     let config = network.config;
     let (heads, width) = (config.heads, config.d_head());
-    let (gain, _, _) = network.tensor(&layer.attention_norm);
-    let mut a = w.rms_norm(x, &gain, network.numbers(&layer.attention_norm));
+    let gain = &network.layout.spec(&layer.attention_norm).name;
+    let mut a = w.rms_norm(x, gain, network.numbers(&layer.attention_norm));
     let key = w.product(&a, &network.matrix(&layer.key, Reads::Signed));
     let value = w.product(&a, &network.matrix(&layer.value, Reads::Signed));
     let (mut x, mut asking) = (x.clone(), Dim::Tokens);
@@ -338,13 +332,13 @@ fn attention<W: Writer>(
 }
 
 fn feed<W: Writer>(network: &Network<'_>, layer: &LayerLayout, w: &mut W, x: &W::Value) -> W::Value {
-    let name = |range: &Range<usize>| network.tensor(range).0;
-    let f = w.rms_norm(x, &name(&layer.feed_norm), network.numbers(&layer.feed_norm));
+    let name = |range: &Range<usize>| &*network.layout.spec(range).name;
+    let f = w.rms_norm(x, name(&layer.feed_norm), network.numbers(&layer.feed_norm));
     let wide = w.product(&f, &network.matrix(&layer.feed_in, Reads::Signed));
-    let wide = w.add_vector(&wide, &name(&layer.feed_in_bias), network.numbers(&layer.feed_in_bias));
+    let wide = w.add_vector(&wide, name(&layer.feed_in_bias), network.numbers(&layer.feed_in_bias));
     let wide = w.relu(&wide);
     let narrow = w.product(&wide, &network.matrix(&layer.feed_out, Reads::Positive));
-    let narrow = w.add_vector(&narrow, &name(&layer.feed_out_bias), network.numbers(&layer.feed_out_bias));
+    let narrow = w.add_vector(&narrow, name(&layer.feed_out_bias), network.numbers(&layer.feed_out_bias));
     w.add(x, &narrow)
 }
 

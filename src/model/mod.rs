@@ -14,13 +14,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::context::{Task, favourites};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{Ensemble, Forest};
+use crate::kind::sha256_hex;
 use crate::ranker::{Ranker, RankerConfig};
 
 /// Version of the file format.
@@ -110,7 +110,7 @@ impl Model {
                 format!("{} bytes of {}: the file is cut off or damaged", payload.len(), header.bytes);
             return Err(wrong(message, "copy the file again"));
         }
-        if sha256(payload) != header.sha256 {
+        if sha256_hex(payload) != header.sha256 {
             return Err(wrong(
                 "the checksum does not match: the file is damaged".into(),
                 "copy the file again",
@@ -141,8 +141,4 @@ impl Model {
             config: payload.config,
         })
     }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

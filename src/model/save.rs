@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::{FORMAT_VERSION, Header, Model, Payload, sha256};
+use super::{FORMAT_VERSION, Header, Model, Payload};
 use crate::context::features::SCHEMA_VERSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::write_atomically;
+use crate::kind::sha256_hex;
 
 impl Model {
     /// Writes the model to `file`.
@@ -29,7 +30,7 @@ impl Model {
             foretap: "model".to_owned(),
             version: FORMAT_VERSION,
             bytes: payload.len(),
-            sha256: sha256(&payload),
+            sha256: sha256_hex(&payload),
         };
         let header = serde_json::to_string(&header).map_err(broken)?;
         write_atomically(file, |out| {

@@ -172,6 +172,17 @@ impl Layout {
         layout
     }
 
+    /// The place in [`tensors`](Self::tensors) of the one that begins where `range` does.
+    pub(crate) fn index(&self, range: &Range<usize>) -> usize {
+        self.tensors.partition_point(|spec| spec.range.start < range.start)
+    }
+
+    /// The tensor that begins where `range` does.
+    #[cfg(feature = "train")]
+    pub(crate) fn spec(&self, range: &Range<usize>) -> &TensorSpec {
+        &self.tensors[self.index(range)]
+    }
+
     /// How many numbers there are.
     pub fn len(&self) -> usize {
         self.tensors.last().map_or(0, |last| last.range.end)
@@ -192,6 +203,12 @@ impl Layout {
         let read_by_pointer = of(config.candidate_columns) + of(config.question_columns) + 2 * d + p;
         rows * d + of(config.layers) * layer + d + of(config.apps) + 1 + (read_by_pointer + 3) * p
     }
+}
+
+/// `[rows, columns]` to `[columns, rows]`.
+#[cfg(feature = "train")]
+pub(crate) fn transposed<T: Copy>(values: &[T], columns: usize) -> Vec<T> {
+    (0..columns).flat_map(|column| values[column..].iter().step_by(columns).copied()).collect()
 }
 
 #[cfg(test)]

@@ -129,8 +129,8 @@ impl QuantizedModel {
     }
 
     /// The tensor that begins where `range` does.
-    pub(super) fn tensor(&self, range: &std::ops::Range<usize>) -> (&TensorSpec, &QuantizedTensor) {
-        let index = self.layout.tensors.partition_point(|spec| spec.range.start < range.start);
+    pub(crate) fn tensor(&self, range: &std::ops::Range<usize>) -> (&TensorSpec, &QuantizedTensor) {
+        let index = self.layout.index(range);
         (&self.layout.tensors[index], &self.tensors[index])
     }
 

@@ -29,11 +29,20 @@ pub type Linear = [f32; BASIS];
 /// Seconds from which on a history is stale: a day.
 pub const FRESH_SECS: f32 = 86_400.0;
 
+/// Where the length of a history is 0 on the scale of the basis, and what a unit of it is: 0 at 600 launches, a week or two,
+/// and one unit a factor of 2,981.
+pub(crate) const HISTORY: [f32; 2] = [6.4, 8.0];
+
+/// Gains beyond these say no more.
+pub(crate) const GAINS: [f32; 2] = [-1.0, 2.0];
+
+/// A history is never staler than this.
+pub(crate) const MOST_STALE: f32 = 4.0;
+
 /// The basis at a question. `gain` is the gate's, 0 where nobody asked it.
 pub fn basis(situation: &Situation, gain: f32) -> Basis {
-    // 0 at 600 launches, a week or two: one unit is a factor of 2,981.
-    let history = (situation.launches - 6.4) / 8.0;
-    [1.0, history, gain.clamp(-1.0, 2.0), staleness(situation)]
+    let history = (situation.launches - HISTORY[0]) / HISTORY[1];
+    [1.0, history, gain.clamp(GAINS[0], GAINS[1]), staleness(situation)]
 }
 
 /// 0 up to a day, 1 after 2.7 days, 2 after a week, at most 4.
@@ -41,7 +50,7 @@ fn staleness(situation: &Situation) -> f32 {
     if situation.age.is_nan() {
         return 0.0;
     }
-    (situation.age - math::ln(FRESH_SECS)).clamp(0.0, 4.0)
+    (situation.age - math::ln(FRESH_SECS)).clamp(0.0, MOST_STALE)
 }
 
 /// The weights of the experts.

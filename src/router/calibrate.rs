@@ -29,19 +29,24 @@ impl Default for Calibration {
     }
 }
 
+/// Shares of past answers that were new, beyond which odds would be beyond all reason.
+pub(crate) const SHARES: [f32; 2] = [1e-5, 1.0 - 1e-5];
+
+/// No evidence is enough for certainty.
+pub(crate) const NONE_OF_THESE: [f32; 2] = [1e-5, 0.999];
+
 impl Calibration {
     /// Probability that none of the candidates is opened.
     pub fn none_of_these(&self, situation: &Situation, basis: &Basis) -> f32 {
         let logit: f32 =
             self.none.iter().zip(none_columns(situation, basis)).map(|(n, column)| n * column).sum();
-        // No evidence is enough for certainty.
-        (1.0 / (1.0 + math::exp(-logit))).clamp(1e-5, 0.999)
+        (1.0 / (1.0 + math::exp(-logit))).clamp(NONE_OF_THESE[0], NONE_OF_THESE[1])
     }
 }
 
 /// What the mass of "none of these" depends on.
 pub fn none_columns(situation: &Situation, basis: &Basis) -> [f32; BASIS] {
-    let share = situation.unforeseen.clamp(1e-5, 1.0 - 1e-5);
+    let share = situation.unforeseen.clamp(SHARES[0], SHARES[1]);
     [1.0, math::ln(share / (1.0 - share)), basis[1], basis[3]]
 }
 

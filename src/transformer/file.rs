@@ -14,8 +14,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use half::f16;
-
 use super::tensors::{self, Kind, Named, Precision, TensorFile};
 use super::weights::Weights;
 use crate::error::{Error, ErrorKind, Result};
@@ -54,16 +52,14 @@ impl TransformerModel {
         self.check().map_err(|error| error.file(file))?;
         let Weights { values, .. } = &self.weights;
         let specs = &self.weights.layout().tensors;
-        if precision == Precision::F16 {
-            let is_too_large = |value: &f32| !f16::from_f32(*value).is_finite();
-            if let Some(spec) = specs.iter().find(|spec| values[spec.range.clone()].iter().any(is_too_large))
-            {
-                let message = "a weight is too large for half precision";
-                return Err(Error::new(ErrorKind::Model, message)
-                    .file(file)
-                    .field(&*spec.name)
-                    .next_step("save the model in single precision"));
-            }
+        if precision == Precision::F16
+            && let Some(spec) = self.weights.beyond_half()
+        {
+            let message = "a weight is too large for half precision";
+            return Err(Error::new(ErrorKind::Model, message)
+                .file(file)
+                .field(&*spec.name)
+                .next_step("save the model in single precision"));
         }
         let metadata = BTreeMap::from([
             ("config", tensors::to_json(self.weights.config())?),

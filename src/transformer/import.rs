@@ -28,7 +28,7 @@ use super::file::TransformerModel;
 use super::tensors::numbers;
 use super::weights::Weights;
 use crate::error::{Error, ErrorKind, Result};
-use crate::network::{Layout, Standardisation, TensorSpec, TransformerConfig};
+use crate::network::{Layout, Standardisation, TensorSpec, TransformerConfig, transposed};
 
 /// What to read, under which names.
 #[derive(Debug, Clone, Deserialize)]
@@ -134,13 +134,7 @@ impl Mapping {
             }
             let found = numbers(&tensor).map_err(|message| wrong(message).field(&*spec.name))?;
             match (&spec.shape[..], transpose) {
-                ([rows, columns], true) => {
-                    values.extend(
-                        (0..*rows)
-                            .flat_map(|row| (0..*columns).map(move |column| (row, column)))
-                            .map(|(row, column)| found[column * rows + row]),
-                    );
-                }
+                ([rows, _], true) => values.extend(transposed(&found, *rows)),
                 _ => values.extend(found),
             }
         }

@@ -1,10 +1,11 @@
 //! Plain f32 weights: one flat list of numbers, in which [`Layout`] says where each tensor lies.
 
+use half::f16;
 use rand::{Rng, RngExt as _};
 use rand_distr::StandardNormal;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::network::{Layout, TransformerConfig};
+use crate::network::{Layout, TensorSpec, TransformerConfig};
 
 /// A transformer's numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +67,12 @@ impl Weights {
             }
         }
         Ok(Self { config, layout, values })
+    }
+
+    /// The first tensor with a number that half precision does not hold, if there is one.
+    pub fn beyond_half(&self) -> Option<&TensorSpec> {
+        let is_beyond = |value: &f32| !f16::from_f32(*value).is_finite();
+        self.layout.tensors.iter().find(|spec| self.values[spec.range.clone()].iter().any(is_beyond))
     }
 
     /// The shape.

@@ -1,6 +1,5 @@
 //! ONNX Runtime: the library of its wheel, called through its C interface, on one thread, with all its optimizations.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use foretap::export::question::{NamedTensor, Values};
@@ -10,7 +9,7 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynTensor, Tensor};
 
 use crate::Result;
-use crate::wheels::packages;
+use crate::wheels;
 
 /// What the library's file is called; its version follows.
 pub const NAME: &str = "libonnxruntime.so.";
@@ -20,11 +19,7 @@ pub const NAME: &str = "libonnxruntime.so.";
 /// # Errors
 /// There is no environment, or the wheel is missing in it.
 pub fn file(venv: &Path) -> Result<PathBuf> {
-    let folder = packages(venv).map(|packages| packages.join("onnxruntime/capi")).unwrap_or_default();
-    let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_library =
-        |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NAME));
-    files.filter(is_library).max().ok_or_else(|| {
+    wheels::library(venv, "onnxruntime/capi", NAME).ok_or_else(|| {
         format!("no ONNX Runtime in {}; start with `bash benches/peers/run`", venv.display()).into()
     })
 }

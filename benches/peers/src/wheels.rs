@@ -44,3 +44,11 @@ pub fn packages(venv: &Path) -> Option<PathBuf> {
     let pythons = fs::read_dir(venv.join("lib")).ok()?.flatten();
     pythons.map(|python| python.path().join("site-packages")).find(|packages| packages.is_dir())
 }
+
+/// The newest file in `folder` of the environment's packages whose name begins with `name`; its version follows.
+pub fn library(venv: &Path, folder: &str, name: &str) -> Option<PathBuf> {
+    let files = fs::read_dir(packages(venv)?.join(folder)).ok()?.flatten().map(|entry| entry.path());
+    let is_library =
+        |file: &PathBuf| file.file_name().is_some_and(|found| found.to_string_lossy().starts_with(name));
+    files.filter(is_library).max()
+}

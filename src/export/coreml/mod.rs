@@ -25,8 +25,8 @@ use std::path::Path;
 use prost::Message as _;
 
 use super::about::About;
+use super::check_size;
 use super::network::{Network, describe};
-use super::wrong;
 use crate::error::Result;
 use crate::transformer::TransformerModel;
 use proto::{
@@ -42,9 +42,6 @@ const USUAL_CANDIDATES: usize = 50;
 
 /// The first that has the operations of [`program::OPSET`].
 const SPECIFICATION_VERSION: i32 = 7;
-
-/// A protobuf message is shorter than this.
-const MOST_BYTES: usize = i32::MAX as usize;
 
 /// A Core ML model, ready to be written.
 #[derive(Debug, Clone)]
@@ -121,18 +118,9 @@ pub fn transformer(model: &TransformerModel, about: &About) -> Result<CoreMlMode
         description: Some(description),
         ml_program: Some(program),
     };
-    check_size(model.encoded_len())?;
+    // The file of weights knows no such end.
+    check_size(model.encoded_len(), "Core ML's programs end")?;
     Ok(CoreMlModel { model, weights })
-}
-
-/// Refuses a program that readers of protobuf would; the file of weights knows no such end.
-fn check_size(bytes: usize) -> Result<()> {
-    if bytes <= MOST_BYTES {
-        return Ok(());
-    }
-    Err(wrong(format!("{bytes} bytes, but Core ML's programs end at 2 GiB"))
-        .field("vocabulary")
-        .next_step("train with a smaller vocabulary"))
 }
 
 impl CoreMlModel {
@@ -295,8 +283,5 @@ mod tests {
             "Core ML specification 7, opset CoreML6 (iOS 16, macOS 13 or later); operators: add gather \
              gather_along_axis matmul mul reduce_mean reduce_sum relu reshape rsqrt slice_by_index softmax transpose"
         );
-        assert!(check_size(MOST_BYTES).is_ok());
-        let message = check_size(MOST_BYTES + 1).unwrap_err().to_string();
-        assert!(message.contains("vocabulary") && message.contains("2 GiB"), "{message}");
     }
 }

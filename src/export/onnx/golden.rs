@@ -7,7 +7,7 @@ use std::path::Path;
 use prost::Message as _;
 
 use super::OnnxModel;
-use super::proto::{Element, TensorProto, ValueInfoProto};
+use super::proto::{TensorProto, ValueInfoProto};
 use crate::error::{Error, Result};
 use crate::export::question::{NamedTensor, Values};
 use crate::export::wrong;
@@ -49,19 +49,9 @@ impl TestData {
 }
 
 fn save(tensor: &NamedTensor, info: &ValueInfoProto, file: &Path) -> Result<()> {
-    let (element, raw_data) = match &tensor.values {
-        Values::Floats(values) => {
-            (Element::Float, values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
-        }
-        Values::Whole(values) => {
-            (Element::Int32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        }
-    };
-    let proto = TensorProto {
-        dims: tensor.shape.iter().map(|&size| size as i64).collect(),
-        data_type: element as i32,
-        name: info.name.clone(),
-        raw_data,
+    let proto = match &tensor.values {
+        Values::Floats(values) => TensorProto::floats(&info.name, &tensor.shape, values),
+        Values::Whole(values) => TensorProto::ids(&info.name, &tensor.shape, values),
     };
     write_atomically(file, |out| out.write_all(&proto.encode_to_vec()))
 }

@@ -75,13 +75,14 @@ impl Graph {
 
     /// A constant of plain numbers; of the same name there is one.
     pub fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
-        self.constant(name, shape, Element::Float, || values.iter().flat_map(|x| x.to_le_bytes()).collect())
+        self.constant(name, |name| TensorProto::floats(name, shape, values))
     }
 
     /// The same in half precision.
     pub fn halves(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
         let half = |x: &f32| f16::from_f32(*x).to_le_bytes();
-        self.constant(name, shape, Element::Float16, || values.iter().flat_map(half).collect())
+        let bytes = || values.iter().flat_map(half).collect();
+        self.constant(name, |name| TensorProto::new(name, shape, Element::Float16, bytes()))
     }
 
     /// A number.
@@ -91,41 +92,34 @@ impl Graph {
 
     /// The same of signed bytes.
     pub fn bytes(&mut self, name: &str, shape: &[usize], values: &[i8]) -> String {
-        self.constant(name, shape, Element::Int8, || values.iter().flat_map(|x| x.to_le_bytes()).collect())
+        let bytes = || values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.constant(name, |name| TensorProto::new(name, shape, Element::Int8, bytes()))
     }
 
     /// An unsigned byte.
     pub fn byte(&mut self, value: u8) -> String {
-        self.constant(&format!("byte_{value}"), &[], Element::Uint8, || vec![value])
+        self.constant(&format!("byte_{value}"), |name| {
+            TensorProto::new(name, &[], Element::Uint8, vec![value])
+        })
     }
 
     /// The same of 32-bit whole numbers.
     pub fn ids(&mut self, name: &str, values: &[i32]) -> String {
-        let bytes = || values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        self.constant(name, &[values.len()], Element::Int32, bytes)
+        self.constant(name, |name| TensorProto::ids(name, &[values.len()], values))
     }
 
     /// Sizes and places, for operators that want them as constants.
     pub fn sizes(&mut self, values: &[i64]) -> String {
         let numbers: Vec<String> = values.iter().map(i64::to_string).collect();
         let bytes = || values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        self.constant(&named("sizes", &numbers.join("_")), &[values.len()], Element::Int64, bytes)
+        self.constant(&named("sizes", &numbers.join("_")), |name| {
+            TensorProto::new(name, &[values.len()], Element::Int64, bytes())
+        })
     }
 
-    fn constant(
-        &mut self,
-        name: &str,
-        shape: &[usize],
-        element: Element,
-        bytes: impl FnOnce() -> Vec<u8>,
-    ) -> String {
+    fn constant(&mut self, name: &str, tensor: impl FnOnce(&str) -> TensorProto) -> String {
         if self.constants.iter().all(|constant| constant.name != name) {
-            self.constants.push(TensorProto {
-                dims: shape.iter().map(|&size| size as i64).collect(),
-                data_type: element as i32,
-                name: name.to_owned(),
-                raw_data: bytes(),
-            });
+            self.constants.push(tensor(name));
         }
         name.to_owned()
     }

@@ -1,5 +1,4 @@
-//! ONNX files, without Python: the transformer in four kinds of numbers, trees by three operators, and the router in one
-//! graph.
+//! ONNX files, without Python: the transformer in four kinds of numbers, trees in four ways, and the router in one graph.
 //!
 //! | function | answers | its inputs |
 //! | --- | --- | --- |
@@ -23,7 +22,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-use half::f16;
 use prost::Message as _;
 
 pub use golden::TestData;
@@ -33,7 +31,7 @@ pub use trees::TreeOperator;
 use super::about::About;
 use super::network::{Network, describe};
 use super::question::{Dim, FEATURES, Input};
-use super::wrong;
+use super::{check_size, wrong};
 use crate::error::Result;
 use crate::file::write_atomically;
 use crate::gbdt::Ensemble;
@@ -47,9 +45,6 @@ use transformer::Nodes;
 
 /// The version of ONNX's own operators: of 2022, so that runtimes of the last years know it.
 const OPSET: i64 = 17;
-
-/// A protobuf message is shorter than this.
-const MOST_BYTES: usize = i32::MAX as usize;
 
 /// An ONNX model, ready to be written.
 #[derive(Debug, Clone)]
@@ -95,9 +90,7 @@ impl fmt::Display for Requirements {
 /// A weight is too large for half precision, or the graph for a file.
 pub fn transformer(model: &TransformerModel, numbers: Numbers, about: &About) -> Result<OnnxModel> {
     if numbers == Numbers::Half
-        && let Some(spec) = model.weights.layout().tensors.iter().find(|spec| {
-            model.weights.values[spec.range.clone()].iter().any(|&value| !f16::from_f32(value).is_finite())
-        })
+        && let Some(spec) = model.weights.beyond_half()
     {
         return Err(wrong("a weight is too large for half precision")
             .field(&*spec.name)
@@ -187,16 +180,6 @@ pub fn router(
     OnnxModel::new(graph, "foretap_router", doc, operator.version(), about)
 }
 
-/// Refuses a model that readers of protobuf would.
-fn check_size(bytes: usize) -> Result<()> {
-    if bytes <= MOST_BYTES {
-        return Ok(());
-    }
-    Err(wrong(format!("{bytes} bytes, but ONNX files end at 2 GiB"))
-        .field("vocabulary")
-        .next_step("train with a smaller vocabulary or a narrower shape"))
-}
-
 impl OnnxModel {
     fn new(graph: Graph, name: &str, doc: &str, ml_opset: Option<i64>, about: &About) -> Result<Self> {
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
@@ -217,7 +200,7 @@ impl OnnxModel {
                 .map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value })
                 .collect(),
         };
-        check_size(proto.encoded_len())?;
+        check_size(proto.encoded_len(), "ONNX files end")?;
         Ok(Self { proto })
     }
 
@@ -248,17 +231,5 @@ impl OnnxModel {
     /// It cannot be written; a file that was there is then as it was.
     pub fn save(&self, file: &Path) -> Result<()> {
         write_atomically(file, |out| out.write_all(&self.to_bytes()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_ends_where_readers_do() {
-        assert!(check_size(MOST_BYTES).is_ok());
-        let error = check_size(MOST_BYTES + 1).unwrap_err().to_string();
-        assert!(error.contains("2147483648 bytes") && error.contains("smaller vocabulary"), "{error}");
     }
 }

@@ -114,6 +114,24 @@ pub struct TensorProto {
     pub raw_data: Vec<u8>,
 }
 
+impl TensorProto {
+    /// A tensor of what `raw_data` holds.
+    pub fn new(name: &str, shape: &[usize], element: Element, raw_data: Vec<u8>) -> Self {
+        let dims = shape.iter().map(|&size| size as i64).collect();
+        Self { dims, data_type: element as i32, name: name.to_owned(), raw_data }
+    }
+
+    /// A tensor of plain numbers.
+    pub fn floats(name: &str, shape: &[usize], values: &[f32]) -> Self {
+        Self::new(name, shape, Element::Float, values.iter().flat_map(|x| x.to_le_bytes()).collect())
+    }
+
+    /// A tensor of 32-bit whole numbers.
+    pub fn ids(name: &str, shape: &[usize], values: &[i32]) -> Self {
+        Self::new(name, shape, Element::Int32, values.iter().flat_map(|x| x.to_le_bytes()).collect())
+    }
+}
+
 /// What a tensor holds: numbers of `onnx.proto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {

@@ -15,7 +15,8 @@ use crate::error::Result;
 use crate::export::network::{HIDDEN, Network, logits};
 use crate::export::question::{CANDIDATE_APPS, Dim, FEATURES, Input, SITUATION};
 use crate::gbdt::Ensemble;
-use crate::router::blend::{FRESH_SECS, Linear};
+use crate::router::blend::{FRESH_SECS, GAINS, HISTORY, LEAST_WEIGHT, Linear, MOST_STALE};
+use crate::router::calibrate::{NONE_OF_THESE, SHARES};
 use crate::router::{Pace, RouterModel};
 
 /// What answers together.
@@ -150,15 +151,15 @@ struct Basis {
 impl Basis {
     fn of(graph: &mut Graph, situation: &str, gain: &str) -> Self {
         let [launches, age] = ["launches", "age"].map(|name| named(graph, situation, name));
-        let (start, unit) = (graph.number(6.4), graph.number(8.0));
+        let [start, unit] = HISTORY.map(|number| graph.number(number));
         let history = graph.node("Sub", [&launches, &start]);
         let history = graph.node("Div", [&history, &unit]);
-        let (least, most) = (graph.number(-1.0), graph.number(2.0));
+        let [least, most] = GAINS.map(|number| graph.number(number));
         let gain = graph.node("Clip", [gain, &least, &most]);
-        let (fresh, zero, four) =
-            (graph.number(crate::context::math::ln(FRESH_SECS)), graph.number(0.0), graph.number(4.0));
+        let (fresh, zero, stalest) =
+            (graph.number(crate::context::math::ln(FRESH_SECS)), graph.number(0.0), graph.number(MOST_STALE));
         let stale = graph.node("Sub", [&age, &fresh]);
-        let stale = graph.node("Clip", [&stale, &zero, &four]);
+        let stale = graph.node("Clip", [&stale, &zero, &stalest]);
         let is_unknown = graph.node("IsNaN", [&age]);
         let staleness = graph.node("Where", [&is_unknown, &zero, &stale]);
         let one = graph.node("Mul", [&launches, &zero]);
@@ -183,19 +184,18 @@ fn blend(
     is_routed: &str,
     [by_trees, by_deep]: [&str; 2],
 ) -> String {
-    let least = crate::router::blend::LEAST_WEIGHT;
     let mut weight = |name: &str, linear: &Linear, least: f32| {
         let linear = graph.floats(&format!("blend_{name}"), &[linear.len(), 1], linear);
         let weight = graph.node("MatMul", [&basis.all, &linear]);
         let least = graph.number(least);
         graph.node("Max", [&weight, &least])
     };
-    let alone = weight("trees_alone", &router.blend.trees_alone, least);
+    let alone = weight("trees_alone", &router.blend.trees_alone, LEAST_WEIGHT);
     let trees = weight("trees", &router.blend.trees, 0.0);
     let deep = weight("deep", &router.blend.deep, 0.0);
     // Somebody has to decide.
     let both = graph.node("Add", [&trees, &deep]);
-    let (least, half) = (graph.number(least), graph.number(least / 2.0));
+    let (least, half) = (graph.number(LEAST_WEIGHT), graph.number(LEAST_WEIGHT / 2.0));
     let is_nobody = graph.node("Less", [&both, &least]);
     let [trees, deep] = [&trees, &deep].map(|weight| graph.node("Where", [&is_nobody, &half, weight]));
     // Of a question that is not routed the transformer's answer does not count.
@@ -210,7 +210,8 @@ fn blend(
 /// `src/router/calibrate.rs`.
 fn none_of_these(graph: &mut Graph, router: &RouterModel, basis: &Basis, situation: &str) -> String {
     let share = named(graph, situation, "unforeseen");
-    let [least, most, one] = [1e-5, 1.0 - 1e-5, 1.0].map(|number| graph.number(number));
+    let one = graph.number(1.0);
+    let [least, most] = SHARES.map(|number| graph.number(number));
     let share = graph.node("Clip", [&share, &least, &most]);
     let other = graph.node("Sub", [&one, &share]);
     let odds = graph.node("Div", [&share, &other]);
@@ -220,6 +221,6 @@ fn none_of_these(graph: &mut Graph, router: &RouterModel, basis: &Basis, situati
     let weights = graph.floats("none_of_these_weights", &[4, 1], &router.calibration.none);
     let logit = graph.node("MatMul", [&columns, &weights]);
     let none = graph.node("Sigmoid", [&logit]);
-    let most = graph.number(0.999);
+    let [least, most] = NONE_OF_THESE.map(|number| graph.number(number));
     graph.node("Clip", [&none, &least, &most])
 }

@@ -141,7 +141,7 @@ impl Writer for Nodes<'_> {
     fn rms_norm(&mut self, x: &String, name: &str, gain: &[f32]) -> String {
         let is_half = *self.numbers == Numbers::Half;
         let g = &mut *self.graph;
-        // In half precision a mean of squares would be.
+        // A mean of squares may be more than half precision holds.
         let x = if is_half { g.cast(x, Element::Float) } else { x.clone() };
         let (two, epsilon) = (g.number(2.0), g.number(NORM_EPSILON));
         let squares = g.node("Pow", [&x, &two]);

@@ -211,18 +211,19 @@ fn tree_ensemble(graph: &mut Graph, ensemble: &Ensemble, rows: &str) -> String {
         int("post_transform", 0),     // none
         ints("tree_roots", roots),
         ints("nodes_featureids", features),
-        tensor("nodes_modes", list("nodes_modes", Element::Uint8, modes.len(), modes)),
-        tensor("nodes_splits", list_of_floats("nodes_splits", &splits)),
+        tensor("nodes_modes", TensorProto::new("nodes_modes", &[modes.len()], Element::Uint8, modes)),
+        tensor("nodes_splits", TensorProto::floats("nodes_splits", &[splits.len()], &splits)),
         ints("nodes_truenodeids", yes.ids),
         ints("nodes_trueleafs", yes.are_leaves),
         ints("nodes_falsenodeids", no.ids),
         ints("nodes_falseleafs", no.are_leaves),
         ints("nodes_missing_value_tracks_true", missing_yes),
         ints("leaf_targetids", leaf_outputs),
-        tensor("leaf_weights", list_of_floats("leaf_weights", &leaf_weights)),
+        tensor("leaf_weights", TensorProto::floats("leaf_weights", &[leaf_weights.len()], &leaf_weights)),
     ];
     if !members.is_empty() {
-        attributes.push(tensor("membership_values", list_of_floats("membership_values", &members)));
+        let members = TensorProto::floats("membership_values", &[members.len()], &members);
+        attributes.push(tensor("membership_values", members));
     }
     let [scores] = graph.nodes_of("TreeEnsemble", [rows], attributes);
     scores
@@ -242,14 +243,4 @@ fn with_a_split(tree: &Tree) -> Vec<SplitNode> {
     }
     let (test, leaf) = (Test::Threshold(0.0), Child::Leaf(0));
     vec![SplitNode { feature: 0, test, missing_left: true, gain: 0.0, left: leaf, right: leaf }]
-}
-
-fn list_of_floats(name: &str, values: &[f32]) -> TensorProto {
-    let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    list(name, Element::Float, values.len(), bytes)
-}
-
-fn list(name: &str, element: Element, length: usize, raw_data: Vec<u8>) -> TensorProto {
-    let (dims, data_type) = (vec![length as i64], element as i32);
-    TensorProto { dims, data_type, name: name.to_owned(), raw_data }
 }

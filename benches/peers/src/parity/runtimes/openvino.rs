@@ -13,7 +13,7 @@ use openvino::{
 
 use super::{Runtime, Session};
 use crate::Result;
-use crate::wheels::packages;
+use crate::wheels;
 
 /// What the library's file is called; its version follows.
 const NAME: &str = "libopenvino_c.so.";
@@ -41,11 +41,7 @@ impl OpenVino {
 }
 
 fn file(venv: &Path) -> Result<PathBuf> {
-    let folder = packages(venv).map(|packages| packages.join("openvino/libs")).unwrap_or_default();
-    let files = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_library =
-        |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NAME));
-    files.filter(is_library).max().ok_or_else(|| {
+    wheels::library(venv, "openvino/libs", NAME).ok_or_else(|| {
         format!("no OpenVINO in {}; start with `bash benches/peers/run`", venv.display()).into()
     })
 }
