@@ -6,6 +6,7 @@
 
 mod cli;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,6 +41,11 @@ struct Args {
     /// Also test users that training never saw
     #[arg(long)]
     cold_start: bool,
+
+    /// Train and test everything so many times, each time with the next seed, and give the means: with few people, what one
+    /// seed makes of a model is partly chance
+    #[arg(long, value_name = "N", default_value_t = NonZeroU32::MIN)]
+    runs: NonZeroU32,
 
     /// Write the report for machines
     #[arg(long, value_name = "FILE")]
@@ -124,6 +130,7 @@ fn run(args: &Args) -> foretap::Result<()> {
         router,
         models,
         cold_start: args.cold_start,
+        repeats: args.runs.get() - 1,
     };
     let report = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?.report;
     cli::say(&report.to_string());

@@ -14,7 +14,7 @@ use foretap::data::{AppId, Event, Signal, Timestamp, UserId, Vocabulary};
 use foretap::evaluate::{ROUTER, ROUTER_FULL, ROUTER_SHARED};
 use foretap::experiment::{DeepPlan, Experiment, RouterPlan};
 use foretap::predict::{Predictor as _, Scratch};
-use foretap::router::{Answer, Feedback, Person, Route, Router, Routing, Settings};
+use foretap::router::{Answer, Feedback, Person, Route, Router, RouterModel, Routing, Settings};
 use foretap::transformer::{Size, pretrained};
 use foretap::vault::{self, Key};
 use foretap::{ErrorKind, Silent};
@@ -332,4 +332,21 @@ fn an_experiment_compares_routers_with_their_experts() {
         assert!(json.pointer(key).is_some_and(serde_json::Value::is_number), "{key}");
     }
     assert!(found.router.is_some());
+
+    // Of two runs, the curves are means, and the router is that of the first's seeds.
+    let run = |experiment: &Experiment| {
+        experiment.run(&simulation.log, &simulation.vocabulary, Some(&simulation.truth), &Silent).unwrap()
+    };
+    let mut next = Experiment { cold_start: false, ..experiment };
+    let twice = run(&Experiment { repeats: 1, ..next.clone() });
+    next.ranker.gbdt.seed += 1;
+    let (next, twice) = (run(&next).report.routing.unwrap(), (twice.report.routing.unwrap(), twice.router));
+    let bytes = |router: &Option<RouterModel>| router.as_ref().unwrap().write().unwrap();
+    assert_eq!(bytes(&twice.1), bytes(&found.router));
+    for (step, mean) in twice.0.by_gate.iter().enumerate() {
+        let each = [routing, &next].map(|routing| routing.by_gate[step]);
+        assert!((mean.log_loss - (each[0].log_loss + each[1].log_loss) / 2.0).abs() < 1e-12);
+        assert_eq!(mean.share, each[0].share);
+    }
+    assert_eq!(twice.0.learning[0].questions, next.learning[0].questions);
 }

@@ -62,6 +62,44 @@ fn the_ranker_lies_between_the_baselines_and_the_truth() {
 }
 
 #[test]
+fn figures_of_several_runs_are_means_over_their_seeds() {
+    let simulation = people(4, 6);
+    let of_seed = |seed| {
+        let mut experiment = quickly();
+        experiment.ranker.gbdt.seed = seed;
+        run(&experiment, &simulation)
+    };
+    let (first, second) = (of_seed(3), of_seed(4));
+    let mut experiment = Experiment { repeats: 1, cold_start: true, ..quickly() };
+    experiment.ranker.gbdt.seed = 3;
+    let both = run(&experiment, &simulation);
+    assert!(both.report.to_string().contains("means of 2 runs"), "{}", both.report);
+    let trees = |findings: &Findings| format!("{:?}", findings.model.ranker);
+    assert_eq!(trees(&both), trees(&first), "its own seed's is kept");
+    assert_eq!((first.report.runs, both.report.runs), (1, 2));
+    for (both, (first, second)) in
+        both.report.models.iter().zip(first.report.models.iter().zip(&second.report.models))
+    {
+        let (metrics, [first, second]) = (&both.metrics, [&first.metrics, &second.metrics]);
+        assert_eq!(metrics.questions, first.questions, "each question counts once");
+        let figures = |m: &foretap::evaluate::Metrics| [m.hr1, m.log_loss, m.calibration_error, m.macro_f1];
+        for (mean, (first, second)) in
+            figures(metrics).into_iter().zip(figures(first).into_iter().zip(figures(second)))
+        {
+            assert!(
+                (mean - (first + second) / 2.0).abs() < 1e-12,
+                "{}: {mean}, {first}, {second}",
+                both.name
+            );
+        }
+        assert_eq!(both.name == "gbdt", first.log_loss != second.log_loss, "{}: only trees draw", both.name);
+        assert_eq!(both.per_user.iter().map(|user| user.questions).sum::<usize>(), metrics.questions);
+    }
+    // Each of the four in turn, on all of its questions.
+    assert!(both.report.cold_start[0].metrics.questions > both.report.models[0].metrics.questions);
+}
+
+#[test]
 fn the_json_report_has_its_figures_by_name() {
     let findings = run(&quickly(), &people(3, 5));
     let folder = tempfile::tempdir().unwrap();

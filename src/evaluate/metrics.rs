@@ -3,7 +3,7 @@
 //! An answer that was no candidate counts as a miss everywhere; equal scores were ranked by past frequency, then by
 //! id, so no figure profits from a tie.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -12,6 +12,8 @@ use crate::data::AppId;
 /// What came of one question.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
+    /// Which training of several answered.
+    pub run: u32,
     /// Number of the user, in log order.
     pub user: u32,
     /// Day of the question on the user's clock, counted from 1970-01-01.
@@ -73,7 +75,7 @@ pub fn choose_threshold(validation: &[Outcome], precision: f64) -> f32 {
     threshold
 }
 
-/// Figures over a set of questions.
+/// Figures over a set of questions; of several runs over the same ones, their means.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Metrics {
     /// How many questions.
@@ -111,16 +113,19 @@ pub struct Metrics {
 impl Metrics {
     /// Counts over `outcomes`; all zero of none.
     pub fn of(outcomes: &[Outcome]) -> Self {
-        let questions = outcomes.len();
         let mean = |value: &dyn Fn(&Outcome) -> f64| {
-            outcomes.iter().map(value).sum::<f64>() / questions.max(1) as f64
+            outcomes.iter().map(value).sum::<f64>() / outcomes.len().max(1) as f64
         };
         let share = |what: &dyn Fn(&Outcome) -> bool| mean(&|outcome| f64::from(u8::from(what(outcome))));
         let answered = outcomes.iter().filter(|o| o.answered90).count();
         let hits = outcomes.iter().filter(|o| o.answered90 && o.hit(1)).count();
-        let (macro_precision, macro_recall, macro_f1) = macro_scores(outcomes);
+        let [calibration_error, macro_precision, macro_recall, macro_f1] =
+            mean_over_runs(outcomes, |outcomes| {
+                let (precision, recall, f1) = macro_scores(outcomes);
+                [calibration_error(outcomes), precision, recall, f1]
+            });
         Self {
-            questions,
+            questions: outcomes.len() / runs(outcomes).len().max(1),
             hr1: share(&|o| o.hit(1)),
             hr3: share(&|o| o.hit(3)),
             hr5: share(&|o| o.hit(5)),
@@ -131,7 +136,7 @@ impl Metrics {
             macro_recall,
             macro_f1,
             log_loss: mean(&Outcome::log_loss),
-            calibration_error: calibration_error(outcomes),
+            calibration_error,
             unforeseen: share(&|o| o.rank.is_none()),
             coverage90: share(&|o| o.answered90),
             coverage90_precision: (answered > 0).then(|| hits as f64 / answered as f64),
@@ -151,6 +156,24 @@ impl Metrics {
             f64::from(u8::from(outcome.answered90)),
         ]
     }
+}
+
+/// The runs that answered.
+fn runs(outcomes: &[Outcome]) -> BTreeSet<u32> {
+    outcomes.iter().map(|outcome| outcome.run).collect()
+}
+
+/// Means over the runs of figures that are no means over questions.
+fn mean_over_runs<const N: usize>(
+    outcomes: &[Outcome],
+    figures: impl Fn(&[Outcome]) -> [f64; N],
+) -> [f64; N] {
+    let (runs, mut means) = (runs(outcomes), [0.0; N]);
+    for &run in &runs {
+        let of_run: Vec<Outcome> = outcomes.iter().filter(|outcome| outcome.run == run).copied().collect();
+        means.iter_mut().zip(figures(&of_run)).for_each(|(mean, figure)| *mean += figure / runs.len() as f64);
+    }
+    means
 }
 
 /// Precision, recall and F1 of the first suggestion, averaged over apps.
@@ -184,7 +207,7 @@ fn macro_scores(outcomes: &[Outcome]) -> (f64, f64, f64) {
 /// A bin of a calibration curve.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct CalibrationBin {
-    /// Questions in it.
+    /// Questions in it, in the mean of the runs.
     pub questions: usize,
     /// Their mean confidence.
     pub confidence: f64,
@@ -200,12 +223,13 @@ pub fn calibration_curve(outcomes: &[Outcome], bins: usize) -> Vec<CalibrationBi
         let sum = &mut sums[bin.min(bins.saturating_sub(1))];
         *sum = (sum.0 + 1, sum.1 + f64::from(outcome.confidence), sum.2 + usize::from(outcome.hit(1)));
     }
-    let filled = sums.into_iter().filter(|(questions, ..)| *questions > 0);
+    let filled = sums.into_iter().filter(|(answers, ..)| *answers > 0);
+    let runs = runs(outcomes).len();
     filled
-        .map(|(questions, confidence, hits)| CalibrationBin {
-            questions,
-            confidence: confidence / questions as f64,
-            hit_rate: hits as f64 / questions as f64,
+        .map(|(answers, confidence, hits)| CalibrationBin {
+            questions: answers.div_ceil(runs),
+            confidence: confidence / answers as f64,
+            hit_rate: hits as f64 / answers as f64,
         })
         .collect()
 }
@@ -240,6 +264,7 @@ pub(super) mod tests {
     pub fn outcome(rank: Option<u32>, confidence: f32) -> Outcome {
         let first = Some(if rank == Some(0) { AppId(0) } else { AppId(1) });
         Outcome {
+            run: 0,
             user: 0,
             day: 0,
             hour: 12,

@@ -25,6 +25,8 @@ pub struct Protocol<'a> {
     pub users: Vec<(&'a [Event], Split)>,
     /// What simulated people's answers were drawn from.
     pub truth: Option<&'a Truth>,
+    /// Which training of several is tested, counted from 0.
+    pub run: u32,
 }
 
 /// A predictor that takes part.
@@ -90,12 +92,10 @@ fn outcomes(
                 scores.clear();
                 scores.resize(context.candidates().len(), 0.0);
                 predictor.score(context, &mut scratch, &mut scores);
-                let asked = &events[question.asked_at];
-                let truth = protocol.truth.and_then(|truth| truth.first_after_unlock(asked.user, asked.at));
                 let probabilities =
                     Probabilities::new(&scores, temperature, predictor.none_of_these(context));
-                let outcome = outcome(user as u32, asked, question, context, &scores, &probabilities);
-                found.push(Outcome { memory: truth.map(|truth| truth.memory), ..outcome });
+                let asked = Outcome::asked(protocol, user, question, context);
+                found.push(answered(asked, context, &scores, &probabilities));
             }
         });
         progress.advance(1);
@@ -105,31 +105,32 @@ fn outcomes(
     by_user.concat()
 }
 
-fn outcome(
-    user: u32,
-    asked: &Event,
-    question: &Question,
-    context: &Context<'_>,
-    scores: &[f32],
-    probabilities: &Probabilities,
-) -> Outcome {
+fn answered(asked: Outcome, context: &Context<'_>, scores: &[f32], probabilities: &Probabilities) -> Outcome {
     let first = first(context, scores);
-    let answer = context.candidates().iter().position(|&app| app == question.answer);
+    let answer = context.candidates().iter().position(|&app| app == asked.answer);
     Outcome {
         first: first.map(|first| context.candidates()[first]),
-        rank: rank_of(context, scores, question.answer).map(|rank| rank as u32),
+        rank: rank_of(context, scores, asked.answer).map(|rank| rank as u32),
         confidence: first.map_or(0.0, |first| probabilities.of(scores[first])) as f32,
         probability: answer.map_or(probabilities.none_of_these, |answer| probabilities.of(scores[answer]))
             as f32,
-        ..Outcome::asked(user, asked, question, context)
+        ..asked
     }
 }
 
 impl Outcome {
-    /// What is known of a question before anyone answers.
-    pub(super) fn asked(user: u32, asked: &Event, question: &Question, context: &Context<'_>) -> Self {
+    /// What is known of a question of the protocol's `user` before anyone answers.
+    pub(super) fn asked(
+        protocol: &Protocol<'_>,
+        user: usize,
+        question: &Question,
+        context: &Context<'_>,
+    ) -> Self {
+        let asked = &protocol.users[user].0[question.asked_at];
+        let truth = protocol.truth.and_then(|truth| truth.first_after_unlock(asked.user, asked.at));
         Self {
-            user,
+            run: protocol.run,
+            user: user as u32,
             day: (asked.at.0.saturating_add(i64::from(asked.utc_offset_secs)).div_euclid(86_400)) as i32,
             hour: context.hour() as u8,
             launches_before: context.launches(),
@@ -139,7 +140,7 @@ impl Outcome {
             confidence: 0.0,
             probability: 0.0,
             answered90: false,
-            memory: None,
+            memory: truth.map(|truth| truth.memory),
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Report {
     pub split: SplitPlan,
     /// How many users had test questions.
     pub users: usize,
+    /// How many times everything was trained and tested, each time with other seeds; figures are the means.
+    pub runs: u32,
     /// Time to compute the features of one question.
     pub features_us: Latency,
     /// Time of the ranker's trees over them.
@@ -33,7 +35,7 @@ pub struct Report {
     /// Users that training never saw, where they were tested.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "by_name")]
     pub cold_start: Vec<ModelReport>,
-    /// What the router did, where one took part; under a rolling origin, in the last round.
+    /// What the router did, where one took part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routing: Option<RoutingReport>,
     /// How users that training never saw are known better and better, where they were tested with a router.
@@ -230,7 +232,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let questions = self.models.first().map_or(0, |model| model.metrics.questions);
         let users = if self.users == 1 { "1 user" } else { &format!("{} users", self.users) };
-        writeln!(f, "{questions} questions of {users}, task {}", self.task)?;
+        let runs = if self.runs > 1 { format!(", means of {} runs", self.runs) } else { String::new() };
+        writeln!(f, "{questions} questions of {users}, task {}{runs}", self.task)?;
         table(f, &self.models)?;
         if questions < FEW_QUESTIONS {
             writeln!(f, "So few questions prove nothing: give a longer log.")?;

@@ -92,16 +92,13 @@ fn record(
                 if numbers.contains(&number) {
                     let asked = &events[question.asked_at];
                     let fold = fold(user, users, number - numbers.start, numbers.len());
-                    let truth =
-                        protocol.truth.and_then(|truth| truth.first_after_unlock(asked.user, asked.at));
-                    let known = Outcome::asked(user as u32, asked, question, context);
                     found.push(Recorded {
                         example: desk.example(context, question.answer, fold, false),
                         apps: context.candidates().to_vec(),
                         last: context.last_app(),
                         places: places(context),
                         since_start_secs: asked.at.secs_since(start),
-                        asked: Outcome { memory: truth.map(|truth| truth.memory), ..known },
+                        asked: Outcome::asked(protocol, user, question, context),
                     });
                 }
             },
@@ -275,8 +272,16 @@ pub struct RoutedTest {
     pub fitted: Fitted,
     /// Under its routing with habits; every question by both experts, with habits; under its routing without habits.
     pub tested: [Tested; 3],
-    /// What it did.
-    pub report: RoutingReport,
+    /// The test questions of each test by itself.
+    judged: Vec<Vec<Judged>>,
+}
+
+impl RoutedTest {
+    /// Adds the questions of a later test; the fitted router becomes the later one's.
+    pub fn append(&mut self, later: Self) {
+        let earlier = std::mem::replace(self, later);
+        self.judged.splice(0..0, earlier.judged);
+    }
 }
 
 /// Fits a router to these experts (trees, transformer) on the validation questions.
@@ -390,8 +395,7 @@ pub fn test_router(
         tested(ROUTER_FULL, 1, |judged| judged.full),
         tested(ROUTER_SHARED, 2, |judged| judged.shared),
     ];
-    let report = RoutingReport::new(&judged, &fitted);
-    Ok(RoutedTest { fitted, tested, report })
+    Ok(RoutedTest { fitted, tested, judged: vec![judged] })
 }
 
 /// Its name in tables and reports: under its routing, with habits.
@@ -410,7 +414,7 @@ fn raw(recorded: &Recorded, is_routed: bool) -> Outcome {
     recorded.judge(&logits, Calibration::default().none_of_these(situation, &basis))
 }
 
-/// What a router did on the test questions.
+/// What a router did on the test questions; of several tests, the mean.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct RoutingReport {
     /// The transformer that it asks.
@@ -429,14 +433,14 @@ pub struct RoutingReport {
     pub calibration: [Vec<super::metrics::CalibrationBin>; 2],
     /// From a user's first hour to the fourth week.
     pub learning: Vec<Learned>,
-    /// Mean log loss on the questions that it was fitted on: trees alone, transformer alone, both.
+    /// Mean log loss on the questions that it, or the last of several, was fitted on: trees alone, transformer alone, both.
     pub validation_losses: Option<[f64; 3]>,
     /// The router's differences to others, on the same questions.
     pub against: Vec<Against>,
 }
 
 /// Figures at a share routed, without habits.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Routed {
     /// Share of the questions that the transformer is asked, too.
     pub share: f64,
@@ -492,27 +496,6 @@ impl Against {
     }
 }
 
-impl Learned {
-    /// The stretches of several tests together, each question counting once.
-    pub fn together(stretches: impl IntoIterator<Item = Self>) -> Vec<Self> {
-        let mut together: Vec<Self> = Vec::new();
-        for stretch in stretches {
-            let Some(all) = together.iter_mut().find(|all| all.until == stretch.until) else {
-                together.push(stretch);
-                continue;
-            };
-            let share = stretch.questions as f64 / (all.questions + stretch.questions) as f64;
-            all.questions += stretch.questions;
-            let more = [stretch.hr1, stretch.hr3, stretch.log_loss];
-            for (all, more) in [&mut all.hr1, &mut all.hr3, &mut all.log_loss].into_iter().zip(more) {
-                all.iter_mut().zip(more).for_each(|(all, more)| *all += share * (more - *all));
-            }
-        }
-        together.sort_by_key(|stretch| STRETCHES.iter().position(|(until, _)| *until == stretch.until));
-        together
-    }
-}
-
 /// Ends of the stretches of a user's time, in seconds.
 const STRETCHES: [(&str, i64); 8] = [
     ("1 hour", 3_600),
@@ -540,14 +523,20 @@ impl RoutingReport {
         }
     }
 
-    fn new(judged: &[Judged], fitted: &Fitted) -> Self {
+    /// What the router over the transformer called `deep` did.
+    pub fn new(test: &RoutedTest, deep: &str) -> Self {
+        let judged: Vec<&Judged> = test.judged.iter().flatten().collect();
         let count = judged.len().max(1) as f64;
         let raw: Vec<Outcome> = judged.iter().map(|judged| judged.raw).collect();
         let personal: Vec<Outcome> = judged.iter().map(|judged| judged.personal).collect();
+        // Each router knows the order of its own questions.
         let by = |key: &dyn Fn(&Judged) -> f64| {
-            let mut order: Vec<&Judged> = judged.iter().collect();
-            order.sort_by(|a, b| key(b).total_cmp(&key(a)));
-            shares(&order)
+            let of_test = |judged: &Vec<Judged>| {
+                let mut order: Vec<&Judged> = judged.iter().collect();
+                order.sort_by(|a, b| key(b).total_cmp(&key(a)));
+                (shares(&order), judged.len() as f64 / count)
+            };
+            test.judged.iter().map(of_test).fold(Vec::new(), add_weighted)
         };
         let by_gate = by(&|judged| f64::from(judged.gain));
         let at_random = match (by_gate.first(), by_gate.last()) {
@@ -555,7 +544,7 @@ impl RoutingReport {
             _ => Vec::new(),
         };
         Self {
-            deep: String::new(),
+            deep: deep.to_owned(),
             routed_share: judged.iter().filter(|judged| judged.is_routed).count() as f64 / count,
             by_oracle: by(&|judged| {
                 f64::from(judged.both.probability).max(1e-9).ln()
@@ -565,8 +554,8 @@ impl RoutingReport {
             at_random,
             calibration_error: [&raw, &personal].map(|outcomes| Metrics::of(outcomes).calibration_error),
             calibration: [&raw, &personal].map(|outcomes| super::metrics::calibration_curve(outcomes, 10)),
-            learning: learning(judged),
-            validation_losses: fitted.losses,
+            learning: learning(&judged),
+            validation_losses: test.fitted.losses,
             against: Vec::new(),
         }
     }
@@ -593,6 +582,19 @@ fn shares(order: &[&Judged]) -> Vec<Routed> {
     (0..=STEPS).map(at).collect()
 }
 
+/// Adds figures of a test to those of earlier ones, each weighing its share of all questions.
+fn add_weighted(mut sum: Vec<Routed>, (more, weight): (Vec<Routed>, f64)) -> Vec<Routed> {
+    sum.resize(sum.len().max(more.len()), Routed::default());
+    for (sum, more) in sum.iter_mut().zip(more) {
+        sum.share = more.share;
+        sum.hr1 += weight * more.hr1;
+        sum.hr3 += weight * more.hr3;
+        sum.hr5 += weight * more.hr5;
+        sum.log_loss += weight * more.log_loss;
+    }
+    sum
+}
+
 impl Routed {
     /// What is expected where this `share` of the questions is drawn to be like `all`.
     fn towards(&self, all: &Self, share: f64) -> Self {
@@ -607,12 +609,12 @@ impl Routed {
     }
 }
 
-fn learning(judged: &[Judged]) -> Vec<Learned> {
+fn learning(judged: &[&Judged]) -> Vec<Learned> {
     let mut from = i64::MIN;
     let mut stretches = Vec::new();
     for (until, end) in STRETCHES {
-        let part: Vec<&Judged> =
-            judged.iter().filter(|judged| (from..end).contains(&judged.since_start_secs)).collect();
+        let part = judged.iter().filter(|judged| (from..end).contains(&judged.since_start_secs));
+        let part: Vec<&Judged> = part.copied().collect();
         from = end;
         if part.is_empty() {
             continue;
@@ -621,7 +623,7 @@ fn learning(judged: &[Judged]) -> Vec<Learned> {
         let metrics = ways.map(|way| Metrics::of(&part.iter().map(|judged| way(judged)).collect::<Vec<_>>()));
         stretches.push(Learned {
             until,
-            questions: part.len(),
+            questions: metrics[0].questions,
             hr1: metrics.map(|metrics| metrics.hr1),
             hr3: metrics.map(|metrics| metrics.hr3),
             log_loss: metrics.map(|metrics| metrics.log_loss),

@@ -2,15 +2,15 @@
 
 mod deep;
 mod quantization;
+mod round;
 mod routing;
 
 pub use deep::DeepPlan;
-use deep::{DeepContender, train_all};
 pub use quantization::{Quantization, QuantizationPlan, Variant};
+use round::{RANKER, Round, Rounds};
 pub use routing::RouterPlan;
-use routing::with_router;
 
-use crate::baseline::{Markov, MostFrequent, MostRecent, Optimum};
+use crate::baseline::Optimum;
 use crate::context::features::SCHEMA;
 use crate::context::{Lesson, Task, favourites, questions};
 use crate::data::simulate::Truth;
@@ -18,15 +18,13 @@ use crate::data::{AppId, Event, Log, Split, SplitPlan, Timestamp, UserId, Vocabu
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::report::FeatureImportance;
 use crate::evaluate::{
-    Contender, Latencies, Latency, Learned, ModelReport, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED,
-    Report, RoutedTest, Tested, fit_temperature, measure_latency, test,
+    Latency, ModelReport, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED, Report, Tested, fit_temperature,
 };
 use crate::model::Model;
-use crate::predict::Predictor;
 use crate::progress::Progress;
 use crate::quantize::QuantizedModel;
-use crate::ranker::{Ranker, RankerConfig, TrainedRanker, train_ranker};
-use crate::router::{Router, RouterModel};
+use crate::ranker::{Ranker, RankerConfig};
+use crate::router::RouterModel;
 use crate::transformer::{Course, RunFolder, Teacher, TrainedTransformer, Transformer, TransformerModel};
 
 /// What is compared, and how.
@@ -46,6 +44,9 @@ pub struct Experiment {
     pub models: Vec<String>,
     /// Whether users that training never saw are tested too.
     pub cold_start: bool,
+    /// How many times more everything is trained and tested, each time with the next seeds. Figures are then the means of
+    /// all runs: of few people, what one seed makes of a model is partly chance.
+    pub repeats: u32,
 }
 
 /// What an experiment gave.
@@ -88,44 +89,39 @@ impl Experiment {
         self.check()?;
         let people = self.people(log)?;
         self.check_parts(&people)?;
-        let mut tested: Vec<Tested> = Vec::new();
-        let (mut last_round, mut last_router) = (None, None);
-        for round in 0..self.split.rounds() {
-            let splits = people.iter().map(|person| self.split.split(&person.asked, round)).collect();
-            let round = Round::new(self, &people, splits, vocabulary, truth, progress)?;
-            let optimum =
-                truth.filter(|_| self.task == Task::FirstAfterUnlock).map(|truth| Optimum { truth });
-            let found = round.test(optimum.as_ref(), progress);
-            let routed = round.test_router(self.router.as_ref(), progress)?;
-            append_all(&mut tested, with_router(&round, found, routed.as_ref()));
-            last_round = Some((round, optimum));
-            last_router = routed;
+        let optimum = truth.filter(|_| self.task == Task::FirstAfterUnlock).map(|truth| Optimum { truth });
+        let router = self.router.as_ref();
+        let (mut rounds, mut cold, mut last_round) = (Rounds::default(), Rounds::default(), None);
+        for (run, experiment) in self.runs() {
+            for round in 0..self.split.rounds() {
+                let splits = people.iter().map(|person| self.split.split(&person.asked, round)).collect();
+                let round =
+                    Round::new(&experiment, &people, splits, vocabulary, truth, progress)?.of_run(run);
+                rounds.test(&round, optimum.as_ref(), router, progress)?;
+                last_round = Some(round);
+            }
+            if self.cold_start {
+                experiment.test_cold_start(run, &people, vocabulary, &mut cold, progress)?;
+            }
         }
-        let Some((last_round, optimum)) = last_round else {
+        let Some(last_round) = last_round else {
             return Err(Error::new(ErrorKind::Config, "a rolling origin of no blocks")
                 .next_step("ask for one or more"));
         };
-        let mut routing = last_router.as_ref().map(|routed| routed.report.clone());
-        if let Some(routing) = &mut routing {
-            routing.compare(&tested);
-        }
-        let routed = last_router.zip(self.router.as_ref());
-        let latencies = last_round.latency(optimum.as_ref(), routed.as_ref())?;
+        let routing = rounds.routing(router);
+        let Rounds { tested, routed } = rounds;
+        let latencies = last_round.latency(optimum.as_ref(), routed.as_ref().zip(router))?;
         let users: Vec<UserId> = people.iter().map(|person| person.events[0].user).collect();
-        let cold_start = if self.cold_start {
-            self.cold_start(&people, vocabulary, progress)?
-        } else {
-            Default::default()
-        };
         let mut report = Report {
             task: self.task,
             split: self.split,
             users: people.len(),
+            runs: self.repeats + 1,
             features_us: latencies.features,
             scoring_us: latencies.scoring,
             models: model_reports(&tested, &latencies.whole, &users),
-            cold_start: model_reports(&cold_start.0, &[], &users),
-            cold_learning: cold_start.1,
+            cold_start: model_reports(&cold.tested, &[], &users),
+            cold_learning: cold.routing(router).map_or(Vec::new(), |routing| routing.learning),
             routing,
             importance: importance(&last_round.trained.ranker),
         };
@@ -145,7 +141,7 @@ impl Experiment {
             model.temperature = tested.iter().find(|tested| tested.name == contender.name)?.temperature;
             Some(model)
         });
-        let router = routed.map(|(routed, _)| routed.fitted.model);
+        let router = routed.map(|routed| routed.fitted.model);
         Ok(Findings { report, model, quantized, router })
     }
 
@@ -194,9 +190,22 @@ impl Experiment {
             Course { task: self.task, vocabulary, favourites: &favourites, lessons: &lessons, teacher };
         let (mut model, trained) = plan.train(&course, folder, progress)?;
         let users = people.iter().map(|person| person.events).zip(splits).collect();
-        let protocol = Protocol { task: self.task, favourites, users, truth: None };
+        let protocol = Protocol { task: self.task, favourites, users, truth: None, run: 0 };
         model.temperature = fit_temperature(&protocol, &Transformer::new(&model, vocabulary)?, progress);
         Ok((model, trained))
+    }
+
+    /// Itself and its repetitions with other seeds, numbered. The repetitions come first: whatever is kept of the last round
+    /// is of its own seeds.
+    fn runs(&self) -> impl Iterator<Item = (u32, Self)> {
+        (0..=self.repeats).rev().map(|run| {
+            let mut other = self.clone();
+            let seeds = other.transformers.iter_mut().map(|plan| &mut plan.recipe.training.seed);
+            seeds
+                .chain([&mut other.ranker.gbdt.seed])
+                .for_each(|seed| *seed = seed.wrapping_add(u64::from(run)));
+            (run, other)
+        })
     }
 
     fn check(&self) -> Result<()> {
@@ -283,12 +292,14 @@ impl Experiment {
 
     /// Tests users that training never saw on all their questions: one in five where users are many, each in turn
     /// where they are few.
-    fn cold_start(
+    fn test_cold_start(
         &self,
+        run: u32,
         people: &[Person<'_>],
         vocabulary: &Vocabulary,
+        rounds: &mut Rounds,
         progress: &dyn Progress,
-    ) -> Result<(Vec<Tested>, Vec<Learned>)> {
+    ) -> Result<()> {
         let folds: Vec<Vec<usize>> = match people.len() {
             0 | 1 => Vec::new(),
             few @ ..10 => (0..few).map(|user| vec![user]).collect(),
@@ -298,20 +309,16 @@ impl Experiment {
         let transformers =
             self.transformers.iter().filter(|plan| plan.recipe.epochs > 0.0).cloned().collect();
         let only_trained = Self { transformers, ..self.clone() };
-        let (mut tested, mut learned) = (Vec::new(), Vec::new());
         for unseen in folds {
             let split = |(user, person): (usize, &Person<'_>)| match unseen.contains(&user) {
                 true => Split { train: 0..0, validation: 0..0, test: 0..person.questions() },
                 false => no_test(self, person),
             };
             let splits = people.iter().enumerate().map(split).collect();
-            let round = Round::new(&only_trained, people, splits, vocabulary, None, progress)?;
-            let found = round.test(None, progress);
-            let routed = round.test_router(self.router.as_ref(), progress)?;
-            append_all(&mut tested, with_router(&round, found, routed.as_ref()));
-            learned.extend(routed);
+            let round = Round::new(&only_trained, people, splits, vocabulary, None, progress)?.of_run(run);
+            rounds.test(&round, None, self.router.as_ref(), progress)?;
         }
-        Ok((tested, Learned::together(learned.into_iter().flat_map(|routed| routed.report.learning))))
+        Ok(())
     }
 }
 
@@ -322,114 +329,6 @@ pub struct Trained {
     pub model: Model,
     /// Mean validation loss a question after each round; empty without validation questions.
     pub losses: Vec<f64>,
-}
-
-/// One split, and the ranker trained on it.
-struct Round<'a> {
-    protocol: Protocol<'a>,
-    trained: TrainedRanker,
-    transformers: Vec<DeepContender>,
-    /// Names of those that are compared; none compares all.
-    models: Vec<String>,
-    /// The apps of the training events, most launched first.
-    apps: Vec<AppId>,
-}
-
-/// The ranker's name in tables and reports.
-const RANKER: &str = "gbdt";
-
-/// The name of the best possible predictor of simulated people.
-const OPTIMUM: &str = "optimum";
-
-const FREQUENT: MostFrequent = MostFrequent;
-const RECENT: MostRecent = MostRecent;
-const MARKOV: Markov = Markov { back_off: 1.0 };
-
-impl<'a> Round<'a> {
-    fn new(
-        experiment: &Experiment,
-        people: &[Person<'a>],
-        splits: Vec<Split>,
-        vocabulary: &Vocabulary,
-        truth: Option<&'a Truth>,
-        progress: &dyn Progress,
-    ) -> Result<Self> {
-        let apps = apps_before_test(people, &splits);
-        let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
-        let favourites = favourites(apps.iter().copied());
-        let trained = train_ranker(&experiment.ranker, experiment.task, &favourites, &lessons, progress)?;
-        let course = Course {
-            task: experiment.task,
-            vocabulary,
-            favourites: &favourites,
-            lessons: &lessons,
-            teacher: None,
-        };
-        let transformers = train_all(&experiment.transformers, &course, progress)?;
-        let users = people.iter().map(|person| person.events).zip(splits).collect();
-        let protocol = Protocol { task: experiment.task, favourites, users, truth };
-        Ok(Self { protocol, trained, transformers, models: experiment.models.clone(), apps })
-    }
-
-    /// Those that are compared, in the order of the table: the bound stands last.
-    fn contenders<'b>(
-        &'b self,
-        optimum: Option<&'b Optimum<'_>>,
-        routers: &'b [(&'static str, Router)],
-    ) -> Vec<Contender<'b>> {
-        let both =
-            |name, predictor: &'b dyn Predictor| Contender { name, predictor, for_validation: predictor };
-        let mut contenders =
-            vec![both("recent", &RECENT), both("frequent", &FREQUENT), both("markov", &MARKOV)];
-        contenders.push(Contender {
-            name: RANKER,
-            predictor: &self.trained.ranker,
-            for_validation: &self.trained.without_validation,
-        });
-        contenders.extend(self.transformers.iter().map(|transformer| Contender {
-            name: &transformer.name,
-            predictor: transformer.predictor.as_ref(),
-            for_validation: transformer.without_validation.as_ref(),
-        }));
-        contenders.extend(routers.iter().map(|(name, router)| both(name, router)));
-        contenders.extend(optimum.map(|optimum| both(OPTIMUM, optimum)));
-        contenders.retain(|contender| self.wants(contender.name));
-        contenders
-    }
-
-    /// Whether the predictor of this name is compared.
-    fn wants(&self, name: &str) -> bool {
-        self.models.is_empty() || self.models.iter().any(|wanted| wanted == name)
-    }
-
-    fn test(&self, optimum: Option<&Optimum<'_>>, progress: &dyn Progress) -> Vec<Tested> {
-        self.contenders(optimum, &[])
-            .iter()
-            .map(|contender| test(&self.protocol, contender, progress))
-            .collect()
-    }
-
-    fn latency(
-        &self,
-        optimum: Option<&Optimum<'_>>,
-        routed: Option<&(RoutedTest, &RouterPlan)>,
-    ) -> Result<Latencies> {
-        let routers = match routed {
-            Some((routed, plan)) => self.routers(routed, plan)?,
-            None => Vec::new(),
-        };
-        let contenders = self.contenders(optimum, &routers);
-        Ok(measure_latency(&self.protocol, self.trained.ranker.forest(), &contenders))
-    }
-}
-
-/// Adds each contender's further questions to those it was tested on before.
-fn append_all(tested: &mut Vec<Tested>, found: Vec<Tested>) {
-    if tested.is_empty() {
-        *tested = found;
-    } else {
-        tested.iter_mut().zip(found).for_each(|(all, more)| all.append(more));
-    }
 }
 
 fn no_test(experiment: &Experiment, person: &Person<'_>) -> Split {

@@ -88,7 +88,7 @@ impl Experiment {
             Course { task: self.task, vocabulary, favourites: &favourites, lessons: &lessons, teacher: None };
         let questions = sample(&course, model, plan.calibration)?;
         let users = people.iter().map(|person| person.events).zip(splits).collect();
-        let protocol = Protocol { task: self.task, favourites: favourites.clone(), users, truth };
+        let protocol = Protocol { task: self.task, favourites: favourites.clone(), users, truth, run: 0 };
         let ids: Vec<UserId> = people.iter().map(|person: &Person<'_>| person.events[0].user).collect();
         let mut trial = Trial { protocol, vocabulary, ids, plain: None, variants: Vec::new(), progress };
 

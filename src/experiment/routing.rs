@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Experiment, OPTIMUM, Round, apps_before_test};
+use super::round::{OPTIMUM, Round};
+use super::{Experiment, apps_before_test};
 use crate::context::favourites;
 use crate::data::{Log, Split};
 use crate::error::{Error, ErrorKind, Result};
@@ -48,7 +49,7 @@ impl Experiment {
         let apps = apps_before_test(&people, &splits);
         let favourites = favourites(apps.iter().copied());
         let users = people.iter().map(|person| person.events).zip(splits).collect();
-        let protocol = Protocol { task: self.task, favourites, users, truth: None };
+        let protocol = Protocol { task: self.task, favourites, users, truth: None, run: 0 };
         fit_router(&protocol, experts, routing, progress)
     }
 }
@@ -69,9 +70,7 @@ impl Round<'_> {
             trees: [&self.trained.ranker, &self.trained.without_validation],
             deep: [deep.predictor.as_ref(), deep.without_validation.as_ref()],
         };
-        let mut routed = test_router(&self.protocol, &pair, plan.routing, progress)?;
-        routed.report.deep.clone_from(&plan.deep);
-        Ok(Some(routed))
+        test_router(&self.protocol, &pair, plan.routing, progress).map(Some)
     }
 
     /// The routers of a test, as a phone has them, by their names.

@@ -120,7 +120,6 @@ impl Report {
 
     pub(super) fn learning_section(&self) -> String {
         let (learning, is_cold) = self.learning();
-        let last_block = if is_cold { "" } else { self.last_block() };
         let Some(drawing) = self.learning_drawing() else { return String::new() };
         let who = if is_cold {
             "Users that training never saw, from their first hour on"
@@ -148,7 +147,7 @@ impl Report {
         ];
         let words = format!(
             "<p>{who}. The trees know a person by the history alone; a router with habits also learns which expert, which \
-             apps and how much doubt suit this person. Open markers stand on fewer than {FEW_QUESTIONS} questions.{last_block}</p>\n"
+             apps and how much doubt suit this person. Open markers stand on fewer than {FEW_QUESTIONS} questions.</p>\n"
         );
         let table = table(heads, learning.iter().map(row));
         section("As a person becomes known", &format!("{words}{}{table}", drawing.html()))

@@ -113,8 +113,12 @@ impl Report {
                 count(blocks, "block")
             ),
         };
+        let runs = match self.runs {
+            0 | 1 => String::new(),
+            runs => format!(" All figures are means of {runs} runs, each trained with other seeds."),
+        };
         format!(
-            "A test of {} of {}: <strong>{task}</strong>? Tested on {split}.",
+            "A test of {} of {}: <strong>{task}</strong>? Tested on {split}.{runs}",
             count(questions, "question"),
             count(self.users, "user")
         )

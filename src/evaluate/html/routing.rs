@@ -10,7 +10,6 @@ use super::ink::{Ink, Legend, legend};
 use super::is_bound;
 use super::markup::{beside, decimals, escape, percent, section, signed, table};
 use super::plot::{Plot, Point, Series};
-use crate::data::SplitPlan;
 use crate::evaluate::report::{ModelReport, Report};
 use crate::evaluate::{Against, Interval, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutingReport};
 
@@ -41,12 +40,11 @@ impl Report {
              those where its gate expects to gain most. At the left end it asks about none, at the right about all. The \
              further the gate's line is from that of questions drawn at random, the better it chooses; an oracle, who \
              knows beforehand where asking helps, is the bound. The lines are without habits of each person; the open \
-             markers are the models of the first table.{}</p>\n\
+             markers are the models of the first table.</p>\n\
              <p>Log loss is {} where it asks about no question and {} where it asks about every one; near the router's \
              share it is {} by the gate, {} at random and {} by the oracle.</p>\n",
             escape(&routing.deep),
             percent(routing.routed_share),
-            self.last_block(),
             end(routing.by_gate.first()),
             end(routing.by_gate.last()),
             near(&routing.by_gate),
@@ -54,14 +52,6 @@ impl Report {
             near(&routing.by_oracle),
         );
         section("Who is asked?", &format!("{words}{}", self.asked_drawing(routing).html()))
-    }
-
-    /// What to know of the router's figures where there are several blocks: each fits a router of its own.
-    pub(super) fn last_block(&self) -> &'static str {
-        match self.split {
-            SplitPlan::RollingOrigin(_) => " The lines are of the last block of questions alone.",
-            _ => "",
-        }
     }
 
     /// Log loss and HR@3 against the share routed.
@@ -183,10 +173,9 @@ impl Report {
         let words = format!(
             "<p>Experts differ in how sure they sound. The router weighs their words before it answers, so that a \
              confidence of 70&nbsp;% should come true in 70&nbsp;% of the cases: then a line lies on the dashed diagonal. \
-             The larger a marker, the more questions stand behind it.{}</p>\n\
+             The larger a marker, the more questions stand behind it.</p>\n\
              <p>The calibration error, the mean distance from the diagonal, is <strong>{before}</strong> as the experts \
              came and <strong>{after}</strong> by the router.</p>\n{}",
-            self.last_block(),
             legend(&drawing.legend)
         );
         section("Calibration before and after", &beside(&words, &drawing.figures()))
