@@ -2,7 +2,7 @@
 
 use fearless_simd::{Simd, SimdBase as _, dispatch, f32x16};
 
-use super::float::{Block, blocks, blocks_mut, load, maximum, powers, store};
+use super::float::{blocks, blocks_mut, load, maximum, powers, store};
 use super::kernel::{Kernel, LANES};
 use super::prepared::{AHEAD, TABLE};
 use crate::context::tokens::GAPS;
@@ -123,7 +123,7 @@ pub struct Asked<'a> {
 /// What each asking token takes of all tokens up to itself.
 ///
 /// # Shapes
-/// `shares`: `[heads, room]`, overwritten; `mixed`: `[tokens, width]`.
+/// `shares`: becomes `[tokens, heads, room]`; `mixed`: `[tokens, width]`.
 pub fn attend(
     kernel: Kernel,
     heads: Heads,
@@ -132,25 +132,33 @@ pub fn attend(
     shares: &mut Vec<f32>,
     mixed: &mut [f32],
 ) {
-    shares.resize(heads.heads * heads.room, 0.0);
+    shares.resize(asked.query.len() / heads.width * heads.heads * heads.room, 0.0);
     let mut totals = [0.0; MAX_HEADS];
     let tables = asked.gap_bias.as_chunks::<TABLE>().0;
     dispatch!(kernel.level(), simd => {
-        let tokens = asked.query.chunks_exact(heads.width).zip(asked.classes.chunks_exact(heads.room));
-        let tokens = tokens.zip(mixed.chunks_exact_mut(heads.width));
-        for (past, ((query, classes), mixed)) in (asked.first + 1..).zip(tokens) {
-            let seen = past.div_ceil(LANES);
-            // Step by step for all heads: one head's does not wait for another's.
-            for (head, shares) in shares.chunks_exact_mut(heads.room).enumerate() {
-                let keys = &memory.key[head * heads.d_head * heads.room..][..heads.d_head * heads.room];
-                let of_head = OfHead {
-                    query: &query[head * heads.d_head..][..heads.d_head],
-                    keys: blocks(keys),
-                    bias: &tables[head],
-                    room: heads.room / LANES,
-                };
-                of_head.score(simd, &blocks(classes)[..seen], &mut blocks_mut(shares)[..seen]);
+        // Of all tokens before anything else: numbers that were just written one by one are slow to read as a vector.
+        let biases = shares.chunks_exact_mut(heads.heads * heads.room);
+        for (past, (biases, classes)) in
+            (asked.first + 1..).zip(biases.zip(asked.classes.chunks_exact(heads.room)))
+        {
+            let classes = &classes[..past.next_multiple_of(LANES)];
+            for (biases, table) in biases.chunks_exact_mut(heads.room).zip(tables) {
+                for (bias, &class) in biases.iter_mut().zip(classes) {
+                    *bias = table[usize::from(class) % TABLE];
+                }
             }
+        }
+        let tokens = asked.query.chunks_exact(heads.width).zip(mixed.chunks_exact_mut(heads.width));
+        let tokens = tokens.zip(shares.chunks_exact_mut(heads.heads * heads.room));
+        for (past, ((query, mixed), shares)) in (asked.first + 1..).zip(tokens) {
+            let seen = past.div_ceil(LANES);
+            // The student's and the teacher's: constants, so that sums stay in registers.
+            match (heads.d_head, heads.heads) {
+                (16, 4) => score_four::<_, 16>(simd, heads, query, &memory.key, seen, shares),
+                (32, 4) => score_four::<_, 32>(simd, heads, query, &memory.key, seen, shares),
+                _ => score(simd, heads, query, &memory.key, seen, shares),
+            }
+            // Step by step for all heads: one head's does not wait for another's.
             for (shares, total) in shares.chunks_exact(heads.room).zip(&mut totals[..]) {
                 *total = maximum(simd, &blocks(shares)[..seen]);
             }
@@ -159,7 +167,6 @@ pub fn attend(
             }
             let values = &memory.value[..past * heads.width];
             match (heads.d_head, heads.heads) {
-                // The student's and the teacher's: constants, so that sums stay in registers.
                 (16, 4) => mix_blocks::<_, 4, 1>(simd, heads, shares, &totals, values, mixed),
                 (32, 4) => mix_blocks::<_, 4, 2>(simd, heads, shares, &totals, values, mixed),
                 _ => mix(heads, shares, &totals, values, mixed),
@@ -168,30 +175,50 @@ pub fn attend(
     });
 }
 
-/// What one head reads for one asking token.
-struct OfHead<'a> {
-    /// `[d_head]`
-    query: &'a [f32],
-    /// `[d_head, room]`
-    keys: &'a [Block],
-    bias: &'a [f32; TABLE],
-    /// Blocks of tokens that there is room for.
-    room: usize,
+/// Adds to each head's biases the products of a query with the keys, one number of sixteen keys after the other; four heads
+/// side by side, because each sum waits for its last.
+///
+/// # Shapes
+/// `query`: `[4, D_HEAD]`; `keys`: `[4, D_HEAD, room]`; `scores`: `[4, room]`, of which `seen` blocks a head.
+#[inline(always)]
+fn score_four<S: Simd, const D_HEAD: usize>(
+    simd: S,
+    heads: Heads,
+    query: &[f32],
+    keys: &[f32],
+    seen: usize,
+    scores: &mut [f32],
+) {
+    let room = heads.room / LANES;
+    let [a, b, c, d] = query.as_chunks::<D_HEAD>().0 else { return };
+    let (keys, scores) = (blocks(keys), blocks_mut(scores));
+    for block in 0..seen {
+        let bias = |head: usize| load(simd, &scores[head * room + block]);
+        let (mut of_a, mut of_b, mut of_c, mut of_d) = (bias(0), bias(1), bias(2), bias(3));
+        for k in 0..D_HEAD {
+            let key = |head: usize| load(simd, &keys[(head * D_HEAD + k) * room + block]);
+            of_a += key(0) * a[k];
+            of_b += key(1) * b[k];
+            of_c += key(2) * c[k];
+            of_d += key(3) * d[k];
+        }
+        for (head, sum) in [of_a, of_b, of_c, of_d].into_iter().enumerate() {
+            store(sum, &mut scores[head * room + block]);
+        }
+    }
 }
 
-impl OfHead<'_> {
-    /// Scores: biases by time, and products with the keys, one number of all keys after the other.
-    #[inline(always)]
-    fn score<S: Simd>(&self, simd: S, classes: &[[u8; LANES]], scores: &mut [Block]) {
-        for (block, (classes, scores)) in classes.iter().zip(scores).enumerate() {
-            for (score, &class) in scores.iter_mut().zip(classes) {
-                *score = self.bias[usize::from(class) % TABLE];
+/// The same for heads of any number and width.
+#[inline(always)]
+fn score<S: Simd>(simd: S, heads: Heads, query: &[f32], keys: &[f32], seen: usize, scores: &mut [f32]) {
+    let queries = query.chunks_exact(heads.d_head).zip(keys.chunks_exact(heads.d_head * heads.room));
+    for (scores, (query, keys)) in scores.chunks_exact_mut(heads.room).zip(queries) {
+        for (block, scores) in blocks_mut(scores)[..seen].iter_mut().enumerate() {
+            let mut sum = load(simd, scores);
+            for (&query, keys) in query.iter().zip(keys.chunks_exact(heads.room)) {
+                sum += load(simd, &blocks(keys)[block]) * query;
             }
-            let mut sums = load(simd, scores);
-            for (&query, keys) in self.query.iter().zip(self.keys[block..].iter().step_by(self.room)) {
-                sums += load(simd, keys) * query;
-            }
-            store(sums, scores);
+            store(sum, scores);
         }
     }
 }

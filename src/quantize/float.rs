@@ -6,7 +6,7 @@
 //!
 //! Rows are padded with zeros to a multiple of [`LANES`].
 
-use fearless_simd::{Bytes as _, Simd, SimdBase as _, SimdFloat as _, dispatch, f32x16};
+use fearless_simd::{Bytes as _, Simd, SimdBase as _, dispatch, f32x16, i32x16, u32x16};
 
 use super::kernel::{Kernel, LANES};
 use crate::network::NORM_EPSILON;
@@ -115,7 +115,7 @@ fn steps_of(most: f32, range: Range) -> (f32, f32) {
 /// The bytes of numbers of steps, which must lie within the range.
 #[inline(always)]
 fn rounded<S: Simd>(steps: f32x16<S>, range: Range) -> [u8; LANES] {
-    let words = steps.simd.as_array_f32x16(steps + ROUND);
+    let words = (steps + ROUND).to_array();
     let mut bytes = [0; LANES];
     for (byte, word) in bytes.iter_mut().zip(words) {
         *byte = (word.to_bits() as u8).wrapping_add(range.zero());
@@ -242,7 +242,7 @@ impl Sums<'_> {
             let sums = blocks(sums).iter().zip(scales).zip(bias);
             for (out, ((sums, scales), bias)) in blocks_mut(out).iter_mut().zip(sums) {
                 let sums =
-                    simd.cvt_f32_i32x16(simd.load_array_ref_i32x16(sums)) * load(simd, scales) * of_row;
+                    simd.cvt_f32_i32x16(i32x16::load_array_ref(simd, sums)) * load(simd, scales) * of_row;
                 store(write(load(simd, out), sums, load(simd, bias)), out);
             }
         }
@@ -285,7 +285,8 @@ fn exp<S: Simd>(x: f32x16<S>) -> f32x16<S> {
         power = power * rest + factor;
     }
     // The whole number, in the low bits, becomes an exponent: 2^whole.
-    let bits = simd.reinterpret_u32_f32x16(shifted) + 127_u32.wrapping_sub(ROUND.to_bits());
+    let bits: u32x16<S> = shifted.bitcast();
+    let bits = bits + 127_u32.wrapping_sub(ROUND.to_bits());
     let scale: f32x16<S> = simd.shl_u32x16(bits, 23).bitcast();
     let is_least = x.simd_lt(f32x16::splat(simd, -87.0));
     simd.select_f32x16(is_least, f32x16::splat(simd, 0.0), power * scale)
@@ -323,7 +324,7 @@ fn across<S: Simd>(strands: f32x16<S>) -> f32 {
     let simd = strands.simd;
     let (low, high) = simd.split_f32x16(strands);
     let (low, high) = simd.split_f32x8(low + high);
-    let s = simd.as_array_f32x4(low + high);
+    let s = (low + high).to_array();
     (s[0] + s[2]) + (s[1] + s[3])
 }
 
@@ -332,20 +333,22 @@ fn largest_across<S: Simd>(strands: f32x16<S>) -> f32 {
     let simd = strands.simd;
     let (low, high) = simd.split_f32x16(strands);
     let (low, high) = simd.split_f32x8(low.max(high));
-    let s = simd.as_array_f32x4(low.max(high));
-    s[0].max(s[2]).max(s[1].max(s[3]))
+    let s = low.max(high).to_array();
+    // `f32::max` would look for NaN, of which there is none.
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    larger(larger(s[0], s[2]), larger(s[1], s[3]))
 }
 
 /// A block in registers.
 #[inline(always)]
 pub fn load<S: Simd>(simd: S, block: &Block) -> f32x16<S> {
-    simd.load_array_ref_f32x16(block)
+    f32x16::load_array_ref(simd, block)
 }
 
 /// A block back in memory.
 #[inline(always)]
 pub fn store<S: Simd>(vector: f32x16<S>, block: &mut Block) {
-    vector.simd.store_array_f32x16(vector, block);
+    vector.store_array(block);
 }
 
 #[cfg(test)]
@@ -353,7 +356,7 @@ mod tests {
     use super::*;
 
     fn exp_of(kernel: Kernel, x: f32) -> f32 {
-        dispatch!(kernel.level(), simd => simd.as_array_f32x16(exp(f32x16::splat(simd, x)))[3])
+        dispatch!(kernel.level(), simd => exp(f32x16::splat(simd, x)).to_array()[3])
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fearless_simd::dispatch;
 
 use super::attention::{Asked, Heads, Memory, attend, gap_classes};
-use super::float::{self, Bytes, Range, Sums, Write, blocks, blocks_mut, load, store};
+use super::float::{self, Block, Bytes, Range, Sums, Write, blocks, blocks_mut, load, store};
 use super::kernel::{Kernel, LANES};
 use super::model::QuantizedModel;
 use super::prepared::{Layer, Matrix, Prepared};
@@ -178,13 +178,14 @@ impl QuantizedForward {
             for (x, &app) in x.iter_mut().zip(row) {
                 *x += f32::from(app) * scale;
             }
-            let small = |table: usize| {
+            let row = |table: usize| {
                 blocks(&prepared.small[table][usize::from(lists[table][token]) * width..][..width])
             };
-            let small = [0, 1, 2, 3, 4].map(small);
+            let [kind, place, gap, network, battery] = [row(0), row(1), row(2), row(3), row(4)];
             for (k, x) in blocks_mut(x).iter_mut().enumerate() {
-                let [kind, place, gap, network, battery] = small.map(|row| load(simd, &row[k]));
-                store(load(simd, x) + ((kind + place) + (gap + network) + battery), x);
+                let of = |row: &[Block]| load(simd, &row[k]);
+                let small = (of(kind) + of(place)) + (of(gap) + of(network)) + of(battery);
+                store(load(simd, x) + small, x);
             }
         });
     }
@@ -299,8 +300,10 @@ impl QuantizedForward {
         if let Some(observed) = &mut products.observed {
             observe(observed, bytes, matrix);
         }
-        let sums = &mut products.sums;
-        sums.resize(bytes.scales.len() * matrix.packed.outputs(), 0);
+        // Never less room: what a larger product needs again would be filled with zeros first.
+        let room = bytes.scales.len() * matrix.packed.outputs();
+        products.sums.resize(products.sums.len().max(room), 0);
+        let sums = &mut products.sums[..room];
         self.kernel.multiply(&bytes.values, &matrix.packed, sums);
         Sums { values: sums, of_rows: &bytes.scales, of_outputs: &matrix.scales }
     }

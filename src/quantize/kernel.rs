@@ -91,6 +91,8 @@ impl Kernel {
     pub(super) fn level(self) -> Level {
         match self.0 {
             Path::Plain => Level::baseline(),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => Level::new().as_avx2().map_or(Level::baseline(), Level::Avx2),
             _ => Level::new(),
         }
     }

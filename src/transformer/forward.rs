@@ -9,6 +9,7 @@ use super::native::block::{Block, Run};
 use super::native::dropout::Dropout;
 use super::native::embedding::embed;
 use super::native::layers::{add, add_bias, add_bias_relu, rms_norm};
+use super::native::level;
 use super::native::linear::{Packed, Rows, RowsMut, Write, multiply};
 use super::native::pointer::{Pointer, Question};
 use super::native::prepared::{For, Model, Prepared};
@@ -39,7 +40,7 @@ pub struct ForwardScratch {
 impl Forward {
     /// Packs `weights` and computes what depends on nothing else.
     pub fn new(weights: Weights) -> Self {
-        let (level, mut prepared) = (Level::new(), Prepared::default());
+        let (level, mut prepared) = (level(), Prepared::default());
         prepared.prepare(level, &weights, For::Inference);
         Self { level, weights, prepared }
     }

@@ -41,6 +41,16 @@ use linear::{Packed, Rows, RowsMut, Write, add_weight_gradient, multiply};
 use prepared::{For, Model, Prepared};
 use shard::{Job, LossWeights, Shard};
 
+/// The vectors that eight numbers fill. AVX-512's would stay half empty, and a question's pass take a tenth longer
+/// (`cargo bench --bench latency`, framework-free).
+pub(super) fn level() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = Level::new().as_avx2() {
+        return Level::Avx2(avx2);
+    }
+    Level::new()
+}
+
 /// Tokens of a shard, at least one sequence. Activations and weights then stay in a cache of 1 MiB: with 128 tokens, a
 /// core does a tenth less.
 const SHARD_TOKENS: usize = 64;
@@ -71,12 +81,7 @@ impl Default for Native {
 impl Native {
     /// An engine for weights of any shape.
     pub fn new() -> Self {
-        Self {
-            level: Level::new(),
-            prepared: Prepared::default(),
-            shards: Vec::new(),
-            packed: Packed::default(),
-        }
+        Self { level: level(), prepared: Prepared::default(), shards: Vec::new(), packed: Packed::default() }
     }
 
     /// Prepares `weights`, and as many shards as `batch` has groups.
