@@ -124,7 +124,8 @@ impl Recipe {
     }
 
     /// For weights that know people in general, and the logs of a few. Tried on three phones: 4 epochs at 0.0003 leave
-    /// three hundredths of a nat on the table.
+    /// three hundredths of a nat on the table. A pointer rate of 4, half the rate, no next-app loss and a weight decay of 1
+    /// gain the student as much (1.092 to 1.066, `evaluate --rolling 3`), and a router over it nothing.
     pub fn fine_tuning() -> Self {
         Self { epochs: 12.0, ..Self::default() }
     }
