@@ -119,13 +119,13 @@ impl Metrics {
         let share = |what: &dyn Fn(&Outcome) -> bool| mean(&|outcome| f64::from(u8::from(what(outcome))));
         let answered = outcomes.iter().filter(|o| o.answered90).count();
         let hits = outcomes.iter().filter(|o| o.answered90 && o.hit(1)).count();
-        let [calibration_error, macro_precision, macro_recall, macro_f1] =
-            mean_over_runs(outcomes, |outcomes| {
-                let (precision, recall, f1) = macro_scores(outcomes);
-                [calibration_error(outcomes), precision, recall, f1]
-            });
+        let runs = by_run(outcomes);
+        let [calibration_error, macro_precision, macro_recall, macro_f1] = mean_over(&runs, |outcomes| {
+            let (precision, recall, f1) = macro_scores(outcomes);
+            [calibration_error(outcomes), precision, recall, f1]
+        });
         Self {
-            questions: outcomes.len() / runs(outcomes).len().max(1),
+            questions: outcomes.len() / runs.len().max(1),
             hr1: share(&|o| o.hit(1)),
             hr3: share(&|o| o.hit(3)),
             hr5: share(&|o| o.hit(5)),
@@ -158,20 +158,20 @@ impl Metrics {
     }
 }
 
-/// The runs that answered.
-fn runs(outcomes: &[Outcome]) -> BTreeSet<u32> {
-    outcomes.iter().map(|outcome| outcome.run).collect()
+/// The outcomes of each run.
+fn by_run(outcomes: &[Outcome]) -> Vec<Vec<Outcome>> {
+    let mut runs: BTreeMap<u32, Vec<Outcome>> = BTreeMap::new();
+    for outcome in outcomes {
+        runs.entry(outcome.run).or_default().push(*outcome);
+    }
+    runs.into_values().collect()
 }
 
 /// Means over the runs of figures that are no means over questions.
-fn mean_over_runs<const N: usize>(
-    outcomes: &[Outcome],
-    figures: impl Fn(&[Outcome]) -> [f64; N],
-) -> [f64; N] {
-    let (runs, mut means) = (runs(outcomes), [0.0; N]);
-    for &run in &runs {
-        let of_run: Vec<Outcome> = outcomes.iter().filter(|outcome| outcome.run == run).copied().collect();
-        means.iter_mut().zip(figures(&of_run)).for_each(|(mean, figure)| *mean += figure / runs.len() as f64);
+fn mean_over<const N: usize>(runs: &[Vec<Outcome>], figures: impl Fn(&[Outcome]) -> [f64; N]) -> [f64; N] {
+    let mut means = [0.0; N];
+    for run in runs {
+        means.iter_mut().zip(figures(run)).for_each(|(mean, figure)| *mean += figure / runs.len() as f64);
     }
     means
 }
@@ -224,7 +224,7 @@ pub fn calibration_curve(outcomes: &[Outcome], bins: usize) -> Vec<CalibrationBi
         *sum = (sum.0 + 1, sum.1 + f64::from(outcome.confidence), sum.2 + usize::from(outcome.hit(1)));
     }
     let filled = sums.into_iter().filter(|(answers, ..)| *answers > 0);
-    let runs = runs(outcomes).len();
+    let runs = outcomes.iter().map(|outcome| outcome.run).collect::<BTreeSet<u32>>().len();
     filled
         .map(|(answers, confidence, hits)| CalibrationBin {
             questions: answers.div_ceil(runs),

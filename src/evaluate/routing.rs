@@ -277,10 +277,20 @@ pub struct RoutedTest {
 }
 
 impl RoutedTest {
-    /// Adds the questions of a later test; the fitted router becomes the later one's.
+    /// Adds the questions of a later test to those that [`RoutingReport::new`] and [`learning`](Self::learning) tell of; all else
+    /// becomes the later one's.
     pub fn append(&mut self, later: Self) {
         let earlier = std::mem::replace(self, later);
         self.judged.splice(0..0, earlier.judged);
+    }
+
+    /// From a user's first hour to the fourth week.
+    pub fn learning(&self) -> Vec<Learned> {
+        learning(&self.judged())
+    }
+
+    fn judged(&self) -> Vec<&Judged> {
+        self.judged.iter().flatten().collect()
     }
 }
 
@@ -440,7 +450,7 @@ pub struct RoutingReport {
 }
 
 /// Figures at a share routed, without habits.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Routed {
     /// Share of the questions that the transformer is asked, too.
     pub share: f64,
@@ -525,18 +535,25 @@ impl RoutingReport {
 
     /// What the router over the transformer called `deep` did.
     pub fn new(test: &RoutedTest, deep: &str) -> Self {
-        let judged: Vec<&Judged> = test.judged.iter().flatten().collect();
+        let judged = test.judged();
         let count = judged.len().max(1) as f64;
         let raw: Vec<Outcome> = judged.iter().map(|judged| judged.raw).collect();
         let personal: Vec<Outcome> = judged.iter().map(|judged| judged.personal).collect();
         // Each router knows the order of its own questions.
         let by = |key: &dyn Fn(&Judged) -> f64| {
-            let of_test = |judged: &Vec<Judged>| {
+            let (mut means, mut seen) = (Vec::new(), 0);
+            for judged in test.judged.iter().filter(|judged| !judged.is_empty()) {
                 let mut order: Vec<&Judged> = judged.iter().collect();
                 order.sort_by(|a, b| key(b).total_cmp(&key(a)));
-                (shares(&order), judged.len() as f64 / count)
-            };
-            test.judged.iter().map(of_test).fold(Vec::new(), add_weighted)
+                let found = shares(&order);
+                seen += judged.len();
+                let weight = judged.len() as f64 / seen as f64;
+                means = match means.len() {
+                    0 => found,
+                    _ => means.iter().zip(&found).map(|(mean, found)| mean.towards(found, weight)).collect(),
+                };
+            }
+            means
         };
         let by_gate = by(&|judged| f64::from(judged.gain));
         let at_random = match (by_gate.first(), by_gate.last()) {
@@ -554,7 +571,7 @@ impl RoutingReport {
             at_random,
             calibration_error: [&raw, &personal].map(|outcomes| Metrics::of(outcomes).calibration_error),
             calibration: [&raw, &personal].map(|outcomes| super::metrics::calibration_curve(outcomes, 10)),
-            learning: learning(&judged),
+            learning: test.learning(),
             validation_losses: test.fitted.losses,
             against: Vec::new(),
         }
@@ -582,29 +599,16 @@ fn shares(order: &[&Judged]) -> Vec<Routed> {
     (0..=STEPS).map(at).collect()
 }
 
-/// Adds figures of a test to those of earlier ones, each weighing its share of all questions.
-fn add_weighted(mut sum: Vec<Routed>, (more, weight): (Vec<Routed>, f64)) -> Vec<Routed> {
-    sum.resize(sum.len().max(more.len()), Routed::default());
-    for (sum, more) in sum.iter_mut().zip(more) {
-        sum.share = more.share;
-        sum.hr1 += weight * more.hr1;
-        sum.hr3 += weight * more.hr3;
-        sum.hr5 += weight * more.hr5;
-        sum.log_loss += weight * more.log_loss;
-    }
-    sum
-}
-
 impl Routed {
-    /// What is expected where this `share` of the questions is drawn to be like `all`.
-    fn towards(&self, all: &Self, share: f64) -> Self {
-        let between = |none: f64, all: f64| none + share * (all - none);
+    /// The mean figures where this `part` of the questions is like `other`'s.
+    fn towards(&self, other: &Self, part: f64) -> Self {
+        let between = |own: f64, other: f64| own + part * (other - own);
         Self {
-            share,
-            hr1: between(self.hr1, all.hr1),
-            hr3: between(self.hr3, all.hr3),
-            hr5: between(self.hr5, all.hr5),
-            log_loss: between(self.log_loss, all.log_loss),
+            share: between(self.share, other.share),
+            hr1: between(self.hr1, other.hr1),
+            hr3: between(self.hr3, other.hr3),
+            hr5: between(self.hr5, other.hr5),
+            log_loss: between(self.log_loss, other.log_loss),
         }
     }
 }

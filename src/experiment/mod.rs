@@ -121,7 +121,7 @@ impl Experiment {
             scoring_us: latencies.scoring,
             models: model_reports(&tested, &latencies.whole, &users),
             cold_start: model_reports(&cold.tested, &[], &users),
-            cold_learning: cold.routing(router).map_or(Vec::new(), |routing| routing.learning),
+            cold_learning: cold.routed.map_or(Vec::new(), |routed| routed.learning()),
             routing,
             importance: importance(&last_round.trained.ranker),
         };

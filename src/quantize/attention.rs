@@ -2,7 +2,7 @@
 
 use fearless_simd::{Simd, SimdBase as _, dispatch, f32x16};
 
-use super::float::{blocks, blocks_mut, load, maximum, powers, store};
+use super::float::{blocks, blocks_mut, load, maximum, powers, room, store};
 use super::kernel::{Kernel, LANES};
 use super::prepared::{AHEAD, TABLE};
 use crate::context::tokens::GAPS;
@@ -123,7 +123,7 @@ pub struct Asked<'a> {
 /// What each asking token takes of all tokens up to itself.
 ///
 /// # Shapes
-/// `shares`: becomes `[tokens, heads, room]`; `mixed`: `[tokens, width]`.
+/// `shares`: at least `[tokens, heads, room]` afterwards; `mixed`: `[tokens, width]`.
 pub fn attend(
     kernel: Kernel,
     heads: Heads,
@@ -132,7 +132,7 @@ pub fn attend(
     shares: &mut Vec<f32>,
     mixed: &mut [f32],
 ) {
-    shares.resize(asked.query.len() / heads.width * heads.heads * heads.room, 0.0);
+    let shares = room(shares, asked.query.len() / heads.width * heads.heads * heads.room);
     let mut totals = [0.0; MAX_HEADS];
     let tables = asked.gap_bias.as_chunks::<TABLE>().0;
     dispatch!(kernel.level(), simd => {

@@ -32,6 +32,12 @@ pub fn blocks_mut<T>(values: &mut [T]) -> &mut [[T; LANES]] {
     values.as_chunks_mut().0
 }
 
+/// The first `count` of `list`, which grows but never shrinks: what it needs again would be filled with zeros first.
+pub fn room<T: Copy + Default>(list: &mut Vec<T>, count: usize) -> &mut [T] {
+    list.resize(list.len().max(count), T::default());
+    &mut list[..count]
+}
+
 /// How a row's bytes stand for numbers: `(byte - zero) * scale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Range {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fearless_simd::dispatch;
 
 use super::attention::{Asked, Heads, Memory, attend, gap_classes};
-use super::float::{self, Block, Bytes, Range, Sums, Write, blocks, blocks_mut, load, store};
+use super::float::{self, Block, Bytes, Range, Sums, Write, blocks, blocks_mut, load, room, store};
 use super::kernel::{Kernel, LANES};
 use super::model::QuantizedModel;
 use super::prepared::{Layer, Matrix, Prepared};
@@ -198,9 +198,9 @@ impl QuantizedForward {
         let first = length - tokens;
         bytes.resize(tokens, heads.width);
         float::norm(kernel, x, &layer.attention_norm, self.config().d_model, bytes);
-        query.resize(tokens * heads.width, 0.0);
-        self.product(bytes, &layer.key, products).write(kernel, Write::Set, query);
-        memory.keep_keys(heads, first, query);
+        let key = room(query, tokens * heads.width);
+        self.product(bytes, &layer.key, products).write(kernel, Write::Set, key);
+        memory.keep_keys(heads, first, key);
         self.product(bytes, &layer.value, products).write(
             kernel,
             Write::Set,
@@ -212,9 +212,8 @@ impl QuantizedForward {
         }
         bytes.keep_last(asking);
         x.copy_within((tokens - asking) * heads.width.., 0);
-        for list in [&mut *x, query, mixed] {
-            list.resize(asking * heads.width, 0.0);
-        }
+        x.truncate(asking * heads.width);
+        let [query, mixed] = [query, mixed].map(|list| room(list, asking * heads.width));
         self.product(bytes, &layer.query, products).write(kernel, Write::Set, query);
         let classes = &classes[(tokens - asking) * heads.room..];
         let asked = Asked { query, first: length - asking, classes, gap_bias: &layer.gap_bias };
@@ -229,7 +228,7 @@ impl QuantizedForward {
         let QuantizedScratch { x, hidden, bytes, hidden_bytes, products, .. } = scratch;
         let (tokens, width) = (bytes.scales.len(), layer.feed_out.packed.inputs());
         float::norm(kernel, x, &layer.feed_norm, self.config().d_model, bytes);
-        hidden.resize(tokens * width, 0.0);
+        let hidden = room(hidden, tokens * width);
         self.product(bytes, &layer.feed_in, products).write(
             kernel,
             Write::Rectify(&layer.feed_in_bias),
@@ -300,10 +299,7 @@ impl QuantizedForward {
         if let Some(observed) = &mut products.observed {
             observe(observed, bytes, matrix);
         }
-        // Never less room: what a larger product needs again would be filled with zeros first.
-        let room = bytes.scales.len() * matrix.packed.outputs();
-        products.sums.resize(products.sums.len().max(room), 0);
-        let sums = &mut products.sums[..room];
+        let sums = room(&mut products.sums, bytes.scales.len() * matrix.packed.outputs());
         self.kernel.multiply(&bytes.values, &matrix.packed, sums);
         Sums { values: sums, of_rows: &bytes.scales, of_outputs: &matrix.scales }
     }
