@@ -153,6 +153,43 @@ fn layers_are_laid_on() {
     assert!(error.to_string().contains("1 layers of a model that has 3"), "{error}");
 }
 
+/// A plain softmax becomes a mixture, which learns; a mixture gets more.
+#[test]
+fn softmaxes_are_laid_on() {
+    let simulation = people(4, 6);
+    let (favourites, lessons) = (Arc::default(), lessons(&simulation));
+    let course = course(&simulation, &favourites, &lessons, None);
+    let learn = |recipe, start| learn(&recipe, &course, start, &mut Native::new(), None, &Silent);
+    let with = |mixture, rate| {
+        let mut recipe = Recipe { mixture, ..recipe(1.0) };
+        recipe.training.learning_rate = rate;
+        recipe
+    };
+    let tensor = |model: &TransformerModel, name: &str| -> Vec<f32> {
+        let spec = model.weights.layout().tensors.iter().find(|spec| spec.name == name).unwrap();
+        model.weights.values[spec.range.clone()].to_vec()
+    };
+    let (plain, _) = learn(with(None, 4e-3), None).unwrap();
+    assert_eq!(plain.weights.config().mixture, 1, "a student's");
+    let (frozen, _) = learn(with(Some(3), 1e-30), Some(&plain)).unwrap();
+    assert_eq!(frozen.weights.config().mixture, 3);
+    assert_eq!(tensor(&frozen, "pointer_output"), tensor(&plain, "pointer_output"));
+    let (mixed, _) = learn(with(Some(3), 4e-3), Some(&plain)).unwrap();
+    assert_ne!(tensor(&mixed, "pointer_mixture"), tensor(&frozen, "pointer_mixture"), "it has learned");
+    let (same, _) = learn(with(None, 1e-30), Some(&mixed)).unwrap();
+    assert_eq!(same.weights, mixed.weights);
+
+    let (more, _) = learn(with(Some(4), 1e-30), Some(&mixed)).unwrap();
+    for (name, columns) in [("pointer_mixture", 2), ("pointer_gate", 3), ("pointer_gate_bias", 3)] {
+        let (before, after) = (tensor(&mixed, name), tensor(&more, name));
+        assert_ne!(before.len(), after.len());
+        let kept = after.chunks_exact(columns + 1).flat_map(|row| &row[..columns]);
+        assert!(kept.eq(&before), "{name}");
+    }
+    let error = learn(with(Some(2), 4e-3), Some(&more)).unwrap_err();
+    assert!(error.to_string().contains("2 softmaxes of a model that has 4"), "{error}");
+}
+
 fn assert_answers_are_alike(models: [&TransformerModel; 2], simulation: &Simulation) {
     let predictors = models.map(|model| Transformer::new(model, &simulation.vocabulary).unwrap());
     let events: &[Event] = simulation.log.users().next().unwrap();

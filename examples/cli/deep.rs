@@ -37,6 +37,11 @@ pub struct DeepArgs {
     #[arg(long, value_name = "N", conflicts_with = "as_is")]
     pub layers: Option<usize>,
 
+    /// Softmaxes that a transformer mixes, of a new one or laid on the one that training begins with [default: as many
+    /// as it has; of a new teacher 4]
+    #[arg(long, value_name = "N", conflicts_with = "as_is")]
+    pub mixture: Option<usize>,
+
     /// Highest learning rate [default: 0.001]
     #[arg(long, value_name = "RATE")]
     pub deep_rate: Option<f64>,
@@ -70,6 +75,7 @@ impl DeepArgs {
     /// Puts what was given in the place of a recipe's own.
     pub fn season(&self, recipe: &mut Recipe, seed: u64) {
         recipe.layers = self.layers.or(recipe.layers);
+        recipe.mixture = self.mixture.or(recipe.mixture);
         let training = &mut recipe.training;
         training.seed = seed;
         training.learning_rate = self.deep_rate.unwrap_or(training.learning_rate);

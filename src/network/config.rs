@@ -29,10 +29,22 @@ pub struct TransformerConfig {
     pub candidate_columns: usize,
     /// See `candidate_columns`.
     pub question_columns: usize,
+    /// Softmaxes over the candidates that its answer mixes; 1 is a plain softmax, and what files of before say nothing of.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub mixture: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(mixture: &usize) -> bool {
+    *mixture == 1
 }
 
 impl TransformerConfig {
-    /// The teacher's shape: 128 wide, 4 layers, 64 tokens.
+    /// The teacher's shape: 128 wide, 4 layers, 64 tokens, 4 softmaxes.
     pub fn teacher(task: Task, apps: usize) -> Self {
         Self {
             d_model: 128,
@@ -41,6 +53,7 @@ impl TransformerConfig {
             d_ff: 512,
             window: 64,
             pointer_width: 128,
+            mixture: 4,
             ..Self::student(task, apps)
         }
     }
@@ -58,6 +71,7 @@ impl TransformerConfig {
             pointer_width: 24,
             candidate_columns: crate::context::pointer::CANDIDATE_COLUMNS,
             question_columns: crate::context::pointer::QUESTION_COLUMNS,
+            mixture: 1,
         }
     }
 
@@ -76,6 +90,7 @@ impl TransformerConfig {
             ("pointer_width", self.pointer_width, 1, 4_096),
             ("candidate_columns", self.candidate_columns, 1, 4_096),
             ("question_columns", self.question_columns, 1, 4_096),
+            ("mixture", self.mixture, 1, 64),
         ];
         for (field, value, low, high) in sizes {
             if !(low..=high).contains(&value) {

@@ -15,10 +15,16 @@
 //! h      = rms_norm(x, final_norm)
 //! next app, at every token: softmax over the vocabulary and "unknown" of h . app_embedding + app_bias
 //! a question's candidate, at the question's token:
-//!   u    = relu(columns . pointer_candidate + app_embedding[app] . pointer_app
-//!              + question_columns . pointer_question + h . pointer_hidden + pointer_bias)
+//!   asked = question_columns . pointer_question + h . pointer_hidden + pointer_bias
+//!   u    = relu(columns . pointer_candidate + app_embedding[app] . pointer_app + asked)
 //!   w    = relu(u . pointer_second + pointer_second_bias)
-//!   logit = h . app_embedding[app] + app_bias[app] + w . pointer_output
+//!   z_0  = h . app_embedding[app] + app_bias[app] + w . pointer_output
+//!   logit = z_0                                              where the mixture is of one softmax
+//! else, for 0 < k < mixture, softmaxes over the question's candidates (Yang and others, "Breaking the Softmax
+//! Bottleneck", 2018), because "the last app again, or else one of these" is no single softmax of what is known of each:
+//!   z_k  = z_0 + w . pointer_mixture[, k - 1]
+//!   gate = softmax(relu(asked) . pointer_gate + pointer_gate_bias)
+//!   logit = ln sum_k gate_k softmax(z_k)
 //! ```
 
 use std::ops::Range;
@@ -81,6 +87,12 @@ pub struct Layout {
     pub pointer_second_bias: Range<usize>,
     /// `[pointer_width]`.
     pub pointer_output: Range<usize>,
+    /// `[pointer_width, mixture - 1]`. Like the other two of the mixture, nothing where that is 1.
+    pub pointer_mixture: Range<usize>,
+    /// `[pointer_width, mixture]`.
+    pub pointer_gate: Range<usize>,
+    /// `[mixture]`.
+    pub pointer_gate_bias: Range<usize>,
     /// All of them, in order.
     pub tensors: Vec<TensorSpec>,
 }
@@ -166,8 +178,16 @@ impl Layout {
             pointer_second: take("pointer_second", &[p, p], true),
             pointer_second_bias: take("pointer_second_bias", &[p], false),
             pointer_output: take("pointer_output", &[p], true),
+            pointer_mixture: 0..0,
+            pointer_gate: 0..0,
+            pointer_gate_bias: 0..0,
             tensors: Vec::new(),
         };
+        if config.mixture > 1 {
+            layout.pointer_mixture = take("pointer_mixture", &[p, config.mixture - 1], true);
+            layout.pointer_gate = take("pointer_gate", &[p, config.mixture], true);
+            layout.pointer_gate_bias = take("pointer_gate_bias", &[config.mixture], false);
+        }
         layout.tensors = tensors;
         layout
     }
@@ -201,7 +221,11 @@ impl Layout {
         let rows = of(config.apps) + 2 + of(KINDS + PLACES + GAPS + NETWORKS + BATTERIES + CLOCK);
         let layer = 4 * d * d + of(config.heads) * of(GAPS) + 2 * d * ff + ff + 3 * d;
         let read_by_pointer = of(config.candidate_columns) + of(config.question_columns) + 2 * d + p;
-        rows * d + of(config.layers) * layer + d + of(config.apps) + 1 + (read_by_pointer + 3) * p
+        let mixture = match of(config.mixture) {
+            1 => 0,
+            mixture => (2 * mixture - 1) * p + mixture,
+        };
+        rows * d + of(config.layers) * layer + d + of(config.apps) + 1 + (read_by_pointer + 3) * p + mixture
     }
 }
 
@@ -225,6 +249,7 @@ mod tests {
             d_model: 15,
             heads: 5,
             pointer_width: 7,
+            mixture: 3,
             ..student.clone()
         };
         for config in [student, odd, TransformerConfig::teacher(Task::NextLaunch, 1_000)] {

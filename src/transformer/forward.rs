@@ -153,7 +153,7 @@ mod tests {
     fn scores_equal_the_engines_logits() {
         let task = Task::FirstAfterUnlock;
         let student = TransformerConfig::student(task, 30);
-        let one_layer = TransformerConfig { layers: 1, d_model: 12, heads: 3, ..student.clone() };
+        let one_layer = TransformerConfig { layers: 1, d_model: 12, heads: 3, mixture: 2, ..student.clone() };
         for config in [student, one_layer, TransformerConfig::teacher(task, 30)] {
             let weights = Weights::random(config.clone(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
             let (forward, mut scratch) = (Forward::new(weights.clone()), ForwardScratch::default());

@@ -20,8 +20,7 @@ use crate::context::pointer::PointerRows;
 use crate::context::{Lesson, Task, favourites, replay};
 use crate::data::{AppId, Vocabulary, most_launched};
 use crate::error::{Error, ErrorKind, Result};
-use crate::network::Standardisation;
-use crate::network::TransformerConfig;
+use crate::network::{Standardisation, TensorSpec, TransformerConfig};
 use crate::progress::Progress;
 
 /// Most apps with an embedding of their own.
@@ -82,6 +81,9 @@ pub struct Recipe {
     /// more can be laid on it later, when `start` has fewer (Gong and others, "Efficient Training of BERT by
     /// Progressively Stacking", 2019). New layers begin by adding nothing.
     pub layers: Option<usize>,
+    /// How many softmaxes its answer mixes instead of its size's own, or, where `start` has fewer, how many it gets: the
+    /// new ones begin near the first.
+    pub mixture: Option<usize>,
     /// The loop.
     pub training: TrainingConfig,
     /// Times that every question is learned from; the fewer of these and `training.steps` decide.
@@ -101,6 +103,7 @@ impl Default for Recipe {
         Self {
             size: Size::Teacher,
             layers: None,
+            mixture: None,
             // The epochs decide how many steps there are.
             training: TrainingConfig {
                 steps: 1_000_000,
@@ -160,10 +163,9 @@ pub fn learn(
 ) -> Result<(TransformerModel, TrainedTransformer)> {
     let names = course.most_launched();
     let seed = recipe.training.seed;
-    let start = match (start, recipe.layers) {
-        (None, _) => course.beginning(recipe, names)?,
-        (Some(start), None) => start.extended(course.task, &names, seed)?,
-        (Some(start), Some(layers)) => start.extended(course.task, &names, seed)?.deepened(layers, seed)?,
+    let start = match start {
+        None => course.beginning(recipe, names)?,
+        Some(start) => start.extended(course.task, &names, seed)?.grown(recipe, seed)?,
     };
     let rows = start.rows(course.vocabulary);
     let syllabus = Syllabus {
@@ -207,6 +209,7 @@ impl Course<'_> {
         const PEOPLE: usize = 64;
         let mut config = recipe.size.config(self.task, apps.len());
         config.layers = recipe.layers.unwrap_or(config.layers);
+        config.mixture = recipe.mixture.unwrap_or(config.mixture);
         let mut random = ChaCha8Rng::seed_from_u64(recipe.training.seed);
         let weights = Weights::random(config, &mut random)?;
         let every = self.lessons.len().div_ceil(PEOPLE).max(1);
@@ -298,22 +301,40 @@ impl TransformerModel {
         Ok(Self { weights: Weights::new(config, values)?, apps, ..self.clone() })
     }
 
-    /// The same model under more layers, which add nothing until they have learned to.
-    fn deepened(self, layers: usize, seed: u64) -> Result<Self> {
-        let old = self.weights.layout();
-        if layers < old.layers.len() {
-            let message = format!("{layers} layers of a model that has {}", old.layers.len());
-            return Err(Error::new(ErrorKind::Config, message)
-                .field("layers")
-                .next_step("choose as many or more, or begin from nothing"));
+    /// The same model under as many layers as `recipe` asks for, which add nothing until they have learned to, and with
+    /// as many softmaxes, which begin near the first.
+    fn grown(self, recipe: &Recipe, seed: u64) -> Result<Self> {
+        let (old, has) = (self.weights.layout(), self.weights.config());
+        let config = TransformerConfig {
+            layers: recipe.layers.unwrap_or(has.layers),
+            mixture: recipe.mixture.unwrap_or(has.mixture),
+            ..has.clone()
+        };
+        for (field, what, asked, has) in [
+            ("layers", "layers", config.layers, has.layers),
+            ("mixture", "softmaxes", config.mixture, has.mixture),
+        ] {
+            if asked < has {
+                let message = format!("{asked} {what} of a model that has {has}");
+                return Err(Error::new(ErrorKind::Config, message)
+                    .field(field)
+                    .next_step("choose as many or more, or begin from nothing"));
+            }
         }
-        let config = TransformerConfig { layers, ..self.weights.config().clone() };
+        if config == *has {
+            return Ok(self);
+        }
         let mut weights = Weights::random(config, &mut ChaCha8Rng::seed_from_u64(seed))?;
         let layout = weights.layout().clone();
         for tensor in &layout.tensors {
             let values = &mut weights.values[tensor.range.clone()];
             if let Some(known) = old.tensors.iter().find(|known| known.name == tensor.name) {
-                values.copy_from_slice(&self.weights.values[known.range.clone()]);
+                // Row by row: those of a mixture have a column for every softmax.
+                let columns = |spec: &TensorSpec| spec.shape.last().copied().unwrap_or(1);
+                let rows = self.weights.values[known.range.clone()].chunks_exact(columns(known));
+                for (to, from) in values.chunks_exact_mut(columns(tensor)).zip(rows) {
+                    to[..from.len()].copy_from_slice(from);
+                }
             } else if tensor.name.ends_with(".output") || tensor.name.ends_with(".feed_out") {
                 values.fill(0.0);
             }

@@ -57,8 +57,10 @@ impl Weights {
                 _ if leaf.ends_with("bias") => continue,
                 _ if leaf.ends_with("embedding") => 0.02 * (128.0 / config.d_model as f32).sqrt(),
                 "output" | "feed_out" => residual / (tensor.shape[0] as f32).sqrt(),
-                // What the pointer adds begins near nothing.
-                "pointer_output" => 0.1 / (tensor.shape[0] as f32).sqrt(),
+                // What the pointer adds begins near nothing; the softmaxes begin near each other, and all count the same.
+                "pointer_output" | "pointer_mixture" | "pointer_gate" => {
+                    0.1 / (tensor.shape[0] as f32).sqrt()
+                }
                 _ => 1.0 / (tensor.shape[0] as f32).sqrt(),
             };
             for value in &mut values[tensor.range.clone()] {

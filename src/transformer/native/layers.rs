@@ -103,6 +103,13 @@ pub(in crate::transformer) fn add_scaled(level: Level, x: &mut [f32], scale: f32
     });
 }
 
+/// `x = e^(x - most)`, `most` being no less than `x`.
+pub(in crate::transformer) fn exp_less(level: Level, x: &mut [f32], most: &[f32]) {
+    dispatch!(level, _simd => for (x, most) in x.iter_mut().zip(most) {
+        *x = exp(*x - most);
+    });
+}
+
 #[inline(always)]
 fn add_to(x: &mut [f32], other: &[f32]) {
     for (x, other) in x.iter_mut().zip(other) {

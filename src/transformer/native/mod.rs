@@ -6,7 +6,7 @@
 //! dropout      what a training pass leaves out
 //! attention    one layer's attention
 //! prepared     the weights, packed for products
-//! embedding -> block -> next_app, pointer      the model, each part forward and backward
+//! embedding -> block -> next_app, pointer -> mixture      the model, each part forward and backward
 //! shard        some sequences through all of it
 //! ```
 //!
@@ -20,6 +20,7 @@ pub(super) mod dropout;
 pub(super) mod embedding;
 pub(super) mod layers;
 pub(super) mod linear;
+mod mixture;
 mod next_app;
 pub(super) mod pointer;
 pub(super) mod prepared;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::layers::{add, add_bias_relu, add_column_sums, add_scaled, dot, relu_backward, softmax};
 use super::linear::{Packed, Rows, RowsMut, Write, add_weight_gradient, multiply};
+use super::mixture::{Mixture, MixtureGradient};
 use super::prepared::Model;
 use crate::network::Batch;
 
@@ -65,6 +66,7 @@ pub(in crate::transformer) struct Pointer {
     d_shared: Vec<f32>,
     d_first: Vec<f32>,
     d_second: Vec<f32>,
+    mixture: Mixture,
     packed: Packed,
 }
 
@@ -77,7 +79,7 @@ impl Pointer {
         let Question { model, h, .. } = question;
         let (layout, prepared, level) = (model.layout(), model.prepared, model.level);
         let (p, apps) = (model.config().pointer_width, question.apps());
-        let Self { shared, first, second, .. } = self;
+        let Self { shared, first, second, mixture, .. } = self;
         shared.clear();
         shared.extend_from_slice(model.tensor(&layout.pointer_bias));
         for (x, matrix) in [(question.columns(), &prepared.pointer_question), (h, &prepared.pointer_hidden)] {
@@ -104,6 +106,9 @@ impl Pointer {
         for ((logit, second), &app) in logits.iter_mut().zip(second.chunks_exact(p)).zip(apps) {
             *logit = dot(level, h, model.app(app)) + app_bias[app as usize] + dot(level, second, output);
         }
+        if model.config().mixture > 1 {
+            mixture.forward(model, shared, second, logits);
+        }
     }
 
     /// Returns the question's loss, and adds the gradients of `weight` times it.
@@ -124,18 +129,26 @@ impl Pointer {
         for (share, target) in logits.iter_mut().zip(targets) {
             *share = weight * (*share * total as f32 - target);
         }
-        self.backward(question, &logits, &mut to);
+        self.backward(question, &mut logits, &mut to);
         self.logits = logits;
         loss
     }
 
-    /// `d`: `[candidates]`, the gradient by the logits.
-    fn backward(&mut self, question: Question<'_>, d: &[f32], to: &mut PointerGradient<'_>) {
+    /// `d`: `[candidates]`, the gradient by the logits; afterwards by those of the first softmax.
+    fn backward(&mut self, question: Question<'_>, d: &mut [f32], to: &mut PointerGradient<'_>) {
         let Question { model, h, .. } = question;
         let (layout, prepared, level) = (model.layout(), model.prepared, model.level);
         let (width, p, apps) = (model.config().d_model, model.config().pointer_width, question.apps());
         let (rows, gradient) = (apps.len(), &mut *to.weights);
-        let Self { first, second, d_shared, d_first, d_second, packed, .. } = self;
+        let Self { first, second, d_shared, d_first, d_second, mixture, packed, .. } = self;
+        for (list, length) in [(&mut *d_shared, p), (&mut *d_second, rows * p)] {
+            list.clear();
+            list.resize(length, 0.0);
+        }
+        if model.config().mixture > 1 {
+            let to = MixtureGradient { logits: d, second: d_second, shared: d_shared, weights: gradient };
+            mixture.backward(model, second, to, packed);
+        }
 
         for (&d, &app) in d.iter().zip(apps) {
             let row = layout.app_embedding.start + app as usize * width;
@@ -144,8 +157,6 @@ impl Pointer {
             add_scaled(level, to.h, d, model.app(app));
         }
 
-        d_second.clear();
-        d_second.resize(rows * p, 0.0);
         let output = model.tensor(&layout.pointer_output);
         for ((&d, second), d_second) in d.iter().zip(second.chunks_exact(p)).zip(d_second.chunks_exact_mut(p))
         {
@@ -167,8 +178,6 @@ impl Pointer {
         let by_candidate = &mut gradient[layout.pointer_candidate.clone()];
         add_weight_gradient(level, rows, question.candidate_columns(), d_first, by_candidate, packed);
 
-        d_shared.clear();
-        d_shared.resize(p, 0.0);
         add_column_sums(level, d_first, d_shared);
         add(level, &mut gradient[layout.pointer_bias.clone()], d_shared);
         for (x, range) in [(question.columns(), &layout.pointer_question), (h, &layout.pointer_hidden)] {

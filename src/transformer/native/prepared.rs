@@ -49,6 +49,8 @@ pub(in crate::transformer) struct Prepared {
     pub pointer_question: Matrix,
     pub pointer_hidden: Matrix,
     pub pointer_second: Matrix,
+    /// Of a mixture only.
+    pub pointer_mixture: Matrix,
     /// `[apps + 1, pointer_width]`: `app_embedding . pointer_app`, what an app adds to every candidate that it is.
     pub app_pointer: Vec<f32>,
 }
@@ -82,6 +84,9 @@ impl Prepared {
         self.pointer_question.prepare(of(&layout.pointer_question), p, false);
         self.pointer_hidden.prepare(of(&layout.pointer_hidden), p, both);
         self.pointer_second.prepare(of(&layout.pointer_second), p, both);
+        if config.mixture > 1 {
+            self.pointer_mixture.prepare(of(&layout.pointer_mixture), config.mixture - 1, both);
+        }
 
         let embedding = Rows::new(of(&layout.app_embedding), d);
         if both {

@@ -27,6 +27,11 @@ fn tiny() -> TransformerConfig {
     }
 }
 
+/// A plain softmax, and mixtures.
+fn shapes() -> [TransformerConfig; 3] {
+    [1, 2, 5].map(|mixture| TransformerConfig { mixture, ..tiny() })
+}
+
 /// Weights that are nowhere zero or one: biases and norms must show, too.
 fn weights(config: &TransformerConfig) -> Weights {
     let mut random = ChaCha8Rng::seed_from_u64(3);
@@ -85,39 +90,44 @@ fn cases(config: &TransformerConfig) -> Vec<Case> {
 
 #[test]
 fn gradients_equal_central_differences_of_the_reference() {
-    let config = tiny();
-    let weights = weights(&config);
-    let values: Vec<f64> = weights.values.iter().map(|&value| f64::from(value)).collect();
     let mut random = ChaCha8Rng::seed_from_u64(17);
-    for Case { name, batch, pass } in cases(&config) {
-        let (losses, gradient) = gradient(&weights, &batch, pass);
-        let dropout = Dropout::new(pass.dropout, pass.seed);
-        let total = |values: &[f64]| {
-            let found = answer(&config, values, &batch, dropout);
-            Losses { question: found.question, next: found.next, ..losses }.total(pass.next_weight)
-        };
-        assert_eq!(losses.questions, batch.questions(), "{name}");
-        assert_eq!(losses.next_tokens, batch.next_apps.iter().filter(|&&app| app != NO_TARGET).count());
-        let expected = total(&values);
-        let found = losses.total(pass.next_weight);
-        assert!((found - expected).abs() < 1e-5 * (1.0 + expected), "{name}: loss {found}, not {expected}");
-        for tensor in &weights.layout().tensors {
-            for _ in 0..6 {
-                let at = random.random_range(tensor.range.clone());
-                let step = 1e-6;
-                let mut moved = values.clone();
-                moved[at] += step;
-                let up = total(&moved);
-                moved[at] -= 2.0 * step;
-                let expected = (up - total(&moved)) / (2.0 * step);
-                let found = f64::from(gradient[at]);
-                let allowed = 1e-6 + 2e-4 * expected.abs();
-                let place = at - tensor.range.start;
-                assert!(
-                    (found - expected).abs() < allowed,
-                    "{name}, {}[{place}]: {found}, not {expected}",
-                    tensor.name
-                );
+    for config in shapes() {
+        let weights = weights(&config);
+        let values: Vec<f64> = weights.values.iter().map(|&value| f64::from(value)).collect();
+        for Case { name, batch, pass } in cases(&config) {
+            let (losses, gradient) = gradient(&weights, &batch, pass);
+            let dropout = Dropout::new(pass.dropout, pass.seed);
+            let total = |values: &[f64]| {
+                let found = answer(&config, values, &batch, dropout);
+                Losses { question: found.question, next: found.next, ..losses }.total(pass.next_weight)
+            };
+            assert_eq!(losses.questions, batch.questions(), "{name}");
+            assert_eq!(losses.next_tokens, batch.next_apps.iter().filter(|&&app| app != NO_TARGET).count());
+            let expected = total(&values);
+            let found = losses.total(pass.next_weight);
+            assert!(
+                (found - expected).abs() < 1e-5 * (1.0 + expected),
+                "{name}: loss {found}, not {expected}"
+            );
+            for tensor in &weights.layout().tensors {
+                for _ in 0..6 {
+                    let at = random.random_range(tensor.range.clone());
+                    let step = 1e-6;
+                    let mut moved = values.clone();
+                    moved[at] += step;
+                    let up = total(&moved);
+                    moved[at] -= 2.0 * step;
+                    let expected = (up - total(&moved)) / (2.0 * step);
+                    let found = f64::from(gradient[at]);
+                    let allowed = 1e-6 + 2e-4 * expected.abs();
+                    let place = at - tensor.range.start;
+                    assert!(
+                        (found - expected).abs() < allowed,
+                        "{name}, mixture of {}, {}[{place}]: {found}, not {expected}",
+                        config.mixture,
+                        tensor.name
+                    );
+                }
             }
         }
     }
@@ -125,15 +135,16 @@ fn gradients_equal_central_differences_of_the_reference() {
 
 #[test]
 fn logits_equal_the_reference() {
-    let config = tiny();
-    let weights = weights(&config);
-    let values: Vec<f64> = weights.values.iter().map(|&value| f64::from(value)).collect();
-    for Case { name, batch, .. } in cases(&config) {
-        let found = Native::new().logits(&weights, &batch).unwrap();
-        let expected = answer(&config, &values, &batch, Dropout::none()).logits;
-        assert_eq!(found.len(), expected.len(), "{name}");
-        for (found, expected) in found.iter().zip(expected) {
-            assert!((f64::from(*found) - expected).abs() < 1e-5, "{name}: {found}, not {expected}");
+    for config in shapes() {
+        let weights = weights(&config);
+        let values: Vec<f64> = weights.values.iter().map(|&value| f64::from(value)).collect();
+        for Case { name, batch, .. } in cases(&config) {
+            let found = Native::new().logits(&weights, &batch).unwrap();
+            let expected = answer(&config, &values, &batch, Dropout::none()).logits;
+            assert_eq!(found.len(), expected.len(), "{name}");
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((f64::from(*found) - expected).abs() < 1e-5, "{name}: {found}, not {expected}");
+            }
         }
     }
 }
@@ -141,23 +152,24 @@ fn logits_equal_the_reference() {
 /// Bit for bit, on any number of threads, with room that other batches have used.
 #[test]
 fn results_depend_on_nothing_else() {
-    let config = tiny();
-    let weights = weights(&config);
     let mut used = Native::new();
-    for Case { name, batch, pass } in cases(&config) {
-        let pass = Pass { dropout: 0.2, ..pass };
-        let (losses, expected) = gradient(&weights, &batch, pass);
-        let logits = used.logits(&weights, &batch).unwrap();
-        for threads in 1..4 {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let mut gradient = vec![f32::NAN; expected.len()];
-            let again = pool.install(|| used.gradient(&weights, &batch, pass, &mut gradient)).unwrap();
-            assert_eq!(losses, again, "{name}, {threads} threads");
-            assert!(
-                expected.iter().zip(&gradient).all(|(a, b)| a.to_bits() == b.to_bits()),
-                "{name}, {threads}"
-            );
-            assert_eq!(pool.install(|| used.logits(&weights, &batch)).unwrap(), logits, "{name}");
+    for config in shapes() {
+        let weights = weights(&config);
+        for Case { name, batch, pass } in cases(&config) {
+            let pass = Pass { dropout: 0.2, ..pass };
+            let (losses, expected) = gradient(&weights, &batch, pass);
+            let logits = used.logits(&weights, &batch).unwrap();
+            for threads in 1..4 {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let mut gradient = vec![f32::NAN; expected.len()];
+                let again = pool.install(|| used.gradient(&weights, &batch, pass, &mut gradient)).unwrap();
+                assert_eq!(losses, again, "{name}, {threads} threads");
+                assert!(
+                    expected.iter().zip(&gradient).all(|(a, b)| a.to_bits() == b.to_bits()),
+                    "{name}, {threads}"
+                );
+                assert_eq!(pool.install(|| used.logits(&weights, &batch)).unwrap(), logits, "{name}");
+            }
         }
     }
 }

@@ -130,6 +130,8 @@ pub fn answer(config: &TransformerConfig, values: &[f64], batch: &Batch, dropout
         );
         let range = batch.offsets[question] as usize..batch.offsets[question + 1] as usize;
         let mut logits = Vec::new();
+        // By softmax, what it adds to each candidate's logit.
+        let mut added = vec![Vec::new(); config.mixture];
         for candidate in range.clone() {
             let app = batch.candidate_apps[candidate] as usize;
             let width = config.candidate_columns;
@@ -141,6 +143,21 @@ pub fn answer(config: &TransformerConfig, values: &[f64], batch: &Batch, dropout
             let second = times(&relu(plus(&own, &shared)), tensor(&layout.pointer_second));
             let second = relu(plus(&second, tensor(&layout.pointer_second_bias)));
             logits.push(classifier(h, app) + dot(&second, tensor(&layout.pointer_output)));
+            added[0].push(0.0);
+            if config.mixture > 1 {
+                let of_candidate = times(&second, tensor(&layout.pointer_mixture));
+                added[1..].iter_mut().zip(of_candidate).for_each(|(added, of)| added.push(of));
+            }
+        }
+        if config.mixture > 1 {
+            let gates = times(&relu(shared), tensor(&layout.pointer_gate));
+            let gates = log_softmax(&plus(&gates, tensor(&layout.pointer_gate_bias)));
+            let softmaxes: Vec<_> = added.iter().map(|added| log_softmax(&plus(&logits, added))).collect();
+            for (candidate, logit) in logits.iter_mut().enumerate() {
+                let parts =
+                    softmaxes.iter().zip(&gates).map(|(softmax, gate)| (softmax[candidate] + gate).exp());
+                *logit = parts.sum::<f64>().ln();
+            }
         }
         answer.question -= dot(&log_softmax(&logits), &wide(&batch.targets[range]));
         answer.logits.extend(logits);
