@@ -1,6 +1,7 @@
 //! What one user's history knows of one app.
 
 use super::counts::{FirstUses, HOUR_SECS, Row, Tally};
+use super::motives::{Answers, OwnAccord};
 use super::saved::{Secs, saved};
 use crate::data::{AppId, Battery, Timestamp};
 
@@ -97,6 +98,9 @@ pub struct AppUse {
     /// Unlocks that found an unseen notification of this app, and those that then opened it first.
     pub(super) notified_unlocks: u32,
     pub(super) answered_notifications: u32,
+    /// Its notifications, however they were found.
+    pub(super) answers: Answers,
+    pub(super) own_accord: OwnAccord,
 
     /// The next different app.
     pub(super) next: Row,
@@ -122,6 +126,8 @@ saved!(AppUse {
     unseen_epoch,
     notified_unlocks,
     answered_notifications,
+    answers,
+    own_accord,
     next,
     next_unlock,
     next_unlock_by_departure,

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use super::app_use::{AppUse, Counters, Departure, MAX_PLACES, REST_SECS, charging_class};
 use super::counts::{HOUR_SECS, Pairs, Recent, Slot};
+use super::motives::{Motive, Motives};
 use super::recall::Recall;
 use super::task::Task;
 use super::token::{MAX_WINDOW, Token, octave};
@@ -71,6 +72,7 @@ pub struct History {
     pub(super) resumes: [[[f32; 2]; ABSENCES]; Departure::KINDS],
     /// Notifications that an unlock found unseen and answered first, and all found.
     pub(super) answered_notifications: [f32; 2],
+    pub(super) motives: Motives,
     places: Vec<PlaceId>,
     /// By task: questions whose answer had never been opened before, and all questions.
     answers: [[u32; 2]; 2],
@@ -223,6 +225,7 @@ impl History {
         let last = self.nth_last(0);
         let before = self.nth_last(1);
 
+        self.note_motive(slot, last, before, now, hour_of_day);
         self.recall.launch(slot, self.awaits_first_app);
         if std::mem::take(&mut self.awaits_first_app) {
             self.answer(Task::FirstAfterUnlock, is_known);
@@ -276,6 +279,22 @@ impl History {
         self.foreground = Some((slot, now));
         self.last_use = Some(now);
         self.idle_before_dark_secs = None;
+    }
+
+    fn note_motive(
+        &mut self,
+        slot: Slot,
+        last: Option<Slot>,
+        before: Option<Slot>,
+        now: Timestamp,
+        hour_of_day: usize,
+    ) {
+        let Some(last) = last else { return };
+        let unlocked = self.unlocked.unwrap_or(now);
+        let unused_secs = self.awaits_first_app.then(|| self.unused_secs(unlocked));
+        self.recall.recall(self.uses.len(), &mut self.motives.recalled);
+        let launch = Motive { slot, last, before, now, hour_of_day, unused_secs };
+        self.motives.note(launch, &mut self.uses, &self.recency);
     }
 
     fn leave_out_first_opened(&mut self) {

@@ -5,6 +5,7 @@ mod counts;
 pub mod features;
 mod history;
 pub(crate) mod math;
+mod motives;
 pub mod pointer;
 mod question;
 mod recall;

@@ -5,17 +5,24 @@
 
 use super::Task;
 use super::app_use::{AppUse, charging_class};
-use super::counts::{FirstUses, Nearby, Slot};
+use super::counts::{FirstUses, HourWeights, Nearby, Slot, hour_weights};
 use super::features::{self, QUESTION, SCHEMA};
 use super::math;
+use super::motives::{Motives, away};
 use super::question::Context;
 use super::recall::{ORDERS, Recalled};
+use crate::data::Timestamp;
 
-/// Columns of a candidate: those of the ranker, shares of what followed, shares of first uses in a day, six of its own.
-pub const CANDIDATE_COLUMNS: usize = QUESTION + 3 * ORDERS + FirstUses::SHARES + 6;
+/// Columns of a candidate: those of the ranker, shares of what followed, shares of first uses in a day, six of its own,
+/// six of motives. New ones are only ever added at the end, and a model reads as many of the first as it was trained with.
+pub const CANDIDATE_COLUMNS: usize = QUESTION + 3 * ORDERS + FirstUses::SHARES + 6 + 6;
 
-/// Columns of a question: those of the ranker, how often the present stretch was seen before, and three rates.
-pub const QUESTION_COLUMNS: usize = SCHEMA.len() - QUESTION + 3 * ORDERS + 3;
+/// Columns of a question: those of the ranker, how often the present stretch was seen before, three rates, five of motives.
+/// New ones come at the end, as above.
+pub const QUESTION_COLUMNS: usize = SCHEMA.len() - QUESTION + 3 * ORDERS + 3 + 5;
+
+/// The columns that every model reads: those of a candidate and of a question in the first version.
+pub(crate) const FIRST_COLUMNS: (usize, usize) = (70, 37);
 
 /// Rows of one question. What is unknown is NaN, except times: those are very long.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +34,8 @@ pub struct PointerRows {
     matrix: Vec<f32>,
     recalled: Recalled,
     near: Nearby,
+    /// When the notifications came that wait for an answer, oldest first.
+    waiting: Vec<Timestamp>,
     never_used: AppUse,
 }
 
@@ -44,6 +53,8 @@ impl PointerRows {
         let totals = &history.totals;
         let (hour, _) = history.wall_clock(now);
         self.near.set(hour);
+        let hours = hour_weights(hour);
+        Motives::waiting(&history.uses, &mut self.waiting);
         let network = history.network as usize;
         let charging = charging_class(history.battery);
         self.candidates.clear();
@@ -77,6 +88,7 @@ impl PointerRows {
                 ln_odds(ratio(counters.days, totals.days)),
                 ln_odds(ratio(counters.choices.count as f32, totals.choices.count as f32)),
             ]);
+            self.candidates.extend(of_motives(context, used, launch_share, &hours, &self.waiting));
         }
     }
 
@@ -100,7 +112,42 @@ impl PointerRows {
         let rates =
             [resume_rate, (resumed + 4.0 * resume_rate) / (all + 4.0), (answered + 0.5) / (notified + 4.0)];
         self.question.extend(rates.map(ln_odds));
+        let resumed = &history.motives.resumed;
+        self.question.extend([
+            ln_odds(resumed.at(away(history.unused_secs(now)), resume_rate)),
+            ln_odds(resumed.mean(resume_rate)),
+            math::ln_1p(resumed.points()),
+            ln_odds(history.motives.answers.rate()),
+            ln_odds((history.motives.own_accord.count + 1.0) / (history.motives.unprompted + 2.0)),
+        ]);
     }
+}
+
+/// What is opened of the user's own accord, ever and around this hour, and how an app's notification calls.
+fn of_motives(
+    context: &Context<'_>,
+    used: &AppUse,
+    launch_share: f32,
+    hours: &HourWeights,
+    waiting: &[Timestamp],
+) -> [f32; 6] {
+    /// A notification that so many newer ones stand before is as good as unseen.
+    const MOST_NEWER: usize = 5;
+    let motives = &context.history.motives;
+    let near = |part: f32, whole: f32, prior: f32| (part + 3.0 * prior) / (whole + 3.0);
+    let own_accord = near(used.own_accord.count, motives.own_accord.count, launch_share);
+    let around = near(used.own_accord.around(hours), motives.own_accord.around(hours), own_accord);
+    let freshness = used.freshness(context.now());
+    let older = waiting.partition_point(|&at| Some(at) <= used.last_notification);
+    let newer = (waiting.len() - older).min(MOST_NEWER);
+    [
+        ln_odds(own_accord),
+        ln_odds(around),
+        math::ln(freshness + 0.05),
+        if freshness > 0.0 { newer as f32 } else { MOST_NEWER as f32 + 1.0 },
+        math::ln(freshness * used.answers.rate_near(motives.answers.rate()) + 0.01),
+        ln_odds(near(used.own_accord.anew, motives.own_accord.anew, launch_share)),
+    ]
 }
 
 fn ratio(part: f32, whole: f32) -> f32 {
@@ -128,7 +175,7 @@ fn scaled(value: f32, unit: &str) -> f32 {
 mod tests {
     use super::super::History;
     use super::*;
-    use crate::data::{AppId, Event, Signal, Timestamp, UserId};
+    use crate::data::{AppId, Event, Signal, UserId};
 
     #[test]
     fn columns_are_as_many_as_they_say() {

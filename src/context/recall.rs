@@ -165,6 +165,15 @@ impl Recalled {
         (self.next_total, self.opened_total, self.opened_alike_total) = Default::default();
     }
 
+    /// The share of `slot` among what followed the longest stretches alike: as the first app after an unlock, or the next one.
+    pub fn expects(&self, slot: Slot, is_first: bool) -> f32 {
+        let (counts, total) = match is_first {
+            true => (&self.opened_alike, &self.opened_alike_total),
+            false => (&self.next, &self.next_total),
+        };
+        backed_off(counts.get(slot.index()), total, 0.0)[ORDERS - 1]
+    }
+
     /// Shares of `slot` among what followed, order by order, each drawn towards the one below it and the lowest towards
     /// `prior`: the next different app, the first app after an unlock, the same where the newest app was a run alike.
     pub fn shares(&self, slot: Slot, prior: f32) -> [[f32; ORDERS]; 3] {

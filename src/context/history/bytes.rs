@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{Put as _, Reader};
 
 /// The only version that this build reads: it changes with any field.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Apps that have slots, that are only remembered as events, and the one opened first.
 const MAX_NAMES: usize = MAX_APPS + MAX_WINDOW + 1;
@@ -50,6 +50,7 @@ saved!(History {
     recent_resumes,
     resumes,
     answered_notifications,
+    motives,
     places as UpTo<MAX_PLACES>,
     answers,
     utc_offset_secs,
