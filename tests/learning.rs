@@ -15,9 +15,12 @@ use foretap::data::{AppId, Event, SplitPlan, Vocabulary};
 use foretap::experiment::{DeepPlan, Experiment};
 use foretap::predict::{Predictor, log_sum_exp};
 use foretap::transformer::{
-    Course, Native, Recipe, Size, Teacher, TrainingConfig, Transformer, TransformerModel, learn, pretrained,
+    Course, Native, Recipe, Size, Standardisation, Teacher, TrainingConfig, Transformer, TransformerConfig,
+    TransformerModel, Weights, learn, pretrained,
 };
 use people::{people, quick};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
 
 fn recipe(epochs: f64) -> Recipe {
     let training = TrainingConfig {
@@ -188,6 +191,44 @@ fn softmaxes_are_laid_on() {
     }
     let error = learn(with(Some(2), 4e-3), Some(&more)).unwrap_err();
     assert!(error.to_string().contains("2 softmaxes of a model that has 4"), "{error}");
+}
+
+#[test]
+fn columns_are_added_and_those_of_nobody_refused() {
+    let (simulation, favourites) = (people(1, 3), Arc::default());
+    let lessons = lessons(&simulation);
+    let course = course(&simulation, &favourites, &lessons, None);
+    let student = TransformerConfig::student(course.task, 0);
+    let model = |candidate_columns, question_columns| {
+        let config = TransformerConfig { candidate_columns, question_columns, ..student.clone() };
+        let columns = Standardisation::none(&config);
+        let weights = Weights::random(config, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        TransformerModel { weights, apps: Vec::new(), temperature: 1.0, columns }
+    };
+    let learn = |old: &TransformerModel, widened| {
+        let mut frozen = Recipe { widened, ..recipe(0.1) };
+        frozen.training.learning_rate = 1e-30;
+        learn(&frozen, &course, Some(old), &mut Native::new(), None, &Silent)
+    };
+    let (candidate, question) = (student.candidate_columns, student.question_columns);
+
+    let old = model(candidate - 2, question - 1);
+    let (same, _) = learn(&old, false).unwrap();
+    assert_eq!(same.weights.config().candidate_columns, candidate - 2);
+    let (widened, _) = learn(&old, true).unwrap();
+    assert_answers_are_alike([&same, &widened], &simulation);
+    let rows = |model: &TransformerModel| {
+        model.weights.values[model.weights.layout().pointer_candidate.clone()].to_vec()
+    };
+    let (before, after) = (rows(&old), rows(&widened));
+    assert_eq!(before, after[..before.len()]);
+    assert_eq!(after[before.len()..], vec![0.0; 2 * student.pointer_width]);
+    assert!(widened.columns.candidate_scale[candidate - 1] > 0.0);
+
+    for more in [model(candidate + 1, question), model(candidate - 1, question + 1), model(2, 1)] {
+        let error = learn(&more, true).unwrap_err().to_string();
+        assert!(error.contains("columns, but this build computes"), "{error}");
+    }
 }
 
 fn assert_answers_are_alike(models: [&TransformerModel; 2], simulation: &Simulation) {

@@ -42,6 +42,10 @@ pub struct DeepArgs {
     #[arg(long, value_name = "N", conflicts_with = "as_is")]
     pub mixture: Option<usize>,
 
+    /// Let a transformer that training begins with learn to read the columns that were added since it was trained
+    #[arg(long, conflicts_with_all = ["as_is", "from_nothing"])]
+    pub widen: bool,
+
     /// Highest learning rate [default: 0.001]
     #[arg(long, value_name = "RATE")]
     pub deep_rate: Option<f64>,
@@ -75,6 +79,7 @@ impl DeepArgs {
     /// Puts what was given in the place of a recipe's own.
     pub fn season(&self, recipe: &mut Recipe, seed: u64) {
         recipe.layers = self.layers.or(recipe.layers);
+        recipe.widened |= self.widen;
         recipe.mixture = self.mixture.or(recipe.mixture);
         let training = &mut recipe.training;
         training.seed = seed;

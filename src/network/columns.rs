@@ -35,6 +35,18 @@ impl Standardisation {
         }
     }
 
+    /// Adds to `candidates` and `question` the columns of `rows` that a model of these columns reads, standardised: as many
+    /// of the first as it knows.
+    pub fn read(&self, rows: &PointerRows, candidates: &mut Vec<f32>, question: &mut Vec<f32>) {
+        let (first, asked) = (candidates.len(), question.len());
+        for row in rows.candidates.chunks_exact(CANDIDATE_COLUMNS) {
+            candidates.extend_from_slice(&row[..self.candidate_mean.len().min(CANDIDATE_COLUMNS)]);
+        }
+        question.extend(rows.question.iter().take(self.question_mean.len()));
+        self.candidates(&mut candidates[first..]);
+        self.questions(&mut question[asked..]);
+    }
+
     /// Standardises candidates' columns in place.
     ///
     /// # Shapes
@@ -89,10 +101,12 @@ impl Standardisation {
     }
 }
 
-/// Mean and deviation of each column, over the values that are known. A column that never varies keeps its scale.
-fn moments<'a>(rows: impl Iterator<Item = &'a [f32]>, columns: usize) -> (Vec<f32>, Vec<f32>) {
+/// Mean and deviation of each column, over the values that are known. A column that never varies keeps its scale, and one
+/// that is mostly silent a larger one: where a value in a thousand lies beyond [`FARTHEST`] deviations, it must not be cut
+/// off, for it is what the column is there for.
+fn moments<'a>(rows: impl Iterator<Item = &'a [f32]> + Clone, columns: usize) -> (Vec<f32>, Vec<f32>) {
     let mut sums = vec![[0.0_f64; 3]; columns];
-    for row in rows {
+    for row in rows.clone() {
         for ([count, sum, squares], &value) in sums.iter_mut().zip(row).filter(|(_, value)| value.is_finite())
         {
             let value = f64::from(value);
@@ -106,7 +120,19 @@ fn moments<'a>(rows: impl Iterator<Item = &'a [f32]>, columns: usize) -> (Vec<f3
         let deviation = (squares / count.max(1.0) - mean * mean).max(0.0).sqrt();
         (mean as f32, if deviation > 1e-3 { deviation as f32 } else { 1.0 })
     };
-    sums.iter().map(of_column).unzip()
+    let (means, mut scales): (Vec<f32>, Vec<f32>) = sums.iter().map(of_column).unzip();
+    let mut distances = Vec::new();
+    for (column, (mean, scale)) in means.iter().zip(&mut scales).enumerate() {
+        distances.clear();
+        let values = rows.clone().map(|row| row[column]).filter(|value| value.is_finite());
+        distances.extend(values.map(|value| (value - mean).abs()));
+        if !distances.is_empty() {
+            let rank = distances.len() * 999 / 1000;
+            let (_, far, _) = distances.select_nth_unstable_by(rank, f32::total_cmp);
+            *scale = scale.max(*far / FARTHEST);
+        }
+    }
+    (means, scales)
 }
 
 fn standardise(rows: &mut [f32], mean: &[f32], scale: &[f32]) {

@@ -4,10 +4,10 @@ use super::batch::{Batch, NO_TARGET};
 use super::columns::Standardisation;
 use super::config::TransformerConfig;
 use crate::context::Context;
-use crate::context::pointer::{CANDIDATE_COLUMNS, PointerRows, QUESTION_COLUMNS};
+use crate::context::pointer::PointerRows;
 use crate::context::tokens::Token;
 use crate::data::{AppId, Vocabulary};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// Which of the past tokens are read, as a user's past grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl QuestionReader {
     /// it does not know is told apart by how it was used alone.
     ///
     /// # Errors
-    /// The network reads other columns than this build computes.
+    /// The network reads columns that this build does not compute.
     pub fn new(
         config: &TransformerConfig,
         columns: &Standardisation,
@@ -51,16 +51,7 @@ impl QuestionReader {
         vocabulary: &Vocabulary,
         window: Window,
     ) -> Result<Self> {
-        let (candidate, question) = (config.candidate_columns, config.question_columns);
-        if (candidate, question) != (CANDIDATE_COLUMNS, QUESTION_COLUMNS) {
-            let message = format!(
-                "the transformer reads {candidate} and {question} columns, but this build computes \
-                 {CANDIDATE_COLUMNS} and {QUESTION_COLUMNS}"
-            );
-            return Err(
-                Error::new(ErrorKind::Model, message).next_step("train the model again with this version")
-            );
-        }
+        config.check_columns()?;
         let mut rows = vec![config.unknown_app(); vocabulary.len()];
         for (row, name) in (0..).zip(apps) {
             if let Some(id) = vocabulary.id(name) {
@@ -80,10 +71,7 @@ impl QuestionReader {
         self.read_tokens(context, scratch);
         let ReaderScratch { rows, batch, .. } = scratch;
         rows.fill(context);
-        self.columns.candidates(&mut rows.candidates);
-        self.columns.questions(&mut rows.question);
-        batch.candidate_columns.extend_from_slice(&rows.candidates);
-        batch.question_columns.extend_from_slice(&rows.question);
+        self.columns.read(rows, &mut batch.candidate_columns, &mut batch.question_columns);
         batch.candidate_apps.extend(context.candidates().iter().map(|&app| self.row(app)));
         batch.targets.resize(context.candidates().len(), 0.0);
         batch.end_question(batch.length - 1);

@@ -16,7 +16,7 @@ use super::run::RunFolder;
 use super::schedule::TrainingConfig;
 use super::train::{TrainedTransformer, train};
 use super::weights::Weights;
-use crate::context::pointer::PointerRows;
+use crate::context::pointer::{CANDIDATE_COLUMNS, PointerRows, QUESTION_COLUMNS};
 use crate::context::{Lesson, Task, favourites, replay};
 use crate::data::{AppId, Vocabulary, most_launched};
 use crate::error::{Error, ErrorKind, Result};
@@ -84,6 +84,8 @@ pub struct Recipe {
     /// How many softmaxes its answer mixes instead of its size's own, or, where `start` has fewer, how many it gets: the
     /// new ones begin near the first.
     pub mixture: Option<usize>,
+    /// Whether a `start` of fewer columns than this build computes learns to read the others, too.
+    pub widened: bool,
     /// The loop.
     pub training: TrainingConfig,
     /// Times that every question is learned from; the fewer of these and `training.steps` decide.
@@ -104,6 +106,7 @@ impl Default for Recipe {
             size: Size::Teacher,
             layers: None,
             mixture: None,
+            widened: false,
             // The epochs decide how many steps there are.
             training: TrainingConfig {
                 steps: 1_000_000,
@@ -165,7 +168,10 @@ pub fn learn(
     let seed = recipe.training.seed;
     let start = match start {
         None => course.beginning(recipe, names)?,
-        Some(start) => start.extended(course.task, &names, seed)?.grown(recipe, seed)?,
+        Some(start) => {
+            let start = if recipe.widened { start.widened(course)? } else { start.clone() };
+            start.extended(course.task, &names, seed)?.grown(recipe, seed)?
+        }
     };
     let rows = start.rows(course.vocabulary);
     let syllabus = Syllabus {
@@ -206,12 +212,17 @@ impl Course<'_> {
 
     /// Random weights, and columns as these people's are.
     fn beginning(&self, recipe: &Recipe, apps: Vec<String>) -> Result<TransformerModel> {
-        const PEOPLE: usize = 64;
         let mut config = recipe.size.config(self.task, apps.len());
         config.layers = recipe.layers.unwrap_or(config.layers);
         config.mixture = recipe.mixture.unwrap_or(config.mixture);
         let mut random = ChaCha8Rng::seed_from_u64(recipe.training.seed);
         let weights = Weights::random(config, &mut random)?;
+        Ok(TransformerModel { weights, apps, temperature: 1.0, columns: self.columns() })
+    }
+
+    /// Mean and scale of these people's columns.
+    fn columns(&self) -> Standardisation {
+        const PEOPLE: usize = 64;
         let every = self.lessons.len().div_ceil(PEOPLE).max(1);
         let sample: Vec<Vec<PointerRows>> = self
             .lessons
@@ -229,8 +240,7 @@ impl Course<'_> {
                 sample
             })
             .collect();
-        let columns = Standardisation::fit(sample.iter().flatten());
-        Ok(TransformerModel { weights, apps, temperature: 1.0, columns })
+        Standardisation::fit(sample.iter().flatten())
     }
 }
 
@@ -265,11 +275,58 @@ impl TransformerModel {
         rows
     }
 
+    /// The same model with all columns that this build computes. Those that it does not read, which were added since it was
+    /// trained, begin without weight.
+    fn widened(&self, course: &Course<'_>) -> Result<Self> {
+        let old = self.weights.config();
+        let missing = (
+            CANDIDATE_COLUMNS.saturating_sub(old.candidate_columns),
+            QUESTION_COLUMNS.saturating_sub(old.question_columns),
+        );
+        if missing == (0, 0) {
+            return Ok(self.clone());
+        }
+        old.check_columns()?;
+        let config = TransformerConfig {
+            candidate_columns: old.candidate_columns + missing.0,
+            question_columns: old.question_columns + missing.1,
+            ..old.clone()
+        };
+        let values: Vec<f32> = self
+            .weights
+            .layout()
+            .tensors
+            .iter()
+            .flat_map(|tensor| {
+                let rows = match tensor.name.as_str() {
+                    "pointer_candidate" => missing.0,
+                    "pointer_question" => missing.1,
+                    _ => 0,
+                };
+                let mut values = self.weights.values[tensor.range.clone()].to_vec();
+                values.resize(values.len() + rows * config.pointer_width, 0.0);
+                values
+            })
+            .collect();
+        let fitted = course.columns();
+        let mut columns = self.columns.clone();
+        for (list, fitted) in [
+            (&mut columns.candidate_mean, fitted.candidate_mean),
+            (&mut columns.candidate_scale, fitted.candidate_scale),
+            (&mut columns.question_mean, fitted.question_mean),
+            (&mut columns.question_scale, fitted.question_scale),
+        ] {
+            list.extend_from_slice(fitted.get(list.len()..).unwrap_or_default());
+        }
+        Ok(Self { weights: Weights::new(config, values)?, columns, ..self.clone() })
+    }
+
     /// The same model with embeddings for all of `names`: those it does not have begin as the unknown app's, a little
     /// apart from each other.
     fn extended(&self, task: Task, names: &[String], seed: u64) -> Result<Self> {
         self.check_task(task)?;
         let old = self.weights.config();
+        old.check_columns()?;
         let mut apps = self.apps.clone();
         apps.extend(names.iter().filter(|name| !self.apps.contains(name)).cloned());
         apps.truncate(self.apps.len().max(MAX_VOCABULARY));

@@ -315,6 +315,7 @@ impl Notes {
     ) -> Self {
         let mut notes = Self::default();
         let mut rows = PointerRows::default();
+        let (mut of_candidates, mut of_question) = (Vec::new(), Vec::new());
         let mut teaching = syllabus.teacher.map(Teaching::new);
         let config = syllabus.config;
         let last = lesson.train.end.max(lesson.validation.end);
@@ -332,10 +333,11 @@ impl Notes {
                 return;
             }
             rows.fill(context);
-            columns.candidates(&mut rows.candidates);
-            columns.questions(&mut rows.question);
-            notes.candidate_columns.extend(rows.candidates.iter().map(|&value| f16::from_f32(value)));
-            notes.question_columns.extend(rows.question.iter().map(|&value| f16::from_f32(value)));
+            of_candidates.clear();
+            of_question.clear();
+            columns.read(&rows, &mut of_candidates, &mut of_question);
+            notes.candidate_columns.extend(of_candidates.iter().map(|&value| f16::from_f32(value)));
+            notes.question_columns.extend(of_question.iter().map(|&value| f16::from_f32(value)));
             notes.candidate_apps.extend(context.candidates().iter().map(|&app| syllabus.row(Some(app))));
             let first = notes.targets.len();
             notes.targets.resize(first + context.candidates().len(), 0.0);
