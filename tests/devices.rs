@@ -24,6 +24,11 @@ fn tiny() -> TransformerConfig {
     }
 }
 
+/// A plain softmax, and a mixture.
+fn shapes() -> [TransformerConfig; 2] {
+    [1, 3].map(|mixture| TransformerConfig { mixture, ..tiny() })
+}
+
 /// Weights of which none is zero, so that a part that is left out is noticed.
 fn weights(config: &TransformerConfig, seed: u64) -> Weights {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -82,27 +87,28 @@ fn engines() -> Vec<Box<dyn Engine>> {
 
 #[test]
 fn every_device_computes_the_same() {
-    let config = tiny();
-    let weights = weights(&config, 11);
-    for (what, batch) in batches(&config) {
-        let mut expected = None;
-        for mut engine in engines() {
-            let what = format!("{what} on {}", engine.name());
-            let mut gradient = vec![f32::NAN; weights.values.len()];
-            let losses = engine.gradient(&weights, &batch, PASS, &mut gradient).unwrap();
-            let logits = engine.logits(&weights, &batch).unwrap();
-            assert_eq!(logits.len(), batch.candidates(), "{what}");
-            assert_eq!(losses.questions, batch.questions(), "{what}");
-            let (losses_too, gradient_too, logits_too) =
-                expected.get_or_insert_with(|| (losses, gradient.clone(), logits.clone()));
-            assert_eq!(losses.next_tokens, losses_too.next_tokens, "{what}");
-            assert_close(&logits, logits_too, 1e-5, &format!("{what}: logits"));
-            let sums = [losses.question as f32, losses.next as f32];
-            assert_close(&sums, &[losses_too.question as f32, losses_too.next as f32], 1e-5, &what);
-            for tensor in &weights.layout().tensors {
-                let (found, expected) =
-                    (&gradient[tensor.range.clone()], &gradient_too[tensor.range.clone()]);
-                assert_close(found, expected, 1e-4, &format!("{what}: gradient of {}", tensor.name));
+    for config in shapes() {
+        let weights = weights(&config, 11);
+        for (what, batch) in batches(&config) {
+            let mut expected = None;
+            for mut engine in engines() {
+                let what = format!("{what} on {}, mixture of {}", engine.name(), config.mixture);
+                let mut gradient = vec![f32::NAN; weights.values.len()];
+                let losses = engine.gradient(&weights, &batch, PASS, &mut gradient).unwrap();
+                let logits = engine.logits(&weights, &batch).unwrap();
+                assert_eq!(logits.len(), batch.candidates(), "{what}");
+                assert_eq!(losses.questions, batch.questions(), "{what}");
+                let (losses_too, gradient_too, logits_too) =
+                    expected.get_or_insert_with(|| (losses, gradient.clone(), logits.clone()));
+                assert_eq!(losses.next_tokens, losses_too.next_tokens, "{what}");
+                assert_close(&logits, logits_too, 1e-5, &format!("{what}: logits"));
+                let sums = [losses.question as f32, losses.next as f32];
+                assert_close(&sums, &[losses_too.question as f32, losses_too.next as f32], 1e-5, &what);
+                for tensor in &weights.layout().tensors {
+                    let (found, expected) =
+                        (&gradient[tensor.range.clone()], &gradient_too[tensor.range.clone()]);
+                    assert_close(found, expected, 1e-4, &format!("{what}: gradient of {}", tensor.name));
+                }
             }
         }
     }
@@ -120,40 +126,44 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
 
 #[test]
 fn gradients_are_what_the_loss_does() {
-    let config = tiny();
-    let weights = weights(&config, 12);
-    // Short, so that few rectifiers switch on the way.
-    let step = 2e-3f32;
-    for (what, batch) in batches(&config) {
-        for mut engine in engines() {
-            let mut gradient = vec![0.0; weights.values.len()];
-            engine.gradient(&weights, &batch, PASS, &mut gradient).unwrap();
-            let mut loss = |weights: &Weights| {
-                let mut unused = vec![0.0; weights.values.len()];
-                engine.gradient(weights, &batch, PASS, &mut unused).unwrap().total(PASS.next_weight)
-            };
-            // Along one random direction a tensor: the slope by differences, and by the gradient.
-            let mut random = ChaCha8Rng::seed_from_u64(13);
-            for tensor in &weights.layout().tensors {
-                let length = (tensor.range.len() as f32).sqrt();
-                let signs = tensor.range.clone().map(|_| if random.random_bool(0.5) { 1.0 } else { -1.0 });
-                let direction: Vec<f32> = signs.map(|sign: f32| sign / length).collect();
-                let mut moved = |step: f32| {
-                    let mut weights = weights.clone();
-                    for (index, along) in tensor.range.clone().zip(&direction) {
-                        weights.values[index] += step * along;
-                    }
-                    loss(&weights)
+    for config in shapes() {
+        let weights = weights(&config, 12);
+        // Short, so that few rectifiers switch on the way.
+        let step = 2e-3f32;
+        for (what, batch) in batches(&config) {
+            for mut engine in engines() {
+                let mut gradient = vec![0.0; weights.values.len()];
+                engine.gradient(&weights, &batch, PASS, &mut gradient).unwrap();
+                let mut loss = |weights: &Weights| {
+                    let mut unused = vec![0.0; weights.values.len()];
+                    engine.gradient(weights, &batch, PASS, &mut unused).unwrap().total(PASS.next_weight)
                 };
-                let measured = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
-                let pairs = gradient[tensor.range.clone()].iter().zip(&direction);
-                let expected: f64 = pairs.map(|(slope, along)| f64::from(*slope) * f64::from(*along)).sum();
-                let difference = (measured - expected).abs();
-                let name = &tensor.name;
-                assert!(
-                    difference <= 2e-3 * (1.0 + expected.abs()),
-                    "{what}, {name}: {measured} measured, {expected} computed"
-                );
+                // Along one random direction a tensor: the slope by differences, and by the gradient.
+                let mut random = ChaCha8Rng::seed_from_u64(13);
+                for tensor in &weights.layout().tensors {
+                    let length = (tensor.range.len() as f32).sqrt();
+                    let signs =
+                        tensor.range.clone().map(|_| if random.random_bool(0.5) { 1.0 } else { -1.0 });
+                    let direction: Vec<f32> = signs.map(|sign: f32| sign / length).collect();
+                    let mut moved = |step: f32| {
+                        let mut weights = weights.clone();
+                        for (index, along) in tensor.range.clone().zip(&direction) {
+                            weights.values[index] += step * along;
+                        }
+                        loss(&weights)
+                    };
+                    let measured = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
+                    let pairs = gradient[tensor.range.clone()].iter().zip(&direction);
+                    let expected: f64 =
+                        pairs.map(|(slope, along)| f64::from(*slope) * f64::from(*along)).sum();
+                    let difference = (measured - expected).abs();
+                    let name = &tensor.name;
+                    assert!(
+                        difference <= 2e-3 * (1.0 + expected.abs()),
+                        "{what}, mixture of {}, {name}: {measured} measured, {expected} computed",
+                        config.mixture
+                    );
+                }
             }
         }
     }
@@ -161,7 +171,7 @@ fn gradients_are_what_the_loss_does() {
 
 #[test]
 fn later_tokens_change_nothing() {
-    let config = tiny();
+    let config = TransformerConfig { mixture: 2, ..tiny() };
     let weights = weights(&config, 14);
     let batch = Batch::random(&config, config.window, 1, 8);
     // The first question's logits, with every token after it replaced.

@@ -230,7 +230,6 @@ impl Layout {
 }
 
 /// `[rows, columns]` to `[columns, rows]`.
-#[cfg(feature = "train")]
 pub(crate) fn transposed<T: Copy>(values: &[T], columns: usize) -> Vec<T> {
     (0..columns).flat_map(|column| values[column..].iter().step_by(columns).copied()).collect()
 }

@@ -10,7 +10,6 @@ pub use batch::{Batch, NO_TARGET};
 pub(crate) use columns::FARTHEST;
 pub use columns::Standardisation;
 pub use config::TransformerConfig;
-#[cfg(feature = "train")]
 pub(crate) use layout::transposed;
 pub use layout::{LayerLayout, Layout, NORM_EPSILON, TensorSpec};
 pub use reader::{QuestionReader, ReaderScratch, Window};

@@ -129,6 +129,7 @@ mod tests {
             pointer_width: 2,
             candidate_columns: 2,
             question_columns: 1,
+            mixture: 3,
             ..student.clone()
         };
         [small, student].map(|config| {
@@ -207,7 +208,7 @@ mod tests {
                     let sizes = [("apps", 1_000_000), ("d_model", 4_096), ("d_ff", 16_384), ("layers", 64)];
                     sizes.iter().for_each(|&(size, value)| json["config"][size] = value.into());
                 }),
-                &["at byte 4: a model of 16984125009 numbers, but"],
+                &["at byte 4: a model of 16984125022 numbers, but"],
             ),
             ("another shape", with_json(&|json| json["config"]["d_ff"] = 2.into()), &["bytes too many"]),
         ];

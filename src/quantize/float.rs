@@ -279,7 +279,7 @@ pub fn powers<S: Simd>(simd: S, row: &mut [Block], most: f32) -> f32 {
 
 /// `e^x` within 4e-7 of its value for `x` of at most 0; zero below -87.
 #[inline(always)]
-fn exp<S: Simd>(x: f32x16<S>) -> f32x16<S> {
+pub fn exp<S: Simd>(x: f32x16<S>) -> f32x16<S> {
     let simd = x.simd;
     let shifted = x.max(f32x16::splat(simd, -87.5)) * std::f32::consts::LOG2_E + ROUND;
     let whole = shifted - ROUND;

@@ -8,6 +8,7 @@ use fearless_simd::dispatch;
 use super::attention::{Asked, Heads, Memory, attend, gap_classes};
 use super::float::{self, Block, Bytes, Range, Sums, Write, blocks, blocks_mut, load, room, store};
 use super::kernel::{Kernel, LANES};
+use super::mixture::Mixture;
 use super::model::QuantizedModel;
 use super::prepared::{Layer, Matrix, Prepared};
 use crate::context::tokens::CLOCK;
@@ -83,6 +84,7 @@ struct Pointer {
     shared: Vec<f32>,
     /// `[candidates, padded pointer_width]`
     hidden: Vec<f32>,
+    mixture: Mixture,
 }
 
 impl QuantizedScratch {
@@ -247,7 +249,7 @@ impl QuantizedForward {
     fn point(&self, batch: &Batch, scratch: &mut QuantizedScratch, scores: &mut [f32]) {
         let (kernel, prepared, config) = (self.kernel, &*self.prepared, self.config());
         let QuantizedScratch { x, bytes: h, hidden_bytes: bytes, pointer, products, .. } = scratch;
-        let Pointer { shared, hidden } = pointer;
+        let Pointer { shared, hidden, mixture } = pointer;
         float::norm(kernel, x, &prepared.final_norm, config.d_model, h);
         shared.clone_from(&prepared.pointer_bias);
         self.product(h, &prepared.pointer_hidden, products).write(kernel, Write::Add, shared);
@@ -275,6 +277,9 @@ impl QuantizedForward {
             hidden,
         );
         self.sum_up(batch, h, hidden, scores);
+        if config.mixture > 1 {
+            mixture.mix(kernel, prepared, shared, hidden, scores);
+        }
     }
 
     /// What the classifier and the pointer say, and the app's bias.
@@ -395,7 +400,14 @@ mod tests {
 
     fn shapes() -> [TransformerConfig; 3] {
         let student = TransformerConfig::student(Task::FirstAfterUnlock, 30);
-        let odd = TransformerConfig { layers: 1, d_model: 12, heads: 3, pointer_width: 7, ..student.clone() };
+        let odd = TransformerConfig {
+            layers: 1,
+            d_model: 12,
+            heads: 3,
+            pointer_width: 7,
+            mixture: 18,
+            ..student.clone()
+        };
         [student, odd, TransformerConfig::teacher(Task::FirstAfterUnlock, 30)]
     }
 

@@ -13,6 +13,7 @@ mod calibrate;
 mod float;
 mod forward;
 mod kernel;
+mod mixture;
 mod model;
 mod prepared;
 #[cfg(feature = "train")]

@@ -1,7 +1,7 @@
 //! A transformer in whole numbers: plain data, as a bundle keeps it.
 //!
 //! Matrices are signed bytes with a scale a column (an output), embeddings signed bytes with a scale a row (a token's
-//! share), and what is small and added up in `f32` anyway stays `f32`: norms, biases, the pointer's last row.
+//! share), and what is small and added up in `f32` anyway stays `f32`: norms, biases, the pointer's last row and what mixes its answers.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Layout, Standardisation, TensorSpec, TransformerConfig};
@@ -29,7 +29,7 @@ impl Storage {
     pub fn of(spec: &TensorSpec) -> Self {
         let is_matrix = spec.shape.len() == 2;
         match spec.name.rsplit('.').next().unwrap_or_default() {
-            "gap_bias" => Self::Float,
+            "gap_bias" | "pointer_mixture" | "pointer_gate" => Self::Float,
             name if is_matrix && name.ends_with("embedding") => Self::PerRow,
             _ if is_matrix => Self::PerColumn,
             _ => Self::Float,

@@ -5,7 +5,7 @@ use super::float::Range;
 use super::kernel::{LANES, Packed};
 use super::model::{QuantizedModel, dequantized};
 use crate::context::tokens::GAPS;
-use crate::network::TransformerConfig;
+use crate::network::{TransformerConfig, transposed};
 
 /// The class of a pair whose second token comes later: none may look ahead.
 pub const AHEAD: u8 = GAPS as u8;
@@ -72,6 +72,12 @@ pub struct Prepared {
     pub pointer_second: Matrix,
     pub pointer_second_bias: Vec<f32>,
     pub pointer_output: Vec<f32>,
+    /// `[mixture - 1, padded pointer_width]`; like the other two, nothing where there is no mixture.
+    pub pointer_mixture: Vec<f32>,
+    /// `[mixture, padded pointer_width]`.
+    pub pointer_gate: Vec<f32>,
+    /// `[mixture]`.
+    pub pointer_gate_bias: Vec<f32>,
     /// `[apps + 1, padded pointer_width]`: what an app adds to every candidate that it is.
     pub app_pointer: Vec<f32>,
 }
@@ -97,6 +103,19 @@ impl Prepared {
         let plain = |range| {
             let (spec, tensor) = model.tensor(range);
             padded(&dequantized(spec, tensor), spec.shape.last().copied().unwrap_or(1))
+        };
+        // By column, as sums are: a row for each.
+        let columns = |range: &std::ops::Range<usize>| {
+            if range.is_empty() {
+                return Vec::new();
+            }
+            let (spec, tensor) = model.tensor(range);
+            let numbers = dequantized(spec, tensor);
+            padded(&transposed(&numbers, numbers.len() / config.pointer_width), config.pointer_width)
+        };
+        let gate_bias = match layout.pointer_gate_bias.is_empty() {
+            true => Vec::new(),
+            false => model.tensor(&layout.pointer_gate_bias).1.floats.clone(),
         };
         let (_, apps) = model.tensor(&layout.app_embedding);
         let apps = Embedding { values: padded(&apps.values, config.d_model), scales: apps.scales.clone() };
@@ -139,6 +158,9 @@ impl Prepared {
             pointer_second: matrix(&layout.pointer_second, Range::Positive),
             pointer_second_bias: plain(&layout.pointer_second_bias),
             pointer_output: plain(&layout.pointer_output),
+            pointer_mixture: columns(&layout.pointer_mixture),
+            pointer_gate: columns(&layout.pointer_gate),
+            pointer_gate_bias: gate_bias,
             app_pointer: app_pointer(model),
             config,
         }

@@ -111,11 +111,30 @@ impl<'a> Model<'a> {
         let of_question = questions.columns.clone().matmul(self.matrix(&layout.pointer_question))
             + h.matmul(self.matrix(&layout.pointer_hidden))
             + self.row(&layout.pointer_bias); // [questions, width]
-        let u = (of_app + of_columns).reshape([count, widest, width]) + of_question.unsqueeze_dim(1);
+        let u = (of_app + of_columns).reshape([count, widest, width]) + of_question.clone().unsqueeze_dim(1);
         let u = activation::relu(u).reshape([count * widest, width]);
         let w = u.matmul(self.matrix(&layout.pointer_second)) + self.row(&layout.pointer_second_bias);
-        let pointed = activation::relu(w).matmul(self.row(&layout.pointer_output).transpose());
-        classified + pointed.reshape([count, widest]) + questions.absent.clone()
+        let w = activation::relu(w); // [questions * widest, width]
+        let pointed = w.clone().matmul(self.row(&layout.pointer_output).transpose());
+        let logits = classified + pointed.reshape([count, widest]) + questions.absent.clone();
+        if self.config.mixture > 1 { self.mix(logits, w, of_question) } else { logits }
+    }
+
+    /// The logits of the mixture, `[questions, widest]`, from those of its first softmax.
+    ///
+    /// # Shapes
+    /// `logits`: `[questions, widest]`; `w`: `[questions * widest, width]`; `asked`: `[questions, width]`.
+    fn mix(&self, logits: Tensor<2>, w: Tensor<2>, asked: Tensor<2>) -> Tensor<2> {
+        let (layout, mixture, [count, widest]) = (self.layout, self.config.mixture, logits.dims());
+        let added = w.matmul(self.matrix(&layout.pointer_mixture)).reshape([count, widest, mixture - 1]);
+        let first: Tensor<3> = logits.unsqueeze_dim(2);
+        let logits = Tensor::cat(vec![first.clone(), first + added], 2); // [questions, widest, mixture]
+        let gates = activation::relu(asked).matmul(self.matrix(&layout.pointer_gate));
+        let gates = activation::log_softmax(gates + self.row(&layout.pointer_gate_bias), 1);
+        let parts = activation::log_softmax(logits, 1) + gates.unsqueeze_dim(1);
+        // The logarithm of their sum is what a log softmax takes away, of any of them.
+        let less = activation::log_softmax(parts.clone(), 2);
+        (parts - less).slice_dim(2, 0..1).reshape([count, widest])
     }
 
     /// The summed cross entropy of all questions, `[1]`.
