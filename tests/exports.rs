@@ -12,7 +12,9 @@ use foretap::data::simulate::{SimulationConfig, simulate};
 use foretap::export::onnx::{self, Numbers, TreeOperator};
 use foretap::export::{About, Kit, OnnxExport};
 use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
-use foretap::transformer::{Precision, TransformerModel};
+use foretap::network::{Layout, TransformerConfig};
+use foretap::quantize::quantize;
+use foretap::transformer::{Precision, TransformerModel, Weights};
 
 fn kit() -> Kit {
     Kit::of_bundle(Bundle::pretrained().unwrap()).unwrap()
@@ -22,6 +24,19 @@ fn kit() -> Kit {
 fn without(change: fn(&mut Parts)) -> Kit {
     let mut parts = Bundle::pretrained().unwrap().parts().clone();
     change(&mut parts);
+    Kit::of_bundle(Bundle::new(parts).unwrap()).unwrap()
+}
+
+/// The crate's bundle whose student mixes three softmaxes.
+fn mixture() -> Kit {
+    let mut parts = Bundle::pretrained().unwrap().parts().clone();
+    let mut model = kit().transformer().unwrap().clone();
+    let config = TransformerConfig { mixture: 3, ..model.weights.config().clone() };
+    let mut values = model.weights.values.clone();
+    let added = Layout::new(&config).len() - values.len();
+    values.extend((0..added).map(|k| (k * 7919 % 255) as f32 / 255.0 - 0.5));
+    model.weights = Weights::new(config, values).unwrap();
+    parts.student = Some(quantize(&model).unwrap());
     Kit::of_bundle(Bundle::new(parts).unwrap()).unwrap()
 }
 
@@ -46,16 +61,18 @@ fn python() -> Option<PathBuf> {
 #[test]
 fn those_who_define_the_format_accept_the_files_and_answer_as_we_do() {
     let Some(python) = python() else { return };
-    let (folder, kit) = (tempfile::tempdir().unwrap(), kit());
-    for export in all(&kit) {
-        export.save(&folder.path().join(export.name)).unwrap();
+    for kit in [kit(), mixture()] {
+        let folder = tempfile::tempdir().unwrap();
+        for export in all(&kit) {
+            export.save(&folder.path().join(export.name)).unwrap();
+        }
+        let weights = folder.path().join("transformer.safetensors");
+        kit.transformer().unwrap().save(&weights, Precision::F32).unwrap();
+        let found = Command::new(&python).arg("tests/onnx_check.py").arg(folder.path()).output().unwrap();
+        let (out, error) = (String::from_utf8_lossy(&found.stdout), String::from_utf8_lossy(&found.stderr));
+        println!("{out}");
+        assert!(found.status.success() && out.contains("11 models are right"), "{out}{error}");
     }
-    let weights = folder.path().join("transformer.safetensors");
-    kit.transformer().unwrap().save(&weights, Precision::F32).unwrap();
-    let found = Command::new(&python).arg("tests/onnx_check.py").arg(folder.path()).output().unwrap();
-    let (out, error) = (String::from_utf8_lossy(&found.stdout), String::from_utf8_lossy(&found.stderr));
-    println!("{out}");
-    assert!(found.status.success() && out.contains("11 models are right"), "{out}{error}");
 }
 
 #[test]

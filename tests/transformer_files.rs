@@ -92,6 +92,23 @@ fn what_is_saved_comes_back() {
     assert_eq!(saved(&model, Precision::F32), *GOOD);
 }
 
+/// A file that says nothing of a mixture is of one softmax, and one of one softmax says nothing of it.
+#[test]
+fn a_mixture_comes_back_and_none_leaves_no_trace() {
+    let plain = model();
+    let config = TransformerConfig { mixture: 3, ..plain.weights.config().clone() };
+    let weights = Weights::random(config, &mut ChaCha8Rng::seed_from_u64(2)).unwrap();
+    let mixed = TransformerModel { weights, ..plain.clone() };
+    assert_eq!(load(&saved(&mixed, Precision::F32)).unwrap(), mixed);
+    assert!(!String::from_utf8_lossy(&GOOD).contains("mixture"));
+    assert_eq!(load(&metadata_edited("config", |config| config["mixture"] = json!(1))).unwrap(), plain);
+    let (kind, message) =
+        load(&metadata_edited("config", |config| config["mixture"] = json!(2))).unwrap_err();
+    assert!(kind == ErrorKind::Model && message.contains("`pointer_mixture`"), "{message}");
+    let (_, message) = load(&metadata_edited("config", |config| config["mixture"] = json!(0))).unwrap_err();
+    assert!(message.contains("mixture of 0"), "{message}");
+}
+
 #[test]
 fn halves_come_back_exactly_as_halves() {
     let mut model = model();

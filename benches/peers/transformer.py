@@ -2,7 +2,7 @@
 
 Weights `w` are a dictionary by the names of `Layout::tensors`. Sizes in comments: B sequences of T tokens, N = B * T,
 d = d_model, H heads, G classes of a time gap, Q questions, C candidates of the question that has most, V = apps + 1,
-p = pointer_width.
+p = pointer_width, M softmaxes of a mixture.
 """
 
 import torch
@@ -87,8 +87,13 @@ def candidate_logits(w, b, h):
     asked = torch.addmm(asked, h, w["pointer_hidden"])                                # [Q, p]
     of_app = F.embedding(b["candidate_apps"], named @ w["pointer_app"])               # [Q, C, p]
     u = (b["candidate_columns"] @ w["pointer_candidate"] + of_app + asked[:, None]).relu()
-    pointed = (u @ w["pointer_second"] + w["pointer_second_bias"]).relu() @ w["pointer_output"]
-    return classified + pointed + b["absent"]
+    u = (u @ w["pointer_second"] + w["pointer_second_bias"]).relu()
+    logits = classified + u @ w["pointer_output"] + b["absent"]
+    if "pointer_mixture" not in w:
+        return logits
+    added = F.pad(u @ w["pointer_mixture"], (1, 0))                                   # [Q, C, M]
+    gates = torch.addmm(w["pointer_gate_bias"], asked.relu(), w["pointer_gate"]).log_softmax(1)
+    return ((logits[:, :, None] + added).log_softmax(1) + gates[:, None]).logsumexp(2)
 
 
 def losses(w, config, b, length):

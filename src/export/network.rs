@@ -2,7 +2,7 @@
 //! [`Writer`] operation by operation. What an operation is called, and in which numbers it is computed, is the writer's.
 //!
 //! Sizes in comments: B questions, T tokens, C candidates, d = `d_model`, H heads, G classes of a time gap,
-//! V = apps + 2 rows of the embedding, p = `pointer_width`.
+//! V = apps + 2 rows of the embedding, p = `pointer_width`, M = `mixture`.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -90,6 +90,8 @@ pub trait Writer {
     fn relu(&mut self, x: &Self::Value) -> Self::Value;
     /// Over the last size.
     fn softmax(&mut self, x: &Self::Value) -> Self::Value;
+    /// Its logarithm, also where nothing is left of it: of what is hidden it stays as far below.
+    fn log_softmax(&mut self, x: &Self::Value) -> Self::Value;
     /// Sums over the size at `axis`, which goes.
     fn sum(&mut self, x: &Self::Value, axis: usize) -> Self::Value;
     /// The last of the size at 1, which stays as 1.
@@ -239,6 +241,35 @@ impl<'a> Network<'a> {
         table
     }
 
+    /// The pointer's last rows, a column for each softmax; plain numbers everywhere.
+    fn outputs(&self) -> Matrix {
+        let (first, mixture) = (self.numbers(&self.layout.pointer_output), self.config.mixture);
+        let mut values = first.to_vec();
+        if mixture > 1 {
+            let others = self.numbers(&self.layout.pointer_mixture).chunks_exact(mixture - 1);
+            let row = |(&first, others): (&f32, &[f32])| {
+                std::iter::once(first)
+                    .chain(others.iter().map(move |other| first + other))
+                    .collect::<Vec<f32>>()
+            };
+            values = first.iter().zip(others).flat_map(row).collect();
+        }
+        let (name, inputs) = ("pointer_output".to_owned(), first.len());
+        Matrix { name, inputs, outputs: mixture, values, steps: None, reads: Reads::Positive }
+    }
+
+    /// What weighs the softmaxes of a mixture; plain numbers everywhere.
+    fn gate(&self) -> Matrix {
+        Matrix { steps: None, ..self.matrix(&self.layout.pointer_gate, Reads::Positive) }
+    }
+
+    /// What picks the first of as many numbers as there are softmaxes.
+    fn first(&self) -> Matrix {
+        let inputs = self.config.mixture;
+        let values = (0..inputs).map(|k| if k == 0 { 1.0 } else { 0.0 }).collect();
+        Matrix { name: "first".to_owned(), inputs, outputs: 1, values, steps: None, reads: Reads::Signed }
+    }
+
     /// A row a class of gaps, what each head thinks of it; the last class is that of pairs that must not see each other.
     fn gap_bias(&self, layer: &LayerLayout) -> Table {
         let (name, [heads, classes], _) = self.tensor(&layer.gap_bias);
@@ -369,15 +400,37 @@ fn candidates<W: Writer>(network: &Network<'_>, w: &mut W, h: &W::Value) -> W::V
     let u = w.product(&u, &network.matrix(&at.pointer_second, Reads::Positive));
     let u = w.add_vector(&u, "pointer_second_bias", network.numbers(&at.pointer_second_bias));
     let u = w.relu(&u);
-    let output = Matrix {
-        name: "pointer_output".to_owned(),
-        inputs: config.pointer_width,
-        outputs: 1,
-        values: network.numbers(&at.pointer_output).to_vec(),
-        steps: None, // plain numbers everywhere
-        reads: Reads::Positive,
-    };
-    let pointed = w.product(&u, &output); // [B, C, 1]
+    let pointed = w.product(&u, &network.outputs()); // [B, C, M]
+    if config.mixture > 1 {
+        return mixed(network, w, &named, &pointed, &asked);
+    }
     let pointed = w.reshape(&pointed, &[Dim::Batch, Dim::Candidates]);
     w.add(&named, &pointed)
+}
+
+/// The logits of several softmaxes, mixed.
+fn mixed<W: Writer>(
+    network: &Network<'_>,
+    w: &mut W,
+    named: &W::Value,
+    pointed: &W::Value,
+    asked: &W::Value,
+) -> W::Value {
+    let named = w.reshape(named, &[Dim::Batch, Dim::Candidates, Dim::Fixed(1)]);
+    let z = w.add(&named, pointed); // [B, C, M]
+    let z = w.transpose(&z, &[0, 2, 1]);
+    let shares = w.log_softmax(&z);
+    let shares = w.transpose(&shares, &[0, 2, 1]); // [B, C, M]
+    let asked = w.relu(asked);
+    let gates = w.product(&asked, &network.gate());
+    let bias = network.numbers(&network.layout.pointer_gate_bias);
+    let gates = w.add_vector(&gates, "pointer_gate_bias", bias);
+    let gates = w.log_softmax(&gates); // [B, 1, M]
+    let parts = w.add(&shares, &gates);
+    // The logarithm of their sum is what a log softmax takes away, of any of them.
+    let left = w.log_softmax(&parts);
+    let left = w.scale(&left, -1.0);
+    let sums = w.add(&parts, &left); // [B, C, M], M times the same
+    let sum = w.product(&sums, &network.first());
+    w.reshape(&sum, &[Dim::Batch, Dim::Candidates])
 }

@@ -172,6 +172,7 @@ mod tests {
             d_ff: 5,
             window: 7,
             pointer_width: 3,
+            mixture: 3,
             ..student.clone()
         };
         let single = TransformerConfig { window: 1, apps: 0, ..odd.clone() };
@@ -281,7 +282,8 @@ mod tests {
         assert_eq!(
             made(&odd).requirements().to_string(),
             "Core ML specification 7, opset CoreML6 (iOS 16, macOS 13 or later); operators: add gather \
-             gather_along_axis matmul mul reduce_mean reduce_sum relu reshape rsqrt slice_by_index softmax transpose"
+             gather_along_axis matmul mul reduce_log_sum_exp reduce_mean reduce_sum relu reshape rsqrt slice_by_index \
+             softmax sub transpose"
         );
     }
 }

@@ -158,6 +158,16 @@ impl Writer for Operations {
         self.floats("softmax", &[("x", x.into()), ("axis", Given::Whole(-1))], x.dims.clone())
     }
 
+    fn log_softmax(&mut self, x: &Tensor) -> Tensor {
+        let mut dims = x.dims.clone();
+        dims.pop();
+        dims.push(Dim::Fixed(1));
+        let (axes, keep) = (Given::Wholes(&[-1]), Given::Flag(true));
+        let given = [("x", x.into()), ("axes", axes), ("keep_dims", keep)];
+        let sum = self.floats("reduce_log_sum_exp", &given, dims);
+        self.pair("sub", x, (&sum).into())
+    }
+
     fn sum(&mut self, x: &Tensor, axis: usize) -> Tensor {
         let mut dims = x.dims.clone();
         dims.remove(axis);

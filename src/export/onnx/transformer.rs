@@ -162,6 +162,10 @@ impl Writer for Nodes<'_> {
         self.graph.node_with("Softmax", [x], [int("axis", -1)])
     }
 
+    fn log_softmax(&mut self, x: &String) -> String {
+        self.graph.node_with("LogSoftmax", [x], [int("axis", -1)])
+    }
+
     fn sum(&mut self, x: &String, axis: usize) -> String {
         let axes = self.graph.sizes(&[axis as i64]);
         self.graph.node_with("ReduceSum", [x, &axes], [int("keepdims", 0)])
