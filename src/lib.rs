@@ -54,8 +54,10 @@
 //!     math         logarithms and angles, the same to the last bit on every machine
 //!     saved        how each part of a history becomes bytes and comes back
 //!     counts       the bounded counters that a history is made of
+//!     inclination  counters of what nothing foretells: resuming, answering, opening unprompted
 //!     recall       whole sequences of apps, and what followed them before
 //!     app_use      what a history knows of one app
+//!     motives      why apps were opened, as far as the past tells
 //!     token        an event as the transformer reads it
 //!     task         the two questions, read off a stream of events
 //!     history      one user's past, event by event; the only maker of a Context

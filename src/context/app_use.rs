@@ -1,7 +1,8 @@
 //! What one user's history knows of one app.
 
 use super::counts::{FirstUses, HOUR_SECS, Row, Tally};
-use super::motives::{Answers, OwnAccord};
+use super::inclination::{Answers, OwnAccord};
+use super::math;
 use super::saved::{Secs, saved};
 use crate::data::{AppId, Battery, Timestamp};
 
@@ -10,6 +11,12 @@ pub(super) const MAX_PLACES: usize = 16;
 
 /// An app that was not in front for so long is taken up anew.
 pub(super) const REST_SECS: i64 = 2 * 3600;
+
+/// A notification is answered half as readily with every so much time.
+const ANSWER_SECS: f32 = 600.0;
+
+/// A notification so old is no longer answered.
+const LAPSE_SECS: i64 = 2 * 3600;
 
 /// How the phone was left before an unlock.
 ///
@@ -170,9 +177,36 @@ impl AppUse {
         self.counters.launches.last
     }
 
+    /// Age of the newest notification since the app was last opened.
+    pub(super) fn pending_secs(&self, now: Timestamp) -> Option<i64> {
+        let at = self.last_notification.filter(|_| self.pending_notifications > 0)?;
+        Some(now.secs_since(at).max(0))
+    }
+
+    /// How fresh its notification is that waits for an answer: 1 at once, halved every ten minutes, 0 after two hours or
+    /// where none waits.
+    pub(super) fn freshness(&self, now: Timestamp) -> f32 {
+        let secs = self.pending_secs(now).filter(|&secs| secs < LAPSE_SECS);
+        secs.map_or(0.0, |secs| math::exp2(-(secs as f32) / ANSWER_SECS))
+    }
+
     pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut Row> {
         [&mut self.next, &mut self.next_unlock, &mut self.after_unlock_open]
             .into_iter()
             .chain(&mut self.next_unlock_by_departure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_waits_until_its_app_is_opened() {
+        let mut used = AppUse { last_notification: Some(Timestamp(100)), ..AppUse::default() };
+        assert_eq!(used.freshness(Timestamp(700)), 0.0);
+        used.pending_notifications = 1;
+        assert_eq!([100, 700, 50].map(|now| used.freshness(Timestamp(now))), [1.0, 0.5, 1.0]);
+        assert_eq!(used.freshness(Timestamp(100 + LAPSE_SECS)), 0.0);
     }
 }

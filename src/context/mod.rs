@@ -4,6 +4,7 @@ mod app_use;
 mod counts;
 pub mod features;
 mod history;
+mod inclination;
 pub(crate) mod math;
 mod motives;
 pub mod pointer;

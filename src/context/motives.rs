@@ -5,17 +5,12 @@
 //! notifications are answered, and what is opened unprompted are habits of their own, and better known apart.
 
 use super::app_use::{AppUse, REST_SECS};
-use super::counts::{HourWeights, Slot};
+use super::counts::Slot;
+use super::inclination::{Answers, Line, OwnAccord};
 use super::math;
 use super::recall::Recalled;
 use super::saved::saved;
 use crate::data::Timestamp;
-
-/// A notification is answered half as readily with every so much time.
-const ANSWER_SECS: f32 = 600.0;
-
-/// A notification so old is no longer answered.
-const LAPSE_SECS: i64 = 2 * 3600;
 
 /// So long a notification is taken to call; after that whatever is opened is not opened for its sake.
 const CALL_SECS: i64 = 1800;
@@ -28,97 +23,6 @@ const NIGHT_SECS: i64 = 4 * 3600;
 
 /// An app that followed the same sequence in so large a share was foretold by it.
 const FORETOLD: f32 = 0.3;
-
-/// A straight line through points that are 0 or 1: resumed or not, by the logarithm of the time away.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Line {
-    points: f32,
-    x: f32,
-    xx: f32,
-    y: f32,
-    xy: f32,
-}
-
-saved!(Line { points, x, xx, y, xy });
-
-impl Line {
-    fn add(&mut self, x: f32, is_one: bool) {
-        let y = f32::from(u8::from(is_one));
-        self.points += 1.0;
-        self.x += x;
-        self.xx += x * x;
-        self.y += y;
-        self.xy += x * y;
-    }
-
-    pub fn points(&self) -> f32 {
-        self.points
-    }
-
-    /// The share of ones, drawn towards `prior` as by two points.
-    pub fn mean(&self, prior: f32) -> f32 {
-        (self.y + 2.0 * prior) / (self.points + 2.0)
-    }
-
-    /// The share of ones at `x`, as ridge regression has it.
-    pub fn at(&self, x: f32, prior: f32) -> f32 {
-        const RIDGE: f32 = 40.0;
-        let centre = self.x / self.points.max(1.0);
-        let slope = (self.xy - centre * self.y) / ((self.xx - centre * self.x).max(0.0) + RIDGE);
-        (self.mean(prior) + slope * (x - centre)).clamp(0.0, 1.0)
-    }
-}
-
-/// Launches of the user's own accord, by the hour of the day.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct OwnAccord {
-    pub count: f32,
-    /// Of these: launches of an app that had not been in front for eight hours. Someone returns to an app for hours; how
-    /// often it is taken up without that tells how well it is liked.
-    pub anew: f32,
-    by_hour: [f32; 24],
-}
-
-saved!(OwnAccord { count, anew, by_hour });
-
-impl OwnAccord {
-    fn add_one(&mut self, hour_of_day: usize, is_anew: bool) {
-        self.count += 1.0;
-        self.anew += f32::from(u8::from(is_anew));
-        self.by_hour[hour_of_day] += 1.0;
-    }
-
-    /// The count around an hour of the day, under the weights of `hours`.
-    pub fn around(&self, hours: &HourWeights) -> f32 {
-        hours.iter().map(|&(hour, weight)| weight * self.by_hour[hour]).sum()
-    }
-}
-
-/// Notifications that an unlock found: those answered by it, and all, each counting for less the older it was.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Answers {
-    answered: f32,
-    asked: f32,
-}
-
-saved!(Answers { answered, asked });
-
-impl Answers {
-    fn add(&mut self, freshness: f32, is_answered: bool) {
-        self.answered += if is_answered { freshness } else { 0.0 };
-        self.asked += freshness;
-    }
-
-    /// How readily notifications are answered, by anyone's.
-    pub fn rate(&self) -> f32 {
-        (self.answered + 0.5) / (self.asked + 4.0)
-    }
-
-    /// The same of one app, drawn towards `prior` as by four notifications.
-    pub fn rate_near(&self, prior: f32) -> f32 {
-        (self.answered + 4.0 * prior) / (self.asked + 4.0)
-    }
-}
 
 /// What a history knows of its user's motives.
 #[derive(Debug, Clone, Default)]
@@ -204,50 +108,11 @@ pub(super) fn away(unused_secs: i64) -> f32 {
     math::ln_1p(unused_secs.max(0) as f32)
 }
 
-impl AppUse {
-    /// Age of the newest notification since the app was last opened.
-    fn pending_secs(&self, now: Timestamp) -> Option<i64> {
-        let at = self.last_notification.filter(|_| self.pending_notifications > 0)?;
-        Some(now.secs_since(at).max(0))
-    }
-
-    /// How fresh its notification is that waits for an answer: 1 at once, halved every ten minutes, 0 after two hours or
-    /// where none waits.
-    pub(super) fn freshness(&self, now: Timestamp) -> f32 {
-        let secs = self.pending_secs(now).filter(|&secs| secs < LAPSE_SECS);
-        secs.map_or(0.0, |secs| math::exp2(-(secs as f32) / ANSWER_SECS))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::History;
-    use super::super::app_use::AppUse;
     use super::*;
     use crate::data::{AppId, Event, Signal, UserId};
-
-    #[test]
-    fn a_line_finds_its_slope() {
-        let mut line = Line::default();
-        assert_eq!((line.mean(0.7), line.at(3.0, 0.7)), (0.7, 0.7));
-        for n in 0..4000 {
-            let x = (n % 8) as f32;
-            // .9 at once, .04 less with every step.
-            line.add(x, (n * 61) % 100 < 90 - 4 * (n % 8));
-        }
-        assert!((line.at(0.0, 0.5) - 0.9).abs() < 0.02, "{}", line.at(0.0, 0.5));
-        assert!((line.at(7.0, 0.5) - 0.62).abs() < 0.02, "{}", line.at(7.0, 0.5));
-        assert_eq!((line.at(-100.0, 0.5), line.at(100.0, 0.5)), (1.0, 0.0));
-    }
-
-    #[test]
-    fn a_notification_waits_until_its_app_is_opened() {
-        let mut used = AppUse { last_notification: Some(Timestamp(100)), ..AppUse::default() };
-        assert_eq!(used.freshness(Timestamp(700)), 0.0);
-        used.pending_notifications = 1;
-        assert_eq!([100, 700, 50].map(|now| used.freshness(Timestamp(now))), [1.0, 0.5, 1.0]);
-        assert_eq!(used.freshness(Timestamp(100 + LAPSE_SECS)), 0.0);
-    }
 
     /// Each launch has one motive: a return, a call, a sequence, or none of them.
     #[test]
@@ -266,7 +131,8 @@ mod tests {
         let resumed =
             [(60, Signal::Unlock), (1, launch(1)), (9, launch(2)), (9, launch(1)), (9, Signal::ScreenOff)];
         day(&mut history, &resumed);
-        let motives = |history: &History| (history.motives.resumed.points, history.motives.own_accord.count);
+        let motives =
+            |history: &History| (history.motives.resumed.points(), history.motives.own_accord.count);
         assert_eq!(motives(&history), (1.0, 1.0));
         // Called by a notification: no quiet unlock, and nothing of its own accord.
         let called = [

@@ -1,0 +1,114 @@
+//! Counters of what someone is inclined to, where nothing foretells it: to resume, to answer, to open something unprompted.
+
+use super::counts::HourWeights;
+use super::saved::saved;
+
+/// A straight line through points that are 0 or 1: resumed or not, by the logarithm of the time away.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Line {
+    points: f32,
+    x: f32,
+    xx: f32,
+    y: f32,
+    xy: f32,
+}
+
+saved!(Line { points, x, xx, y, xy });
+
+impl Line {
+    pub fn add(&mut self, x: f32, is_one: bool) {
+        let y = f32::from(u8::from(is_one));
+        self.points += 1.0;
+        self.x += x;
+        self.xx += x * x;
+        self.y += y;
+        self.xy += x * y;
+    }
+
+    pub fn points(&self) -> f32 {
+        self.points
+    }
+
+    /// The share of ones, drawn towards `prior` as by two points.
+    pub fn mean(&self, prior: f32) -> f32 {
+        (self.y + 2.0 * prior) / (self.points + 2.0)
+    }
+
+    /// The share of ones at `x`, as ridge regression has it.
+    pub fn at(&self, x: f32, prior: f32) -> f32 {
+        const RIDGE: f32 = 40.0;
+        let centre = self.x / self.points.max(1.0);
+        let slope = (self.xy - centre * self.y) / ((self.xx - centre * self.x).max(0.0) + RIDGE);
+        (self.mean(prior) + slope * (x - centre)).clamp(0.0, 1.0)
+    }
+}
+
+/// Launches of the user's own accord, by the hour of the day.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OwnAccord {
+    pub count: f32,
+    /// Of these: launches of an app that had not been in front for eight hours. Someone returns to an app for hours; how
+    /// often it is taken up without that tells how well it is liked.
+    pub anew: f32,
+    by_hour: [f32; 24],
+}
+
+saved!(OwnAccord { count, anew, by_hour });
+
+impl OwnAccord {
+    pub fn add_one(&mut self, hour_of_day: usize, is_anew: bool) {
+        self.count += 1.0;
+        self.anew += f32::from(u8::from(is_anew));
+        self.by_hour[hour_of_day] += 1.0;
+    }
+
+    /// The count around an hour of the day, under the weights of `hours`.
+    pub fn around(&self, hours: &HourWeights) -> f32 {
+        hours.iter().map(|&(hour, weight)| weight * self.by_hour[hour]).sum()
+    }
+}
+
+/// Notifications that an unlock found: those answered by it, and all, each counting for less the older it was.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answers {
+    answered: f32,
+    asked: f32,
+}
+
+saved!(Answers { answered, asked });
+
+impl Answers {
+    pub fn add(&mut self, freshness: f32, is_answered: bool) {
+        self.answered += if is_answered { freshness } else { 0.0 };
+        self.asked += freshness;
+    }
+
+    /// How readily notifications are answered, by anyone's.
+    pub fn rate(&self) -> f32 {
+        (self.answered + 0.5) / (self.asked + 4.0)
+    }
+
+    /// The same of one app, drawn towards `prior` as by four notifications.
+    pub fn rate_near(&self, prior: f32) -> f32 {
+        (self.answered + 4.0 * prior) / (self.asked + 4.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_finds_its_slope() {
+        let mut line = Line::default();
+        assert_eq!((line.mean(0.7), line.at(3.0, 0.7)), (0.7, 0.7));
+        for n in 0..4000 {
+            let x = (n % 8) as f32;
+            // .9 at once, .04 less with every step.
+            line.add(x, (n * 61) % 100 < 90 - 4 * (n % 8));
+        }
+        assert!((line.at(0.0, 0.5) - 0.9).abs() < 0.02, "{}", line.at(0.0, 0.5));
+        assert!((line.at(7.0, 0.5) - 0.62).abs() < 0.02, "{}", line.at(7.0, 0.5));
+        assert_eq!((line.at(-100.0, 0.5), line.at(100.0, 0.5)), (1.0, 0.0));
+    }
+}
