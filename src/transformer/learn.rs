@@ -292,22 +292,15 @@ impl TransformerModel {
             question_columns: old.question_columns + missing.1,
             ..old.clone()
         };
-        let values: Vec<f32> = self
-            .weights
-            .layout()
-            .tensors
-            .iter()
-            .flat_map(|tensor| {
-                let rows = match tensor.name.as_str() {
-                    "pointer_candidate" => missing.0,
-                    "pointer_question" => missing.1,
-                    _ => 0,
-                };
-                let mut values = self.weights.values[tensor.range.clone()].to_vec();
-                values.resize(values.len() + rows * config.pointer_width, 0.0);
-                values
-            })
-            .collect();
+        let width = config.pointer_width;
+        let weights = self.weights.reshaped(config, |name, values| {
+            let rows = match name {
+                "pointer_candidate" => missing.0,
+                "pointer_question" => missing.1,
+                _ => 0,
+            };
+            values.resize(values.len() + rows * width, 0.0);
+        })?;
         let fitted = course.columns();
         let mut columns = self.columns.clone();
         for (list, fitted) in [
@@ -318,7 +311,7 @@ impl TransformerModel {
         ] {
             list.extend_from_slice(fitted.get(list.len()..).unwrap_or_default());
         }
-        Ok(Self { weights: Weights::new(config, values)?, columns, ..self.clone() })
+        Ok(Self { weights, columns, ..self.clone() })
     }
 
     /// The same model with embeddings for all of `names`: those it does not have begin as the unknown app's, a little
@@ -334,28 +327,20 @@ impl TransformerModel {
         let added = apps.len() - self.apps.len();
         let (d, unknown) = (old.d_model, old.apps);
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let values: Vec<f32> = self
-            .weights
-            .layout()
-            .tensors
-            .iter()
-            .flat_map(|tensor| {
-                let mut values = self.weights.values[tensor.range.clone()].to_vec();
-                let width = match tensor.name.as_str() {
-                    "app_embedding" => d,
-                    "app_bias" => 1,
-                    _ => return values,
-                };
-                let row = values[unknown * width..(unknown + 1) * width].to_vec();
-                let fresh: Vec<f32> = (0..added)
-                    .flat_map(|_| row.clone())
-                    .map(|value| value + random.random_range(-0.01..0.01))
-                    .collect();
-                values.splice(unknown * width..unknown * width, fresh);
-                values
-            })
-            .collect();
-        Ok(Self { weights: Weights::new(config, values)?, apps, ..self.clone() })
+        let weights = self.weights.reshaped(config, |name, values| {
+            let width = match name {
+                "app_embedding" => d,
+                "app_bias" => 1,
+                _ => return,
+            };
+            let row = values[unknown * width..(unknown + 1) * width].to_vec();
+            let fresh: Vec<f32> = (0..added)
+                .flat_map(|_| row.clone())
+                .map(|value| value + random.random_range(-0.01..0.01))
+                .collect();
+            values.splice(unknown * width..unknown * width, fresh);
+        })?;
+        Ok(Self { weights, apps, ..self.clone() })
     }
 
     /// The same model under as many layers as `recipe` asks for, which add nothing until they have learned to, and with

@@ -71,6 +71,24 @@ impl Weights {
         Ok(Self { config, layout, values })
     }
 
+    /// The same numbers in another shape: `edit` is given each tensor's name and values, and leaves what `config` asks for.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(super) fn reshaped(
+        &self,
+        config: TransformerConfig,
+        mut edit: impl FnMut(&str, &mut Vec<f32>),
+    ) -> Result<Self> {
+        let mut all = Vec::new();
+        for tensor in &self.layout.tensors {
+            let mut values = self.values[tensor.range.clone()].to_vec();
+            edit(&tensor.name, &mut values);
+            all.append(&mut values);
+        }
+        Self::new(config, all)
+    }
+
     /// The first tensor with a number that half precision does not hold, if there is one.
     pub fn beyond_half(&self) -> Option<&TensorSpec> {
         let is_beyond = |value: &f32| !f16::from_f32(*value).is_finite();
