@@ -3,7 +3,7 @@
 use super::counts::{FirstUses, HOUR_SECS, Row, Tally};
 use super::inclination::{Answers, OwnAccord};
 use super::math;
-use super::saved::{Secs, saved};
+use super::saved::{Secs, Since, saved};
 use crate::data::{AppId, Battery, Timestamp};
 
 /// Places that one history tells apart; beyond them the one visited least is forgotten.
@@ -133,8 +133,8 @@ saved!(AppUse {
     unseen_epoch,
     notified_unlocks,
     answered_notifications,
-    answers,
-    own_accord,
+    answers as Since<2>,
+    own_accord as Since<2>,
     next,
     next_unlock,
     next_unlock_by_departure,

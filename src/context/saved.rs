@@ -61,6 +61,8 @@ pub(super) use saved;
 /// Where parts of a history are written.
 #[derive(Default)]
 pub(super) struct Saver {
+    /// Of the format: see [`Since`].
+    version: u32,
     pub bytes: Vec<u8>,
     /// The apps met so far, each once.
     pub apps: Vec<AppId>,
@@ -68,6 +70,11 @@ pub(super) struct Saver {
 }
 
 impl Saver {
+    /// Writes a format of this version.
+    pub fn new(version: u32) -> Self {
+        Self { version, ..Self::default() }
+    }
+
     /// How many elements a list has; they come next.
     pub fn count(&mut self, count: usize) -> Result<()> {
         self.bytes.put_count(count)
@@ -82,12 +89,14 @@ pub(super) struct Restorer<'a> {
     /// How many names there are, and how many apps have slots.
     apps: usize,
     slots: usize,
+    /// Of the format: see [`Since`].
+    version: u32,
 }
 
 impl<'a> Restorer<'a> {
-    /// Reads on from `reader`, where ids of apps are positions in a list of so many.
-    pub fn new(reader: Reader<'a>, apps: usize) -> Self {
-        Self { reader, path: vec!["history"], apps, slots: 0 }
+    /// Reads on from `reader`, in a format of this version, where ids of apps are positions in a list of so many.
+    pub fn new(reader: Reader<'a>, version: u32, apps: usize) -> Self {
+        Self { reader, path: vec!["history"], apps, slots: 0, version }
     }
 
     pub fn field<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
@@ -158,6 +167,19 @@ pub(super) struct Slots<const LIMIT: usize>;
 
 /// Seconds between two times, rounded to a float.
 pub(super) struct Secs;
+
+/// In formats of this version and later; what an older one tells nothing of begins anew.
+pub(super) struct Since<const VERSION: u32>;
+
+impl<T: Saved + Default, const VERSION: u32> SavedAs<T> for Since<VERSION> {
+    fn save(value: &T, to: &mut Saver) -> Result<()> {
+        if to.version < VERSION { Ok(()) } else { value.save(to) }
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<T> {
+        if from.version < VERSION { Ok(T::default()) } else { T::restore(from) }
+    }
+}
 
 impl<T: Saved> SavedAs<T> for Plain {
     fn save(value: &T, to: &mut Saver) -> Result<()> {
@@ -313,7 +335,7 @@ impl<A: Saved, B: Saved> Saved for (A, B) {
 
 impl Saved for AppId {
     fn save(&self, to: &mut Saver) -> Result<()> {
-        let Saver { bytes, apps, positions } = to;
+        let Saver { bytes, apps, positions, version: _ } = to;
         let position = *positions.entry(*self).or_insert_with(|| {
             apps.push(*self);
             (apps.len() - 1) as u32

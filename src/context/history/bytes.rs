@@ -16,14 +16,17 @@ use std::sync::Arc;
 use super::{History, MAX_APPS};
 use crate::context::app_use::{AppUse, MAX_PLACES};
 use crate::context::counts::Slot;
-use crate::context::saved::{Restorer, Saved as _, Saver, Secs, Slots, UpTo, saved};
+use crate::context::saved::{Restorer, Saved as _, Saver, Secs, Since, Slots, UpTo, saved};
 use crate::context::token::MAX_WINDOW;
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{Put as _, Reader};
 
-/// The only version that this build reads: it changes with any field.
+/// The version that this build writes: it changes with any field. The second brought motives.
 const VERSION: u32 = 2;
+
+/// The oldest version that it reads.
+const OLDEST: u32 = 1;
 
 /// Apps that have slots, that are only remembered as events, and the one opened first.
 const MAX_NAMES: usize = MAX_APPS + MAX_WINDOW + 1;
@@ -50,7 +53,7 @@ saved!(History {
     recent_resumes,
     resumes,
     answered_notifications,
-    motives,
+    motives as Since<2>,
     places as UpTo<MAX_PLACES>,
     answers,
     utc_offset_secs,
@@ -110,10 +113,14 @@ impl History {
     /// [`ErrorKind::Data`]: the vocabulary lacks an app of this history. [`ErrorKind::Model`]: a name is longer than 65,535
     /// bytes.
     pub fn write(&self, vocabulary: &Vocabulary) -> Result<Vec<u8>> {
-        let mut fields = Saver::default();
+        self.write_version(VERSION, vocabulary)
+    }
+
+    fn write_version(&self, version: u32, vocabulary: &Vocabulary) -> Result<Vec<u8>> {
+        let mut fields = Saver::new(version);
         self.save(&mut fields)?;
         let mut bytes = Vec::with_capacity(fields.bytes.len() + 32 * fields.apps.len());
-        bytes.put_u32(VERSION);
+        bytes.put_u32(version);
         bytes.put_count(fields.apps.len())?;
         for app in &fields.apps {
             let name = vocabulary.names().get(app.0 as usize).ok_or_else(|| {
@@ -127,7 +134,7 @@ impl History {
         Ok(bytes)
     }
 
-    /// Reads what [`write`](Self::write) wrote, and checks all of it: whatever the bytes are, what is allocated is in
+    /// Reads what [`write`](Self::write) wrote, in this version or an earlier one, and checks all of it: whatever the bytes are, what is allocated is in
     /// proportion to them, and what is accepted does no harm later.
     ///
     /// Ids are those of `vocabulary`, which gets the names that it lacks; after an error it is as it was. Until the user
@@ -141,11 +148,12 @@ impl History {
         if version > VERSION {
             reader.advise("update foretap");
         }
-        if version != VERSION {
-            return Err(reader.wrong(format!("version {version}, but this build reads {VERSION}")));
+        if !(OLDEST..=VERSION).contains(&version) {
+            let message = format!("version {version}, but this build reads {OLDEST} to {VERSION}");
+            return Err(reader.wrong(message));
         }
         let names = read_names(&mut reader)?;
-        let mut history: History = Restorer::new(reader, names.len()).all()?;
+        let mut history: History = Restorer::new(reader, version, names.len()).all()?;
         if let Some((field, objection)) = history.objection() {
             return Err(Error::new(ErrorKind::Model, objection)
                 .field(format!("history.{field}"))
@@ -236,4 +244,31 @@ fn are_distinct<T: Ord>(values: impl ExactSizeIterator<Item = T>) -> bool {
 /// Whether `list` has each of `all` once, in whatever order.
 fn are_all(list: &[Slot], all: &BTreeSet<Slot>) -> bool {
     list.len() == all.len() && list.iter().copied().collect::<BTreeSet<Slot>>() == *all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Event, Signal, Timestamp, UserId};
+
+    /// A phone that is updated keeps what it knew.
+    #[test]
+    fn a_history_of_the_first_version_is_read_on() {
+        let mut apps = Vocabulary::from_names(["Mail", "Maps", "Chat"]);
+        let mut history = History::default();
+        for n in 0..200 {
+            let signal = match n % 5 {
+                0 => Signal::Unlock,
+                4 => Signal::ScreenOff,
+                _ => Signal::Launch(AppId(n * n % 3)),
+            };
+            history.observe(&Event::new(UserId(1), Timestamp(600 * i64::from(n)), signal));
+        }
+        let first = history.write_version(1, &apps).unwrap();
+        let restored = History::read(&first, &mut apps, Arc::default()).unwrap();
+        assert_eq!(restored.write_version(1, &apps).unwrap(), first);
+        assert_eq!(restored.motives.resumed.points(), 0.0);
+        assert!(history.motives.resumed.points() > 0.0, "or nothing was left out");
+        assert_ne!(history.write(&apps).unwrap().len(), first.len());
+    }
 }
