@@ -15,6 +15,9 @@ pub(super) const REST_SECS: i64 = 2 * 3600;
 /// A notification is answered half as readily with every so much time.
 const ANSWER_SECS: f32 = 600.0;
 
+/// So long a notification is taken to call; after that whatever is opened is not opened for its sake.
+const CALL_SECS: i64 = 1800;
+
 /// A notification so old is no longer answered.
 const LAPSE_SECS: i64 = 2 * 3600;
 
@@ -177,8 +180,18 @@ impl AppUse {
         self.counters.launches.last
     }
 
+    /// Whether it has not come to the foreground for more than so long.
+    pub(super) fn is_rested(&self, now: Timestamp, secs: i64) -> bool {
+        self.last_launch().is_none_or(|at| now.secs_since(at) > secs)
+    }
+
+    /// Whether a notification calls that came a moment ago.
+    pub(super) fn is_calling(&self, now: Timestamp) -> bool {
+        self.pending_secs(now).is_some_and(|secs| secs < CALL_SECS)
+    }
+
     /// Age of the newest notification since the app was last opened.
-    pub(super) fn pending_secs(&self, now: Timestamp) -> Option<i64> {
+    fn pending_secs(&self, now: Timestamp) -> Option<i64> {
         let at = self.last_notification.filter(|_| self.pending_notifications > 0)?;
         Some(now.secs_since(at).max(0))
     }

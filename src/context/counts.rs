@@ -102,7 +102,7 @@ impl Tally {
 
     /// The count around an hour of the day, under the weights of `hours`.
     pub fn around(&self, hours: &HourWeights) -> f32 {
-        hours.iter().map(|&(hour, weight)| weight * self.by_hour[hour]).sum()
+        around(&self.by_hour, hours)
     }
 
     /// The same, halved every five days.
@@ -113,6 +113,11 @@ impl Tally {
 
 /// Hours of the day with their weights.
 pub(super) type HourWeights = [(usize, f32); 5];
+
+/// The sum of hourly counts around an hour of the day, under the weights of `hours`.
+pub(super) fn around(by_hour: &[f32; 24], hours: &HourWeights) -> f32 {
+    hours.iter().map(|&(hour, weight)| weight * by_hour[hour]).sum()
+}
 
 /// A triangular kernel, two hours wide to either side, over the 24 hourly counters: midnight is near 23 h.
 ///

@@ -260,7 +260,7 @@ impl History {
         let day_of = |at: Timestamp| at.0.saturating_add(offset).div_euclid(86_400);
         let day = day_of(now);
         let used = &mut self.uses[slot.index()];
-        let is_fresh = used.last_launch().is_none_or(|at| now.secs_since(at) > REST_SECS);
+        let is_fresh = used.is_rested(now, REST_SECS);
         for counters in [&mut self.totals, &mut used.counters] {
             counters.fresh_launches += f32::from(u8::from(is_fresh));
             counters.days += f32::from(u8::from(counters.launches.last.is_none_or(|at| day_of(at) < day)));
@@ -281,6 +281,7 @@ impl History {
         self.idle_before_dark_secs = None;
     }
 
+    /// Notes why `slot` may be opened now, before the rest of the history knows that it is.
     fn note_motive(
         &mut self,
         slot: Slot,

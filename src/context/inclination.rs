@@ -1,6 +1,6 @@
 //! Counters of what someone is inclined to, where nothing foretells it: to resume, to answer, to open something unprompted.
 
-use super::counts::HourWeights;
+use super::counts::{HourWeights, around};
 use super::saved::saved;
 
 /// A straight line through points that are 0 or 1: resumed or not, by the logarithm of the time away.
@@ -64,7 +64,7 @@ impl OwnAccord {
 
     /// The count around an hour of the day, under the weights of `hours`.
     pub fn around(&self, hours: &HourWeights) -> f32 {
-        hours.iter().map(|&(hour, weight)| weight * self.by_hour[hour]).sum()
+        around(&self.by_hour, hours)
     }
 }
 

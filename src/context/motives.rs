@@ -12,9 +12,6 @@ use super::recall::Recalled;
 use super::saved::saved;
 use crate::data::Timestamp;
 
-/// So long a notification is taken to call; after that whatever is opened is not opened for its sake.
-const CALL_SECS: i64 = 1800;
-
 /// After so long the use of an app no longer shows in what is opened next.
 const FORGOTTEN_SECS: i64 = 8 * 3600;
 
@@ -59,9 +56,8 @@ impl Motives {
         let is_first = unused_secs.is_some();
         if let Some(unused_secs) = unused_secs {
             let mut others = recency.iter().filter(|&&other| other != last);
-            let is_called =
-                uses.iter().any(|used| used.pending_secs(now).is_some_and(|secs| secs < CALL_SECS));
-            let is_quiet = !is_called && !others.any(|&other| self.foretold(other, true));
+            let is_quiet = !uses.iter().any(|used| used.is_calling(now))
+                && !others.any(|&other| self.foretold(other, true));
             if is_quiet && unused_secs < NIGHT_SECS {
                 self.resumed.add(away(unused_secs), slot == last);
             }
@@ -76,15 +72,13 @@ impl Motives {
         }
         let is_foretold = self.foretold(slot, is_first);
         let used = &mut uses[slot.index()];
-        let is_rested = |secs: i64| used.last_launch().is_none_or(|at| now.secs_since(at) > secs);
-        let (is_fresh, is_anew) = (is_rested(REST_SECS), is_rested(FORGOTTEN_SECS));
-        let is_called = used.pending_secs(now).is_some_and(|secs| secs < CALL_SECS);
         let is_return = slot == last || (!is_first && before == Some(slot));
-        if is_called || is_return || is_foretold {
+        if used.is_calling(now) || is_return || is_foretold {
             return;
         }
         self.unprompted += 1.0;
-        if is_fresh {
+        if used.is_rested(now, REST_SECS) {
+            let is_anew = used.is_rested(now, FORGOTTEN_SECS);
             used.own_accord.add_one(hour_of_day, is_anew);
             self.own_accord.add_one(hour_of_day, is_anew);
         }

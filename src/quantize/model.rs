@@ -1,7 +1,8 @@
 //! A transformer in whole numbers: plain data, as a bundle keeps it.
 //!
 //! Matrices are signed bytes with a scale a column (an output), embeddings signed bytes with a scale a row (a token's
-//! share), and what is small and added up in `f32` anyway stays `f32`: norms, biases, the pointer's last row and what mixes its answers.
+//! share), and what is small and added up in `f32` anyway stays `f32`: norms, biases, the pointer's last row and what
+//! mixes its answers.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Layout, Standardisation, TensorSpec, TransformerConfig};

@@ -279,27 +279,20 @@ impl TransformerModel {
     /// trained, begin without weight.
     fn widened(&self, course: &Course<'_>) -> Result<Self> {
         let old = self.weights.config();
-        let missing = (
-            CANDIDATE_COLUMNS.saturating_sub(old.candidate_columns),
-            QUESTION_COLUMNS.saturating_sub(old.question_columns),
-        );
-        if missing == (0, 0) {
-            return Ok(self.clone());
-        }
         old.check_columns()?;
         let config = TransformerConfig {
-            candidate_columns: old.candidate_columns + missing.0,
-            question_columns: old.question_columns + missing.1,
+            candidate_columns: CANDIDATE_COLUMNS,
+            question_columns: QUESTION_COLUMNS,
             ..old.clone()
         };
+        if config == *old {
+            return Ok(self.clone());
+        }
         let width = config.pointer_width;
-        let weights = self.weights.reshaped(config, |name, values| {
-            let rows = match name {
-                "pointer_candidate" => missing.0,
-                "pointer_question" => missing.1,
-                _ => 0,
-            };
-            values.resize(values.len() + rows * width, 0.0);
+        let weights = self.weights.reshaped(config, |name, values| match name {
+            "pointer_candidate" => values.resize(CANDIDATE_COLUMNS * width, 0.0),
+            "pointer_question" => values.resize(QUESTION_COLUMNS * width, 0.0),
+            _ => {}
         })?;
         let fitted = course.columns();
         let mut columns = self.columns.clone();

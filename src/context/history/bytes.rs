@@ -134,8 +134,8 @@ impl History {
         Ok(bytes)
     }
 
-    /// Reads what [`write`](Self::write) wrote, in this version or an earlier one, and checks all of it: whatever the bytes are, what is allocated is in
-    /// proportion to them, and what is accepted does no harm later.
+    /// Reads what [`write`](Self::write) wrote, in this version or an earlier one, and checks all of it: whatever the bytes
+    /// are, what is allocated is in proportion to them, and what is accepted does no harm later.
     ///
     /// Ids are those of `vocabulary`, which gets the names that it lacks; after an error it is as it was. Until the user
     /// has opened two apps, candidates are the `favourites` of the bundle in use now, without the app opened first.
