@@ -54,7 +54,8 @@
 //!     math         logarithms and angles, the same to the last bit on every machine
 //!     saved        how each part of a history becomes bytes and comes back
 //!     counts       the bounded counters that a history is made of
-//!     inclination  counters of what nothing foretells: resuming, answering, opening unprompted
+//!     first_uses   when an app is first used in a day: what is due
+//!     inclination  counters of what nothing foretells: resuming, answering, liking
 //!     recall       whole sequences of apps, and what followed them before
 //!     app_use      what a history knows of one app
 //!     motives      why apps were opened, as far as the past tells

@@ -43,6 +43,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
             "math",
             "saved",
             "counts",
+            "first_uses",
             "inclination",
             "recall",
             "app_use",

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use counting::peak_bytes;
 use foretap::ErrorKind;
-use foretap::context::pointer::PointerRows;
+use foretap::context::pointer::{CANDIDATE_COLUMNS, PointerRows};
 use foretap::context::tokens::{BATTERIES, GAPS, KINDS, MAX_WINDOW, NETWORKS, PLACES, Token};
 use foretap::context::{History, MAX_APPS, Task, features};
 use foretap::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId, Vocabulary};
@@ -110,7 +110,7 @@ fn known(history: &History, now: Timestamp, names: &Vocabulary) -> Known {
         known.candidates.extend(context.candidates().iter().copied().map(name));
         known.last_app = context.last_app().map(name);
         features::fill(&context, &mut matrix);
-        rows.fill(&context);
+        rows.fill(&context, CANDIDATE_COLUMNS);
         let numbers = matrix.iter().chain(&rows.candidates).chain(&rows.question);
         known.numbers.extend(numbers.map(|value| {
             assert!(!value.is_infinite(), "an infinite feature");

@@ -1,7 +1,8 @@
 //! What one user's history knows of one app.
 
-use super::counts::{FirstUses, HOUR_SECS, Row, Tally};
-use super::inclination::{Answers, OwnAccord};
+use super::counts::{HOUR_SECS, Row, Tally};
+use super::first_uses::FirstUses;
+use super::inclination::{Answers, Liking, OwnAccord};
 use super::math;
 use super::saved::{Secs, Since, saved};
 use crate::data::{AppId, Battery, Timestamp};
@@ -20,6 +21,13 @@ const CALL_SECS: i64 = 1800;
 
 /// A notification so old is no longer answered.
 const LAPSE_SECS: i64 = 2 * 3600;
+
+/// Another app is opened on an app's account half an hour later, as before a meeting: so long after its last sign of life.
+const HERALD_SECS: std::ops::Range<i64> = 20 * 60..45 * 60;
+
+/// An app used a moment ago tempts so many times more, and that fades with this time constant.
+const PHASE: f32 = 60.0;
+const PHASE_SECS: f32 = 2.0 * HOUR_SECS;
 
 /// How the phone was left before an unlock.
 ///
@@ -111,6 +119,11 @@ pub struct AppUse {
     /// Its notifications, however they were found.
     pub(super) answers: Answers,
     pub(super) own_accord: OwnAccord,
+    pub(super) liking: Liking,
+    /// Unlocks at which it [heralded](Self::is_heralding).
+    pub(super) heralding_unlocks: f32,
+    /// The apps that heralded at unlocks that this one was first in, each before it had been opened since.
+    pub(super) heralds: Row,
 
     /// The next different app.
     pub(super) next: Row,
@@ -138,6 +151,9 @@ saved!(AppUse {
     answered_notifications,
     answers as Since<2>,
     own_accord as Since<2>,
+    liking as Since<3>,
+    heralding_unlocks as Since<3>,
+    heralds as Since<3>,
     next,
     next_unlock,
     next_unlock_by_departure,
@@ -196,6 +212,22 @@ impl AppUse {
         Some(now.secs_since(at).max(0))
     }
 
+    /// Its newest sign of life: the last time in the foreground, or notification.
+    pub(super) fn last_sign(&self) -> Option<Timestamp> {
+        self.last_launch().max(self.last_notification)
+    }
+
+    /// Whether its last sign came half an hour ago, about.
+    pub(super) fn is_heralding(&self, now: Timestamp) -> bool {
+        self.last_sign().is_some_and(|at| HERALD_SECS.contains(&now.secs_since(at)))
+    }
+
+    /// How much more it tempts than after a long rest: likings come in phases.
+    pub(super) fn phase(&self, now: Timestamp) -> f32 {
+        let fade = |at| math::exp(-(now.secs_since(at).max(0) as f32) / PHASE_SECS);
+        1.0 + PHASE * self.last_launch().map_or(0.0, fade)
+    }
+
     /// How fresh its notification is that waits for an answer: 1 at once, halved every ten minutes, 0 after two hours or
     /// where none waits.
     pub(super) fn freshness(&self, now: Timestamp) -> f32 {
@@ -204,7 +236,7 @@ impl AppUse {
     }
 
     pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut Row> {
-        [&mut self.next, &mut self.next_unlock, &mut self.after_unlock_open]
+        [&mut self.next, &mut self.next_unlock, &mut self.after_unlock_open, &mut self.heralds]
             .into_iter()
             .chain(&mut self.next_unlock_by_departure)
     }

@@ -133,83 +133,6 @@ pub(super) fn hour_weights(hour: f32) -> HourWeights {
     })
 }
 
-/// Quarters of an hour in a day.
-const QUARTERS: usize = 96;
-
-/// Stretches of time before and after a time of day, in quarters of an hour: what [`FirstUses`] are summed over.
-const STRETCHES: [[f32; 2]; 6] =
-    [[-12.0, -6.0], [-6.0, -2.0], [-2.0, 0.0], [0.0, 2.0], [2.0, 6.0], [6.0, 12.0]];
-
-/// Unlocks that found an app not used yet that day, by the time of day: a habit of once a day shows as a high share in
-/// its hours, and on the edges of its hours before and after part.
-#[derive(Debug, Clone)]
-pub(super) struct FirstUses {
-    /// By quarter of an hour: those that opened it, and all.
-    quarters: [[u16; 2]; QUARTERS],
-    day: [f32; 2],
-}
-
-saved!(FirstUses { quarters, day } checked by FirstUses::objection);
-
-impl Default for FirstUses {
-    fn default() -> Self {
-        Self { quarters: [[0; 2]; QUARTERS], day: [0.0; 2] }
-    }
-}
-
-impl FirstUses {
-    /// Columns of [`shares`](Self::shares).
-    pub const SHARES: usize = STRETCHES.len() + 1;
-
-    fn objection(&self) -> Option<&'static str> {
-        let more = self.quarters.iter().any(|[hits, all]| hits > all) || self.day[0] > self.day[1];
-        more.then_some("an app opened more often than there were unlocks")
-    }
-
-    /// `hour`: 0 to 23.99.
-    pub fn add_one(&mut self, hour: f32, opened: bool) {
-        let [hits, all] = &mut self.quarters[(4.0 * hour) as usize % QUARTERS];
-        *all = all.saturating_add(1);
-        *hits = hits.saturating_add(u16::from(opened));
-        self.day[0] += f32::from(u8::from(opened));
-        self.day[1] += 1.0;
-    }
-
-    /// Shares of such unlocks that opened the app: three hours to half an hour before `near`, after it, and all day.
-    pub fn shares(&self, near: &Nearby) -> [f32; Self::SHARES] {
-        let day = (self.day[0] + 0.5) / (self.day[1] + 100.0);
-        let mut sums = [[0.0; 2]; STRETCHES.len()];
-        for &(quarter, stretch, weight) in &near.0 {
-            let [hits, all] = self.quarters[quarter].map(f32::from);
-            sums[stretch][0] += weight * hits;
-            sums[stretch][1] += weight * all;
-        }
-        // The day's share is worth three unlocks.
-        std::array::from_fn(|at| sums.get(at).map_or(day, |[hits, all]| (hits + 3.0 * day) / (all + 3.0)))
-    }
-}
-
-/// The quarters of an hour around a time of day: each with the stretch that it lies in, and how much of it does.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Nearby(Vec<(usize, usize, f32)>);
-
-impl Nearby {
-    /// `hour`: 0 to 23.99.
-    pub fn set(&mut self, hour: f32) {
-        self.0.clear();
-        let now = 4.0 * hour;
-        for (stretch, ends) in STRETCHES.iter().enumerate() {
-            let [from, to] = ends.map(|end| now + end);
-            let mut quarter = from.floor();
-            while quarter < to {
-                let weight = (quarter + 1.0).min(to) - quarter.max(from);
-                self.0.push(((quarter as i32).rem_euclid(QUARTERS as i32) as usize, stretch, weight));
-                quarter += 1.0;
-            }
-        }
-    }
-}
-
 /// How often each app came next. At most [`Row::CAPACITY`] apps; the rarest makes room for a new one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Row {
@@ -378,31 +301,6 @@ mod tests {
         tally.add_one(Timestamp(0), 0);
         assert!(tally.around(&hour_weights(23.9)) > 0.5);
         assert_eq!(tally.around(&hour_weights(12.0)), 0.0);
-    }
-
-    #[test]
-    fn a_habit_of_once_a_day_shows_in_its_hours() {
-        let mut uses = FirstUses::default();
-        for _ in 0..20 {
-            // Opened at the second chance after nine.
-            for (hour, opened) in [(8.1, false), (8.6, false), (9.1, false), (9.3, true)] {
-                uses.add_one(hour, opened);
-            }
-        }
-        let shares = |uses: &FirstUses, hour| {
-            let mut near = Nearby::default();
-            near.set(hour);
-            uses.shares(&near)
-        };
-        let [_, long_before, before, after, .., day] = shares(&uses, 9.0);
-        assert!(long_before < 0.02 && before < 0.02 && after > 0.4, "{:?}", shares(&uses, 9.0));
-        let expected = 20.5 / 180.0;
-        assert!((day - expected).abs() < 1e-6);
-        // Nothing was seen around midnight; then something is, on its other side.
-        assert!(shares(&uses, 23.9).iter().all(|share| (share - expected).abs() < 1e-6));
-        uses.add_one(0.1, true);
-        let (day, after) = (21.5 / 181.0, shares(&uses, 23.9)[3]);
-        assert!((after - (1.0 + 3.0 * day) / 4.0).abs() < 1e-6, "{after}");
     }
 
     #[test]

@@ -469,7 +469,7 @@ impl History {
     fn forget_stalest(&mut self) -> Slot {
         let seen = |slot: &Slot| {
             let used = &self.uses[slot.index()];
-            used.last_launch().max(used.last_notification)
+            used.last_sign()
         };
         let current = self.nth_last(0);
         let others = (0..self.uses.len()).map(Slot::at).filter(|slot| Some(*slot) != current);

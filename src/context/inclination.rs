@@ -94,6 +94,39 @@ impl Answers {
     }
 }
 
+/// How well an app is liked beside the others, by free choices among them: Luce's choice axiom (1959), by the first step of
+/// Hunter's algorithm ("MM algorithms for generalized Bradley-Terry models", 2004) after every choice. A plain share
+/// would take an app that is at hand for one that is liked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Liking {
+    /// Times that it was chosen.
+    chosen: f32,
+    /// Times that an app liked as well as any would have been.
+    expected: f32,
+}
+
+saved!(Liking { chosen, expected });
+
+impl Liking {
+    pub fn choose(&mut self) {
+        self.chosen += 1.0;
+    }
+
+    /// Adds a choice in which it took part with this share of what tempted, were it liked as well as any.
+    pub fn expect(&mut self, share: f32) {
+        self.expected += share;
+    }
+
+    pub fn expected(&self) -> f32 {
+        self.expected
+    }
+
+    /// 1 as long as nothing is known.
+    pub fn rate(&self) -> f32 {
+        ((self.chosen + 0.5) / (self.expected + 0.5)).clamp(1e-6, 1e6)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

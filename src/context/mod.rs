@@ -3,6 +3,7 @@
 mod app_use;
 mod counts;
 pub mod features;
+mod first_uses;
 mod history;
 mod inclination;
 pub(crate) mod math;

@@ -32,9 +32,12 @@ pub(super) struct Motives {
     pub answers: Answers,
     /// Room for a look at what is foretold.
     pub recalled: Recalled,
+    /// Room for what tempts at a launch, by slot, and for what heralds.
+    phases: Vec<f32>,
+    heralding: Vec<Slot>,
 }
 
-saved!(Motives { resumed, own_accord, unprompted, answers } but { recalled });
+saved!(Motives { resumed, own_accord, unprompted, answers } but { recalled, phases, heralding });
 
 /// A launch that is about to be folded in, where an app had been used before.
 #[derive(Debug, Clone, Copy)]
@@ -49,15 +52,26 @@ pub(super) struct Motive {
     pub unused_secs: Option<i64>,
 }
 
+impl Motive {
+    fn is_first(&self) -> bool {
+        self.unused_secs.is_some()
+    }
+
+    /// Whether an app would be opened of the user's own accord: it is no return, no answer and not foretold.
+    fn leaves_free(&self, recalled: &Recalled, slot: Slot, used: &AppUse) -> bool {
+        let is_return = slot == self.last || (!self.is_first() && self.before == Some(slot));
+        !(is_return || used.is_calling(self.now) || is_foretold(recalled, slot, self.is_first()))
+    }
+}
+
 impl Motives {
     /// Notes why `launch` may have been made. [`recalled`](Self::recalled) tells what the sequence before it foretold.
     pub fn note(&mut self, launch: Motive, uses: &mut [AppUse], recency: &[Slot]) {
-        let Motive { slot, last, before, now, hour_of_day, unused_secs } = launch;
-        let is_first = unused_secs.is_some();
+        let Motive { slot, last, now, hour_of_day, unused_secs, .. } = launch;
         if let Some(unused_secs) = unused_secs {
             let mut others = recency.iter().filter(|&&other| other != last);
             let is_quiet = !uses.iter().any(|used| used.is_calling(now))
-                && !others.any(|&other| self.foretold(other, true));
+                && !others.any(|&other| is_foretold(&self.recalled, other, true));
             if is_quiet && unused_secs < NIGHT_SECS {
                 self.resumed.add(away(unused_secs), slot == last);
             }
@@ -70,17 +84,50 @@ impl Motives {
                 }
             }
         }
-        let is_foretold = self.foretold(slot, is_first);
-        let used = &mut uses[slot.index()];
-        let is_return = slot == last || (!is_first && before == Some(slot));
-        if used.is_calling(now) || is_return || is_foretold {
+        if launch.is_first() {
+            self.note_heralds(&launch, uses);
+        }
+        if !launch.leaves_free(&self.recalled, slot, &uses[slot.index()]) {
             return;
         }
+        self.note_liking(&launch, uses);
+        let used = &mut uses[slot.index()];
         self.unprompted += 1.0;
         if used.is_rested(now, REST_SECS) {
             let is_anew = used.is_rested(now, FORGOTTEN_SECS);
             used.own_accord.add_one(hour_of_day, is_anew);
             self.own_accord.add_one(hour_of_day, is_anew);
+        }
+    }
+
+    /// Notes on whose account an app may have been opened first.
+    fn note_heralds(&mut self, launch: &Motive, uses: &mut [AppUse]) {
+        let Motive { slot, now, .. } = *launch;
+        let last_launch = uses[slot.index()].last_launch();
+        self.heralding.clear();
+        for (index, used) in uses.iter_mut().enumerate() {
+            if index != slot.index() && used.is_heralding(now) {
+                used.heralding_unlocks += 1.0;
+                if last_launch < used.last_sign() {
+                    self.heralding.push(Slot::at(index));
+                }
+            }
+        }
+        self.heralding.iter().for_each(|&herald| uses[slot.index()].heralds.add_one(herald));
+    }
+
+    /// Notes what a free choice tells of all apps that could have been chosen.
+    fn note_liking(&mut self, launch: &Motive, uses: &mut [AppUse]) {
+        let Self { recalled, phases, .. } = self;
+        phases.clear();
+        phases.extend(uses.iter().enumerate().map(|(index, used)| {
+            let takes_part = used.launches() > 0 && launch.leaves_free(recalled, Slot::at(index), used);
+            if takes_part { used.phase(launch.now) } else { 0.0 }
+        }));
+        let total: f32 = uses.iter().zip(&*phases).map(|(used, phase)| used.liking.rate() * phase).sum();
+        if total > 0.0 {
+            uses.iter_mut().zip(phases).for_each(|(used, phase)| used.liking.expect(*phase / total));
+            uses[launch.slot.index()].liking.choose();
         }
     }
 
@@ -91,10 +138,11 @@ impl Motives {
         waiting.extend(uses.iter().filter(waits).filter_map(|used| used.last_notification));
         waiting.sort_unstable();
     }
+}
 
-    fn foretold(&self, slot: Slot, is_first: bool) -> bool {
-        self.recalled.expects(slot, is_first) >= FORETOLD
-    }
+/// Whether the sequence before a launch foretold this app.
+fn is_foretold(recalled: &Recalled, slot: Slot, is_first: bool) -> bool {
+    recalled.expects(slot, is_first) >= FORETOLD
 }
 
 /// A time away, as the line of [`Motives::resumed`] has it.
@@ -138,5 +186,55 @@ mod tests {
         day(&mut history, &called);
         assert_eq!(motives(&history), (1.0, 1.0));
         assert!(history.motives.answers.rate() > Answers::default().rate());
+    }
+
+    /// What is at hand is opened more often than what is liked as well: the one is chosen among few, the other against odds.
+    #[test]
+    fn liking_is_not_being_at_hand() {
+        let mut history = History::default();
+        let mut now = 0;
+        let mut open = |secs: i64, app| {
+            now += secs;
+            history.observe(&Event::new(UserId(1), Timestamp(now), Signal::Launch(AppId(app))));
+        };
+        for round in 0..200 {
+            // 1 is taken up anew, and again a moment later; 3 and 4 every other time as often as 1, always after a rest.
+            open(9 * 3600, 1);
+            open(60, 2 + round % 3);
+            open(60, 5);
+            open(60, 1);
+        }
+        let rate = |app| history.app_use(AppId(app)).unwrap().liking.rate();
+        let share = |app| history.app_use(AppId(app)).unwrap().launches();
+        assert!(share(1) > 4 * share(3));
+        assert!(rate(3) > 0.3 * rate(1), "{} {}", rate(3), rate(1));
+    }
+
+    /// Maps is opened half an hour after the calendar's reminder: the calendar heralds it, and nothing else does.
+    #[test]
+    fn reminders_herald_what_is_opened_half_an_hour_later() {
+        let (calendar, maps, chat) = (AppId(1), AppId(2), AppId(3));
+        let mut history = History::default();
+        let mut observe = |at, signal| history.observe(&Event::new(UserId(1), Timestamp(at), signal));
+        for day in 0..10 {
+            let morning = 86_400 * day;
+            for (secs, signal) in [
+                (0, Signal::Unlock),
+                (1, Signal::Launch(chat)),
+                (60, Signal::ScreenOff),
+                (4_000, Signal::Notification(calendar)),
+                (5_900, Signal::Unlock),
+                (5_901, Signal::Launch(maps)),
+                (5_960, Signal::ScreenOff),
+            ] {
+                observe(morning + secs, signal);
+            }
+        }
+        let [calendar, maps, chat] = [calendar, maps, chat].map(|app| history.app_use(app).unwrap());
+        let slot = history.slot(calendar.app()).unwrap();
+        assert_eq!((calendar.heralding_unlocks, maps.heralds.count(slot)), (10.0, 10.0));
+        assert_eq!((chat.heralding_unlocks, chat.heralds.total()), (0.0, 0.0));
+        assert!(calendar.is_heralding(Timestamp(86_400 * 9 + 4_000 + 1_200)));
+        assert!(!calendar.is_heralding(Timestamp(86_400 * 9 + 4_000 + 2_700)));
     }
 }

@@ -5,29 +5,38 @@
 
 use super::Task;
 use super::app_use::{AppUse, charging_class};
-use super::counts::{FirstUses, HourWeights, Nearby, Slot, hour_weights};
+use super::counts::{HourWeights, Slot, hour_weights};
 use super::features::{self, QUESTION, SCHEMA};
+use super::first_uses::{FirstUses, Nearby};
+use super::history::History;
 use super::math;
 use super::motives::{Motives, away};
 use super::question::Context;
 use super::recall::{ORDERS, Recalled};
 use crate::data::Timestamp;
 
-/// Columns of a candidate: those of the ranker, shares of what followed, shares of first uses in a day, six of its own,
-/// six of motives. New ones are only ever added at the end, and a model reads as many of the first as it was trained with.
-pub const CANDIDATE_COLUMNS: usize = QUESTION + 3 * ORDERS + FirstUses::SHARES + 6 + 6;
+/// Columns of a candidate in the first version: those of the ranker, shares of what followed, shares of first uses in a
+/// day, six of its own.
+const FIRST: usize = QUESTION + 3 * ORDERS + FirstUses::SHARES + 6;
+
+/// And six of motives.
+const WITH_MOTIVES: usize = FIRST + 6;
+
+/// Columns of a candidate: those of the first version, six of motives, seven of what is due, heralded and liked. New ones
+/// are only ever added at the end, and a model reads as many of the first as it was trained with.
+pub const CANDIDATE_COLUMNS: usize = WITH_MOTIVES + 7;
 
 /// Columns of a question: those of the ranker, how often the present stretch was seen before, three rates, five of motives.
 /// New ones come at the end, as above.
 pub const QUESTION_COLUMNS: usize = SCHEMA.len() - QUESTION + 3 * ORDERS + 3 + 5;
 
 /// The columns that every model reads: those of a candidate and of a question in the first version.
-pub(crate) const FIRST_COLUMNS: (usize, usize) = (70, 37);
+pub(crate) const FIRST_COLUMNS: (usize, usize) = (FIRST, 37);
 
 /// Rows of one question. What is unknown is NaN, except times: those are very long.
 #[derive(Debug, Clone, Default)]
 pub struct PointerRows {
-    /// `[candidates, CANDIDATE_COLUMNS]`.
+    /// `[candidates, width]`: see [`width`](Self::width).
     pub candidates: Vec<f32>,
     /// `[QUESTION_COLUMNS]`.
     pub question: Vec<f32>,
@@ -36,12 +45,25 @@ pub struct PointerRows {
     near: Nearby,
     /// When the notifications came that wait for an answer, oldest first.
     waiting: Vec<Timestamp>,
+    heralds: Vec<Herald>,
+    width: usize,
     never_used: AppUse,
 }
 
 impl PointerRows {
-    /// Computes the rows of `context`.
-    pub fn fill(&mut self, context: &Context<'_>) {
+    /// Columns of a candidate: as many as were asked for, or some more.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Computes the rows of `context`, for a model that reads so many `columns` of each candidate: at most
+    /// [`CANDIDATE_COLUMNS`]. What came with later versions takes its time and is left out where nobody reads it.
+    pub fn fill(&mut self, context: &Context<'_>, columns: usize) {
+        self.width = match columns {
+            ..=FIRST => FIRST,
+            ..=WITH_MOTIVES => WITH_MOTIVES,
+            _ => CANDIDATE_COLUMNS,
+        };
         features::fill(context, &mut self.matrix);
         context.history.recall.recall(context.history.uses.len(), &mut self.recalled);
         self.fill_candidates(context);
@@ -54,7 +76,15 @@ impl PointerRows {
         let (hour, _) = history.wall_clock(now);
         self.near.set(hour);
         let hours = hour_weights(hour);
-        Motives::waiting(&history.uses, &mut self.waiting);
+        if self.width > FIRST {
+            Motives::waiting(&history.uses, &mut self.waiting);
+        }
+        let mut tempting = 0.0;
+        if self.width > WITH_MOTIVES {
+            tempting = history.uses.iter().map(|used| tempts(used, now)).sum();
+            self.heralds.clear();
+            self.heralds.extend(Herald::all(history, now));
+        }
         let network = history.network as usize;
         let charging = charging_class(history.battery);
         self.candidates.clear();
@@ -88,7 +118,22 @@ impl PointerRows {
                 ln_odds(ratio(counters.days, totals.days)),
                 ln_odds(ratio(counters.choices.count as f32, totals.choices.count as f32)),
             ]);
-            self.candidates.extend(of_motives(context, used, launch_share, &hours, &self.waiting));
+            if self.width > FIRST {
+                self.candidates.extend(of_motives(context, used, launch_share, &hours, &self.waiting));
+            }
+            if self.width > WITH_MOTIVES {
+                let due = if is_used_today { 0.0 } else { used.first_uses.due(hour) };
+                let [lift, heralded] = Herald::heralded(&self.heralds, slot, used, launch_share);
+                self.candidates.extend([
+                    ln_odds(due),
+                    lift,
+                    ln_odds(heralded),
+                    math::ln(used.liking.rate()),
+                    ln_odds(ratio(tempts(used, now), tempting)),
+                    math::ln(used.liking.expected() + 0.1),
+                    math::ln(used.phase(now)),
+                ]);
+            }
         }
     }
 
@@ -150,6 +195,51 @@ fn of_motives(
     ]
 }
 
+/// How much an app tempts whose user is free to choose.
+fn tempts(used: &AppUse, now: Timestamp) -> f32 {
+    if used.launches() > 0 { used.liking.rate() * used.phase(now) } else { 0.0 }
+}
+
+/// An app whose last sign of life came half an hour ago, when others have been opened on its account.
+#[derive(Debug, Clone, Copy)]
+struct Herald {
+    slot: Slot,
+    last_sign: Option<Timestamp>,
+    /// Unlocks at which it heralded.
+    unlocks: f32,
+    /// Its share of all unlocks.
+    share: f32,
+}
+
+impl Herald {
+    /// Those of now.
+    fn all(history: &History, now: Timestamp) -> impl Iterator<Item = Self> {
+        let unlocks = history.totals.unlock_opens.count as f32;
+        let heralding = history.uses.iter().enumerate().filter(move |(_, used)| used.is_heralding(now));
+        heralding.map(move |(index, used)| Self {
+            slot: Slot::at(index),
+            last_sign: used.last_sign(),
+            unlocks: used.heralding_unlocks,
+            share: (used.heralding_unlocks + 1.0) / (unlocks + 2.0),
+        })
+    }
+
+    /// How strongly the most telling of `heralds` speaks for an app that has not been opened since: by how much it raises
+    /// the app's share (in logarithms), and the share of the unlocks with it that opened the app.
+    fn heralded(heralds: &[Self], slot: Slot, used: &AppUse, launch_share: f32) -> [f32; 2] {
+        let opens = used.counters.unlock_opens.count as f32;
+        let others =
+            heralds.iter().filter(|herald| herald.slot != slot && used.last_launch() < herald.last_sign);
+        others.fold([0.0; 2], |[lift, share], herald| {
+            let times = used.heralds.count(herald.slot);
+            // Drawn towards no lift as by three unlocks, and towards the app's share of launches as by three.
+            let lifted = math::ln((times + 3.0 * herald.share) / ((opens + 3.0) * herald.share));
+            let shared = (times + 3.0 * launch_share) / (herald.unlocks + 3.0);
+            [lift.max(lifted), share.max(shared)]
+        })
+    }
+}
+
 fn ratio(part: f32, whole: f32) -> f32 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
@@ -181,7 +271,7 @@ mod tests {
     fn columns_are_as_many_as_they_say() {
         assert_eq!(SCHEMA[QUESTION].name, "hour", "the first column of the question");
         let mut history = History::default();
-        let mut rows = PointerRows::default();
+        let (mut rows, mut fewer) = (PointerRows::default(), PointerRows::default());
         for n in 0..40 {
             let signal = match n % 4 {
                 0 => Signal::Unlock,
@@ -190,10 +280,19 @@ mod tests {
             };
             for task in [Task::FirstAfterUnlock, Task::NextLaunch] {
                 let context = history.context_at(Timestamp(60 * i64::from(n)), task);
-                rows.fill(&context);
+                rows.fill(&context, CANDIDATE_COLUMNS);
                 assert_eq!(rows.candidates.len(), context.candidates().len() * CANDIDATE_COLUMNS);
                 assert_eq!(rows.question.len(), QUESTION_COLUMNS);
                 assert!(rows.candidates.iter().chain(&rows.question).all(|value| !value.is_infinite()));
+                // Whoever reads fewer columns finds the same in them.
+                for columns in [FIRST, WITH_MOTIVES - 1, WITH_MOTIVES] {
+                    fewer.fill(&context, columns);
+                    assert!(fewer.width() >= columns && fewer.width() < CANDIDATE_COLUMNS);
+                    let all = rows.candidates.chunks_exact(rows.width());
+                    for (few, all) in fewer.candidates.chunks_exact(fewer.width()).zip(all) {
+                        assert!(few.iter().zip(all).all(|(few, all)| few.to_bits() == all.to_bits()));
+                    }
+                }
             }
             history.observe(&Event::new(UserId(1), Timestamp(60 * i64::from(n)), signal));
         }

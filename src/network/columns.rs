@@ -39,8 +39,8 @@ impl Standardisation {
     /// of the first as it knows.
     pub fn read(&self, rows: &PointerRows, candidates: &mut Vec<f32>, question: &mut Vec<f32>) {
         let (first, asked) = (candidates.len(), question.len());
-        for row in rows.candidates.chunks_exact(CANDIDATE_COLUMNS) {
-            candidates.extend_from_slice(&row[..self.candidate_mean.len().min(CANDIDATE_COLUMNS)]);
+        for row in rows.candidates.chunks_exact(rows.width().max(1)) {
+            candidates.extend_from_slice(&row[..self.candidate_mean.len().min(row.len())]);
         }
         question.extend(rows.question.iter().take(self.question_mean.len()));
         self.candidates(&mut candidates[first..]);
@@ -63,7 +63,7 @@ impl Standardisation {
         standardise(rows, &self.question_mean, &self.question_scale);
     }
 
-    /// Mean and deviation of rows that `visit` is shown, one question's after the other's.
+    /// Mean and deviation of rows that have all columns.
     ///
     /// # Shapes
     /// `candidates` of each: `[candidates, candidate_columns]`; `question`: `[question_columns]`.

@@ -70,7 +70,7 @@ impl QuestionReader {
     pub fn read(&self, context: &Context<'_>, scratch: &mut ReaderScratch) {
         self.read_tokens(context, scratch);
         let ReaderScratch { rows, batch, .. } = scratch;
-        rows.fill(context);
+        rows.fill(context, self.config.candidate_columns);
         self.columns.read(rows, &mut batch.candidate_columns, &mut batch.question_columns);
         batch.candidate_apps.extend(context.candidates().iter().map(|&app| self.row(app)));
         batch.targets.resize(context.candidates().len(), 0.0);

@@ -233,7 +233,7 @@ impl Course<'_> {
                 replay(lesson.events, self.task, self.favourites, lesson.train.end, |number, _, context| {
                     if number % 11 == 5 || number < 3 {
                         let mut rows = PointerRows::default();
-                        rows.fill(context);
+                        rows.fill(context, CANDIDATE_COLUMNS);
                         sample.push(rows);
                     }
                 });

@@ -332,7 +332,7 @@ impl Notes {
             if !(is_validation || is_learned) {
                 return;
             }
-            rows.fill(context);
+            rows.fill(context, config.candidate_columns);
             of_candidates.clear();
             of_question.clear();
             columns.read(&rows, &mut of_candidates, &mut of_question);

@@ -22,8 +22,9 @@ use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{Put as _, Reader};
 
-/// The version that this build writes: it changes with any field. The second brought motives.
-const VERSION: u32 = 2;
+/// The version that this build writes: it changes with any field. The second brought motives, the third likings
+/// and heralds.
+const VERSION: u32 = 3;
 
 /// The oldest version that it reads.
 const OLDEST: u32 = 1;
@@ -251,9 +252,9 @@ mod tests {
     use super::*;
     use crate::data::{Event, Signal, Timestamp, UserId};
 
-    /// A phone that is updated keeps what it knew.
+    /// A phone that is updated keeps what it knew, and begins anew with what it did not note yet.
     #[test]
-    fn a_history_of_the_first_version_is_read_on() {
+    fn histories_of_earlier_versions_are_read_on() {
         let mut apps = Vocabulary::from_names(["Mail", "Maps", "Chat"]);
         let mut history = History::default();
         for n in 0..200 {
@@ -264,11 +265,19 @@ mod tests {
             };
             history.observe(&Event::new(UserId(1), Timestamp(600 * i64::from(n)), signal));
         }
-        let first = history.write_version(1, &apps).unwrap();
-        let restored = History::read(&first, &mut apps, Arc::default()).unwrap();
-        assert_eq!(restored.write_version(1, &apps).unwrap(), first);
-        assert_eq!(restored.motives.resumed.points(), 0.0);
-        assert!(history.motives.resumed.points() > 0.0, "or nothing was left out");
-        assert_ne!(history.write(&apps).unwrap().len(), first.len());
+        let resumed = |history: &History| history.motives.resumed.points();
+        let expected =
+            |history: &History| history.uses.iter().map(|used| used.liking.expected()).sum::<f32>();
+        assert!(resumed(&history) > 0.0 && expected(&history) > 0.0, "or nothing is left out");
+        let mut length = 0;
+        for version in OLDEST..=VERSION {
+            let bytes = history.write_version(version, &apps).unwrap();
+            let restored = History::read(&bytes, &mut apps, Arc::default()).unwrap();
+            assert_eq!(restored.write_version(version, &apps).unwrap(), bytes);
+            assert_eq!(resumed(&restored), if version < 2 { 0.0 } else { resumed(&history) });
+            assert_eq!(expected(&restored), if version < 3 { 0.0 } else { expected(&history) });
+            assert!(bytes.len() > length, "version {version} has no more than the one before");
+            length = bytes.len();
+        }
     }
 }
