@@ -60,44 +60,49 @@ impl FirstUses {
     ///
     /// `hour`: 0 to 23.99.
     pub fn due(&self, hour: f32) -> f32 {
-        let sum = |quarters: &[[u16; 2]]| {
-            quarters.iter().fold([0.0, 0.0], |[hits, all], quarter| {
-                [hits + f32::from(quarter[0]), all + f32::from(quarter[1])]
-            })
-        };
         let [hits, all] = sum(&self.quarters);
         if hits < FEWEST_DUE {
             return 0.0;
         }
-        // Beside what it would be if the app were opened as often at any time of the day.
+        let gains = self.gains(hits, all);
+        // No habit gains nothing.
+        let most = gains.iter().copied().fold(0.0, f32::max);
+        let now = (4.0 * hour) as usize % QUARTERS;
+        let (mut due_now, mut due_ever) = (0.0, 0.0);
+        for (from, gain) in gains.into_iter().enumerate() {
+            let odds = DUE_PRIOR / QUARTERS as f32 * math::exp(gain - most);
+            due_ever += odds;
+            if (now + QUARTERS - from) % QUARTERS < DUE_QUARTERS {
+                due_now += odds;
+            }
+        }
+        due_now / (math::exp(-most) + due_ever)
+    }
+
+    /// By the quarter of an hour from which the app may be due: by how many nats the past is more probable then than if
+    /// it were opened as readily at any time of the day.
+    fn gains(&self, hits: f32, all: f32) -> [f32; QUARTERS] {
         let rate = |hits: f32, all: f32| (hits + 0.5) / (all + 25.0);
         let likelihood =
             |hits: f32, all: f32, rate: f32| hits * math::ln(rate) + (all - hits) * math::ln(1.0 - rate);
         let at_any_time = likelihood(hits, all, rate(hits, all));
-        let now = (4.0 * hour) as usize % QUARTERS;
         let [mut due_hits, mut due_all] = sum(&self.quarters[..DUE_QUARTERS]);
-        let (mut due_now, mut total) = (0.0, 1.0);
-        for from in 0..QUARTERS {
+        let mut gains = [f32::NEG_INFINITY; QUARTERS];
+        for (from, gain) in gains.iter_mut().enumerate() {
             if due_hits >= FEWEST_DUE {
                 let (other_hits, other_all) = (hits - due_hits, all - due_all);
                 let otherwise = rate(other_hits, other_all);
                 let when_due = otherwise + DUE_SHARE * (1.0 - otherwise);
-                let gain = likelihood(due_hits, due_all, when_due)
+                *gain = likelihood(due_hits, due_all, when_due)
                     + likelihood(other_hits, other_all, otherwise)
                     - at_any_time;
-                // A number that stays one, however long the history.
-                let odds = DUE_PRIOR / QUARTERS as f32 * math::exp(gain.min(60.0));
-                total += odds;
-                if (now + QUARTERS - from) % QUARTERS < DUE_QUARTERS {
-                    due_now += odds;
-                }
             }
             let [leaving, coming] =
                 [from, (from + DUE_QUARTERS) % QUARTERS].map(|q| self.quarters[q].map(f32::from));
             due_hits += coming[0] - leaving[0];
             due_all += coming[1] - leaving[1];
         }
-        due_now / total
+        gains
     }
 
     /// Shares of such unlocks that opened the app: three hours to half an hour before `near`, after it, and all day.
@@ -112,6 +117,13 @@ impl FirstUses {
         // The day's share is worth three unlocks.
         std::array::from_fn(|at| sums.get(at).map_or(day, |[hits, all]| (hits + 3.0 * day) / (all + 3.0)))
     }
+}
+
+/// Unlocks that opened the app, and all, of these quarters of an hour.
+fn sum(quarters: &[[u16; 2]]) -> [f32; 2] {
+    quarters
+        .iter()
+        .fold([0.0; 2], |[hits, all], quarter| [hits + f32::from(quarter[0]), all + f32::from(quarter[1])])
 }
 
 /// The quarters of an hour around a time of day: each with the stretch that it lies in, and how much of it does.
@@ -177,8 +189,14 @@ mod tests {
                 any_time.add_one(hour, (quarter + 7 * day) % 56 == 0);
             }
         }
-        let due = [13.0, 13.9, 14.2, 15.9, 18.0].map(|hour| daily.due(hour));
-        assert!(due[0] < 0.1 && due[2] > 0.99 && due[3] > 0.9 && due[4] < 0.01, "{due:?}");
+        let due = |uses: &FirstUses| [13.0, 13.9, 14.2, 15.9, 18.0].map(|hour| uses.due(hour));
+        let after_weeks = due(&daily);
+        assert!(after_weeks[0] < 0.1 && after_weeks[2] > 0.99, "{after_weeks:?}");
+        assert!(after_weeks[3] > 0.9 && after_weeks[4] < 0.01, "{after_weeks:?}");
+        // Years later it is as clear.
+        daily.quarters.iter_mut().flatten().for_each(|count| *count *= 100);
+        let after_years = due(&daily);
+        assert!(after_years[0] < 0.01 && after_years[2] > 0.99, "{after_years:?}");
         assert!([9.0, 14.2, 18.0].iter().all(|&hour| any_time.due(hour) < 0.01));
         assert_eq!(FirstUses::default().due(14.0), 0.0);
     }

@@ -255,13 +255,13 @@ mod tests {
     /// A phone that is updated keeps what it knew, and begins anew with what it did not note yet.
     #[test]
     fn histories_of_earlier_versions_are_read_on() {
-        let mut apps = Vocabulary::from_names(["Mail", "Maps", "Chat"]);
+        let mut apps = Vocabulary::from_names(["Mail", "Maps", "Chat", "News", "Music", "Notes", "Radio"]);
         let mut history = History::default();
-        for n in 0..200 {
+        for n in 0..200_u32 {
             let signal = match n % 5 {
                 0 => Signal::Unlock,
                 4 => Signal::ScreenOff,
-                _ => Signal::Launch(AppId(n * n % 3)),
+                _ => Signal::Launch(AppId(n.wrapping_mul(2_654_435_761) / 7_919 % 7)),
             };
             history.observe(&Event::new(UserId(1), Timestamp(600 * i64::from(n)), signal));
         }
