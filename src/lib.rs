@@ -67,6 +67,7 @@
 //!     replay       a user's log, question by question
 //!     situation    what a question looks like before anyone answers
 //!     features     one row a candidate, for the ranker; the versioned schema
+//!     prospects    what is due, what is heralded, what is liked
 //!     pointer      the same and more on a network's scales, for the transformer
 //!
 //!   predict      THE CONTRACT: Predictor, Prediction, ties

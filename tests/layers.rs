@@ -56,6 +56,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
             "replay",
             "situation",
             "features",
+            "prospects",
             "pointer",
         ],
     ),

@@ -228,6 +228,11 @@ impl AppUse {
         1.0 + PHASE * self.last_launch().map_or(0.0, fade)
     }
 
+    /// How much it tempts a user who is free to choose.
+    pub(super) fn tempts(&self, now: Timestamp) -> f32 {
+        if self.launches() > 0 { self.liking.rate() * self.phase(now) } else { 0.0 }
+    }
+
     /// How fresh its notification is that waits for an answer: 1 at once, halved every ten minutes, 0 after two hours or
     /// where none waits.
     pub(super) fn freshness(&self, now: Timestamp) -> f32 {

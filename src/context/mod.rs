@@ -9,6 +9,7 @@ mod inclination;
 pub(crate) mod math;
 mod motives;
 pub mod pointer;
+mod prospects;
 mod question;
 mod recall;
 mod replay;

@@ -209,32 +209,4 @@ mod tests {
         assert!(share(1) > 4 * share(3));
         assert!(rate(3) > 0.3 * rate(1), "{} {}", rate(3), rate(1));
     }
-
-    /// Maps is opened half an hour after the calendar's reminder: the calendar heralds it, and nothing else does.
-    #[test]
-    fn reminders_herald_what_is_opened_half_an_hour_later() {
-        let (calendar, maps, chat) = (AppId(1), AppId(2), AppId(3));
-        let mut history = History::default();
-        let mut observe = |at, signal| history.observe(&Event::new(UserId(1), Timestamp(at), signal));
-        for day in 0..10 {
-            let morning = 86_400 * day;
-            for (secs, signal) in [
-                (0, Signal::Unlock),
-                (1, Signal::Launch(chat)),
-                (60, Signal::ScreenOff),
-                (4_000, Signal::Notification(calendar)),
-                (5_900, Signal::Unlock),
-                (5_901, Signal::Launch(maps)),
-                (5_960, Signal::ScreenOff),
-            ] {
-                observe(morning + secs, signal);
-            }
-        }
-        let [calendar, maps, chat] = [calendar, maps, chat].map(|app| history.app_use(app).unwrap());
-        let slot = history.slot(calendar.app()).unwrap();
-        assert_eq!((calendar.heralding_unlocks, maps.heralds.count(slot)), (10.0, 10.0));
-        assert_eq!((chat.heralding_unlocks, chat.heralds.total()), (0.0, 0.0));
-        assert!(calendar.is_heralding(Timestamp(86_400 * 9 + 4_000 + 1_200)));
-        assert!(!calendar.is_heralding(Timestamp(86_400 * 9 + 4_000 + 2_700)));
-    }
 }

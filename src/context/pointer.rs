@@ -8,9 +8,9 @@ use super::app_use::{AppUse, charging_class};
 use super::counts::{HourWeights, Slot, hour_weights};
 use super::features::{self, QUESTION, SCHEMA};
 use super::first_uses::{FirstUses, Nearby};
-use super::history::History;
 use super::math;
 use super::motives::{Motives, away};
+use super::prospects::{Prospect, Prospects};
 use super::question::Context;
 use super::recall::{ORDERS, Recalled};
 use crate::data::Timestamp;
@@ -45,7 +45,7 @@ pub struct PointerRows {
     near: Nearby,
     /// When the notifications came that wait for an answer, oldest first.
     waiting: Vec<Timestamp>,
-    heralds: Vec<Herald>,
+    prospects: Prospects,
     width: usize,
     never_used: AppUse,
 }
@@ -59,11 +59,8 @@ impl PointerRows {
     /// Computes the rows of `context`, for a model that reads so many `columns` of each candidate: at most
     /// [`CANDIDATE_COLUMNS`]. What came with later versions takes its time and is left out where nobody reads it.
     pub fn fill(&mut self, context: &Context<'_>, columns: usize) {
-        self.width = match columns {
-            ..=FIRST => FIRST,
-            ..=WITH_MOTIVES => WITH_MOTIVES,
-            _ => CANDIDATE_COLUMNS,
-        };
+        let enough = [FIRST, WITH_MOTIVES].into_iter().find(|&width| width >= columns);
+        self.width = enough.unwrap_or(CANDIDATE_COLUMNS);
         features::fill(context, &mut self.matrix);
         context.history.recall.recall(context.history.uses.len(), &mut self.recalled);
         self.fill_candidates(context);
@@ -79,11 +76,8 @@ impl PointerRows {
         if self.width > FIRST {
             Motives::waiting(&history.uses, &mut self.waiting);
         }
-        let mut tempting = 0.0;
         if self.width > WITH_MOTIVES {
-            tempting = history.uses.iter().map(|used| tempts(used, now)).sum();
-            self.heralds.clear();
-            self.heralds.extend(Herald::all(history, now));
+            self.prospects.set(history, now);
         }
         let network = history.network as usize;
         let charging = charging_class(history.battery);
@@ -122,16 +116,17 @@ impl PointerRows {
                 self.candidates.extend(of_motives(context, used, launch_share, &hours, &self.waiting));
             }
             if self.width > WITH_MOTIVES {
-                let due = if is_used_today { 0.0 } else { used.first_uses.due(hour) };
-                let [lift, heralded] = Herald::heralded(&self.heralds, slot, used, launch_share);
+                let Prospect { due, lift, heralded, liking, expected, phase, tempts } =
+                    self.prospects.of(used, slot, launch_share);
+                let [liking, expected, phase] = [liking, expected + 0.1, phase].map(math::ln);
                 self.candidates.extend([
                     ln_odds(due),
                     lift,
                     ln_odds(heralded),
-                    math::ln(used.liking.rate()),
-                    ln_odds(ratio(tempts(used, now), tempting)),
-                    math::ln(used.liking.expected() + 0.1),
-                    math::ln(used.phase(now)),
+                    liking,
+                    ln_odds(tempts),
+                    expected,
+                    phase,
                 ]);
             }
         }
@@ -193,51 +188,6 @@ fn of_motives(
         math::ln(freshness * used.answers.rate_near(motives.answers.rate()) + 0.01),
         ln_odds(near(used.own_accord.anew, motives.own_accord.anew, launch_share)),
     ]
-}
-
-/// How much an app tempts whose user is free to choose.
-fn tempts(used: &AppUse, now: Timestamp) -> f32 {
-    if used.launches() > 0 { used.liking.rate() * used.phase(now) } else { 0.0 }
-}
-
-/// An app whose last sign of life came half an hour ago, when others have been opened on its account.
-#[derive(Debug, Clone, Copy)]
-struct Herald {
-    slot: Slot,
-    last_sign: Option<Timestamp>,
-    /// Unlocks at which it heralded.
-    unlocks: f32,
-    /// Its share of all unlocks.
-    share: f32,
-}
-
-impl Herald {
-    /// Those of now.
-    fn all(history: &History, now: Timestamp) -> impl Iterator<Item = Self> {
-        let unlocks = history.totals.unlock_opens.count as f32;
-        let heralding = history.uses.iter().enumerate().filter(move |(_, used)| used.is_heralding(now));
-        heralding.map(move |(index, used)| Self {
-            slot: Slot::at(index),
-            last_sign: used.last_sign(),
-            unlocks: used.heralding_unlocks,
-            share: (used.heralding_unlocks + 1.0) / (unlocks + 2.0),
-        })
-    }
-
-    /// How strongly the most telling of `heralds` speaks for an app that has not been opened since: by how much it raises
-    /// the app's share (in logarithms), and the share of the unlocks with it that opened the app.
-    fn heralded(heralds: &[Self], slot: Slot, used: &AppUse, launch_share: f32) -> [f32; 2] {
-        let opens = used.counters.unlock_opens.count as f32;
-        let others =
-            heralds.iter().filter(|herald| herald.slot != slot && used.last_launch() < herald.last_sign);
-        others.fold([0.0; 2], |[lift, share], herald| {
-            let times = used.heralds.count(herald.slot);
-            // Drawn towards no lift as by three unlocks, and towards the app's share of launches as by three.
-            let lifted = math::ln((times + 3.0 * herald.share) / ((opens + 3.0) * herald.share));
-            let shared = (times + 3.0 * launch_share) / (herald.unlocks + 3.0);
-            [lift.max(lifted), share.max(shared)]
-        })
-    }
 }
 
 fn ratio(part: f32, whole: f32) -> f32 {
