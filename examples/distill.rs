@@ -97,7 +97,12 @@ fn run(args: &Args) -> foretap::Result<()> {
         });
     }
     let blend = Blend::new(parts);
-    let teacher = Teacher { predictor: &blend, temperature: args.temperature, weight: args.teacher_weight };
+    let teacher = Teacher {
+        predictor: &blend,
+        temperature: args.temperature,
+        weight: args.teacher_weight,
+        is_truth: false,
+    };
 
     let experiment =
         Experiment { task: args.training.task, split: args.run.split(), ..Experiment::default() };

@@ -125,6 +125,7 @@ fn train_transformer(
         predictor: optimum,
         temperature: 1.0,
         weight: args.truth_weight,
+        is_truth: true,
     });
     args.run.train(&plan, experiment, source, teacher, bar)
 }

@@ -78,7 +78,7 @@ fn a_student_learns_from_nothing_and_goes_on_from_there() {
 fn a_student_learns_what_its_teacher_says() {
     let simulation = people(4, 6);
     let (favourites, lessons) = (Arc::default(), lessons(&simulation));
-    let teacher = Teacher { predictor: &MostRecent, temperature: 1.0, weight: 1.0 };
+    let teacher = Teacher { predictor: &MostRecent, temperature: 1.0, weight: 1.0, is_truth: false };
     let course = course(&simulation, &favourites, &lessons, Some(teacher));
     let distilled = learn(&recipe(10.0), &course, None, &mut Native::new(), None, &Silent).unwrap();
     let student = Transformer::new(&distilled.0, &simulation.vocabulary).unwrap();
@@ -299,7 +299,7 @@ fn impossible_plans_are_refused() {
     let split = SplitPlan::Shares { validation: 0.1, test: 0.0 };
     let experiment = Experiment { split, ..Default::default() };
     let optimum = Optimum { truth: &simulation.truth };
-    let teacher = Teacher { predictor: &optimum, temperature: 1.0, weight: 1.0 };
+    let teacher = Teacher { predictor: &optimum, temperature: 1.0, weight: 1.0, is_truth: true };
     let nobody = foretap::data::Log::from_events(Vec::new());
     let error = experiment
         .train_transformer(&plan, &nobody, &simulation.vocabulary, Some(teacher), None, &Silent)

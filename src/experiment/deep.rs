@@ -110,7 +110,8 @@ pub(super) fn train_all(
     let mut contenders: Vec<DeepContender> = Vec::new();
     for plan in plans {
         let first = contenders.first();
-        let teacher = |predictor| Teacher { predictor, temperature: 1.0, weight: plan.taught };
+        let teacher =
+            |predictor| Teacher { predictor, temperature: 1.0, weight: plan.taught, is_truth: false };
         let is_taught = plan.taught > 0.0;
         let early = first.filter(|_| is_taught).map(|first| teacher(first.without_validation.as_ref()));
         let (model, trained) = plan.train(&Course { teacher: early, ..*course }, None, progress)?;

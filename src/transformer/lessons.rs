@@ -60,6 +60,9 @@ pub struct Teacher<'a> {
     pub temperature: f64,
     /// Weight of its answers, 0 to 1; the rest is the true answer's.
     pub weight: f64,
+    /// Whether its answers are the very probabilities that the true ones were drawn from, as of simulated people. Then
+    /// they also tell when to stop: of a few thousand drawn answers, chance alone is half a percent of the log loss.
+    pub is_truth: bool,
 }
 
 /// Lessons held in memory: tokens, and the columns of all questions in half precision.
@@ -343,8 +346,10 @@ impl Notes {
             notes.targets.resize(first + context.candidates().len(), 0.0);
             let targets = &mut notes.targets[first..];
             targets[answer] = 1.0;
-            // Validated is what really happened.
-            if let Some(teaching) = teaching.as_mut().filter(|_| !is_validation) {
+            // Validated is what really happened, or what it was drawn from.
+            if let Some(teaching) =
+                teaching.as_mut().filter(|teaching| !is_validation || teaching.teacher.is_truth)
+            {
                 teaching.soften(context, targets);
             }
             let candidates = first..notes.targets.len();
@@ -403,7 +408,7 @@ impl<'a> Teaching<'a> {
     }
 
     fn soften(&mut self, context: &Context<'_>, targets: &mut [f32]) {
-        let Teacher { predictor, temperature, weight } = self.teacher;
+        let Teacher { predictor, temperature, weight, .. } = self.teacher;
         self.scores.resize(targets.len(), 0.0);
         predictor.score(context, &mut self.scratch, &mut self.scores);
         for (target, taught) in targets.iter_mut().zip(softmax(&self.scores, temperature)) {
@@ -428,6 +433,7 @@ fn shuffle<T>(list: &mut [T], random: &mut ChaCha8Rng) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::MostRecent;
     use crate::context::{Task, questions};
     use crate::data::Event;
     use crate::data::simulate::{SimulationConfig, simulate};
@@ -439,6 +445,15 @@ mod tests {
     }
 
     fn lessons(people: &[Vec<Event>], config: &TransformerConfig, unknown_share: f64) -> PhoneLessons {
+        taught_lessons(people, config, unknown_share, None)
+    }
+
+    fn taught_lessons(
+        people: &[Vec<Event>],
+        config: &TransformerConfig,
+        unknown_share: f64,
+        teacher: Option<Teacher<'_>>,
+    ) -> PhoneLessons {
         let lessons: Vec<Lesson<'_>> = people
             .iter()
             .map(|events| {
@@ -455,10 +470,25 @@ mod tests {
             unknown_share,
             max_questions: 0,
             max_validation: 0,
-            teacher: None,
+            teacher,
             seed: 1,
         };
         PhoneLessons::new(&syllabus, &Standardisation::none(config), &lessons, &Silent)
+    }
+
+    /// Answers tell when to stop, and a teacher does only if it knows what they were drawn from.
+    #[test]
+    fn validated_is_what_happened_or_what_it_was_drawn_from() {
+        let config = TransformerConfig::student(Task::FirstAfterUnlock, 40);
+        let people = people(4);
+        for is_truth in [false, true] {
+            let teacher = Teacher { predictor: &MostRecent, temperature: 1.0, weight: 1.0, is_truth };
+            let lessons = taught_lessons(&people, &config, 0.0, Some(teacher));
+            let is_drawn = |batch: &Batch| batch.targets.iter().all(|&target| target == 0.0 || target == 1.0);
+            assert!(!lessons.validation().is_empty());
+            assert_eq!(lessons.validation().iter().all(is_drawn), !is_truth);
+            assert!(!is_drawn(&lessons.batch(1, 0)), "learned from is the teacher");
+        }
     }
 
     #[test]
