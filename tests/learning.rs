@@ -80,7 +80,7 @@ fn a_student_learns_what_its_teacher_says() {
     let (favourites, lessons) = (Arc::default(), lessons(&simulation));
     let teacher = Teacher { predictor: &MostRecent, temperature: 1.0, weight: 1.0, is_truth: false };
     let course = course(&simulation, &favourites, &lessons, Some(teacher));
-    let distilled = learn(&recipe(10.0), &course, None, &mut Native::new(), None, &Silent).unwrap();
+    let distilled = learn(&recipe(12.0), &course, None, &mut Native::new(), None, &Silent).unwrap();
     let student = Transformer::new(&distilled.0, &simulation.vocabulary).unwrap();
     // How far the student's answers are from the teacher's, in nats.
     let mut divergence = Vec::new();

@@ -327,8 +327,8 @@ fn what_is_no_history_is_refused_with_its_place() {
     let second_name = 4 + 4 + 2 + "app.number.00000".len() + 2;
     let cases: [(&str, Vec<u8>, &str); 9] = [
         ("nothing", Vec::new(), "field `history`: at byte 0: 4 bytes are asked for"),
-        ("another version", edited(0, &[3]), "version 3, but this build reads 1 to 2; update foretap"),
-        ("an old version", edited(0, &[0]), "version 0, but this build reads 1 to 2; read an older copy"),
+        ("another version", edited(0, &[4]), "version 4, but this build reads 1 to 3; update foretap"),
+        ("an old version", edited(0, &[0]), "version 0, but this build reads 1 to 3; read an older copy"),
         ("no end of names", edited(4, &[0xff; 4]), "field `history`: at byte 4: 4294967295 elements"),
         ("a name twice", edited(second_name, &good[10..26]), "two apps of one name"),
         ("no end of apps", edited(names_end, &[0xff, 0, 1, 0]), "field `history.uses`: at byte"),
