@@ -1,5 +1,5 @@
-//! Why apps were opened, as far as the past tells: taken up again, called by a notification, foretold by a sequence, or of
-//! the user's own accord.
+//! Why apps were opened, as far as the past tells: taken up again, called by a notification, heralded by another app,
+//! foretold by a sequence, or of the user's own accord.
 //!
 //! Plain shares of launches mix these. How often someone goes back to the last app where nothing else calls, how readily
 //! notifications are answered, and what is opened unprompted are habits of their own, and better known apart.
