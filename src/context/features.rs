@@ -297,7 +297,7 @@ fn rank(times: u32, rank: u32) -> f32 {
     if times > 0 { rank as f32 } else { f32::NAN }
 }
 
-fn share(part: f32, whole: f32) -> f32 {
+pub(super) fn share(part: f32, whole: f32) -> f32 {
     // Decayed totals fade towards zero after a long pause; parts fade with them.
     if whole > 1e-20 { part / whole } else { 0.0 }
 }
@@ -307,7 +307,7 @@ fn shares(parts: [f32; 3], wholes: [f32; 3]) -> [f32; 3] {
 }
 
 /// `part / whole`, drawn towards `prior` as by `weight` further observations.
-fn smoothed(part: f32, whole: f32, prior: f32, weight: f32) -> f32 {
+pub(super) fn smoothed(part: f32, whole: f32, prior: f32, weight: f32) -> f32 {
     (part + weight * prior) / (whole + weight)
 }
 

@@ -1,4 +1,5 @@
-//! Counters of what someone is inclined to, where nothing foretells it: to resume, to answer, to open something unprompted.
+//! Counters of what someone is inclined to, where nothing foretells it: to resume, to answer, to open something
+//! unprompted, to like one app better than another.
 
 use super::counts::{HourWeights, around};
 use super::saved::saved;

@@ -6,7 +6,7 @@
 use super::Task;
 use super::app_use::{AppUse, charging_class};
 use super::counts::{HourWeights, Slot, hour_weights};
-use super::features::{self, QUESTION, SCHEMA};
+use super::features::{self, QUESTION, SCHEMA, share, smoothed};
 use super::first_uses::{FirstUses, Nearby};
 use super::math;
 use super::motives::{Motives, away};
@@ -88,11 +88,11 @@ impl PointerRows {
             );
             let used = context.app_use(app).unwrap_or(&self.never_used);
             let counters = &used.counters;
-            let launch_share = ratio(counters.launches.count as f32, totals.launches.count as f32);
+            let launch_share = share(counters.launches.count as f32, totals.launches.count as f32);
             let prior = match context.task() {
                 Task::NextLaunch => launch_share,
                 Task::FirstAfterUnlock => {
-                    ratio(counters.unlock_opens.count as f32, totals.unlock_opens.count as f32)
+                    share(counters.unlock_opens.count as f32, totals.unlock_opens.count as f32)
                 }
             };
             let slot = history.slot(app).unwrap_or(Slot::NONE);
@@ -103,14 +103,14 @@ impl PointerRows {
             let first_uses =
                 if is_used_today { Default::default() } else { used.first_uses.shares(&self.near) };
             self.candidates.extend(first_uses.map(ln_odds));
-            let affinity = |part: f32, whole: f32| ln_odds((part + 20.0 * launch_share) / (whole + 20.0));
+            let affinity = |part: f32, whole: f32| ln_odds(smoothed(part, whole, launch_share, 20.0));
             self.candidates.extend([
                 affinity(counters.by_network[network], totals.by_network[network]),
                 affinity(counters.by_charging[charging], totals.by_charging[charging]),
                 f32::from(u8::from(is_used_today)),
-                ln_odds(ratio(counters.fresh_launches, totals.fresh_launches)),
-                ln_odds(ratio(counters.days, totals.days)),
-                ln_odds(ratio(counters.choices.count as f32, totals.choices.count as f32)),
+                ln_odds(share(counters.fresh_launches, totals.fresh_launches)),
+                ln_odds(share(counters.days, totals.days)),
+                ln_odds(share(counters.choices.count as f32, totals.choices.count as f32)),
             ]);
             if self.width > FIRST {
                 self.candidates.extend(of_motives(context, used, launch_share, &hours, &self.waiting));
@@ -174,7 +174,7 @@ fn of_motives(
     /// A notification that so many newer ones stand before is as good as unseen.
     const MOST_NEWER: usize = 5;
     let motives = &context.history.motives;
-    let near = |part: f32, whole: f32, prior: f32| (part + 3.0 * prior) / (whole + 3.0);
+    let near = |part: f32, whole: f32, prior: f32| smoothed(part, whole, prior, 3.0);
     let own_accord = near(used.own_accord.count, motives.own_accord.count, launch_share);
     let around = near(used.own_accord.around(hours), motives.own_accord.around(hours), own_accord);
     let freshness = used.freshness(context.now());
@@ -188,10 +188,6 @@ fn of_motives(
         math::ln(freshness * used.answers.rate_near(motives.answers.rate()) + 0.01),
         ln_odds(near(used.own_accord.anew, motives.own_accord.anew, launch_share)),
     ]
-}
-
-fn ratio(part: f32, whole: f32) -> f32 {
-    if whole > 0.0 { part / whole } else { 0.0 }
 }
 
 /// Nine in ten is as far from 99 in a hundred as one in ten from one in a hundred. A share in a thousand is worth telling

@@ -2,6 +2,7 @@
 
 use super::app_use::AppUse;
 use super::counts::Slot;
+use super::features::{share, smoothed};
 use super::history::History;
 use super::math;
 use crate::data::Timestamp;
@@ -70,7 +71,7 @@ impl Prospects {
             liking: used.liking.rate(),
             expected: used.liking.expected(),
             phase: used.phase(self.now),
-            tempts: if self.tempting > 0.0 { used.tempts(self.now) / self.tempting } else { 0.0 },
+            tempts: share(used.tempts(self.now), self.tempting),
         }
     }
 
@@ -78,12 +79,12 @@ impl Prospects {
     fn heralded(&self, used: &AppUse, slot: Slot, launch_share: f32) -> [f32; 2] {
         let opens = used.counters.unlock_opens.count as f32;
         let is_heralded = |herald: &&Herald| herald.slot != slot && used.last_launch() < herald.last_sign;
-        self.heralds.iter().filter(is_heralded).fold([0.0; 2], |[lift, share], herald| {
+        self.heralds.iter().filter(is_heralded).fold([0.0; 2], |[lift, heralded], herald| {
             let times = used.heralds.count(herald.slot);
             // Drawn towards no lift as by three unlocks, and towards the app's share of launches as by three.
             let lifted = math::ln((times + 3.0 * herald.share) / ((opens + 3.0) * herald.share));
-            let shared = (times + 3.0 * launch_share) / (herald.unlocks + 3.0);
-            [lift.max(lifted), share.max(shared)]
+            let shared = smoothed(times, herald.unlocks, launch_share, 3.0);
+            [lift.max(lifted), heralded.max(shared)]
         })
     }
 }
