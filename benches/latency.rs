@@ -17,7 +17,7 @@ use foretap::experiment::Experiment;
 use foretap::gbdt::ForestScratch;
 use foretap::predict::Predictor;
 use foretap::quantize::{QuantizedForward, QuantizedScratch, quantize};
-use foretap::ranker::Ranker;
+use foretap::ranker::{Ranker, RankerConfig};
 use foretap::router::{Answer, Habits, Routing};
 use foretap::transformer::{
     Batch, Forward, ForwardScratch, Standardisation, TransformerConfig, TransformerModel, Weights,
@@ -64,11 +64,12 @@ fn people() -> (Log, Vocabulary) {
 
 /// All 300 trees, so that nothing is gained by stopping early.
 fn trained(log: &Log, vocabulary: &Vocabulary) -> Ranker {
-    let mut experiment =
+    let experiment =
         Experiment { split: SplitPlan::Shares { validation: 0.0, test: 0.2 }, ..Experiment::default() };
-    experiment.ranker.gbdt.trees = 300;
-    experiment.ranker.gbdt.early_stopping = 0;
-    experiment.train(log, vocabulary, &Silent).expect("the log has questions").model.ranker
+    let mut config = RankerConfig::default();
+    config.gbdt.trees = 300;
+    config.gbdt.early_stopping = 0;
+    experiment.train(&config, log, vocabulary, &Silent).expect("the log has questions").model.ranker
 }
 
 /// The first person's history, with apps added or left out until there are `candidates`.

@@ -167,8 +167,8 @@ fn fit_router(args: &Make, bundle: &Bundle) -> foretap::Result<RouterModel> {
     };
     let split = SplitPlan::Shares { validation: args.router_share, test: 0.0 };
     let experiment = Experiment { task: parts.task, split, ..Experiment::default() };
-    let fitted =
-        experiment.fit_router([&trees.0.ranker()?, &student], Routing::default(), &source.log, &bar)?;
+    let (experts, cli::Source { log, vocabulary, .. }) = (trees.0.ranker()?, &source);
+    let fitted = experiment.fit_router([&experts, &student], Routing::default(), log, vocabulary, &bar)?;
     let Some([trees, deep, both]) = fitted.losses else {
         return Err(Error::new(ErrorKind::Data, "the log has no question to fit a router on")
             .next_step("give a longer log, or a larger --router-share"));

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use foretap::data::SplitPlan;
-use foretap::experiment::{DeepPlan, Experiment};
+use foretap::experiment::{Experiment, Findings};
 use foretap::transformer::Size;
 use foretap::{Error, ErrorKind};
 
@@ -21,7 +21,7 @@ use foretap::{Error, ErrorKind};
 /// Each user's earlier questions are learned from, the later ones scored with everything before them known. Without
 /// a choice of the test, the last 20 % of each user's questions are it.
 #[derive(Debug, Parser)]
-struct Args {
+pub struct Args {
     /// Score this share of each user's questions, the latest
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, conflicts_with_all = ["test_days", "rolling"])]
     test_share: f64,
@@ -33,6 +33,11 @@ struct Args {
     /// Score the questions of each user's last days instead, such as 30
     #[arg(long, value_name = "DAYS", conflicts_with = "rolling")]
     test_days: Option<u32>,
+
+    /// Score every question from this moment on instead, whoever asks: a date such as 2019-12-05 (its midnight in
+    /// --time-zone), or a moment such as 2019-12-05T08:00:00+01:00
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["test_days", "rolling", "test_share", "validation_share"])]
+    test_from: Option<String>,
 
     /// Score the later half in this many blocks instead, each after training on all before it
     #[arg(long, value_name = "BLOCKS")]
@@ -46,6 +51,11 @@ struct Args {
     /// seed makes of a model is partly chance
     #[arg(long, value_name = "N", default_value_t = NonZeroU32::MIN)]
     runs: NonZeroU32,
+
+    /// Write each model of the comparison as it was trained into this folder, and those of --cold-start into
+    /// folders of their own in it
+    #[arg(long, value_name = "FOLDER")]
+    save_models: Option<PathBuf>,
 
     /// Write the report for machines
     #[arg(long, value_name = "FILE")]
@@ -89,11 +99,14 @@ fn main() -> ExitCode {
     cli::exit_on_error(|| run(&args))
 }
 
-fn run(args: &Args) -> foretap::Result<()> {
-    let split = match (args.test_days, args.rolling) {
-        (Some(days), _) => SplitPlan::LastDays(days),
-        (None, Some(blocks)) => SplitPlan::RollingOrigin(blocks),
-        (None, None) => SplitPlan::Shares { validation: args.validation_share, test: args.test_share },
+pub fn run(args: &Args) -> foretap::Result<()> {
+    let split = match (&args.test_from, args.test_days, args.rolling) {
+        (Some(from), ..) => {
+            SplitPlan::From(cli::moment("--test-from", from, args.data.time_zone.as_deref())?)
+        }
+        (None, Some(days), _) => SplitPlan::LastDays(days),
+        (None, None, Some(blocks)) => SplitPlan::RollingOrigin(blocks),
+        (None, None, None) => SplitPlan::Shares { validation: args.validation_share, test: args.test_share },
     };
     // A file in the folder stands for those that are written there.
     let plots = args.plots.as_ref().map(|folder| folder.join("coverage.svg"));
@@ -113,26 +126,24 @@ fn run(args: &Args) -> foretap::Result<()> {
     let is_wanted = |name: &str| {
         models.iter().any(|model| model == name) || router.as_ref().is_some_and(|plan| plan.deep == name)
     };
-    let mut transformers = Vec::new();
+    let mut experiment = Experiment {
+        task: args.training.task,
+        split,
+        router: router.clone(),
+        cold_start: args.cold_start,
+        repeats: args.runs.get() - 1,
+        save_models: args.save_models.clone(),
+        ..Experiment::with_ranker(args.training.ranker())
+    };
     for (size, file) in files {
         let quantized = is_wanted(&format!("{size}-int8"));
         if quantized || is_wanted(size.name()) {
-            let plan = args.deep.plan(size, file.as_deref(), args.training.seed)?;
-            transformers.push(DeepPlan { quantized, ..plan });
+            experiment.add_transformer(args.deep.plan(size, file.as_deref(), args.training.seed)?, quantized);
         }
     }
+    experiment.models = models;
     let cli::Source { log, vocabulary, truth } = args.simulation.load(&args.data, &bar)?;
-    let experiment = Experiment {
-        task: args.training.task,
-        split,
-        ranker: args.training.ranker(),
-        transformers,
-        router,
-        models,
-        cold_start: args.cold_start,
-        repeats: args.runs.get() - 1,
-    };
-    let report = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?.report;
+    let Findings { report, failures, .. } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
     cli::say(&report.to_string());
     if args.cold_start && report.cold_start.is_empty() {
         eprintln!(
@@ -148,7 +159,8 @@ fn run(args: &Args) -> foretap::Result<()> {
     if let Some(folder) = &args.plots {
         report.write_plots(folder)?;
     }
-    Ok(())
+    // The figures of the others are kept.
+    failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))
 }
 
 /// The transformers by name.

@@ -20,9 +20,10 @@ use foretap::experiment::{DeepPlan, Experiment, Findings, RouterPlan};
 use foretap::model::Model;
 use foretap::predict::{Prediction, Predictor};
 use foretap::quantize::{QuantizedModel, QuantizedTrees};
+use foretap::ranker::RankerConfig;
 use foretap::router::RouterModel;
 use foretap::transformer::{Size, pretrained};
-use foretap::{Error, Progress};
+use foretap::{Error, ErrorKind, Progress};
 
 /// Train, compare, report and predict, on simulated people or on your own log
 #[derive(Debug, Parser)]
@@ -52,22 +53,29 @@ fn run(args: &Args) -> foretap::Result<()> {
     let bar = cli::Bar::new();
     let (log, vocabulary, truth) = read_or_simulate(args, &bar)?;
     make_folder(&args.out)?;
+    let mut ranker = RankerConfig::default();
+    ranker.gbdt.seed = args.seed;
+    if truth.is_some() {
+        // Fewer and larger steps on a part of the rows: the differences between predictors show, in half the time.
+        ranker.max_rows = 400_000;
+        ranker.gbdt.trees = 200;
+        ranker.gbdt.learning_rate = 0.06;
+    }
     let mut experiment = Experiment {
         split: SplitPlan::Shares { validation: 0.15, test: 0.2 },
         cold_start: true,
-        transformers: transformers(args, truth.is_some())?,
         router: Some(RouterPlan::default()),
-        ..Experiment::default()
+        ..Experiment::with_ranker(ranker)
     };
-    experiment.ranker.gbdt.seed = args.seed;
-    if truth.is_some() {
-        // Fewer and larger steps on a part of the rows: the differences between predictors show, in half the time.
-        experiment.ranker.max_rows = 400_000;
-        experiment.ranker.gbdt.trees = 200;
-        experiment.ranker.gbdt.learning_rate = 0.06;
+    for size in [Size::Teacher, Size::Student] {
+        experiment.add_transformer(transformer(size, args, truth.is_some())?, size == Size::Student);
     }
-    let Findings { report, model, quantized, router } =
+    let Findings { report, failures, model, quantized, router } =
         experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
+    if let Some(failure) = failures.into_iter().next() {
+        return Err(failure.error);
+    }
+    let model = model.ok_or_else(|| Error::new(ErrorKind::Data, "no ranker was trained"))?;
     cli::say(&report.to_string());
     let distances = ["gbdt", "teacher", "student", "student-int8", "router", "router-full"]
         .into_iter()
@@ -157,16 +165,12 @@ fn read_or_simulate(
     Ok((simulation.log, simulation.vocabulary, Some(simulation.truth)))
 }
 
-/// The teacher and the student that travel with the crate: as they are for simulated people, whom they know; trained on
-/// for real ones.
-fn transformers(args: &Args, is_simulated: bool) -> foretap::Result<Vec<DeepPlan>> {
-    let plan = |size| {
-        let mut plan = DeepPlan::new(size, Some(pretrained(size)?));
-        plan.recipe.training.seed = args.seed;
-        plan.quantized = size == Size::Student;
-        if is_simulated { plan.as_it_is() } else { Ok(plan) }
-    };
-    [Size::Teacher, Size::Student].into_iter().map(plan).collect()
+/// The teacher or the student that travels with the crate: as it is for simulated people, whom it knows; trained on for
+/// real ones.
+fn transformer(size: Size, args: &Args, is_simulated: bool) -> foretap::Result<DeepPlan> {
+    let mut plan = DeepPlan::new(size, Some(pretrained(size)?));
+    plan.recipe.training.seed = args.seed;
+    if is_simulated { plan.as_it_is() } else { Ok(plan) }
 }
 
 /// Where a predictor stands between Markov and the best possible score of simulated people.

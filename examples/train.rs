@@ -62,12 +62,8 @@ fn run(args: &Args) -> foretap::Result<()> {
     args.run.check()?;
     let bar = cli::Bar::new();
     let source = args.simulation.load(&args.data, &bar)?;
-    let experiment = Experiment {
-        task: args.training.task,
-        split: args.run.split(),
-        ranker: args.training.ranker(),
-        ..Experiment::default()
-    };
+    let experiment =
+        Experiment { task: args.training.task, split: args.run.split(), ..Experiment::default() };
     let questions = cli::count_questions(&source, experiment.task);
     if questions < 500 {
         eprintln!(
@@ -87,7 +83,8 @@ fn train_ranker(
     questions: usize,
     bar: &cli::Bar,
 ) -> foretap::Result<()> {
-    let trained = experiment.train(&source.log, &source.vocabulary, bar)?;
+    let config = args.training.ranker();
+    let trained = experiment.train(&config, &source.log, &source.vocabulary, bar)?;
     trained.model.save(&args.run.out)?;
     let trees = trained.model.ranker.forest().ensemble().trees.len();
     let loss = match trained.losses.iter().copied().reduce(f64::min) {
@@ -106,7 +103,7 @@ fn train_ranker(
             "trees": trees,
             "temperature": trained.model.temperature,
             "validation_losses": trained.losses,
-            "config": experiment.ranker,
+            "config": config,
         });
         cli::write_json(file, &summary)?;
     }

@@ -97,6 +97,13 @@ impl Error {
         self
     }
 
+    /// Says of whom it speaks, such as one of several models.
+    #[must_use]
+    pub fn of(mut self, whom: impl fmt::Display) -> Self {
+        self.detail.message = format!("{whom}: {}", self.detail.message);
+        self
+    }
+
     /// Says what the reader can do about it.
     #[must_use]
     pub fn next_step(mut self, next_step: impl Into<String>) -> Self {

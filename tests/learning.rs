@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use foretap::Silent;
 use foretap::baseline::{MostRecent, Optimum};
-use foretap::context::{Lesson, Task, questions, replay};
+use foretap::context::{Task, TrainingView, questions, replay};
 use foretap::data::simulate::Simulation;
-use foretap::data::{AppId, Event, SplitPlan, Vocabulary};
+use foretap::data::{Event, Split, SplitPlan, Vocabulary};
 use foretap::experiment::{DeepPlan, Experiment};
 use foretap::predict::{Predictor, log_sum_exp};
 use foretap::transformer::{
@@ -41,28 +41,21 @@ fn recipe(epochs: f64) -> Recipe {
 }
 
 /// Four fifths to learn from, the rest to validate on.
-fn lessons(simulation: &Simulation) -> Vec<Lesson<'_>> {
-    let lesson = |events| {
-        let all = questions(Task::FirstAfterUnlock, events).len();
-        Lesson { events, train: 0..all * 8 / 10, validation: all * 8 / 10..all }
+fn view<'a>(simulation: &'a Simulation, vocabulary: &'a Vocabulary) -> TrainingView<'a> {
+    let task = Task::FirstAfterUnlock;
+    let split = |events| {
+        let all = questions(task, events).len();
+        Split { train: 0..all * 8 / 10, validation: all * 8 / 10..all, test: all..all }
     };
-    simulation.log.users().map(lesson).collect()
-}
-
-fn course<'a>(
-    simulation: &'a Simulation,
-    favourites: &'a Arc<[AppId]>,
-    lessons: &'a [Lesson<'a>],
-    teacher: Option<Teacher<'a>>,
-) -> Course<'a> {
-    Course { task: Task::FirstAfterUnlock, vocabulary: &simulation.vocabulary, favourites, lessons, teacher }
+    let people = simulation.log.users().map(|events| (events, split(events)));
+    TrainingView::new(task, vocabulary, people)
 }
 
 #[test]
 fn a_student_learns_from_nothing_and_goes_on_from_there() {
     let simulation = people(5, 8);
-    let (favourites, lessons) = (Arc::default(), lessons(&simulation));
-    let course = course(&simulation, &favourites, &lessons, None);
+    let view = view(&simulation, &simulation.vocabulary);
+    let course = Course { view: &view, teacher: None };
     let mut engine = Native::new();
     let (model, first) = learn(&recipe(2.0), &course, None, &mut engine, None, &Silent).unwrap();
     let loss = |trained: &foretap::transformer::TrainedTransformer| trained.validation.unwrap().loss;
@@ -77,37 +70,31 @@ fn a_student_learns_from_nothing_and_goes_on_from_there() {
 #[test]
 fn a_student_learns_what_its_teacher_says() {
     let simulation = people(4, 6);
-    let (favourites, lessons) = (Arc::default(), lessons(&simulation));
+    let view = view(&simulation, &simulation.vocabulary);
     let teacher = Teacher { predictor: &MostRecent, temperature: 1.0, weight: 1.0, is_truth: false };
-    let course = course(&simulation, &favourites, &lessons, Some(teacher));
+    let course = Course { view: &view, teacher: Some(teacher) };
     let distilled = learn(&recipe(12.0), &course, None, &mut Native::new(), None, &Silent).unwrap();
     let student = Transformer::new(&distilled.0, &simulation.vocabulary).unwrap();
     // How far the student's answers are from the teacher's, in nats.
     let mut divergence = Vec::new();
-    for lesson in &lessons {
+    for person in view.people() {
         let mut scratch = student.new_scratch();
-        replay(
-            lesson.events,
-            Task::FirstAfterUnlock,
-            &favourites,
-            lesson.validation.end,
-            |number, _, context| {
-                if lesson.validation.contains(&number) {
-                    let mut scores =
-                        [vec![0.0; context.candidates().len()], vec![0.0; context.candidates().len()]];
-                    student.score(context, &mut scratch, &mut scores[0]);
-                    MostRecent.score(context, &mut MostRecent.new_scratch(), &mut scores[1]);
-                    let log = |scores: &[f32]| {
-                        let normalizer = log_sum_exp(scores, 1.0);
-                        scores.iter().map(|&score| f64::from(score) - normalizer).collect::<Vec<f64>>()
-                    };
-                    let pairs = log(&scores[0]).into_iter().zip(log(&scores[1]));
-                    divergence.push(
-                        pairs.map(|(student, teacher)| teacher.exp() * (teacher - student)).sum::<f64>(),
-                    );
-                }
-            },
-        );
+        let validation = person.validation();
+        view.replay(person, validation.end, |number, _, context| {
+            if validation.contains(&number) {
+                let mut scores =
+                    [vec![0.0; context.candidates().len()], vec![0.0; context.candidates().len()]];
+                student.score(context, &mut scratch, &mut scores[0]);
+                MostRecent.score(context, &mut MostRecent.new_scratch(), &mut scores[1]);
+                let log = |scores: &[f32]| {
+                    let normalizer = log_sum_exp(scores, 1.0);
+                    scores.iter().map(|&score| f64::from(score) - normalizer).collect::<Vec<f64>>()
+                };
+                let pairs = log(&scores[0]).into_iter().zip(log(&scores[1]));
+                divergence
+                    .push(pairs.map(|(student, teacher)| teacher.exp() * (teacher - student)).sum::<f64>());
+            }
+        });
     }
     let mean = divergence.iter().sum::<f64>() / divergence.len() as f64;
     assert!(mean < 0.1, "{mean} nats from Zipf's law by recency");
@@ -117,14 +104,15 @@ fn a_student_learns_what_its_teacher_says() {
 #[test]
 fn the_vocabulary_grows_without_renumbering() {
     let known = people(3, 5);
-    let (favourites, lessons) = (Arc::default(), lessons(&known));
-    let first = course(&known, &favourites, &lessons, None);
+    let first_view = view(&known, &known.vocabulary);
+    let first = Course { view: &first_view, teacher: None };
     let (model, _) = learn(&recipe(1.0), &first, None, &mut Native::new(), None, &Silent).unwrap();
 
     let renamed = Vocabulary::from_names(
         known.vocabulary.names().iter().map(|name| format!("{name} of another store")),
     );
-    let second = Course { vocabulary: &renamed, ..first };
+    let second_view = view(&known, &renamed);
+    let second = Course { view: &second_view, teacher: None };
     let mut frozen = recipe(1.0);
     frozen.training.learning_rate = 1e-30;
     let (grown, _) = learn(&frozen, &second, Some(&model), &mut Native::new(), None, &Silent).unwrap();
@@ -137,8 +125,8 @@ fn the_vocabulary_grows_without_renumbering() {
 #[test]
 fn layers_are_laid_on() {
     let simulation = people(4, 6);
-    let (favourites, lessons) = (Arc::default(), lessons(&simulation));
-    let course = course(&simulation, &favourites, &lessons, None);
+    let view = view(&simulation, &simulation.vocabulary);
+    let course = Course { view: &view, teacher: None };
     let learn = |recipe, start| learn(&recipe, &course, start, &mut Native::new(), None, &Silent);
     let with = |layers, rate| {
         let mut recipe = Recipe { layers: Some(layers), ..recipe(1.0) };
@@ -160,8 +148,8 @@ fn layers_are_laid_on() {
 #[test]
 fn softmaxes_are_laid_on() {
     let simulation = people(4, 6);
-    let (favourites, lessons) = (Arc::default(), lessons(&simulation));
-    let course = course(&simulation, &favourites, &lessons, None);
+    let view = view(&simulation, &simulation.vocabulary);
+    let course = Course { view: &view, teacher: None };
     let learn = |recipe, start| learn(&recipe, &course, start, &mut Native::new(), None, &Silent);
     let with = |mixture, rate| {
         let mut recipe = Recipe { mixture, ..recipe(1.0) };
@@ -195,10 +183,10 @@ fn softmaxes_are_laid_on() {
 
 #[test]
 fn columns_are_added_and_those_of_nobody_refused() {
-    let (simulation, favourites) = (people(1, 3), Arc::default());
-    let lessons = lessons(&simulation);
-    let course = course(&simulation, &favourites, &lessons, None);
-    let student = TransformerConfig::student(course.task, 0);
+    let simulation = people(1, 3);
+    let view = view(&simulation, &simulation.vocabulary);
+    let course = Course { view: &view, teacher: None };
+    let student = TransformerConfig::student(view.task(), 0);
     let model = |candidate_columns, question_columns| {
         let config = TransformerConfig { candidate_columns, question_columns, ..student.clone() };
         let columns = Standardisation::none(&config);
@@ -261,11 +249,9 @@ fn the_crates_own_checkpoints_are_what_they_are_said_to_be() {
     )
     .unwrap();
     let plan = |(size, model)| DeepPlan::new(size, Some(model)).as_it_is().unwrap();
-    let experiment = Experiment {
-        ranker: quick(),
-        transformers: [(Size::Teacher, teacher), (Size::Student, student)].map(plan).to_vec(),
-        ..Experiment::default()
-    };
+    let mut experiment = Experiment::with_ranker(quick());
+    let plans = [(Size::Teacher, teacher), (Size::Student, student)].map(plan);
+    plans.into_iter().for_each(|plan| experiment.add_transformer(plan, false));
     let report = experiment
         .run(&simulation.log, &simulation.vocabulary, Some(&simulation.truth), &Silent)
         .unwrap()
@@ -285,12 +271,8 @@ fn impossible_plans_are_refused() {
     // A checkpoint for unlocks cannot answer what comes next.
     let wrong = DeepPlan::new(Size::Student, Some(pretrained(Size::Student).unwrap()));
     for plan in [wrong.clone(), wrong.as_it_is().unwrap()] {
-        let experiment = Experiment {
-            task: Task::NextLaunch,
-            transformers: vec![plan],
-            ranker: quick(),
-            ..Default::default()
-        };
+        let mut experiment = Experiment { task: Task::NextLaunch, ..Experiment::with_ranker(quick()) };
+        experiment.add_transformer(plan, false);
         let error =
             experiment.run(&simulation.log, &simulation.vocabulary, None, &Silent).unwrap_err().to_string();
         assert!(error.contains("first-after-unlock, not next-launch"), "{error}");
@@ -314,8 +296,8 @@ fn a_ranker_is_trained_with_or_without_a_part_left_out() {
     let simulation = people(2, 6);
     let train = |test: f64| {
         let split = SplitPlan::Shares { validation: 0.15, test };
-        let experiment = Experiment { split, ranker: quick(), ..Experiment::default() };
-        let trained = experiment.train(&simulation.log, &simulation.vocabulary, &Silent).unwrap();
+        let experiment = Experiment { split, ..Experiment::default() };
+        let trained = experiment.train(&quick(), &simulation.log, &simulation.vocabulary, &Silent).unwrap();
         assert!(!trained.losses.is_empty(), "validated");
         trained.model.ranker.forest().ensemble().clone()
     };

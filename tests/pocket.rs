@@ -9,9 +9,9 @@ mod people;
 use std::sync::{Arc, LazyLock};
 
 use counting::peak_bytes;
-use foretap::context::{Context, Lesson, Task, features, questions, replay};
+use foretap::context::{Context, Task, TrainingView, features, questions, replay};
 use foretap::data::simulate::Simulation;
-use foretap::data::{AppId, Event};
+use foretap::data::{AppId, Event, Split};
 use foretap::gbdt::{ForestScratch, GbdtConfig};
 use foretap::predict::{Prediction, Predictor};
 use foretap::quantize::{QuantizedModel, QuantizedTrees, TreesReport, quantize};
@@ -29,11 +29,15 @@ const LEAVES: usize = 31;
 /// A ranker of the size that phones get, and the people whose later questions it has not seen.
 static TRAINED: LazyLock<(Ranker, Simulation)> = LazyLock::new(|| {
     let simulation = people(20, 14);
-    let lesson = |events| Lesson { events, train: 0..first_test(events), validation: 0..0 };
-    let lessons: Vec<Lesson<'_>> = simulation.log.users().map(lesson).collect();
+    let split = |events| {
+        let (first, all) = (first_test(events), questions(TASK, events).len());
+        Split { train: 0..first, validation: first..first, test: first..all }
+    };
+    let people = simulation.log.users().map(|events| (events, split(events)));
+    let view = TrainingView::new(TASK, &simulation.vocabulary, people);
     let gbdt = GbdtConfig { trees: TREES, leaves: LEAVES, learning_rate: 0.05, ..Default::default() };
     let config = RankerConfig { gbdt, ..Default::default() };
-    let ranker = train_ranker(&config, TASK, &favourites(), &lessons, &Silent).unwrap().ranker;
+    let ranker = train_ranker(&config, &view, &Silent).unwrap().ranker;
     (ranker, simulation)
 });
 

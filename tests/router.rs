@@ -291,17 +291,16 @@ fn a_new_phone_is_answered_too() {
 #[test]
 fn an_experiment_compares_routers_with_their_experts() {
     let simulation = people(10, 10);
-    let student = DeepPlan {
-        quantized: true,
-        ..DeepPlan::new(Size::Student, Some(pretrained(Size::Student).unwrap())).as_it_is().unwrap()
+    let of_seed = |seed| {
+        let mut config = quick();
+        config.gbdt.seed = seed;
+        let mut experiment =
+            Experiment { router: Some(RouterPlan::default()), ..Experiment::with_ranker(config) };
+        let student = DeepPlan::new(Size::Student, Some(pretrained(Size::Student).unwrap()));
+        experiment.add_transformer(student.as_it_is().unwrap(), true);
+        experiment
     };
-    let experiment = Experiment {
-        ranker: quick(),
-        transformers: vec![student],
-        router: Some(RouterPlan::default()),
-        cold_start: true,
-        ..Experiment::default()
-    };
+    let experiment = Experiment { cold_start: true, ..of_seed(0) };
     let found =
         experiment.run(&simulation.log, &simulation.vocabulary, Some(&simulation.truth), &Silent).unwrap();
     let report = &found.report;
@@ -337,10 +336,9 @@ fn an_experiment_compares_routers_with_their_experts() {
     let run = |experiment: &Experiment| {
         experiment.run(&simulation.log, &simulation.vocabulary, Some(&simulation.truth), &Silent).unwrap()
     };
-    let mut next = Experiment { cold_start: false, ..experiment };
-    let twice = run(&Experiment { repeats: 1, ..next.clone() });
-    next.ranker.gbdt.seed += 1;
-    let (next, twice) = (run(&next).report.routing.unwrap(), (twice.report.routing.unwrap(), twice.router));
+    let twice = run(&Experiment { repeats: 1, ..of_seed(0) });
+    let (next, twice) =
+        (run(&of_seed(1)).report.routing.unwrap(), (twice.report.routing.unwrap(), twice.router));
     let bytes = |router: &Option<RouterModel>| router.as_ref().unwrap().write().unwrap();
     assert_eq!(bytes(&twice.1), bytes(&found.router));
     for (step, mean) in twice.0.by_gate.iter().enumerate() {

@@ -7,10 +7,10 @@ mod people;
 
 use std::path::{Path, PathBuf};
 
-use foretap::context::{Task, questions};
+use foretap::context::{Question, Task, questions};
 use foretap::data::simulate::{Simulation, SimulationConfig, simulate};
 use foretap::data::{
-    AppId, Event, Log, LogOptions, PrivacyKey, Signal, SplitPlan, Timestamp, UserId, Vocabulary, read_logs,
+    AppId, Event, Log, LogOptions, PrivacyKey, QuestionTime, Signal, SplitPlan, UserId, Vocabulary, read_logs,
 };
 use foretap::evaluate::Report;
 use foretap::experiment::{Experiment, Findings};
@@ -20,7 +20,12 @@ use foretap::{ErrorKind, Silent};
 use people::{event, people, quick};
 
 fn quickly() -> Experiment {
-    Experiment { ranker: quick(), ..Default::default() }
+    Experiment::with_ranker(quick())
+}
+
+fn with_seed(mut config: RankerConfig, seed: u64) -> RankerConfig {
+    config.gbdt.seed = seed;
+    config
 }
 
 fn run(experiment: &Experiment, simulation: &Simulation) -> Findings {
@@ -58,23 +63,19 @@ fn the_ranker_lies_between_the_baselines_and_the_truth() {
     let share: f64 = report.importance.iter().map(|feature| feature.gain_share).sum();
     assert!((share - 1.0).abs() < 1e-9, "{share}");
     // The model that was tested knows the apps by name.
-    assert!(findings.model.apps.iter().all(|name| simulation.vocabulary.id(name).is_some()));
+    assert!(findings.model.unwrap().apps.iter().all(|name| simulation.vocabulary.id(name).is_some()));
 }
 
 #[test]
 fn figures_of_several_runs_are_means_over_their_seeds() {
     let simulation = people(4, 6);
-    let of_seed = |seed| {
-        let mut experiment = quickly();
-        experiment.ranker.gbdt.seed = seed;
-        run(&experiment, &simulation)
-    };
+    let of_seed = |seed| run(&Experiment::with_ranker(with_seed(quick(), seed)), &simulation);
     let (first, second) = (of_seed(3), of_seed(4));
-    let mut experiment = Experiment { repeats: 1, cold_start: true, ..quickly() };
-    experiment.ranker.gbdt.seed = 3;
+    let ranker = with_seed(quick(), 3);
+    let experiment = Experiment { repeats: 1, cold_start: true, ..Experiment::with_ranker(ranker) };
     let both = run(&experiment, &simulation);
     assert!(both.report.to_string().contains("means of 2 runs"), "{}", both.report);
-    let trees = |findings: &Findings| format!("{:?}", findings.model.ranker);
+    let trees = |findings: &Findings| format!("{:?}", findings.model.as_ref().unwrap().ranker);
     assert_eq!(trees(&both), trees(&first), "its own seed's is kept");
     assert_eq!((first.report.runs, both.report.runs), (1, 2));
     for (both, (first, second)) in
@@ -131,11 +132,11 @@ fn trees_do_not_depend_on_the_number_of_threads() {
     // A sample of the rows is drawn, too.
     let ranker = RankerConfig { max_rows: 30_000, ..quick() };
     let trees = |threads: usize, seed: u64| -> Vec<Tree> {
-        let mut experiment = Experiment { ranker: ranker.clone(), ..quickly() };
-        experiment.ranker.gbdt.seed = seed;
+        let (config, experiment) = (with_seed(ranker.clone(), seed), quickly());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let trained =
-            pool.install(|| experiment.train(&simulation.log, &simulation.vocabulary, &Silent)).unwrap();
+        let trained = pool
+            .install(|| experiment.train(&config, &simulation.log, &simulation.vocabulary, &Silent))
+            .unwrap();
         trained.model.ranker.forest().ensemble().trees.to_vec()
     };
     let alone = trees(1, 0);
@@ -196,8 +197,9 @@ fn what_cannot_be_run_is_refused() {
         ("feature_fraction", |config| config.gbdt.feature_fraction = 1.5),
     ];
     for (field, edit) in edits {
-        let mut experiment = quickly();
-        edit(&mut experiment.ranker);
+        let mut config = quick();
+        edit(&mut config);
+        let experiment = Experiment::with_ranker(config);
         let error = experiment.run(&simulation.log, &simulation.vocabulary, None, &Silent).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
         assert!(error.to_string().contains(&format!("field `{field}`")), "{error}");
@@ -229,9 +231,9 @@ fn odd_people_do_no_harm() {
     for (task, split, people) in
         [(Task::FirstAfterUnlock, SplitPlan::default(), 5), (Task::NextLaunch, SplitPlan::LastDays(1), 4)]
     {
-        let mut experiment = Experiment { task, split, ..quickly() };
-        experiment.ranker.gbdt.trees = 5;
-        experiment.ranker.max_rows = 100_000;
+        let mut config = RankerConfig { max_rows: 100_000, ..quick() };
+        config.gbdt.trees = 5;
+        let experiment = Experiment { task, split, ..Experiment::with_ranker(config) };
         let findings = experiment.run(&log, &vocabulary, None, &Silent).unwrap();
         assert_eq!(findings.report.users, people, "{task}");
         for model in &findings.report.models {
@@ -245,7 +247,7 @@ fn odd_people_do_no_harm() {
     let error = quickly().run(&log, &vocabulary, None, &Silent).unwrap_err().to_string();
     assert!(error.contains("the log has 2 questions"), "{error}");
     // Nor is there one to stop at, and a loss on what was learned from is not shown for it.
-    let trained = quickly().train(&log, &vocabulary, &Silent).unwrap();
+    let trained = quickly().train(&quick(), &log, &vocabulary, &Silent).unwrap();
     assert!(trained.losses.is_empty());
 }
 
@@ -292,11 +294,12 @@ fn the_model_never_sees_the_test() {
     // From each user's first test question on, other apps are opened.
     let mut changed = Vec::new();
     for events in simulation.log.users() {
-        let asked: Vec<Timestamp> = questions(Task::FirstAfterUnlock, events)
-            .iter()
-            .map(|question| events[question.asked_at].at)
-            .collect();
-        let first_test = asked[experiment.split.split(&asked, 0).test.start];
+        let time = |question: &Question| QuestionTime {
+            asked: events[question.asked_at].at,
+            answered: events[question.answered_at].at,
+        };
+        let times: Vec<QuestionTime> = questions(Task::FirstAfterUnlock, events).iter().map(time).collect();
+        let first_test = times[experiment.split.split(&times, 0).test.start].asked;
         let other_app = |event: &Event| match event.signal {
             Signal::Launch(AppId(app)) if event.at >= first_test => {
                 Event { signal: Signal::Launch(AppId((app + 11) % 87)), ..*event }
@@ -307,6 +310,7 @@ fn the_model_never_sees_the_test() {
     }
     let again =
         experiment.run(&Log::from_events(changed), &simulation.vocabulary, None, &Silent).unwrap().model;
+    let (model, again) = (model.unwrap(), again.unwrap());
     assert!(model.ranker.forest().ensemble().trees == again.ranker.forest().ensemble().trees);
     assert_eq!((model.apps, model.temperature), (again.apps, again.temperature));
 }

@@ -230,7 +230,7 @@ impl RouterArgs {
 
     /// The router that was asked for.
     pub fn plan(&self) -> foretap::Result<RouterPlan> {
-        Ok(RouterPlan { deep: self.router_deep.clone(), routing: self.routing()? })
+        Ok(RouterPlan { deep: self.router_deep.clone(), routing: self.routing()?, ..RouterPlan::default() })
     }
 }
 

@@ -6,6 +6,7 @@ use foretap::context::Task;
 use foretap::data::Timestamp;
 use foretap::file::write_atomically;
 use foretap::ranker::RankerConfig;
+use foretap::{Error, ErrorKind};
 
 /// What to learn, and how.
 #[derive(Debug, clap::Args)]
@@ -56,6 +57,25 @@ pub fn check_folders<'a>(files: impl IntoIterator<Item = &'a Option<PathBuf>>) -
 /// Writes `value` as JSON, whole or not at all.
 pub fn write_json(file: &Path, value: &serde_json::Value) -> foretap::Result<()> {
     write_atomically(file, |out| serde_json::to_writer_pretty(out, value).map_err(std::io::Error::from))
+}
+
+/// The moment that a person means by `text`: RFC 3339, or a date or wall clock time in `zone`, else in UTC.
+pub fn moment(flag: &str, text: &str, zone: Option<&str>) -> foretap::Result<Timestamp> {
+    let wrong = |message: String, next_step: &str| {
+        Error::new(ErrorKind::Config, message).field(flag).next_step(next_step.to_owned())
+    };
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(Timestamp(at.as_second()));
+    }
+    let zone = jiff::tz::TimeZone::get(zone.unwrap_or("UTC"))
+        .map_err(|error| wrong(error.to_string(), "name a zone of --time-zone such as Europe/Paris"))?;
+    let at = text.parse::<jiff::civil::DateTime>().ok().and_then(|at| at.to_zoned(zone).ok());
+    at.map(|at| Timestamp(at.timestamp().as_second())).ok_or_else(|| {
+        wrong(
+            format!("`{text}` is no moment"),
+            "write a date such as 2019-12-05, or a moment such as 2019-12-05T08:00:00+01:00",
+        )
+    })
 }
 
 /// A moment on the user's clock, as a person would say it.

@@ -18,11 +18,15 @@ mod situation;
 mod task;
 mod token;
 pub mod tokens;
+#[cfg(feature = "train")]
+mod training;
 
 pub use app_use::AppUse;
 pub(crate) use history::favourites;
 pub use history::{History, MAX_APPS};
 pub use question::Context;
-pub use replay::{Lesson, replay};
+pub use replay::replay;
 pub use situation::Situation;
 pub use task::{Question, Task, questions};
+#[cfg(feature = "train")]
+pub use training::{PersonView, TrainingView};

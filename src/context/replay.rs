@@ -7,17 +7,6 @@ use super::question::Context;
 use super::task::{Question, Task, questions};
 use crate::data::{AppId, Event};
 
-/// One user's events and which of their questions to learn from.
-#[derive(Debug, Clone)]
-pub struct Lesson<'a> {
-    /// The user's events, in time order.
-    pub events: &'a [Event],
-    /// Numbers of the questions to learn from.
-    pub train: std::ops::Range<usize>,
-    /// Numbers of the later questions that tell when to stop.
-    pub validation: std::ops::Range<usize>,
-}
-
 /// Folds one user's `events` into a fresh history and shows `visit` the questions as they are asked: their number
 /// among this user's questions, the question, and the context, in which nothing later is known. Stops after `last`
 /// questions.

@@ -20,7 +20,7 @@ pub use vocabulary::Vocabulary;
 pub use self::{
     log::{Log, LogFormat, LogOptions, Warnings, forget, read_logs, write_log},
     privacy::{PlaceGrid, PrivacyKey},
-    split::{Split, SplitPlan},
+    split::{QuestionTime, Split, SplitPlan},
 };
 #[cfg(feature = "train")]
 pub(crate) use log::most_launched;

@@ -20,6 +20,10 @@ pub enum SplitPlan {
     },
     /// The questions of each user's last days are the test, 15 of 85 parts of what comes before them the validation.
     LastDays(u32),
+    /// Every question asked from this moment on is the test, whoever asks; of the questions answered before it, the last
+    /// 15 of 85 parts of each user's validate. A question asked before and answered after is neither: its answer is no
+    /// part of what was known.
+    From(Timestamp),
     /// Rolling origin: the second half of each user's questions is cut into this many equal blocks, and each block
     /// in turn is the test of what came before it.
     RollingOrigin(usize),
@@ -30,6 +34,15 @@ impl Default for SplitPlan {
     fn default() -> Self {
         Self::Shares { validation: 0.15, test: 0.15 }
     }
+}
+
+/// When a question was asked, and when it was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuestionTime {
+    /// Everything up to this moment is known.
+    pub asked: Timestamp,
+    /// When the app was opened.
+    pub answered: Timestamp,
 }
 
 /// Numbers of one user's questions, in time order.
@@ -50,34 +63,44 @@ impl SplitPlan {
     /// How many times a user's questions are split.
     pub fn rounds(&self) -> usize {
         match *self {
-            Self::Shares { .. } | Self::LastDays(_) => 1,
+            Self::Shares { .. } | Self::LastDays(_) | Self::From(_) => 1,
             Self::RollingOrigin(blocks) => blocks,
         }
     }
 
-    /// The split of `round` (from 0) of a user whose questions were asked at `asked`, in time order.
-    pub fn split(&self, asked: &[Timestamp], round: usize) -> Split {
-        let questions = asked.len();
+    /// The split of `round` (from 0) of a user whose questions had these times, in order.
+    pub fn split(&self, times: &[QuestionTime], round: usize) -> Split {
+        let questions = times.len();
+        let asked_before = |moment: Timestamp| times.partition_point(|time| time.asked < moment);
         let (test_start, test_end) = match *self {
             Self::Shares { test, .. } => (questions - part(questions, test), questions),
             Self::LastDays(days) => {
-                let start =
-                    asked.last().map(|last| Timestamp(last.0.saturating_sub(i64::from(days) * 86_400)));
-                (start.map_or(0, |start| asked.partition_point(|at| *at <= start)), questions)
+                let start = times.last().map_or(0, |last| {
+                    let start = last.asked.0.saturating_sub(i64::from(days) * 86_400);
+                    asked_before(Timestamp(start.saturating_add(1)))
+                });
+                (start, questions)
             }
+            Self::From(moment) => (asked_before(moment), questions),
             Self::RollingOrigin(blocks) => {
                 let block = |n: usize| questions / 2 + (questions - questions / 2) * n / blocks.max(1);
                 (block(round), block((round + 1).min(blocks)))
             }
         };
-        let validating = match *self {
-            Self::Shares { validation, .. } => part(questions, validation).min(test_start),
-            Self::LastDays(_) | Self::RollingOrigin(_) => part(test_start, VALIDATION_SHARE),
+        let validation_end = match *self {
+            Self::From(moment) => times[..test_start].partition_point(|time| time.answered < moment),
+            _ => test_start,
         };
-        let validation_start = test_start - validating;
+        let validating = match *self {
+            Self::Shares { validation, .. } => part(questions, validation).min(validation_end),
+            Self::LastDays(_) | Self::From(_) | Self::RollingOrigin(_) => {
+                part(validation_end, VALIDATION_SHARE)
+            }
+        };
+        let validation_start = validation_end - validating;
         Split {
             train: 0..validation_start,
-            validation: validation_start..test_start,
+            validation: validation_start..validation_end,
             test: test_start..test_end,
         }
     }
@@ -92,9 +115,36 @@ fn part(whole: usize, share: f64) -> usize {
 mod tests {
     use super::*;
 
+    /// A hundred questions an hour apart, each answered after a minute.
+    fn hourly() -> Vec<QuestionTime> {
+        let at = |hour: i64| QuestionTime {
+            asked: Timestamp(hour * 3_600),
+            answered: Timestamp(hour * 3_600 + 60),
+        };
+        (0..100).map(at).collect()
+    }
+
+    #[test]
+    fn a_moment_parts_what_was_known_from_what_came_later() {
+        let hourly = hourly();
+        let split = |secs: i64| SplitPlan::From(Timestamp(secs)).split(&hourly, 0);
+        // 15 of 85 parts of 50 are 8.8.
+        assert_eq!(split(50 * 3_600), Split { train: 0..41, validation: 41..50, test: 50..100 });
+        // Asked before it, answered from it on: neither.
+        for secs in [50 * 3_600 + 1, 50 * 3_600 + 60] {
+            assert_eq!(split(secs), Split { train: 0..41, validation: 41..50, test: 51..100 }, "{secs}");
+        }
+        assert_eq!(split(50 * 3_600 + 61), Split { train: 0..42, validation: 42..51, test: 51..100 });
+        assert_eq!(split(0), Split { train: 0..0, validation: 0..0, test: 0..100 });
+        assert_eq!(split(i64::MAX).test, 100..100);
+        // What comes later changes nothing of what is learned from.
+        let short = SplitPlan::From(Timestamp(50 * 3_600)).split(&hourly[..60], 0);
+        assert_eq!((short.train, short.validation), (0..41, 41..50));
+    }
+
     #[test]
     fn splits_are_chronological_and_complete() {
-        let hourly: Vec<Timestamp> = (0..100).map(|hour| Timestamp(hour * 3_600)).collect();
+        let hourly = hourly();
         let one_day = SplitPlan::LastDays(1).split(&hourly, 0);
         assert_eq!(one_day.test, 76..100);
         let default = SplitPlan::default().split(&hourly, 0);

@@ -12,6 +12,7 @@ mod routing;
 pub use intervals::Interval;
 pub(crate) use intervals::difference_intervals;
 pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverage_curve};
+pub(crate) use replay::catch_panic;
 pub use replay::{Contender, Latencies, Latency, Protocol, Tested, fit_temperature, measure_latency, test};
 pub use report::{ModelReport, Report};
 pub use routing::{

@@ -7,11 +7,12 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::metrics::{Outcome, choose_threshold};
-use crate::context::{Context, Question, Task, features, replay};
+use crate::context::{Context, PersonView, Question, Task, TrainingView, features, replay};
 use crate::data::simulate::Truth;
 use crate::data::{AppId, Event, Split};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{Forest, ForestScratch};
-use crate::predict::{Predictor, Probabilities, first, log_sum_exp, rank_of};
+use crate::predict::{Predictor, Probabilities, Scratch, first, log_sum_exp, rank_of};
 use crate::progress::Progress;
 
 /// What is asked, of whom, and which questions count.
@@ -27,6 +28,25 @@ pub struct Protocol<'a> {
     pub truth: Option<&'a Truth>,
     /// Which training of several is tested, counted from 0.
     pub run: u32,
+}
+
+impl<'a> Protocol<'a> {
+    /// The questions that a view leaves to validate on, and nothing to test on: what temperatures, thresholds and routers
+    /// are fitted on.
+    pub(super) fn of_view(view: &TrainingView<'a>) -> Self {
+        let users = view.people().iter().map(|person| {
+            let (train, validation) = (person.train(), person.validation());
+            let end = train.end.max(validation.end);
+            (person.events(), Split { train, validation, test: end..end })
+        });
+        Self {
+            task: view.task(),
+            favourites: Arc::clone(view.favourites()),
+            users: users.collect(),
+            truth: None,
+            run: 0,
+        }
+    }
 }
 
 /// A predictor that takes part.
@@ -63,18 +83,54 @@ impl Tested {
     }
 }
 
-/// Tests one contender.
-pub fn test(protocol: &Protocol<'_>, contender: &Contender<'_>, progress: &dyn Progress) -> Tested {
-    let users = &protocol.users;
-    progress.start(&format!("scoring {}", contender.name), 3 * users.len() as u64);
-    let temperature = fit_temperature(protocol, contender.for_validation, progress);
-    let validation =
-        outcomes(protocol, contender.for_validation, temperature, |split| split.validation.clone(), progress);
-    let threshold90 = choose_threshold(&validation, 0.9);
-    let mut test = outcomes(protocol, contender.predictor, temperature, |split| split.test.clone(), progress);
-    test.iter_mut().for_each(|outcome| outcome.answered90 = outcome.confidence >= threshold90);
+/// Tests one contender: temperature and threshold are fitted on the validation questions of `view`, then the test
+/// questions of `protocol` are asked.
+///
+/// # Errors
+/// The contender panicked, gave a score that is not finite, or left one out: the error names it, the user and the
+/// question.
+pub fn test(
+    view: &TrainingView<'_>,
+    protocol: &Protocol<'_>,
+    contender: &Contender<'_>,
+    progress: &dyn Progress,
+) -> Result<Tested> {
+    let tested = catch_panic(|| {
+        progress.start(
+            &format!("scoring {}", contender.name),
+            (2 * view.people().len() + protocol.users.len()) as u64,
+        );
+        let temperature = fit_temperature(view, contender.for_validation, progress)?;
+        let before = Protocol::of_view(view);
+        let validation = outcomes(
+            &before,
+            contender.for_validation,
+            temperature,
+            |split| split.validation.clone(),
+            progress,
+        )?;
+        let threshold90 = choose_threshold(&validation, 0.9);
+        let mut test =
+            outcomes(protocol, contender.predictor, temperature, |split| split.test.clone(), progress)?;
+        test.iter_mut().for_each(|outcome| outcome.answered90 = outcome.confidence >= threshold90);
+        Ok(Tested { name: contender.name.to_owned(), temperature, threshold90, test })
+    });
     progress.finish();
-    Tested { name: contender.name.to_owned(), temperature, threshold90, test }
+    tested.map_err(|error| error.of(format_args!("`{}`", contender.name)))
+}
+
+/// What `act` gives; a panic becomes an error with its message.
+pub(crate) fn catch_panic<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Whatever a panic left half done belongs to this contender alone and is dropped with it.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or_else(|payload| {
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        Err(Error::new(ErrorKind::Model, format!("it panicked: {message}"))
+            .next_step("mend the predictor; foretap::conformance::check shows what is promised"))
+    })
 }
 
 fn outcomes(
@@ -83,26 +139,58 @@ fn outcomes(
     temperature: f64,
     part: impl Fn(&Split) -> std::ops::Range<usize> + Sync,
     progress: &dyn Progress,
-) -> Vec<Outcome> {
+) -> Result<Vec<Outcome>> {
     let of_user = |(user, (events, split)): (usize, &(&[Event], Split))| {
         let numbers = part(split);
         let (mut scratch, mut scores, mut found) = (predictor.new_scratch(), Vec::new(), Vec::new());
+        let mut outcome = Ok(());
         replay(events, protocol.task, &protocol.favourites, numbers.end, |number, question, context| {
-            if numbers.contains(&number) {
-                scores.clear();
-                scores.resize(context.candidates().len(), 0.0);
-                predictor.score(context, &mut scratch, &mut scores);
-                let probabilities =
-                    Probabilities::new(&scores, temperature, predictor.none_of_these(context));
-                let asked = Outcome::asked(protocol, user, question, context);
-                found.push(answered(asked, context, &scores, &probabilities));
+            if numbers.contains(&number) && outcome.is_ok() {
+                let none = predictor.none_of_these(context);
+                outcome = score(predictor, context, &mut scratch, &mut scores)
+                    .and_then(|()| is_probability(none, "of none of the candidates"))
+                    .map_err(|error| error.of(format_args!("question {} of user {}", number + 1, user + 1)));
+                if outcome.is_ok() {
+                    let probabilities = Probabilities::new(&scores, temperature, none);
+                    let asked = Outcome::asked(protocol, user, question, context);
+                    found.push(answered(asked, context, &scores, &probabilities));
+                }
             }
         });
         progress.advance(1);
-        found
+        outcome.map(|()| found)
     };
-    let by_user: Vec<Vec<Outcome>> = protocol.users.par_iter().enumerate().map(of_user).collect();
-    by_user.concat()
+    let by_user: Vec<Result<Vec<Outcome>>> = protocol.users.par_iter().enumerate().map(of_user).collect();
+    Ok(by_user.into_iter().collect::<Result<Vec<_>>>()?.concat())
+}
+
+/// Has `predictor` score the candidates, and believes none of it.
+fn score(
+    predictor: &dyn Predictor,
+    context: &Context<'_>,
+    scratch: &mut Scratch,
+    scores: &mut Vec<f32>,
+) -> Result<()> {
+    scores.clear();
+    // A score that is not written stays what it is.
+    scores.resize(context.candidates().len(), f32::NAN);
+    predictor.score(context, scratch, scores);
+    match scores.iter().position(|score| !score.is_finite()) {
+        None => Ok(()),
+        Some(candidate) => {
+            let (score, count) = (scores[candidate], scores.len());
+            let message = format!("a score of {score} for candidate {} of {count}", candidate + 1);
+            Err(Error::new(ErrorKind::Model, message)
+                .next_step("write one finite logit for every candidate of the context"))
+        }
+    }
+}
+
+fn is_probability(value: f64, what: &str) -> Result<()> {
+    if (0.0..=1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Model, format!("a probability {what} of {value}")).next_step("give 0 to 1"))
 }
 
 fn answered(asked: Outcome, context: &Context<'_>, scores: &[f32], probabilities: &Probabilities) -> Outcome {
@@ -148,28 +236,35 @@ impl Outcome {
 /// Most validation questions a user that the temperature is fitted on: enough for one number.
 const TEMPERATURE_QUESTIONS: usize = 400;
 
-/// The one number that the logits are divided by so that the validation questions' log loss is least.
-pub fn fit_temperature(protocol: &Protocol<'_>, predictor: &dyn Predictor, progress: &dyn Progress) -> f64 {
+/// The one number that the logits are divided by so that the validation questions' log loss is least; 1 without any.
+///
+/// # Errors
+/// A score is not finite, or missing.
+pub fn fit_temperature(
+    view: &TrainingView<'_>,
+    predictor: &dyn Predictor,
+    progress: &dyn Progress,
+) -> Result<f64> {
     // Scores of each question and the position of its answer.
-    let of_user = |(events, split): &(&[Event], Split)| {
-        let numbers = split.validation.clone();
+    let of_person = |person: &PersonView<'_>| {
+        let numbers = person.validation();
         let numbers = numbers.end.saturating_sub(TEMPERATURE_QUESTIONS).max(numbers.start)..numbers.end;
-        let (mut scratch, mut found) = (predictor.new_scratch(), Vec::new());
-        replay(events, protocol.task, &protocol.favourites, numbers.end, |number, question, context| {
+        let (mut scratch, mut found, mut outcome) = (predictor.new_scratch(), Vec::new(), Ok(()));
+        view.replay(person, numbers.end, |number, question, context| {
             let answer = context.candidates().iter().position(|&app| app == question.answer);
-            if let Some(answer) = answer.filter(|_| numbers.contains(&number)) {
-                let mut scores = vec![0.0; context.candidates().len()];
-                predictor.score(context, &mut scratch, &mut scores);
+            if let Some(answer) = answer.filter(|_| numbers.contains(&number) && outcome.is_ok()) {
+                let mut scores = Vec::new();
+                outcome = score(predictor, context, &mut scratch, &mut scores);
                 found.push((scores, answer));
             }
         });
         progress.advance(1);
-        found
+        outcome.map(|()| found)
     };
-    let questions: Vec<(Vec<f32>, usize)> =
-        protocol.users.par_iter().map(of_user).collect::<Vec<_>>().concat();
+    let by_person: Vec<Result<Vec<(Vec<f32>, usize)>>> = view.people().par_iter().map(of_person).collect();
+    let questions = by_person.into_iter().collect::<Result<Vec<_>>>()?.concat();
     if questions.is_empty() {
-        return 1.0;
+        return Ok(1.0);
     }
     let loss = |ln_temperature: f64| {
         let temperature = ln_temperature.exp();
@@ -181,7 +276,7 @@ pub fn fit_temperature(protocol: &Protocol<'_>, predictor: &dyn Predictor, progr
             .collect();
         losses.iter().sum::<f64>()
     };
-    golden_section(loss, (0.05_f64).ln(), (20.0_f64).ln()).exp()
+    Ok(golden_section(loss, (0.05_f64).ln(), (20.0_f64).ln()).exp())
 }
 
 /// Where a function of one valley is lowest.
@@ -241,15 +336,19 @@ pub struct Latencies {
 
 /// Times the test questions on one thread: the features, the trees of `forest` over them, then each contender in
 /// turn.
-pub fn measure_latency(protocol: &Protocol<'_>, forest: &Forest, contenders: &[Contender<'_>]) -> Latencies {
+pub fn measure_latency(
+    protocol: &Protocol<'_>,
+    forest: Option<&Forest>,
+    contenders: &[Contender<'_>],
+) -> Latencies {
     let (mut matrix, mut scores, mut forest_scratch) = (Vec::new(), Vec::new(), ForestScratch::default());
     let mut logits = Vec::new();
     let (mut features_nanos, mut scoring_nanos) = (Vec::new(), Vec::new());
-    let mut nanos = vec![Vec::new(); contenders.len()];
+    let (mut nanos, mut timed) = (vec![Vec::new(); contenders.len()], 0);
     let mut scratches: Vec<_> =
         contenders.iter().map(|contender| contender.predictor.new_scratch()).collect();
     for (events, split) in &protocol.users {
-        if features_nanos.len() >= TIMED_QUESTIONS {
+        if timed >= TIMED_QUESTIONS {
             break;
         }
         replay(events, protocol.task, &protocol.favourites, split.test.end, |number, _, context| {
@@ -259,8 +358,11 @@ pub fn measure_latency(protocol: &Protocol<'_>, forest: &Forest, contenders: &[C
             scores.clear();
             scores.resize(context.candidates().len(), 0.0);
             logits.resize(scores.len(), 0.0);
-            features_nanos.push(nanos_of(|| features::fill(context, &mut matrix)));
-            scoring_nanos.push(nanos_of(|| forest.score(&matrix, &mut forest_scratch, &mut logits)));
+            if let Some(forest) = forest {
+                features_nanos.push(nanos_of(|| features::fill(context, &mut matrix)));
+                scoring_nanos.push(nanos_of(|| forest.score(&matrix, &mut forest_scratch, &mut logits)));
+            }
+            timed += 1;
             for ((contender, scratch), nanos) in contenders.iter().zip(&mut scratches).zip(&mut nanos) {
                 nanos.push(nanos_of(|| contender.predictor.score(context, scratch, &mut scores)));
             }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::metrics::{Metrics, Outcome, choose_threshold};
 use super::replay::{Protocol, Tested};
-use crate::context::{Context, History, Question, questions};
+use crate::context::{Context, History, Question, TrainingView, questions};
 use crate::data::{AppId, Event, Split, Timestamp};
 use crate::error::Result;
 use crate::predict::{Predictor, Probabilities, Scratch};
@@ -299,11 +299,12 @@ impl RoutedTest {
 /// # Errors
 /// The routing is impossible.
 pub fn fit_router(
-    protocol: &Protocol<'_>,
+    view: &TrainingView<'_>,
     experts: [&dyn Predictor; 2],
     routing: Routing,
     progress: &dyn Progress,
 ) -> Result<Fitted> {
+    let protocol = &Protocol::of_view(view);
     progress.start("routing", 2 * protocol.users.len() as u64);
     let validation = record(protocol, experts, |split| split.validation.clone(), progress);
     let fitted = fit_recorded(protocol, experts, &validation, routing, progress);
@@ -330,6 +331,7 @@ fn fit_recorded(
 /// # Errors
 /// The routing is impossible.
 pub fn test_router(
+    view: &TrainingView<'_>,
     protocol: &Protocol<'_>,
     pair: &Pair<'_>,
     routing: Routing,
@@ -337,8 +339,12 @@ pub fn test_router(
 ) -> Result<RoutedTest> {
     let of = |version: usize| [pair.trees[version], pair.deep[version]];
     progress.start("routing", 3 * protocol.users.len() as u64);
+    let fitted = {
+        let before = Protocol::of_view(view);
+        let validation = record(&before, of(1), |split| split.validation.clone(), progress);
+        fit_recorded(&before, of(1), &validation, routing, progress)?
+    };
     let validation = record(protocol, of(1), |split| split.validation.clone(), progress);
-    let fitted = fit_recorded(protocol, of(1), &validation, routing, progress)?;
     let test = record(protocol, of(0), |split| split.test.clone(), progress);
     progress.finish();
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::context::Lesson;
+use super::method::{Artifact, Learned, Learner, Training};
+use crate::data::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::predict::Predictor;
 use crate::progress::Progress;
-use crate::quantize::{QuantizationAware, QuantizedModel, QuantizedTransformer, quantize};
+use crate::quantize::{QuantizationAware, QuantizedTransformer, quantize};
 use crate::transformer::{
     Course, Device, Recipe, RunFolder, Size, Teacher, TrainedTransformer, Transformer, TransformerModel,
     learn,
@@ -23,10 +24,8 @@ pub struct DeepPlan {
     pub recipe: Recipe,
     /// Where it is trained.
     pub device: Device,
-    /// Weight of the answers of the first transformer before it in the list, beside the true ones.
+    /// Weight of the answers of the first transformer before it in the experiment, beside the true ones.
     pub taught: f64,
-    /// Whether it takes part a second time, in whole numbers: `student-int8`.
-    pub quantized: bool,
     /// Whether its weights are trained as if rounded to whole numbers.
     pub quantization_aware: bool,
 }
@@ -46,7 +45,6 @@ impl DeepPlan {
             recipe,
             device: Device::default(),
             taught,
-            quantized: false,
             quantization_aware: false,
         }
     }
@@ -64,7 +62,12 @@ impl DeepPlan {
         Ok(self)
     }
 
-    /// Follows the plan: trains on the lessons, keeping the weights that are best on their validation questions.
+    /// Whether it takes `start` as it is.
+    pub(super) fn is_pretrained(&self) -> bool {
+        self.start.is_some() && self.recipe.epochs <= 0.0
+    }
+
+    /// Follows the plan: trains on the people of the course, keeping the weights that are best on their validation questions.
     ///
     /// # Errors
     /// What [`learn`] says, or the device is missing.
@@ -75,7 +78,7 @@ impl DeepPlan {
         progress: &dyn Progress,
     ) -> Result<(TransformerModel, Option<TrainedTransformer>)> {
         if let Some(start) = self.start.as_ref().filter(|_| self.recipe.epochs <= 0.0) {
-            start.check_task(course.task)?;
+            start.check_task(course.view.task())?;
             return Ok((start.clone(), None));
         }
         let mut engine = self.device.open()?;
@@ -88,68 +91,83 @@ impl DeepPlan {
     }
 }
 
-/// A transformer of one round.
-pub(super) struct DeepContender {
-    pub name: String,
-    /// Trained on training and validation questions together.
-    pub predictor: Arc<dyn Predictor>,
-    /// Trained on the training questions alone.
-    pub without_validation: Arc<dyn Predictor>,
-    /// `predictor` as plain data, where it computes in whole numbers.
-    pub quantized: Option<QuantizedModel>,
-}
-
-/// Trains every transformer of `plans`, as the ranker is: first with an eye on the validation questions, then for as many
-/// steps as proved best, on these too.
-pub(super) fn train_all(
-    plans: &[DeepPlan],
-    course: &Course<'_>,
-    progress: &dyn Progress,
-) -> Result<Vec<DeepContender>> {
-    let vocabulary = course.vocabulary;
-    let mut contenders: Vec<DeepContender> = Vec::new();
-    for plan in plans {
-        let first = contenders.first();
-        let teacher =
-            |predictor| Teacher { predictor, temperature: 1.0, weight: plan.taught, is_truth: false };
-        let is_taught = plan.taught > 0.0;
-        let early = first.filter(|_| is_taught).map(|first| teacher(first.without_validation.as_ref()));
-        let (model, trained) = plan.train(&Course { teacher: early, ..*course }, None, progress)?;
-        let has_validation = course.lessons.iter().any(|lesson| !lesson.validation.is_empty());
-        let late = match trained.filter(|trained| has_validation && trained.best_step > 0) {
-            None => None,
+impl Learner for DeepPlan {
+    /// Trains as the ranker is trained: first with an eye on the validation questions, then for as many steps as proved
+    /// best, on these too.
+    fn learn(&self, training: &Training<'_>, progress: &dyn Progress) -> Result<Learned> {
+        let mut plan = self.clone();
+        let seed = &mut plan.recipe.training.seed;
+        *seed = seed.wrapping_add(u64::from(training.run));
+        let view = training.view;
+        let teacher = training
+            .learned
+            .iter()
+            .map(|(_, learned)| learned)
+            .find(|learned| plan.taught > 0.0 && matches!(learned.artifact, Artifact::Transformer(_)));
+        let teacher = |version: fn(&Learned) -> &Arc<dyn Predictor>| {
+            teacher.map(|learned| Teacher {
+                predictor: version(learned).as_ref(),
+                temperature: 1.0,
+                weight: plan.taught,
+                is_truth: false,
+            })
+        };
+        let course = Course { view, teacher: teacher(|learned| &learned.without_validation) };
+        let (early, trained) = plan.train(&course, None, progress)?;
+        let late = match trained.filter(|trained| view.has_validation() && trained.best_step > 0) {
+            None => early.clone(),
             Some(trained) => {
-                let lessons: Vec<Lesson<'_>> = course.lessons.iter().map(both).collect();
                 let mut again = plan.clone();
                 again.recipe.training.steps = trained.best_step;
                 again.recipe.epochs = f64::INFINITY;
-                let late = first.filter(|_| is_taught).map(|first| teacher(first.predictor.as_ref()));
-                let course = Course { lessons: &lessons, teacher: late, ..*course };
-                Some(again.train(&course, None, progress)?.0)
+                let all = view.with_validation_learned();
+                let course = Course { view: &all, teacher: teacher(|learned| &learned.predictor) };
+                again.train(&course, None, progress)?.0
             }
         };
-        let late = late.as_ref().unwrap_or(&model);
-        contenders.push(DeepContender {
-            name: plan.name.clone(),
-            predictor: Arc::new(Transformer::new(late, vocabulary)?),
-            without_validation: Arc::new(Transformer::new(&model, vocabulary)?),
-            quantized: None,
-        });
-        if plan.quantized {
-            let quantized = quantize(late)?;
-            contenders.push(DeepContender {
-                name: format!("{}-int8", plan.name),
-                predictor: Arc::new(QuantizedTransformer::new(&quantized, vocabulary)?),
-                without_validation: Arc::new(QuantizedTransformer::new(&quantize(&model)?, vocabulary)?),
-                quantized: Some(quantized),
-            });
-        }
+        let predictor = |model: &TransformerModel| -> Result<Arc<dyn Predictor>> {
+            Ok(Arc::new(Transformer::new(model, training.vocabulary)?))
+        };
+        Ok(Learned {
+            predictor: predictor(&late)?,
+            without_validation: predictor(&early)?,
+            artifact: Artifact::Transformer(Box::new([late, early])),
+        })
     }
-    Ok(contenders)
+
+    fn is_pretrained(&self) -> bool {
+        Self::is_pretrained(self)
+    }
 }
 
-/// Training and validation questions, all to learn from.
-fn both<'a>(lesson: &Lesson<'a>) -> Lesson<'a> {
-    let end = lesson.train.end.max(lesson.validation.end);
-    Lesson { events: lesson.events, train: lesson.train.start..end, validation: end..end }
+/// An earlier transformer of the experiment in INT8.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuantizedPlan {
+    /// The name of the transformer that is quantized.
+    pub of: String,
+    /// Whether that one is [pretrained](Learner::is_pretrained).
+    pub is_pretrained: bool,
+}
+
+impl Learner for QuantizedPlan {
+    fn learn(&self, training: &Training<'_>, _progress: &dyn Progress) -> Result<Learned> {
+        let Artifact::Transformer(models) = &training.earlier(&self.of)?.artifact else {
+            return Err(Error::new(ErrorKind::Config, format!("`{}` is no transformer", self.of))
+                .next_step("name a transformer to quantize"));
+        };
+        let [late, early] = &**models;
+        let quantized = quantize(late)?;
+        let predictor = |model: &_, vocabulary: &Vocabulary| -> Result<Arc<dyn Predictor>> {
+            Ok(Arc::new(QuantizedTransformer::new(model, vocabulary)?))
+        };
+        Ok(Learned {
+            predictor: predictor(&quantized, training.vocabulary)?,
+            without_validation: predictor(&quantize(early)?, training.vocabulary)?,
+            artifact: Artifact::Quantized(Box::new(quantized)),
+        })
+    }
+
+    fn is_pretrained(&self) -> bool {
+        self.is_pretrained
+    }
 }

@@ -1,52 +1,70 @@
 //! From a log to a report: train on the earlier questions of each user, compare on the later ones.
+//!
+//! ```text
+//! log -> each user's questions, split by time -> TrainingView (what came before the test, and nothing else)
+//!     -> every Method learns from the view -> what each gave answers the test questions -> Report
+//! ```
 
+mod check;
 mod deep;
+mod method;
 mod quantization;
+mod ranker;
 mod round;
 mod routing;
+mod save;
 
-pub use deep::DeepPlan;
+pub use deep::{DeepPlan, QuantizedPlan};
+pub use method::{Artifact, Failure, Learned, Learner, Method, Training};
 pub use quantization::{Quantization, QuantizationPlan, Variant};
-use round::{RANKER, Round, Rounds};
+use round::{Round, Rounds};
 pub use routing::RouterPlan;
+use std::path::PathBuf;
 
 use crate::baseline::Optimum;
-use crate::context::features::SCHEMA;
-use crate::context::{Lesson, Task, favourites, questions};
+use crate::context::{Task, TrainingView, questions};
 use crate::data::simulate::Truth;
-use crate::data::{AppId, Event, Log, Split, SplitPlan, Timestamp, UserId, Vocabulary, most_launched};
+use crate::data::{Event, Log, QuestionTime, Split, SplitPlan, UserId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
-use crate::evaluate::report::FeatureImportance;
 use crate::evaluate::{
-    Latency, ModelReport, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED, Report, Tested, fit_temperature,
+    Latency, ModelReport, ROUTER, ROUTER_FULL, ROUTER_SHARED, Report, Tested, fit_temperature,
 };
 use crate::model::Model;
 use crate::progress::Progress;
 use crate::quantize::QuantizedModel;
-use crate::ranker::{Ranker, RankerConfig};
+use crate::ranker::{RankerConfig, train_ranker};
 use crate::router::RouterModel;
 use crate::transformer::{Course, RunFolder, Teacher, TrainedTransformer, Transformer, TransformerModel};
+use ranker::{RANKER, importance};
 
 /// What is compared, and how.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone)]
 pub struct Experiment {
     /// The task.
     pub task: Task,
     /// How each user's questions are parted.
     pub split: SplitPlan,
-    /// How the ranker is trained.
-    pub ranker: RankerConfig,
-    /// The transformers that take part.
-    pub transformers: Vec<DeepPlan>,
+    /// What takes part, in the order of training and of the tables: predictors as they are, and learners.
+    pub methods: Vec<Method>,
     /// The router that takes part, if one does.
     pub router: Option<RouterPlan>,
-    /// Names of the predictors that are compared; none compares all.
+    /// Names of those that are compared; none compares all. The others are trained for those that need them.
     pub models: Vec<String>,
     /// Whether users that training never saw are tested too.
     pub cold_start: bool,
     /// How many times more everything is trained and tested, each time with the next seeds. Figures are then the means of
     /// all runs: of few people, what one seed makes of a model is partly chance.
     pub repeats: u32,
+    /// Where each model is written as it was trained: `NAME.EXTENSION`, those of several runs, blocks and of a cold start
+    /// in folders of their own.
+    pub save_models: Option<PathBuf>,
+}
+
+impl Default for Experiment {
+    /// The baselines and the usual ranker, on the last 15 % of each user's questions.
+    fn default() -> Self {
+        Self::with_ranker(RankerConfig::default())
+    }
 }
 
 /// What an experiment gave.
@@ -54,31 +72,64 @@ pub struct Experiment {
 pub struct Findings {
     /// The comparison.
     pub report: Report,
-    /// The ranker that was tested.
-    pub model: Model,
-    /// The first transformer that was tested in whole numbers.
+    /// Methods that dropped out, which the report has no figures of.
+    pub failures: Vec<Failure>,
+    /// The ranker that was tested, where one was.
+    pub model: Option<Model>,
+    /// The first transformer that was tested in INT8.
     pub quantized: Option<QuantizedModel>,
     /// The router that was tested.
     pub router: Option<RouterModel>,
 }
 
-/// One user: events and when the questions were asked.
+/// One user: events and when the questions were asked and answered.
 struct Person<'a> {
     events: &'a [Event],
-    asked: Vec<Timestamp>,
+    times: Vec<QuestionTime>,
 }
 
 impl Person<'_> {
     fn questions(&self) -> usize {
-        self.asked.len()
+        self.times.len()
     }
 }
 
 impl Experiment {
-    /// Trains and compares all predictors on `log`; `truth` adds the best possible one of simulated people.
+    /// The baselines and this ranker, under the name `gbdt`.
+    pub fn with_ranker(config: RankerConfig) -> Self {
+        let mut methods = Method::baselines();
+        methods.push(Method::new(RANKER, config));
+        Self {
+            task: Task::default(),
+            split: SplitPlan::default(),
+            methods,
+            router: None,
+            models: Vec::new(),
+            cold_start: false,
+            repeats: 0,
+            save_models: None,
+        }
+    }
+
+    /// Adds a transformer under its plan's name, and where `quantized`, the same in INT8 under that name with `-int8`.
+    pub fn add_transformer(&mut self, plan: DeepPlan, quantized: bool) {
+        let name = plan.name.clone();
+        let in_int8 = QuantizedPlan { of: name.clone(), is_pretrained: plan.is_pretrained() };
+        let int8 = format!("{name}-int8");
+        self.methods.push(Method::new(name, plan));
+        if quantized {
+            self.methods.push(Method::new(int8, in_int8));
+        }
+    }
+
+    /// Trains and compares all methods on `log`; `truth` adds the best possible predictor of simulated people.
+    ///
+    /// A method that fails, in training or in a test, by an error, a panic or scores that are none, is among the
+    /// failures; the others go on.
     ///
     /// # Errors
-    /// The log has no question of the task, or the configuration is impossible.
+    /// The log has no question of the task, the split, the router or a method's configuration is impossible, a name is taken
+    /// twice, or every method failed.
     pub fn run(
         &self,
         log: &Log,
@@ -92,25 +143,36 @@ impl Experiment {
         let optimum = truth.filter(|_| self.task == Task::FirstAfterUnlock).map(|truth| Optimum { truth });
         let router = self.router.as_ref();
         let (mut rounds, mut cold, mut last_round) = (Rounds::default(), Rounds::default(), None);
-        for (run, experiment) in self.runs() {
-            for round in 0..self.split.rounds() {
-                let splits = people.iter().map(|person| self.split.split(&person.asked, round)).collect();
+        let mut failures = Vec::new();
+        // The repetitions come first: whatever is kept of the last round is of the methods' own seeds.
+        for run in (0..=self.repeats).rev() {
+            for number in 0..self.split.rounds() {
+                let splits = people.iter().map(|person| self.split.split(&person.times, number)).collect();
                 let round =
-                    Round::new(&experiment, &people, splits, vocabulary, truth, progress)?.of_run(run);
-                rounds.test(&round, optimum.as_ref(), router, progress)?;
+                    Round::new(self, &people, splits, vocabulary, (run, truth), &mut failures, progress)?;
+                let temperatures = rounds.test(&round, optimum.as_ref(), router, &mut failures, progress);
+                if let Some(folder) = self.folder_of(run, number) {
+                    save::round(&folder, &round, &temperatures, router.zip(rounds.routed.as_ref()))?;
+                }
                 last_round = Some(round);
             }
             if self.cold_start {
-                experiment.test_cold_start(run, &people, vocabulary, &mut cold, progress)?;
+                self.test_cold_start(run, &people, vocabulary, &mut cold, &mut failures, progress)?;
             }
         }
         let Some(last_round) = last_round else {
             return Err(Error::new(ErrorKind::Config, "a rolling origin of no blocks")
                 .next_step("ask for one or more"));
         };
+        [&mut rounds, &mut cold].into_iter().for_each(|rounds| rounds.drop_failed(&failures));
+        if rounds.tested.is_empty()
+            && let Some(first) = failures.drain(..).next()
+        {
+            return Err(first.error);
+        }
         let routing = rounds.routing(router);
         let Rounds { tested, routed } = rounds;
-        let latencies = last_round.latency(optimum.as_ref(), routed.as_ref().zip(router))?;
+        let latencies = last_round.latency(&tested, optimum.as_ref(), routed.as_ref().zip(router))?;
         let users: Vec<UserId> = people.iter().map(|person| person.events[0].user).collect();
         let mut report = Report {
             task: self.task,
@@ -123,7 +185,7 @@ impl Experiment {
             cold_start: model_reports(&cold.tested, &[], &users),
             cold_learning: cold.routed.map_or(Vec::new(), |routed| routed.learning()),
             routing,
-            importance: importance(&last_round.trained.ranker),
+            importance: last_round.ranker().map_or(Vec::new(), importance),
         };
         if let Some(routing) = &report.routing {
             let shares =
@@ -133,16 +195,15 @@ impl Experiment {
                 model.routed_share = share.map(|(_, share)| *share);
             }
         }
-        let of_ranker = tested.iter().find(|tested| tested.name == RANKER);
-        let temperature = of_ranker.map_or(1.0, |tested| tested.temperature);
-        let model = self.model(&last_round, temperature, vocabulary);
-        let quantized = last_round.transformers.iter().find_map(|contender| {
-            let mut model = contender.quantized.clone()?;
-            model.temperature = tested.iter().find(|tested| tested.name == contender.name)?.temperature;
-            Some(model)
-        });
+        let temperature =
+            |name: &str| tested.iter().find(|tested| tested.name == name).map(|tested| tested.temperature);
+        let model = last_round.model(RANKER, temperature(RANKER).unwrap_or(1.0));
+        let quantized = last_round
+            .learned
+            .iter()
+            .find_map(|(name, _)| last_round.quantized(name, temperature(name).unwrap_or(1.0)));
         let router = routed.map(|routed| routed.fitted.model);
-        Ok(Findings { report, model, quantized, router })
+        Ok(Findings { report, failures, model, quantized, router })
     }
 
     /// Trains a ranker on all of `log` but the test questions of the split; the validation questions tell when to stop, and
@@ -150,21 +211,21 @@ impl Experiment {
     ///
     /// # Errors
     /// The log has no question of the task, or the configuration is impossible.
-    pub fn train(&self, log: &Log, vocabulary: &Vocabulary, progress: &dyn Progress) -> Result<Trained> {
+    pub fn train(
+        &self,
+        config: &RankerConfig,
+        log: &Log,
+        vocabulary: &Vocabulary,
+        progress: &dyn Progress,
+    ) -> Result<Trained> {
         self.check_shares(false)?;
-        let people = self.people(log)?;
-        let splits = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
-        let round = Round::new(
-            &Self { transformers: Vec::new(), ..self.clone() },
-            &people,
-            splits,
-            vocabulary,
-            None,
-            progress,
-        )?;
-        let temperature = fit_temperature(&round.protocol, &round.trained.without_validation, progress);
-        let model = self.model(&round, temperature, vocabulary);
-        Ok(Trained { model, losses: round.trained.losses })
+        let view = self.view(log, vocabulary)?;
+        let trained = train_ranker(config, &view, progress)?;
+        let temperature = fit_temperature(&view, &trained.without_validation, progress)?;
+        let apps = view.launched().iter().map(|&app| view.name(app).to_owned()).collect();
+        let model =
+            Model { task: self.task, ranker: trained.ranker, temperature, apps, config: config.clone() };
+        Ok(Trained { model, losses: trained.losses })
     }
 
     /// Trains a transformer on all of `log` but the test questions of the split; the validation questions tell when to stop.
@@ -181,94 +242,28 @@ impl Experiment {
         folder: Option<&RunFolder>,
         progress: &dyn Progress,
     ) -> Result<(TransformerModel, Option<TrainedTransformer>)> {
-        let people = self.people(log)?;
-        let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
-        let apps = apps_before_test(&people, &splits);
-        let favourites = favourites(apps.iter().copied());
-        let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
-        let course =
-            Course { task: self.task, vocabulary, favourites: &favourites, lessons: &lessons, teacher };
-        let (mut model, trained) = plan.train(&course, folder, progress)?;
-        let users = people.iter().map(|person| person.events).zip(splits).collect();
-        let protocol = Protocol { task: self.task, favourites, users, truth: None, run: 0 };
-        model.temperature = fit_temperature(&protocol, &Transformer::new(&model, vocabulary)?, progress);
+        let view = self.view(log, vocabulary)?;
+        let (mut model, trained) = plan.train(&Course { view: &view, teacher }, folder, progress)?;
+        model.temperature = fit_temperature(&view, &Transformer::new(&model, vocabulary)?, progress)?;
         Ok((model, trained))
     }
 
-    /// Itself and its repetitions with other seeds, numbered. The repetitions come first: whatever is kept of the last round
-    /// is of its own seeds.
-    fn runs(&self) -> impl Iterator<Item = (u32, Self)> {
-        (0..=self.repeats).rev().map(|run| {
-            let mut other = self.clone();
-            let seeds = other.transformers.iter_mut().map(|plan| &mut plan.recipe.training.seed);
-            seeds
-                .chain([&mut other.ranker.gbdt.seed])
-                .for_each(|seed| *seed = seed.wrapping_add(u64::from(run)));
-            (run, other)
-        })
-    }
-
-    fn check(&self) -> Result<()> {
-        self.check_shares(true)
-    }
-
-    /// Refuses a split that is none, or that leaves nothing to score where something is to be scored.
-    fn check_shares(&self, is_tested: bool) -> Result<()> {
-        let is_share = |share: f64| (0.0..1.0).contains(&share);
-        match self.split {
-            SplitPlan::Shares { validation, test }
-                if !(is_share(validation)
-                    && is_share(test)
-                    && (test > 0.0 || !is_tested)
-                    && validation + test < 1.0) =>
-            {
-                Err(Error::new(
-                    ErrorKind::Config,
-                    format!("a validation share of {validation} and a test share of {test}"),
-                )
-                .next_step("choose shares that leave something to train on, such as 0.15 and 0.2"))
-            }
-            SplitPlan::LastDays(0) => {
-                Err(Error::new(ErrorKind::Config, "a test of no days").next_step("ask for one or more"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses a split that leaves nothing to score, or nothing to learn from.
-    fn check_parts(&self, people: &[Person<'_>]) -> Result<()> {
-        let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
-        let too_short = |message: String, next_step: &str| {
-            Err(Error::new(ErrorKind::Data, message).next_step(next_step.to_owned()))
-        };
-        let most_questions = people.iter().map(Person::questions).max().unwrap_or(0);
-        match self.split {
-            SplitPlan::Shares { test, .. } if splits.iter().all(|split| split.test.is_empty()) => {
-                let questions: usize = people.iter().map(|person| person.questions()).sum();
-                let has = if questions == 1 { "1 question" } else { &format!("{questions} questions") };
-                let message =
-                    format!("the log has {has}; a test share of {test} of each person's is none to score");
-                too_short(message, "give a longer log")
-            }
-            SplitPlan::LastDays(days) if splits.iter().all(|split| split.train.is_empty()) => {
-                let message = format!("the last {days} days leave no question before them to learn from");
-                too_short(message, "give a longer log, or ask for fewer days")
-            }
-            SplitPlan::RollingOrigin(blocks) if blocks > most_questions / 2 => {
-                let message = format!("{blocks} blocks for at most {most_questions} questions a user");
-                Err(Error::new(ErrorKind::Config, message).next_step("ask for fewer, or give a longer log"))
-            }
-            _ => Ok(()),
-        }
+    /// What may be learned from in the first round of the split.
+    fn view<'a>(&self, log: &'a Log, vocabulary: &'a Vocabulary) -> Result<TrainingView<'a>> {
+        let people = self.people(log)?;
+        let split = people.iter().map(|person| (person.events, self.split.split(&person.times, 0)));
+        Ok(TrainingView::new(self.task, vocabulary, split))
     }
 
     fn people<'a>(&self, log: &'a Log) -> Result<Vec<Person<'a>>> {
         let people: Vec<Person<'_>> = log
             .users()
             .map(|events| {
-                let questions = questions(self.task, events);
-                let asked = questions.iter().map(|question| events[question.asked_at].at).collect();
-                Person { events, asked }
+                let time = |question: &crate::context::Question| QuestionTime {
+                    asked: events[question.asked_at].at,
+                    answered: events[question.answered_at].at,
+                };
+                Person { events, times: questions(self.task, events).iter().map(time).collect() }
             })
             .filter(|person| person.questions() > 0)
             .collect();
@@ -284,20 +279,15 @@ impl Experiment {
         Ok(people)
     }
 
-    fn model(&self, round: &Round<'_>, temperature: f64, vocabulary: &Vocabulary) -> Model {
-        let apps = round.apps.iter().map(|&app| vocabulary.name(app).to_owned()).collect();
-        let ranker = round.trained.ranker.clone();
-        Model { task: self.task, ranker, temperature, apps, config: self.ranker.clone() }
-    }
-
     /// Tests users that training never saw on all their questions: one in five where users are many, each in turn
-    /// where they are few.
+    /// where they are few. The others are learned from whole, or up to the moment from which on everything is test.
     fn test_cold_start(
         &self,
         run: u32,
         people: &[Person<'_>],
         vocabulary: &Vocabulary,
         rounds: &mut Rounds,
+        failures: &mut Vec<Failure>,
         progress: &dyn Progress,
     ) -> Result<()> {
         let folds: Vec<Vec<usize>> = match people.len() {
@@ -306,19 +296,43 @@ impl Experiment {
             many => vec![(0..many).step_by(5).collect()],
         };
         // Who is taken as it is may have seen anybody.
-        let transformers =
-            self.transformers.iter().filter(|plan| plan.recipe.epochs > 0.0).cloned().collect();
-        let only_trained = Self { transformers, ..self.clone() };
+        let methods: Vec<Method> =
+            self.methods.iter().filter(|method| !method.learner.is_pretrained()).cloned().collect();
+        let only_trained = Self { methods, ..self.clone() };
         for unseen in folds {
             let split = |(user, person): (usize, &Person<'_>)| match unseen.contains(&user) {
                 true => Split { train: 0..0, validation: 0..0, test: 0..person.questions() },
                 false => no_test(self, person),
             };
             let splits = people.iter().enumerate().map(split).collect();
-            let round = Round::new(&only_trained, people, splits, vocabulary, None, progress)?.of_run(run);
-            rounds.test(&round, None, self.router.as_ref(), progress)?;
+            let round =
+                Round::new(&only_trained, people, splits, vocabulary, (run, None), failures, progress)?;
+            let router = self.router.as_ref();
+            let mut alone = Rounds::default();
+            let temperatures = alone.test(&round, None, router, failures, progress);
+            if let Some(folder) = self.folder_of(run, 0) {
+                let without = match unseen[..] {
+                    [one] => format!("without-{}", people[one].events[0].user),
+                    _ => "without-one-in-five".to_owned(),
+                };
+                let folder = folder.join("cold-start").join(without);
+                save::round(&folder, &round, &temperatures, router.zip(alone.routed.as_ref()))?;
+            }
+            rounds.append(alone);
         }
         Ok(())
+    }
+
+    /// Where the models of a round are written, if anywhere.
+    fn folder_of(&self, run: u32, round: usize) -> Option<PathBuf> {
+        let mut folder = self.save_models.clone()?;
+        if self.repeats > 0 {
+            folder.push(format!("run-{run}"));
+        }
+        if let SplitPlan::RollingOrigin(_) = self.split {
+            folder.push(format!("block-{}", round + 1));
+        }
+        Some(folder)
     }
 }
 
@@ -331,46 +345,18 @@ pub struct Trained {
     pub losses: Vec<f64>,
 }
 
+/// All of a person's questions that may be learned from, parted as by the experiment's split, and none to test.
 fn no_test(experiment: &Experiment, person: &Person<'_>) -> Split {
-    let split = experiment.split.split(&person.asked, 0);
+    let split = experiment.split.split(&person.times, 0);
+    if let SplitPlan::From(_) = experiment.split {
+        let end = person.questions();
+        return Split { test: end..end, ..split };
+    }
     let share = split.validation.len() as f64 / person.questions().max(1) as f64;
-    SplitPlan::Shares { validation: share, test: 0.0 }.split(&person.asked, 0)
-}
-
-fn lesson<'a>((person, split): (&Person<'a>, &Split)) -> Lesson<'a> {
-    Lesson { events: person.events, train: split.train.clone(), validation: split.validation.clone() }
-}
-
-/// The apps of the events up to the test, most launched first.
-fn apps_before_test(people: &[Person<'_>], splits: &[Split]) -> Vec<AppId> {
-    most_launched(people.iter().zip(splits).map(|(person, split)| before_test(person, split)))
-}
-
-/// The events up to the first test question.
-fn before_test<'a>(person: &Person<'a>, split: &Split) -> &'a [Event] {
-    let first = person.asked.get(split.test.start);
-    let until =
-        first.map_or(person.events.len(), |first| person.events.partition_point(|event| event.at < *first));
-    &person.events[..until]
+    SplitPlan::Shares { validation: share, test: 0.0 }.split(&person.times, 0)
 }
 
 fn model_reports(tested: &[Tested], latencies: &[Latency], users: &[UserId]) -> Vec<ModelReport> {
     let latency = |index: usize| latencies.get(index).copied().unwrap_or_default();
     tested.iter().enumerate().map(|(index, tested)| ModelReport::new(tested, latency(index), users)).collect()
-}
-
-fn importance(ranker: &Ranker) -> Vec<FeatureImportance> {
-    let importance = ranker.forest().ensemble().importance();
-    let total: f64 = importance.iter().map(|feature| feature.gain).sum();
-    let share = |gain: f64| if total > 0.0 { gain / total } else { 0.0 };
-    let features = SCHEMA.iter().zip(importance);
-    let mut features: Vec<FeatureImportance> = features
-        .map(|(feature, importance)| FeatureImportance {
-            name: feature.name,
-            gain_share: share(importance.gain),
-            splits: importance.splits,
-        })
-        .collect();
-    features.sort_by(|a, b| b.gain_share.total_cmp(&a.gain_share));
-    features
 }

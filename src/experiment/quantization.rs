@@ -1,12 +1,13 @@
 //! What a transformer loses in whole numbers, and what it gains.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{DeepPlan, Experiment, Person, apps_before_test, lesson};
-use crate::context::{Lesson, favourites, replay};
+use super::{DeepPlan, Experiment, Person};
+use crate::context::TrainingView;
 use crate::data::simulate::Truth;
 use crate::data::{Log, Split, UserId, Vocabulary};
 use crate::error::Result;
@@ -80,17 +81,16 @@ impl Experiment {
         model.check_task(self.task)?;
         let people = self.people(log)?;
         self.check_parts(&people)?;
-        let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
-        let apps = apps_before_test(&people, &splits);
-        let favourites = favourites(apps.iter().copied());
-        let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
-        let course =
-            Course { task: self.task, vocabulary, favourites: &favourites, lessons: &lessons, teacher: None };
-        let questions = sample(&course, model, plan.calibration)?;
+        let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.times, 0)).collect();
+        let split = people.iter().zip(&splits).map(|(person, split)| (person.events, split.clone()));
+        let view = TrainingView::new(self.task, vocabulary, split);
+        let questions = sample(&view, vocabulary, model, plan.calibration)?;
         let users = people.iter().map(|person| person.events).zip(splits).collect();
-        let protocol = Protocol { task: self.task, favourites: favourites.clone(), users, truth, run: 0 };
+        let favourites = Arc::clone(view.favourites());
+        let protocol = Protocol { task: self.task, favourites, users, truth, run: 0 };
         let ids: Vec<UserId> = people.iter().map(|person: &Person<'_>| person.events[0].user).collect();
-        let mut trial = Trial { protocol, vocabulary, ids, plain: None, variants: Vec::new(), progress };
+        let mut trial =
+            Trial { view: &view, protocol, vocabulary, ids, plain: None, variants: Vec::new(), progress };
 
         trial.plain_model("f32", model)?;
         trial.quantized("int8", &quantize(model)?)?;
@@ -99,7 +99,7 @@ impl Experiment {
         trial.quantized("int8, calibrated", &best)?;
         let mut plain = model.clone();
         if plan.aware.recipe.epochs > 0.0 {
-            plain = plan.aware.train(&course, None, progress)?.0;
+            plain = plan.aware.train(&Course { view: &view, teacher: None }, None, progress)?.0;
             importance = calibrate(&plain, &questions)?;
             best = quantize(&plain)?;
             trial.plain_model("f32, fine-tuned", &plain)?;
@@ -121,6 +121,7 @@ impl Experiment {
 
 /// The models tested so far.
 struct Trial<'a> {
+    view: &'a TrainingView<'a>,
     protocol: Protocol<'a>,
     vocabulary: &'a Vocabulary,
     ids: Vec<UserId>,
@@ -133,37 +134,46 @@ struct Trial<'a> {
 impl Trial<'_> {
     fn plain_model(&mut self, name: &str, model: &TransformerModel) -> Result<()> {
         let predictor = Transformer::new(model, self.vocabulary)?;
-        self.test(name, &predictor, 4 * model.weights.values.len(), None);
-        Ok(())
+        self.test(name, &predictor, 4 * model.weights.values.len(), None)
     }
 
     fn quantized(&mut self, name: &str, model: &QuantizedModel) -> Result<()> {
         let predictor = QuantizedTransformer::new(model, self.vocabulary)?;
-        self.test(name, &predictor, model.bytes(), Some(deflated_bytes(model)));
-        Ok(())
+        self.test(name, &predictor, model.bytes(), Some(deflated_bytes(model)))
     }
 
-    fn test(&mut self, name: &str, predictor: &dyn Predictor, bytes: usize, deflated_bytes: Option<usize>) {
+    fn test(
+        &mut self,
+        name: &str,
+        predictor: &dyn Predictor,
+        bytes: usize,
+        deflated_bytes: Option<usize>,
+    ) -> Result<()> {
         let contender = Contender { name, predictor, for_validation: predictor };
-        let tested = test(&self.protocol, &contender, self.progress);
+        let tested = test(self.view, &self.protocol, &contender, self.progress)?;
         let change = self.plain.as_ref().and_then(|plain| difference_intervals(&plain.test, &tested.test, 1));
         let report = ModelReport::new(&tested, Latency::default(), &self.ids);
         let hr1_change = change.map(|[hr1, ..]| hr1);
         self.variants.push(Variant { report, bytes, deflated_bytes, hr1_change });
         self.plain.get_or_insert(tested);
+        Ok(())
     }
 }
 
 /// About `most` questions of the training part, each as a batch with its answer for target.
-fn sample(course: &Course<'_>, model: &TransformerModel, most: usize) -> Result<Vec<Batch>> {
+fn sample(
+    view: &TrainingView<'_>,
+    vocabulary: &Vocabulary,
+    model: &TransformerModel,
+    most: usize,
+) -> Result<Vec<Batch>> {
     let config = model.weights.config();
-    let reader =
-        QuestionReader::new(config, &model.columns, &model.apps, course.vocabulary, Window::Sliding)?;
-    let all: usize = course.lessons.iter().map(|lesson| lesson.train.len()).sum();
-    let (every, mut number, mut batches) = (all.div_ceil(most.max(1)).max(1), 0, Vec::new());
+    let reader = QuestionReader::new(config, &model.columns, &model.apps, vocabulary, Window::Sliding)?;
+    let every = view.questions().div_ceil(most.max(1)).max(1);
+    let (mut number, mut batches) = (0, Vec::new());
     let mut scratch = ReaderScratch::default();
-    for lesson in course.lessons {
-        replay(lesson.events, course.task, course.favourites, lesson.train.end, |_, question, context| {
+    for person in view.people() {
+        view.replay(person, person.train().end, |_, question, context| {
             number += 1;
             let answer = context.candidates().iter().position(|&app| app == question.answer);
             if let Some(answer) = answer.filter(|_| number % every == 0) {

@@ -1,73 +1,101 @@
 //! One round of an experiment, and what all rounds gave together.
 
-use super::deep::{DeepContender, train_all};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::method::{Artifact, Failure, Learned, Training};
 use super::routing::{RouterPlan, with_router};
-use super::{Experiment, Person, apps_before_test, lesson};
-use crate::baseline::{Markov, MostFrequent, MostRecent, Optimum};
-use crate::context::{Lesson, favourites};
+use super::{Experiment, Person};
+use crate::baseline::Optimum;
+use crate::context::TrainingView;
 use crate::data::simulate::Truth;
-use crate::data::{AppId, Split, Vocabulary};
-use crate::error::Result;
+use crate::data::{Split, Vocabulary};
+use crate::error::{ErrorKind, Result};
 use crate::evaluate::{
-    Contender, Latencies, Protocol, RoutedTest, RoutingReport, Tested, measure_latency, test,
+    Contender, Latencies, Protocol, RoutedTest, RoutingReport, Tested, catch_panic, measure_latency, test,
 };
+use crate::gbdt::Forest;
+use crate::model::Model;
 use crate::predict::Predictor;
 use crate::progress::Progress;
-use crate::ranker::{TrainedRanker, train_ranker};
+use crate::quantize::QuantizedModel;
+use crate::ranker::Ranker;
 use crate::router::Router;
-use crate::transformer::Course;
-
-/// One split, and the ranker trained on it.
-pub(super) struct Round<'a> {
-    pub protocol: Protocol<'a>,
-    pub trained: TrainedRanker,
-    pub transformers: Vec<DeepContender>,
-    /// Names of those that are compared; none compares all.
-    models: Vec<String>,
-    /// The apps of the training events, most launched first.
-    pub apps: Vec<AppId>,
-}
-
-/// The ranker's name in tables and reports.
-pub(super) const RANKER: &str = "gbdt";
 
 /// The name of the best possible predictor of simulated people.
 pub(super) const OPTIMUM: &str = "optimum";
 
-const FREQUENT: MostFrequent = MostFrequent;
-const RECENT: MostRecent = MostRecent;
-const MARKOV: Markov = Markov { back_off: 1.0 };
+/// One split, and every method trained on it.
+pub(super) struct Round<'a> {
+    pub view: TrainingView<'a>,
+    pub protocol: Protocol<'a>,
+    /// By name, in the order of the experiment; those that failed are missing.
+    pub learned: Vec<(String, Learned)>,
+    /// Names of those that are compared; none compares all.
+    models: Vec<String>,
+}
 
 impl<'a> Round<'a> {
+    /// Trains the methods of `experiment`. Who fails, by an error or a panic, is noted in `failures`.
+    ///
+    /// # Errors
+    /// A method's configuration is impossible.
     pub(super) fn new(
         experiment: &Experiment,
         people: &[Person<'a>],
         splits: Vec<Split>,
-        vocabulary: &Vocabulary,
-        truth: Option<&'a Truth>,
+        vocabulary: &'a Vocabulary,
+        (run, truth): (u32, Option<&'a Truth>),
+        failures: &mut Vec<Failure>,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let apps = apps_before_test(people, &splits);
-        let lessons: Vec<Lesson<'_>> = people.iter().zip(&splits).map(lesson).collect();
-        let favourites = favourites(apps.iter().copied());
-        let trained = train_ranker(&experiment.ranker, experiment.task, &favourites, &lessons, progress)?;
-        let course = Course {
-            task: experiment.task,
-            vocabulary,
-            favourites: &favourites,
-            lessons: &lessons,
-            teacher: None,
-        };
-        let transformers = train_all(&experiment.transformers, &course, progress)?;
+        let split_people = people.iter().zip(&splits).map(|(person, split)| (person.events, split.clone()));
+        let view = TrainingView::new(experiment.task, vocabulary, split_people);
+        let mut learned: Vec<(String, Learned)> = Vec::new();
+        for method in &experiment.methods {
+            if failures.iter().any(|failure| failure.name == method.name) {
+                continue;
+            }
+            let training = Training { view: &view, vocabulary, run, learned: &learned };
+            match catch_panic(|| method.learner.learn(&training, progress)) {
+                Ok(found) => learned.push((method.name.clone(), found)),
+                Err(error) if error.kind() == ErrorKind::Config => return Err(error),
+                Err(error) => failures.push(Failure::new(&method.name, error)),
+            }
+        }
         let users = people.iter().map(|person| person.events).zip(splits).collect();
-        let protocol = Protocol { task: experiment.task, favourites, users, truth, run: 0 };
-        Ok(Self { protocol, trained, transformers, models: experiment.models.clone(), apps })
+        let favourites = Arc::clone(view.favourites());
+        let protocol = Protocol { task: experiment.task, favourites, users, truth, run };
+        Ok(Self { view, protocol, learned, models: experiment.models.clone() })
     }
 
-    /// The same as the round of a repetition.
-    pub(super) fn of_run(mut self, run: u32) -> Self {
-        self.protocol.run = run;
-        self
+    /// What the method of this name gave.
+    pub(super) fn learned(&self, name: &str) -> Option<&Learned> {
+        self.learned.iter().find(|(other, _)| other == name).map(|(_, learned)| learned)
+    }
+
+    /// The first ranker.
+    pub(super) fn ranker(&self) -> Option<&Ranker> {
+        self.learned.iter().find_map(|(_, learned)| match &learned.artifact {
+            Artifact::Ranker(trained) => Some(&trained.0),
+            _ => None,
+        })
+    }
+
+    /// The ranker called `name` with all that a file of it needs.
+    pub(super) fn model(&self, name: &str, temperature: f64) -> Option<Model> {
+        let Artifact::Ranker(trained) = &self.learned(name)?.artifact else { return None };
+        let (ranker, config) = (**trained).clone();
+        let apps = self.view.launched().iter().map(|&app| self.view.name(app).to_owned()).collect();
+        Some(Model { task: self.view.task(), ranker, temperature, apps, config })
+    }
+
+    /// The INT8 transformer called `name`, with its temperature.
+    pub(super) fn quantized(&self, name: &str, temperature: f64) -> Option<QuantizedModel> {
+        let Artifact::Quantized(model) = &self.learned(name)?.artifact else { return None };
+        let mut model = (**model).clone();
+        model.temperature = temperature;
+        Some(model)
     }
 
     /// Those that are compared, in the order of the table: the bound stands last.
@@ -78,18 +106,15 @@ impl<'a> Round<'a> {
     ) -> Vec<Contender<'b>> {
         let both =
             |name, predictor: &'b dyn Predictor| Contender { name, predictor, for_validation: predictor };
-        let mut contenders =
-            vec![both("recent", &RECENT), both("frequent", &FREQUENT), both("markov", &MARKOV)];
-        contenders.push(Contender {
-            name: RANKER,
-            predictor: &self.trained.ranker,
-            for_validation: &self.trained.without_validation,
-        });
-        contenders.extend(self.transformers.iter().map(|transformer| Contender {
-            name: &transformer.name,
-            predictor: transformer.predictor.as_ref(),
-            for_validation: transformer.without_validation.as_ref(),
-        }));
+        let mut contenders: Vec<Contender<'b>> = self
+            .learned
+            .iter()
+            .map(|(name, learned)| Contender {
+                name,
+                predictor: learned.predictor.as_ref(),
+                for_validation: learned.without_validation.as_ref(),
+            })
+            .collect();
         contenders.extend(routers.iter().map(|(name, router)| both(name, router)));
         contenders.extend(optimum.map(|optimum| both(OPTIMUM, optimum)));
         contenders.retain(|contender| self.wants(contender.name));
@@ -101,15 +126,10 @@ impl<'a> Round<'a> {
         self.models.is_empty() || self.models.iter().any(|wanted| wanted == name)
     }
 
-    fn test(&self, optimum: Option<&Optimum<'_>>, progress: &dyn Progress) -> Vec<Tested> {
-        self.contenders(optimum, &[])
-            .iter()
-            .map(|contender| test(&self.protocol, contender, progress))
-            .collect()
-    }
-
+    /// Times the answers of those whose test is among `tested`, in their order; none of the others.
     pub(super) fn latency(
         &self,
+        tested: &[Tested],
         optimum: Option<&Optimum<'_>>,
         routed: Option<(&RoutedTest, &RouterPlan)>,
     ) -> Result<Latencies> {
@@ -117,8 +137,10 @@ impl<'a> Round<'a> {
             Some((routed, plan)) => self.routers(routed, plan)?,
             None => Vec::new(),
         };
-        let contenders = self.contenders(optimum, &routers);
-        Ok(measure_latency(&self.protocol, self.trained.ranker.forest(), &contenders))
+        let mut contenders = self.contenders(optimum, &routers);
+        contenders.retain(|contender| tested.iter().any(|tested| tested.name == contender.name));
+        let forest: Option<&Forest> = self.ranker().map(|ranker| ranker.forest());
+        Ok(measure_latency(&self.protocol, forest, &contenders))
     }
 }
 
@@ -131,27 +153,56 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// Tests everyone who takes part in `round`.
+    /// Tests everyone who takes part in `round`, and gives what was found of this round alone. Who fails is noted in
+    /// `failures`.
     pub(super) fn test(
         &mut self,
         round: &Round<'_>,
         optimum: Option<&Optimum<'_>>,
         router: Option<&RouterPlan>,
+        failures: &mut Vec<Failure>,
         progress: &dyn Progress,
-    ) -> Result<()> {
-        let found = round.test(optimum, progress);
-        let routed = round.test_router(router, progress)?;
-        let found = with_router(round, found, routed.as_ref());
-        if self.tested.is_empty() {
-            self.tested = found;
-        } else {
-            self.tested.iter_mut().zip(found).for_each(|(all, more)| all.append(more));
+    ) -> Vec<(String, f64)> {
+        let mut found = Vec::new();
+        for contender in round.contenders(optimum, &[]) {
+            if failures.iter().any(|failure| failure.name == contender.name) {
+                continue;
+            }
+            match test(&round.view, &round.protocol, &contender, progress) {
+                Ok(tested) => found.push(tested),
+                Err(error) => failures.push(Failure::new(contender.name, error)),
+            }
         }
-        match (&mut self.routed, routed) {
+        let temperatures = found.iter().map(|tested| (tested.name.clone(), tested.temperature)).collect();
+        let routed = catch_panic(|| round.test_router(router, progress)).unwrap_or_else(|error| {
+            failures.push(Failure::new("router", error));
+            None
+        });
+        self.append(Self { tested: with_router(round, found, routed.as_ref()), routed });
+        temperatures
+    }
+
+    /// Adds the figures of later rounds.
+    pub(super) fn append(&mut self, later: Self) {
+        if self.tested.is_empty() {
+            self.tested = later.tested;
+        } else {
+            for more in later.tested {
+                if let Some(all) = self.tested.iter_mut().find(|all| all.name == more.name) {
+                    all.append(more);
+                }
+            }
+        }
+        match (&mut self.routed, later.routed) {
             (Some(all), Some(more)) => all.append(more),
             (all, more) => *all = more.or(all.take()),
         }
-        Ok(())
+    }
+
+    /// Leaves out who failed in any round: figures of some rounds are not those of others.
+    pub(super) fn drop_failed(&mut self, failures: &[Failure]) {
+        let failed: BTreeSet<&str> = failures.iter().map(|failure| failure.name.as_str()).collect();
+        self.tested.retain(|tested| !failed.contains(tested.name.as_str()));
     }
 
     /// What the router of `plan` did, where one took part.

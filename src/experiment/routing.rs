@@ -2,22 +2,25 @@
 
 use std::sync::Arc;
 
+use super::Experiment;
+use super::method::Learned;
+use super::ranker::RANKER;
 use super::round::{OPTIMUM, Round};
-use super::{Experiment, apps_before_test};
-use crate::context::favourites;
-use crate::data::{Log, Split};
-use crate::error::{Error, ErrorKind, Result};
+use crate::data::{Log, Vocabulary};
+use crate::error::Result;
 use crate::evaluate::{
-    Pair, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED, RoutedTest, Tested, fit_router, test_router,
+    Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, RoutedTest, Tested, fit_router, test_router,
 };
 use crate::predict::Predictor;
 use crate::progress::Progress;
 use crate::router::{Experts, Fitted, Router, Routing};
 
-/// A router that takes part in an experiment, over the ranker and one of the transformers.
+/// A router that takes part in an experiment, over two of its methods.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouterPlan {
-    /// The transformer's name in tables.
+    /// The name of who answers every question: the ranker.
+    pub trees: String,
+    /// The name of who is asked where it pays: the transformer.
     pub deep: String,
     /// Which questions go to it.
     pub routing: Routing,
@@ -26,7 +29,7 @@ pub struct RouterPlan {
 impl Default for RouterPlan {
     /// Over the student in whole numbers, one question in five.
     fn default() -> Self {
-        Self { deep: "student-int8".to_owned(), routing: Routing::default() }
+        Self { trees: RANKER.to_owned(), deep: "student-int8".to_owned(), routing: Routing::default() }
     }
 }
 
@@ -41,36 +44,34 @@ impl Experiment {
         experts: [&dyn Predictor; 2],
         routing: Routing,
         log: &Log,
+        vocabulary: &Vocabulary,
         progress: &dyn Progress,
     ) -> Result<Fitted> {
         self.check_shares(false)?;
-        let people = self.people(log)?;
-        let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.asked, 0)).collect();
-        let apps = apps_before_test(&people, &splits);
-        let favourites = favourites(apps.iter().copied());
-        let users = people.iter().map(|person| person.events).zip(splits).collect();
-        let protocol = Protocol { task: self.task, favourites, users, truth: None, run: 0 };
-        fit_router(&protocol, experts, routing, progress)
+        fit_router(&self.view(log, vocabulary)?, experts, routing, progress)
     }
 }
 
 impl Round<'_> {
-    /// Fits and tests the router of `plan`, or none where its transformer does not take part.
+    /// Fits and tests the router of `plan`, or none where one of its experts does not take part.
     pub(super) fn test_router(
         &self,
         plan: Option<&RouterPlan>,
         progress: &dyn Progress,
     ) -> Result<Option<RoutedTest>> {
-        let Some(plan) = plan else { return Ok(None) };
-        // Who is taken as it is takes no part in a cold start.
-        let Some(deep) = self.transformers.iter().find(|transformer| transformer.name == plan.deep) else {
+        let Some((plan, [trees, deep])) = plan.and_then(|plan| Some((plan, self.experts(plan)?))) else {
             return Ok(None);
         };
-        let pair = Pair {
-            trees: [&self.trained.ranker, &self.trained.without_validation],
-            deep: [deep.predictor.as_ref(), deep.without_validation.as_ref()],
-        };
-        test_router(&self.protocol, &pair, plan.routing, progress).map(Some)
+        let versions =
+            |learned: &'_ Learned| [Arc::clone(&learned.predictor), Arc::clone(&learned.without_validation)];
+        let (trees, deep) = (versions(trees), versions(deep));
+        let pair = Pair { trees: trees.each_ref().map(Arc::as_ref), deep: deep.each_ref().map(Arc::as_ref) };
+        test_router(&self.view, &self.protocol, &pair, plan.routing, progress).map(Some)
+    }
+
+    /// What `plan` routes between, where both take part.
+    fn experts(&self, plan: &RouterPlan) -> Option<[&Learned; 2]> {
+        Some([self.learned(&plan.trees)?, self.learned(&plan.deep)?])
     }
 
     /// The routers of a test, as a phone has them, by their names.
@@ -79,11 +80,8 @@ impl Round<'_> {
         routed: &RoutedTest,
         plan: &RouterPlan,
     ) -> Result<Vec<(&'static str, Router)>> {
-        let deep = self.transformers.iter().find(|transformer| transformer.name == plan.deep);
-        let deep = deep.map(|deep| Arc::clone(&deep.predictor)).ok_or_else(|| {
-            Error::new(ErrorKind::Config, format!("no transformer `{}` takes part", plan.deep))
-        })?;
-        let trees: Arc<dyn Predictor> = Arc::new(self.trained.ranker.clone());
+        let Some([trees, deep]) = self.experts(plan) else { return Ok(Vec::new()) };
+        let [trees, deep] = [trees, deep].map(|learned| Arc::clone(&learned.predictor));
         let router = |routing| {
             let experts = Experts { trees: Some(Arc::clone(&trees)), deep: Some(Arc::clone(&deep)) };
             Router::new(routed.fitted.model.clone(), experts, routing)

@@ -1,15 +1,12 @@
 //! The ranker learns: people's questions become rows, and trees are grown over them.
 
-use std::sync::Arc;
-
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::{Ranker, RankerConfig};
 use crate::context::features::{self, SCHEMA};
-use crate::context::{Lesson, Task, replay};
-use crate::data::AppId;
+use crate::context::{PersonView, TrainingView};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{Binner, CandidateSoftmax, Dataset, DatasetBuilder, GbdtConfig, train};
 use crate::progress::Progress;
@@ -32,23 +29,22 @@ pub struct TrainedRanker {
 /// No question whose answer is a candidate, or a configuration that cannot be trained with.
 pub fn train_ranker(
     config: &RankerConfig,
-    task: Task,
-    favourites: &Arc<[AppId]>,
-    lessons: &[Lesson<'_>],
+    view: &TrainingView<'_>,
     progress: &dyn Progress,
 ) -> Result<TrainedRanker> {
-    let material = Material { config, task, favourites, lessons };
-    progress.start("computing features", 3 * lessons.len() as u64);
+    let material = Material { config, view };
+    progress.start("computing features", 3 * view.people().len() as u64);
     let binner = material.fit_binner(progress)?;
     let fraction = material.fraction();
-    let train_set = material.dataset(&binner, fraction, |lesson| lesson.train.clone(), progress)?;
-    let validation = material.dataset(&binner, fraction, |lesson| lesson.validation.clone(), progress)?;
+    let train_set = material.dataset(&binner, fraction, |person| person.train(), progress)?;
+    let validation = material.dataset(&binner, fraction, |person| person.validation(), progress)?;
     progress.finish();
     if train_set.rows() == 0 {
-        return Err(Error::new(ErrorKind::Data, format!("no question of the task {task} to learn from"))
-            .next_step(
-                "give a longer log, or the other task: a log without unlocks has no first-after-unlock",
-            ));
+        return Err(Error::new(
+            ErrorKind::Data,
+            format!("no question of the task {} to learn from", view.task()),
+        )
+        .next_step("give a longer log, or the other task: a log without unlocks has no first-after-unlock"));
     }
     let has_validation = validation.rows() > 0;
     let early =
@@ -71,9 +67,7 @@ pub fn train_ranker(
 /// What the ranker learns from.
 struct Material<'a> {
     config: &'a RankerConfig,
-    task: Task,
-    favourites: &'a Arc<[AppId]>,
-    lessons: &'a [Lesson<'a>],
+    view: &'a TrainingView<'a>,
 }
 
 /// Rows from which bin boundaries are learned.
@@ -82,19 +76,21 @@ const BINNING_ROWS: usize = 200_000;
 impl Material<'_> {
     /// Learns bin boundaries from a sample of the training questions.
     fn fit_binner(&self, progress: &dyn Progress) -> Result<Binner> {
-        let questions: usize = self.lessons.iter().map(|lesson| lesson.train.len()).sum();
+        let questions = self.view.questions();
         // About 30 candidates a question; more only means a larger sample.
         let fraction = (BINNING_ROWS as f64 / 30.0 / questions.max(1) as f64).min(1.0);
         let parts: Vec<Vec<f32>> = self
-            .lessons
+            .view
+            .people()
             .par_iter()
             .enumerate()
-            .map(|(index, lesson)| {
+            .map(|(index, person)| {
                 let mut random = self.random(1, index);
                 let mut sample = Vec::new();
                 let mut matrix = Vec::new();
-                replay(lesson.events, self.task, self.favourites, lesson.train.end, |number, _, context| {
-                    if lesson.train.contains(&number) && random.random_bool(fraction) {
+                let train = person.train();
+                self.view.replay(person, train.end, |number, _, context| {
+                    if train.contains(&number) && random.random_bool(fraction) {
                         features::fill(context, &mut matrix);
                         sample.extend_from_slice(&matrix);
                     }
@@ -107,48 +103,42 @@ impl Material<'_> {
         binner.with_names(SCHEMA.iter().map(|feature| feature.name))
     }
 
-    /// `fraction` of the questions that `part` names, as groups of binned rows, in the order of the lessons.
+    /// `fraction` of the questions that `part` names, as groups of binned rows, in the order of the people.
     fn dataset(
         &self,
         binner: &Binner,
         fraction: f64,
-        part: impl Fn(&Lesson<'_>) -> std::ops::Range<usize> + Sync,
+        part: impl Fn(&PersonView<'_>) -> std::ops::Range<usize> + Sync,
         progress: &dyn Progress,
     ) -> Result<Dataset> {
         let mut all = DatasetBuilder::new(binner.clone()).finish();
         // A few users at a time: their rows exist twice until they are appended.
-        for (chunk, lessons) in self.lessons.chunks(16).enumerate() {
-            let parts: Result<Vec<Dataset>> = lessons
+        for (chunk, people) in self.view.people().chunks(16).enumerate() {
+            let parts: Result<Vec<Dataset>> = people
                 .par_iter()
                 .enumerate()
-                .map(|(index, lesson)| {
-                    let numbers = part(lesson);
+                .map(|(index, person)| {
+                    let numbers = part(person);
                     let mut random = self.random(2, chunk * 16 + index);
                     let mut builder = DatasetBuilder::new(binner.clone());
                     let (mut matrix, mut labels, mut outcome) = (Vec::new(), Vec::new(), Ok(()));
-                    replay(
-                        lesson.events,
-                        self.task,
-                        self.favourites,
-                        numbers.end,
-                        |number, question, context| {
-                            let drawn = fraction >= 1.0 || random.random_bool(fraction);
-                            // An answer that no candidate can match teaches nothing about candidates.
-                            let known = context.candidates().contains(&question.answer);
-                            if !numbers.contains(&number) || !drawn || !known || outcome.is_err() {
-                                return;
-                            }
-                            features::fill(context, &mut matrix);
-                            labels.clear();
-                            labels.extend(
-                                context
-                                    .candidates()
-                                    .iter()
-                                    .map(|&app| f32::from(u8::from(app == question.answer))),
-                            );
-                            outcome = builder.push_group(&matrix, &labels);
-                        },
-                    );
+                    self.view.replay(person, numbers.end, |number, question, context| {
+                        let drawn = fraction >= 1.0 || random.random_bool(fraction);
+                        // An answer that no candidate can match teaches nothing about candidates.
+                        let known = context.candidates().contains(&question.answer);
+                        if !numbers.contains(&number) || !drawn || !known || outcome.is_err() {
+                            return;
+                        }
+                        features::fill(context, &mut matrix);
+                        labels.clear();
+                        labels.extend(
+                            context
+                                .candidates()
+                                .iter()
+                                .map(|&app| f32::from(u8::from(app == question.answer))),
+                        );
+                        outcome = builder.push_group(&matrix, &labels);
+                    });
                     progress.advance(1);
                     outcome.map(|()| builder.finish())
                 })
@@ -166,11 +156,12 @@ impl Material<'_> {
             return 1.0;
         }
         let rows: usize = self
-            .lessons
+            .view
+            .people()
             .par_iter()
-            .map(|lesson| {
+            .map(|person| {
                 let mut rows = 0;
-                replay(lesson.events, self.task, self.favourites, lesson.train.end, |_, _, context| {
+                self.view.replay(person, person.train().end, |_, _, context| {
                     rows += context.candidates().len();
                 });
                 rows
@@ -179,10 +170,10 @@ impl Material<'_> {
         (self.config.max_rows as f64 / rows.max(1) as f64).min(1.0)
     }
 
-    /// Draws that depend on the lesson, not on the thread.
-    fn random(&self, purpose: u64, lesson: usize) -> ChaCha8Rng {
+    /// Draws that depend on the person, not on the thread.
+    fn random(&self, purpose: u64, person: usize) -> ChaCha8Rng {
         let mut random = ChaCha8Rng::seed_from_u64(self.config.gbdt.seed);
-        random.set_stream(purpose << 32 | lesson as u64);
+        random.set_stream(purpose << 32 | person as u64);
         random
     }
 }

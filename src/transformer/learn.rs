@@ -1,5 +1,6 @@
 //! From people's lessons to a trained transformer: from nothing, or on from one that was trained before.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use super::schedule::TrainingConfig;
 use super::train::{TrainedTransformer, train};
 use super::weights::Weights;
 use crate::context::pointer::{CANDIDATE_COLUMNS, PointerRows, QUESTION_COLUMNS};
-use crate::context::{Lesson, Task, favourites, replay};
-use crate::data::{AppId, Vocabulary, most_launched};
+use crate::context::{Task, TrainingView, favourites};
+use crate::data::AppId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Standardisation, TensorSpec, TransformerConfig};
 use crate::progress::Progress;
@@ -140,14 +141,8 @@ impl Recipe {
 /// What is learned from.
 #[derive(Clone, Copy)]
 pub struct Course<'a> {
-    /// The task.
-    pub task: Task,
-    /// Names of the log's apps.
-    pub vocabulary: &'a Vocabulary,
-    /// Candidates of a user without history.
-    pub favourites: &'a Arc<[AppId]>,
     /// The people.
-    pub lessons: &'a [Lesson<'a>],
+    pub view: &'a TrainingView<'a>,
     /// Who teaches beside the answers.
     pub teacher: Option<Teacher<'a>>,
 }
@@ -170,13 +165,12 @@ pub fn learn(
         None => course.beginning(recipe, names)?,
         Some(start) => {
             let start = if recipe.widened { start.widened(course)? } else { start.clone() };
-            start.extended(course.task, &names, seed)?.grown(recipe, seed)?
+            start.extended(course.view.task(), &names, seed)?.grown(recipe, seed)?
         }
     };
-    let rows = start.rows(course.vocabulary);
+    let rows = start.rows(course.view.names());
     let syllabus = Syllabus {
         config: start.weights.config(),
-        favourites: course.favourites,
         rows: &rows,
         batch_tokens: recipe.batch_tokens,
         unknown_share: recipe.unknown_share,
@@ -185,11 +179,11 @@ pub fn learn(
         teacher: course.teacher,
         seed,
     };
-    let lessons = PhoneLessons::new(&syllabus, &start.columns, course.lessons, progress);
+    let lessons = PhoneLessons::new(&syllabus, &start.columns, course.view, progress);
     if lessons.questions() == 0 {
         return Err(Error::new(
             ErrorKind::Data,
-            format!("no question of the task {} to learn from", course.task),
+            format!("no question of the task {} to learn from", course.view.task()),
         )
         .next_step("give a longer log, or the other task: a log without unlocks has no first-after-unlock"));
     }
@@ -206,13 +200,13 @@ pub fn learn(
 impl Course<'_> {
     /// Names of the apps launched most, most first.
     fn most_launched(&self) -> Vec<String> {
-        let apps = most_launched(self.lessons.iter().map(|lesson| lesson.events));
-        apps.iter().take(MAX_VOCABULARY).map(|app| self.vocabulary.name(*app).to_owned()).collect()
+        let apps = self.view.launched().iter().take(MAX_VOCABULARY);
+        apps.map(|&app| self.view.name(app).to_owned()).collect()
     }
 
     /// Random weights, and columns as these people's are.
     fn beginning(&self, recipe: &Recipe, apps: Vec<String>) -> Result<TransformerModel> {
-        let mut config = recipe.size.config(self.task, apps.len());
+        let mut config = recipe.size.config(self.view.task(), apps.len());
         config.layers = recipe.layers.unwrap_or(config.layers);
         config.mixture = recipe.mixture.unwrap_or(config.mixture);
         let mut random = ChaCha8Rng::seed_from_u64(recipe.training.seed);
@@ -223,14 +217,14 @@ impl Course<'_> {
     /// Mean and scale of these people's columns.
     fn columns(&self) -> Standardisation {
         const PEOPLE: usize = 64;
-        let every = self.lessons.len().div_ceil(PEOPLE).max(1);
-        let sample: Vec<Vec<PointerRows>> = self
-            .lessons
+        let people = self.view.people();
+        let every = people.len().div_ceil(PEOPLE).max(1);
+        let sample: Vec<Vec<PointerRows>> = people
             .par_iter()
             .step_by(every)
-            .map(|lesson| {
+            .map(|person| {
                 let mut sample = Vec::new();
-                replay(lesson.events, self.task, self.favourites, lesson.train.end, |number, _, context| {
+                self.view.replay(person, person.train().end, |number, _, context| {
                     if number % 11 == 5 || number < 3 {
                         let mut rows = PointerRows::default();
                         rows.fill(context, CANDIDATE_COLUMNS);
@@ -264,12 +258,15 @@ impl TransformerModel {
             .next_step("ask for the task that it was trained for, or train one from nothing"))
     }
 
-    /// By the ids of `vocabulary`: each app's row of the embedding.
-    pub fn rows(&self, vocabulary: &Vocabulary) -> Vec<u32> {
-        let mut rows = vec![self.weights.config().unknown_app(); vocabulary.len()];
-        for (row, name) in self.apps.iter().enumerate() {
-            if let Some(id) = vocabulary.id(name) {
-                rows[id.0 as usize] = row as u32;
+    /// By the id of each of `names`, which are in order: the app's row of the embedding. Ids between them are unknown
+    /// apps.
+    fn rows(&self, names: &[(AppId, &str)]) -> Vec<u32> {
+        let known: HashMap<&str, u32> = self.apps.iter().map(String::as_str).zip(0..).collect();
+        let end = names.last().map_or(0, |(last, _)| last.0 as usize + 1);
+        let mut rows = vec![self.weights.config().unknown_app(); end];
+        for (app, name) in names {
+            if let Some(&row) = known.get(name) {
+                rows[app.0 as usize] = row;
             }
         }
         rows

@@ -20,7 +20,7 @@ use rayon::prelude::*;
 use super::train::Lessons;
 use crate::context::pointer::PointerRows;
 use crate::context::tokens::Token;
-use crate::context::{Context, Lesson, replay};
+use crate::context::{Context, PersonView, TrainingView};
 use crate::data::AppId;
 use crate::network::Standardisation;
 use crate::network::TransformerConfig;
@@ -33,8 +33,6 @@ use crate::progress::Progress;
 pub struct Syllabus<'a> {
     /// The transformer's shape.
     pub config: &'a TransformerConfig,
-    /// Candidates of a user without history.
-    pub favourites: &'a Arc<[AppId]>,
     /// By app id: its row of the app embedding. Apps beyond are unknown.
     pub rows: &'a [u32],
     /// Most tokens of a batch; at least one sequence.
@@ -123,25 +121,26 @@ struct Window {
 type Epoch = Vec<Vec<Window>>;
 
 impl PhoneLessons {
-    /// Replays the log of every lesson.
+    /// Replays the log of everyone in `view`.
     pub fn new(
         syllabus: &Syllabus<'_>,
         columns: &Standardisation,
-        lessons: &[Lesson<'_>],
+        view: &TrainingView<'_>,
         progress: &dyn Progress,
     ) -> Self {
-        let questions: usize = lessons.iter().map(|lesson| lesson.train.len()).sum();
+        let questions = view.questions();
         let kept = match syllabus.max_questions {
             0 => 1.0,
             most => (most as f64 / questions.max(1) as f64).min(1.0),
         };
-        progress.start("reading sequences", lessons.len() as u64);
-        let people: Vec<Notes> = lessons
+        progress.start("reading sequences", view.people().len() as u64);
+        let people: Vec<Notes> = view
+            .people()
             .par_iter()
             .enumerate()
-            .map(|(person, lesson)| {
-                let notes =
-                    Notes::take(syllabus, columns, lesson, kept, random(syllabus.seed, person as u64, 1));
+            .map(|(index, person)| {
+                let random = random(syllabus.seed, index as u64, 1);
+                let notes = Notes::take(syllabus, columns, view, person, kept, random);
                 progress.advance(1);
                 notes
             })
@@ -312,7 +311,8 @@ impl Notes {
     fn take(
         syllabus: &Syllabus<'_>,
         columns: &Standardisation,
-        lesson: &Lesson<'_>,
+        view: &TrainingView<'_>,
+        person: &PersonView<'_>,
         kept: f64,
         mut random: ChaCha8Rng,
     ) -> Self {
@@ -321,17 +321,18 @@ impl Notes {
         let (mut of_candidates, mut of_question) = (Vec::new(), Vec::new());
         let mut teaching = syllabus.teacher.map(Teaching::new);
         let config = syllabus.config;
-        let last = lesson.train.end.max(lesson.validation.end);
+        let (train, validation) = (person.train(), person.validation());
+        let last = train.end.max(validation.end);
         let mut seen = 0;
-        replay(lesson.events, config.task, syllabus.favourites, last, |number, question, context| {
+        view.replay(person, last, |number, question, context| {
             context.tokens_since(&mut seen, &mut notes.tokens);
-            let is_validation = lesson.validation.contains(&number);
+            let is_validation = validation.contains(&number);
             if !is_validation {
                 notes.learned_tokens = notes.tokens.len();
             }
             let answer = context.candidates().iter().position(|&app| app == question.answer);
             let Some(answer) = answer else { return };
-            let is_learned = !is_validation && lesson.train.contains(&number) && random.random_bool(kept);
+            let is_learned = !is_validation && train.contains(&number) && random.random_bool(kept);
             if !(is_validation || is_learned) {
                 return;
             }
@@ -435,8 +436,8 @@ mod tests {
     use super::*;
     use crate::baseline::MostRecent;
     use crate::context::{Task, questions};
-    use crate::data::Event;
     use crate::data::simulate::{SimulationConfig, simulate};
+    use crate::data::{Event, Split, Vocabulary};
     use crate::progress::Silent;
 
     fn people(days: u32) -> Vec<Vec<Event>> {
@@ -454,17 +455,16 @@ mod tests {
         unknown_share: f64,
         teacher: Option<Teacher<'_>>,
     ) -> PhoneLessons {
-        let lessons: Vec<Lesson<'_>> = people
-            .iter()
-            .map(|events| {
-                let all = questions(config.task, events).len();
-                let train = all * 8 / 10;
-                Lesson { events, train: 0..train, validation: train..all }
-            })
-            .collect();
+        let vocabulary = Vocabulary::new();
+        let split = |events: &'_ Vec<Event>| {
+            let all = questions(config.task, events).len();
+            let train = all * 8 / 10;
+            Split { train: 0..train, validation: train..all, test: all..all }
+        };
+        let people = people.iter().map(|events| (&events[..], split(events)));
+        let view = TrainingView::new(config.task, &vocabulary, people);
         let syllabus = Syllabus {
             config,
-            favourites: &Arc::from([]),
             rows: &(0..config.apps as u32).collect::<Vec<u32>>(),
             batch_tokens: 200,
             unknown_share,
@@ -473,7 +473,7 @@ mod tests {
             teacher,
             seed: 1,
         };
-        PhoneLessons::new(&syllabus, &Standardisation::none(config), &lessons, &Silent)
+        PhoneLessons::new(&syllabus, &Standardisation::none(config), &view, &Silent)
     }
 
     /// Answers tell when to stop, and a teacher does only if it knows what they were drawn from.

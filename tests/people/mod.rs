@@ -27,8 +27,8 @@ pub fn quick() -> RankerConfig {
 
 /// A model trained quickly on all that `simulation` shows.
 pub fn quick_model(simulation: &Simulation, task: Task) -> Model {
-    let experiment = Experiment { task, ranker: quick(), ..Default::default() };
-    experiment.train(&simulation.log, &simulation.vocabulary, &Silent).unwrap().model
+    let experiment = Experiment { task, ..Default::default() };
+    experiment.train(&quick(), &simulation.log, &simulation.vocabulary, &Silent).unwrap().model
 }
 
 /// An event of the one user that made-up logs have.

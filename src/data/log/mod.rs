@@ -64,8 +64,11 @@ impl Log {
     }
 }
 
-/// Apps by how often they were launched, most first.
-pub(crate) fn most_launched<'a>(users: impl Iterator<Item = &'a [Event]>) -> Vec<AppId> {
+/// Apps by how often they were launched, most first; of equals by name, because ids depend on whatever else was read.
+pub(crate) fn most_launched<'a, 'b>(
+    users: impl Iterator<Item = &'a [Event]>,
+    name: impl Fn(AppId) -> &'b str,
+) -> Vec<AppId> {
     let mut launches: HashMap<AppId, u64> = HashMap::new();
     for event in users.flatten() {
         if let Signal::Launch(app) = event.signal {
@@ -73,7 +76,7 @@ pub(crate) fn most_launched<'a>(users: impl Iterator<Item = &'a [Event]>) -> Vec
         }
     }
     let mut apps: Vec<(AppId, u64)> = launches.into_iter().collect();
-    apps.sort_by_key(|&(app, launches)| (std::cmp::Reverse(launches), app));
+    apps.sort_by_key(|&(app, launches)| (std::cmp::Reverse(launches), name(app)));
     apps.into_iter().map(|(app, _)| app).collect()
 }
 

@@ -108,6 +108,10 @@ impl Report {
             SplitPlan::LastDays(days) => {
                 format!("the questions of each user's last {}", count(days as usize, "day"))
             }
+            SplitPlan::From(moment) => match jiff::Timestamp::from_second(moment.0) {
+                Ok(at) => format!("the questions from {} on", at.strftime("%-d %B %Y, %H:%M UTC")),
+                Err(_) => format!("the questions from second {} on", moment.0),
+            },
             SplitPlan::RollingOrigin(blocks) => format!(
                 "the second half of each user's questions, in {}, each foretold from what came before it",
                 count(blocks, "block")
