@@ -99,6 +99,7 @@ fn main() -> ExitCode {
     cli::exit_on_error(|| run(&args))
 }
 
+/// Compares, and writes what is asked for.
 pub fn run(args: &Args) -> foretap::Result<()> {
     let split = match (&args.test_from, args.test_days, args.rolling) {
         (Some(from), ..) => {

@@ -118,7 +118,8 @@
 //!     about, kit                     what a file says of itself; all files of a bundle, each with a golden question
 //!
 //!   evaluate/    HOW GOOD IT IS: metrics, intervals, replay, routing, report, html
-//!   experiment   from a log to a report
+//!   conformance  what a Predictor promises, checked: yours too
+//!   experiment   from a log to a report: methods, learners, what they are shown
 //! ```
 //!
 //! Start with [`context::History`] to see what is known, [`predict::Predictor`] for what a predictor must do,
@@ -152,6 +153,8 @@ pub mod quantize;
 pub mod ranker;
 pub mod router;
 
+#[cfg(feature = "train")]
+pub mod conformance;
 #[cfg(feature = "train")]
 pub mod distill;
 #[cfg(feature = "train")]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 23] = [
+const JOURNEY: [&str; 24] = [
     "error",
     "fields",
     "kind",
@@ -29,6 +29,7 @@ const JOURNEY: [&str; 23] = [
     "bundle",
     "export",
     "evaluate",
+    "conformance",
     "experiment",
     // The tour itself: `lib.rs` names them all.
     "lib",
@@ -54,6 +55,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
             "question",
             "tokens",
             "replay",
+            "training",
             "situation",
             "features",
             "prospects",

@@ -7,14 +7,16 @@ mod people;
 
 use std::path::{Path, PathBuf};
 
-use foretap::context::{Question, Task, questions};
+use foretap::baseline::MostRecent;
+use foretap::context::{Context, Question, Task, questions};
 use foretap::data::simulate::{Simulation, SimulationConfig, simulate};
 use foretap::data::{
     AppId, Event, Log, LogOptions, PrivacyKey, QuestionTime, Signal, SplitPlan, UserId, Vocabulary, read_logs,
 };
 use foretap::evaluate::Report;
-use foretap::experiment::{Experiment, Findings};
+use foretap::experiment::{Experiment, Findings, Learned, Learner, Method, Training};
 use foretap::gbdt::Tree;
+use foretap::predict::{Predictor, Scratch};
 use foretap::ranker::RankerConfig;
 use foretap::{ErrorKind, Silent};
 use people::{event, people, quick};
@@ -343,4 +345,86 @@ fn real_phones() {
     // The bar is .77/.885/.925. Logarithms and exponentials differ in the last bit between platforms, and one other
     // split early on moves a few of the 1,083 questions: half a point is left for that.
     assert!(ours.hr1 >= 0.77 && ours.hr3 >= 0.88 && ours.hr5 >= 0.92, "gbdt: {ours:?}");
+}
+
+/// A predictor with one fault.
+#[derive(Clone, Copy)]
+struct Faulty(fn(&Context<'_>, &mut [f32]));
+
+impl Predictor for Faulty {
+    fn new_scratch(&self) -> Scratch {
+        Scratch::none()
+    }
+
+    fn score(&self, context: &Context<'_>, _scratch: &mut Scratch, scores: &mut [f32]) {
+        MostRecent.score(context, &mut Scratch::none(), scores);
+        (self.0)(context, scores);
+    }
+}
+
+/// A learner that fails.
+struct Fails(fn() -> Learned);
+
+impl Learner for Fails {
+    fn learn(&self, _training: &Training<'_>, _progress: &dyn foretap::Progress) -> foretap::Result<Learned> {
+        Ok((self.0)())
+    }
+}
+
+#[test]
+fn who_fails_is_named_and_the_others_figures_are_kept() {
+    let simulation = people(3, 5);
+    let expected = run(&quickly(), &simulation).report;
+    let faulty = |name: &str, fault| Method::predictor(name, Faulty(fault));
+    let mut experiment = Experiment { cold_start: true, ..quickly() };
+    experiment.methods.splice(
+        0..0,
+        [
+            faulty("gives NaN", |_, scores| scores[0] = f32::NAN),
+            faulty("leaves one out", |_, scores| {
+                let last = scores.len() - 1;
+                scores[last..].fill(f32::NAN);
+            }),
+            faulty("panics", |context, _| assert!(context.launches() < 100, "too many launches")),
+            faulty("reads too far", |_, scores| scores[0] += scores[scores.len()]),
+            Method::new("does not learn", Fails(|| panic!("nothing was learned"))),
+            faulty("is sound", |_, _| {}),
+        ],
+    );
+    let Simulation { log, vocabulary, truth } = &simulation;
+    let found = experiment.run(log, vocabulary, Some(truth), &Silent).unwrap();
+    let errors: Vec<String> = found.failures.iter().map(|failure| failure.error.to_string()).collect();
+    for (name, says) in [
+        ("gives NaN", "a score of NaN for candidate 1 of"),
+        ("leaves one out", "a score of NaN for candidate"),
+        ("panics", "it panicked: too many launches"),
+        ("reads too far", "it panicked: index out of bounds"),
+        ("does not learn", "it panicked: nothing was learned"),
+    ] {
+        let error = errors.iter().find(|error| error.contains(&format!("`{name}`"))).unwrap();
+        assert!(error.contains(says), "{error}");
+    }
+    assert_eq!(errors.len(), 5, "each once: {errors:?}");
+    let names: Vec<&str> = found.report.models.iter().map(|model| model.name.as_str()).collect();
+    assert_eq!(names, ["is sound", "recent", "frequent", "markov", "gbdt", "optimum"]);
+    for model in &expected.models {
+        assert_eq!(found.report.model(&model.name).unwrap().metrics, model.metrics, "{}", model.name);
+    }
+    assert_eq!(
+        found.report.model("is sound").unwrap().metrics,
+        found.report.model("recent").unwrap().metrics
+    );
+    assert_eq!(found.report.cold_start.len(), 5);
+
+    // A name that is taken, and one that means something else.
+    for name in ["gbdt", "router", "optimum"] {
+        let mut experiment = quickly();
+        experiment.methods.push(faulty(name, |_, _| {}));
+        let error = experiment.run(log, vocabulary, None, &Silent).unwrap_err().to_string();
+        assert!(error.contains(&format!("the name `{name}` is taken")), "{error}");
+    }
+    // Nobody is left.
+    let alone = Experiment { methods: vec![faulty("panics", |_, _| panic!("at once"))], ..quickly() };
+    let error = alone.run(log, vocabulary, None, &Silent).unwrap_err().to_string();
+    assert!(error.contains("`panics`: it panicked: at once"), "{error}");
 }

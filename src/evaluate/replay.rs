@@ -160,7 +160,7 @@ fn outcomes(
         progress.advance(1);
         outcome.map(|()| found)
     };
-    let by_user: Vec<Result<Vec<Outcome>>> = protocol.users.par_iter().enumerate().map(of_user).collect();
+    let by_user: Vec<Result<_>> = protocol.users.par_iter().enumerate().map(of_user).collect();
     Ok(by_user.into_iter().collect::<Result<Vec<_>>>()?.concat())
 }
 
@@ -261,8 +261,8 @@ pub fn fit_temperature(
         progress.advance(1);
         outcome.map(|()| found)
     };
-    let by_person: Vec<Result<Vec<(Vec<f32>, usize)>>> = view.people().par_iter().map(of_person).collect();
-    let questions = by_person.into_iter().collect::<Result<Vec<_>>>()?.concat();
+    let by_person: Vec<Result<_>> = view.people().par_iter().map(of_person).collect();
+    let questions: Vec<(Vec<f32>, usize)> = by_person.into_iter().collect::<Result<Vec<_>>>()?.concat();
     if questions.is_empty() {
         return Ok(1.0);
     }

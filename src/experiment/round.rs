@@ -60,7 +60,10 @@ impl<'a> Round<'a> {
             match catch_panic(|| method.learner.learn(&training, progress)) {
                 Ok(found) => learned.push((method.name.clone(), found)),
                 Err(error) if error.kind() == ErrorKind::Config => return Err(error),
-                Err(error) => failures.push(Failure::new(&method.name, error)),
+                Err(error) => {
+                    let error = error.of(format_args!("`{}`", method.name));
+                    failures.push(Failure::new(&method.name, error));
+                }
             }
         }
         let users = people.iter().map(|person| person.events).zip(splits).collect();
