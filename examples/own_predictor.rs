@@ -1,8 +1,6 @@
 //! Your own predictor beside foretap's: memory by a power law, with two numbers that are learned from the log.
 //!
-//! ```text
-//! cargo run --release --example own_predictor -- --data phone.csv
-//! ```
+//!     cargo run --release --example own_predictor -- --data phone.csv
 //!
 //! A logit is `often ln(launches) - decay ln(seconds since the last one)`, as the base-level activation of ACT-R: Petrov,
 //! "Computationally Efficient Approximation of the Base-Level Learning Equation in ACT-R", 2006.
@@ -24,23 +22,22 @@ struct Args {
     data: cli::DataArgs,
 }
 
+/// `often` and `decay`.
 #[derive(Clone, Copy)]
-struct Activation {
-    often: f32,
-    decay: f32,
-}
+struct Activation([f32; 2]);
 
 impl Predictor for Activation {
     fn new_scratch(&self) -> Scratch {
         Scratch::none()
     }
     fn score(&self, context: &Context<'_>, _scratch: &mut Scratch, scores: &mut [f32]) {
+        let [often, decay] = self.0;
         for (score, &app) in scores.iter_mut().zip(context.candidates()) {
             let used = context.app_use(app);
             let launches = used.map_or(0, |used| used.launches()) as f32;
             let last = used.and_then(|used| used.last_launch());
             let since_secs = last.map_or(1e7, |last| context.now().secs_since(last).max(0) as f32);
-            *score = self.often * launches.ln_1p() - self.decay * since_secs.ln_1p();
+            *score = often * launches.ln_1p() - decay * since_secs.ln_1p();
         }
     }
 }
@@ -51,7 +48,7 @@ struct GridSearch;
 impl Learner for GridSearch {
     fn learn(&self, training: &Training<'_>, _: &dyn foretap::Progress) -> foretap::Result<Learned> {
         let quarters = |n: usize| [n % 7, n / 7 + 1].map(|quarters| quarters as f32 / 4.0);
-        let grid = (0..56).map(quarters).map(|[often, decay]| (Activation { often, decay }, 0.0));
+        let grid = (0..56).map(quarters).map(|pair| (Activation(pair), 0.0));
         let (view, mut tried, mut scores) = (training.view, grid.collect::<Vec<_>>(), Vec::new());
         for person in view.people() {
             view.replay(person, person.train().end, |_, question, context| {
