@@ -6,7 +6,7 @@ mod round;
 mod routing;
 
 pub use deep::DeepPlan;
-pub use quantization::{Quantization, QuantizationPlan, Variant};
+pub use quantization::{Quantization, QuantizationPlan, Variant, WindowCost};
 use round::{RANKER, Round, Rounds};
 pub use routing::RouterPlan;
 
@@ -18,7 +18,7 @@ use crate::data::{AppId, Event, Log, Split, SplitPlan, Timestamp, UserId, Vocabu
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::report::FeatureImportance;
 use crate::evaluate::{
-    Latency, ModelReport, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED, Report, Tested, fit_temperature,
+    AnswerLatency, ModelReport, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED, Report, Tested, fit_temperature,
 };
 use crate::model::Model;
 use crate::progress::Progress;
@@ -119,7 +119,7 @@ impl Experiment {
             runs: self.repeats + 1,
             features_us: latencies.features,
             scoring_us: latencies.scoring,
-            models: model_reports(&tested, &latencies.whole, &users),
+            models: model_reports(&tested, &latencies.answers, &users),
             cold_start: model_reports(&cold.tested, &[], &users),
             cold_learning: cold.routed.map_or(Vec::new(), |routed| routed.learning()),
             routing,
@@ -354,9 +354,13 @@ fn before_test<'a>(person: &Person<'a>, split: &Split) -> &'a [Event] {
     &person.events[..until]
 }
 
-fn model_reports(tested: &[Tested], latencies: &[Latency], users: &[UserId]) -> Vec<ModelReport> {
-    let latency = |index: usize| latencies.get(index).copied().unwrap_or_default();
-    tested.iter().enumerate().map(|(index, tested)| ModelReport::new(tested, latency(index), users)).collect()
+fn model_reports(tested: &[Tested], latencies: &[AnswerLatency], users: &[UserId]) -> Vec<ModelReport> {
+    let report = |(index, tested): (usize, &Tested)| {
+        let latency = latencies.get(index).copied().unwrap_or_default();
+        let report = ModelReport::new(tested, latency.from_nothing, users);
+        ModelReport { latency_prefilled_us: latency.prefilled, ..report }
+    };
+    tested.iter().enumerate().map(report).collect()
 }
 
 fn importance(ranker: &Ranker) -> Vec<FeatureImportance> {
