@@ -1,6 +1,13 @@
-//! One question, in three parts: its features, its scoring by 300 trees of 31 leaves, and both. And one question to a
-//! student of the transformer's, of 32 tokens and 50 candidates: in plain numbers, and in whole ones from nothing or with
-//! all but its own token read ahead. And a whole answer of the router's.
+//! One question on one thread; each group says what is inside its clock.
+//!
+//! | group | inside the clock | candidates |
+//! | --- | --- | --- |
+//! | `answer` | from the context to the scores, features included: what `evaluate` times | 10, 50, 200 |
+//! | `pass` | the network alone, 32 tokens, its inputs in place | 50 |
+//! | `ranked answer` | from the context to ranked probabilities: a router's features, experts, habits, "none of these" | 50 |
+//!
+//! `answer` has its parts beside it, `features` and the `trees` over them: 300 trees of 31 leaves. Whoever keeps a KV cache
+//! has it emptied before each question; `prefilled` has keys and values of all tokens but the question's own in it.
 //!
 //! `cargo bench --bench latency`. The people are simulated; each history is then widened to exactly the number of
 //! candidates that is measured.
@@ -16,19 +23,29 @@ use foretap::data::{AppId, Event, Log, Signal, SplitPlan, Timestamp, Vocabulary}
 use foretap::experiment::Experiment;
 use foretap::gbdt::ForestScratch;
 use foretap::predict::Predictor;
-use foretap::quantize::{QuantizedForward, QuantizedScratch, quantize};
+use foretap::quantize::{QuantizedForward, QuantizedScratch, QuantizedTransformer, quantize};
 use foretap::ranker::{Ranker, RankerConfig};
 use foretap::router::{Answer, Habits, Routing};
 use foretap::transformer::{
-    Batch, Forward, ForwardScratch, Standardisation, TransformerConfig, TransformerModel, Weights,
+    Batch, Forward, ForwardScratch, Size, Standardisation, Transformer, TransformerConfig, TransformerModel,
+    Weights, pretrained,
 };
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-fn one_question(criterion: &mut Criterion) {
+fn answers(criterion: &mut Criterion) {
     let (log, vocabulary) = people();
     let ranker = trained(&log, &vocabulary);
     println!("{} trees", ranker.forest().ensemble().trees.len());
+    let student = pretrained(Size::Student).expect("the crate's own student fits");
+    let int8 = quantize(&student).expect("trained weights are sound");
+    let students: [(&str, Box<dyn Predictor>); 2] = [
+        ("student f32", Box::new(Transformer::new(&student, &vocabulary).expect("columns of this build"))),
+        (
+            "student int8",
+            Box::new(QuantizedTransformer::new(&int8, &vocabulary).expect("columns of this build")),
+        ),
+    ];
     for candidates in [10, 50, 200] {
         let (history, now) = history_of(&log, vocabulary.len() as u32, candidates);
         let context = history.context_at(now, Task::FirstAfterUnlock);
@@ -40,18 +57,34 @@ fn one_question(criterion: &mut Criterion) {
         let mut forest_scratch = ForestScratch::default();
         let mut scratch = ranker.new_scratch();
 
-        let mut group = criterion.benchmark_group("one question");
+        let mut group = criterion.benchmark_group("answer");
         let name = |part: &str| BenchmarkId::new(part, candidates);
         let mut filled = matrix.clone();
         group.bench_function(name("features"), |b| {
             b.iter(|| features::fill(black_box(&context), &mut filled))
         });
-        group.bench_function(name("scoring"), |b| {
+        group.bench_function(name("trees"), |b| {
             b.iter(|| ranker.forest().score(black_box(&matrix), &mut forest_scratch, &mut logits));
         });
-        group.bench_function(name("both"), |b| {
+        group.bench_function(name("ranker"), |b| {
             b.iter(|| ranker.score(black_box(&context), &mut scratch, &mut scores));
         });
+        for (expert, predictor) in &students {
+            let mut scratch = predictor.new_scratch();
+            group.bench_function(name(expert), |b| {
+                b.iter(|| {
+                    predictor.clear_cache(&mut scratch);
+                    predictor.score(black_box(&context), &mut scratch, &mut scores);
+                });
+            });
+            if predictor.keeps_cache() {
+                // What a question finds in the cache serves it again.
+                predictor.read_ahead(&context, &mut scratch);
+                group.bench_function(name(&format!("{expert}, prefilled")), |b| {
+                    b.iter(|| predictor.score(black_box(&context), &mut scratch, &mut scores));
+                });
+            }
+        }
         group.finish();
     }
 }
@@ -100,7 +133,7 @@ fn history_of(log: &Log, unused: u32, candidates: usize) -> (History, Timestamp)
     (history, now)
 }
 
-fn one_student_question(criterion: &mut Criterion) {
+fn passes(criterion: &mut Criterion) {
     let config = TransformerConfig::student(Task::FirstAfterUnlock, 100);
     let weights =
         Weights::random(config.clone(), &mut ChaCha8Rng::seed_from_u64(1)).expect("a shape that is possible");
@@ -112,37 +145,46 @@ fn one_student_question(criterion: &mut Criterion) {
     let mut whole_scratch = QuantizedScratch::default();
     let batch = Batch::random_question(&config, config.window, 50, 1);
     let mut scores = vec![0.0; batch.candidates()];
-    let mut group = criterion.benchmark_group("one student question");
-    group.bench_function("framework-free", |b| {
+    let mut group = criterion.benchmark_group("pass");
+    group.bench_function("f32", |b| {
         b.iter(|| forward.score(black_box(&batch), &mut scratch, &mut scores));
     });
-    group.bench_function(format!("whole numbers, {}", whole.kernel().name()), |b| {
+    group.bench_function(format!("int8, {}", whole.kernel().name()), |b| {
         b.iter(|| {
             whole_scratch.forget();
             whole.score(black_box(&batch), &mut whole_scratch, &mut scores);
         });
     });
-    group.bench_function("whole numbers, read ahead", |b| {
+    group.bench_function("int8, prefilled", |b| {
         b.iter(|| whole.score(black_box(&batch), &mut whole_scratch, &mut scores));
     });
 }
 
-/// A whole answer of the crate's bundle, features to ranked apps: by the trees alone, and by both experts.
-fn one_whole_answer(criterion: &mut Criterion) {
+/// Answers of the crate's bundle: by the trees alone, and by both experts.
+fn ranked_answers(criterion: &mut Criterion) {
     let bundle = Bundle::pretrained().expect("the crate's own bundle fits");
     let (log, vocabulary) = people();
     let (history, now) = history_of(&log, vocabulary.len() as u32, 50);
     let context = history.context_at(now, Task::FirstAfterUnlock);
     let (habits, mut answer) = (Habits::default(), Answer::default());
-    let mut group = criterion.benchmark_group("one whole answer");
+    let mut group = criterion.benchmark_group("ranked answer");
     for (name, share) in [("trees alone", 0.0), ("both experts", 1.0)] {
         let router = bundle.router(&vocabulary, Routing::Share(share)).expect("a share");
         let mut scratch = router.new_scratch();
         group.bench_function(name, |b| {
-            b.iter(|| router.answer(black_box(&context), Some(&habits), &mut scratch, &mut answer));
+            b.iter(|| {
+                router.clear_cache(&mut scratch);
+                router.answer(black_box(&context), Some(&habits), &mut scratch, &mut answer);
+            });
         });
+        if share > 0.0 {
+            router.read_ahead(&context, &mut scratch);
+            group.bench_function(format!("{name}, prefilled"), |b| {
+                b.iter(|| router.answer(black_box(&context), Some(&habits), &mut scratch, &mut answer));
+            });
+        }
     }
 }
 
-criterion_group!(benches, one_question, one_student_question, one_whole_answer);
+criterion_group!(benches, answers, passes, ranked_answers);
 criterion_main!(benches);

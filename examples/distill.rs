@@ -14,6 +14,7 @@ use clap::Parser;
 use foretap::distill::{Blend, Part};
 use foretap::experiment::Experiment;
 use foretap::model::Model;
+use foretap::network::Window;
 use foretap::transformer::{Size, Teacher, Transformer, TransformerModel, pretrained};
 use foretap::{Error, ErrorKind};
 
@@ -84,7 +85,8 @@ fn run(args: &Args) -> foretap::Result<()> {
     let plan = args.deep.plan(Size::Student, args.run.start.as_deref(), args.training.seed)?;
     let ranker = args.ranker.as_deref().map(Model::load).transpose()?;
     let source = args.simulation.load(&args.data, &bar)?;
-    let predictor = Transformer::new(&large, &source.vocabulary)?;
+    // A teacher that is only learned from tells all that it knows: no phone has to keep up with it.
+    let predictor = Transformer::with(&large, &source.vocabulary, Window::Sliding)?;
 
     let mut parts = vec![Part { predictor: &predictor, temperature: large.temperature, weight: 1.0 }];
     if let Some(model) = &ranker {

@@ -1,4 +1,5 @@
-//! What a transformer loses in whole numbers, and what it gains: accuracy, size and time before and after.
+//! What a transformer loses in INT8, and what it gains: accuracy, size and time before and after. All rows but one read the
+//! window that ships; that one, `sliding window`, shows what that window costs.
 //!
 //! ```text
 //! cargo run --release --example quantize
@@ -13,7 +14,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use foretap::bundle::{Bundle, Parts};
 use foretap::data::SplitPlan;
-use foretap::experiment::{DeepPlan, Experiment, Quantization, QuantizationPlan, Variant};
+use foretap::evaluate::{CLOCK, Interval, Latency};
+use foretap::experiment::{DeepPlan, Experiment, Quantization, QuantizationPlan, Variant, WindowCost};
 use foretap::quantize::{Kernel, TensorReport};
 use foretap::transformer::{Size, TransformerModel, pretrained};
 use foretap::{Error, ErrorKind};
@@ -134,14 +136,33 @@ fn in_words(found: &Quantization) -> String {
     lines.extend(found.tensors.iter().map(tensor_line));
     lines.push(String::new());
     lines.push(format!(
-        "{:<18} {:>6} {:>20} {:>6} {:>9} {:>9} {:>9}",
-        "model", "HR@1", "change, 95 %", "HR@3", "log loss", "bytes", "deflated"
+        "{:<32} {:>6} {:>20} {:>6} {:>9} {:>20} {:>9} {:>9}",
+        "model", "HR@1", "change, 95 %", "HR@3", "log loss", "change, 95 %", "bytes", "deflated"
     ));
     lines.extend(found.variants.iter().map(variant_line));
-    let [plain, cold, ahead] = found.pass_us;
+    let WindowCost { log_loss, log_loss_interval } = found.window_cost;
     lines.push(format!(
-        "\none question's pass (features aside, {}): {plain:.1} µs plain, {cold:.1} µs in whole numbers from nothing, \
-         {ahead:.1} µs with all but its own token read ahead",
+        "all but the sliding window read the window that ships, which costs f32 {log_loss:+.4}{} in log loss",
+        log_loss_interval.map_or(String::new(), |interval| format!(" ({})", range(interval)))
+    ));
+    let (plain, whole) = compared(found);
+    let micros =
+        |latency: Option<Latency>| latency.map_or("-".to_owned(), |latency| format!("{:.1}", latency.p50));
+    let answers = [
+        plain.map(|plain| plain.report.latency_us),
+        whole.map(|whole| whole.report.latency_us),
+        whole.and_then(|whole| whole.report.latency_prefilled_us),
+    ];
+    lines.push(format!("\n{:<34} {:>9} {:>9} {:>9}", "median, µs", "f32", "int8", "prefilled"));
+    for (what, [plain, whole, prefilled]) in [
+        ("answer", answers.map(micros)),
+        ("the network's pass alone", found.pass_us.map(|us| format!("{us:.1}"))),
+    ] {
+        lines.push(format!("{what:<34} {plain:>9} {whole:>9} {prefilled:>9}"));
+    }
+    lines.push(format!(
+        "answer: {CLOCK};\nthe pass alone: the same from the network's inputs in place to its scores; prefilled: int8, all \
+         tokens but the question's own computed before ({})",
         Kernel::detect().name()
     ));
     lines.join("\n")
@@ -161,37 +182,63 @@ fn tensor_line(tensor: &TensorReport) -> String {
 
 fn variant_line(variant: &Variant) -> String {
     let metrics = variant.report.metrics;
-    let change = variant.hr1_change.map(|change| format!("{:+.4} to {:+.4}", change.0, change.1));
+    let change = |change: Option<Interval>| change.map_or(String::new(), range);
     let deflated = variant.deflated_bytes.map(|bytes| bytes.to_string());
     format!(
-        "{:<18} {:>6.3} {:>20} {:>6.3} {:>9.4} {:>9} {:>9}",
+        "{:<32} {:>6.3} {:>20} {:>6.3} {:>9.4} {:>20} {:>9} {:>9}",
         variant.report.name,
         metrics.hr1,
-        change.unwrap_or_default(),
+        change(variant.hr1_change),
         metrics.hr3,
         metrics.log_loss,
+        change(variant.log_loss_change),
         variant.bytes,
         deflated.unwrap_or_default()
     )
 }
 
-/// The plain model beside the one in whole numbers that a bundle would hold.
-fn for_machines(found: &Quantization, bundle_bytes: usize) -> serde_json::Value {
+fn range(Interval(low, high): Interval) -> String {
+    format!("{low:+.4} to {high:+.4}")
+}
+
+/// The plain model, and the one in INT8 that a bundle would hold.
+fn compared(found: &Quantization) -> (Option<&Variant>, Option<&Variant>) {
     let named = |names: [&str; 2]| {
         let find = |name: &str| found.variants.iter().find(|variant| variant.report.name == name);
-        names.into_iter().find_map(find).map(|variant| variant.report.metrics)
+        names.into_iter().find_map(find)
     };
-    let (plain, whole) = (named(["f32, fine-tuned", "f32"]), named(["int8, aware", "int8, calibrated"]));
+    (named(["f32, fine-tuned", "f32"]), named(["int8, aware", "int8, calibrated"]))
+}
+
+/// The two that are [`compared`]. `latency_us_*` are answers from nothing, `latency_us_int8_prefilled` with all tokens but the
+/// question's own computed before (also as `latency_us_int8_read_ahead`); `pass_us_*` the network's pass alone, its inputs in
+/// place. All are medians, `clock` says what is inside. `window_cost_log_loss` is the log loss of f32 with the window that
+/// ships less that with a sliding one, `variants` has every row of the table.
+fn for_machines(found: &Quantization, bundle_bytes: usize) -> serde_json::Value {
+    let (plain, whole) = compared(found);
+    let [plain_metrics, whole_metrics] =
+        [plain, whole].map(|variant| variant.map(|variant| variant.report.metrics));
+    let [plain_us, whole_us] =
+        [plain, whole].map(|variant| variant.map(|variant| variant.report.latency_us.p50));
+    let prefilled_us = whole.and_then(|whole| whole.report.latency_prefilled_us).map(|latency| latency.p50);
+    let [plain_pass, whole_pass, prefilled_pass] = found.pass_us;
     serde_json::json!({
-        "hr1_f32": plain.map(|metrics| metrics.hr1),
-        "hr1_int8": whole.map(|metrics| metrics.hr1),
-        "hr3_f32": plain.map(|metrics| metrics.hr3),
-        "hr3_int8": whole.map(|metrics| metrics.hr3),
-        "log_loss_f32": plain.map(|metrics| metrics.log_loss),
-        "log_loss_int8": whole.map(|metrics| metrics.log_loss),
-        "latency_us_f32": found.pass_us[0],
-        "latency_us_int8": found.pass_us[1],
-        "latency_us_int8_read_ahead": found.pass_us[2],
+        "hr1_f32": plain_metrics.map(|metrics| metrics.hr1),
+        "hr1_int8": whole_metrics.map(|metrics| metrics.hr1),
+        "hr3_f32": plain_metrics.map(|metrics| metrics.hr3),
+        "hr3_int8": whole_metrics.map(|metrics| metrics.hr3),
+        "log_loss_f32": plain_metrics.map(|metrics| metrics.log_loss),
+        "log_loss_int8": whole_metrics.map(|metrics| metrics.log_loss),
+        "window_cost_log_loss": found.window_cost.log_loss,
+        "window_cost_log_loss_interval": found.window_cost.log_loss_interval,
+        "clock": CLOCK,
+        "latency_us_f32": plain_us,
+        "latency_us_int8": whole_us,
+        "latency_us_int8_prefilled": prefilled_us,
+        "latency_us_int8_read_ahead": prefilled_us,
+        "pass_us_f32": plain_pass,
+        "pass_us_int8": whole_pass,
+        "pass_us_int8_prefilled": prefilled_pass,
         "bundle_bytes": bundle_bytes,
         "kernel": Kernel::detect().name(),
         "variants": found.variants,

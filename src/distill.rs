@@ -58,6 +58,17 @@ impl Predictor for Blend<'_> {
             *score = sum.max(1e-30).ln() as f32;
         }
     }
+
+    fn keeps_cache(&self) -> bool {
+        self.parts.iter().any(|part| part.predictor.keeps_cache())
+    }
+
+    fn clear_cache(&self, scratch: &mut Scratch) {
+        let BlendScratch { parts, .. } = scratch.buffers();
+        for (part, scratch) in self.parts.iter().zip(parts) {
+            part.predictor.clear_cache(scratch);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ),
     ("bundle", &["container", "delta", "golden contents"]),
     ("export", &["lightgbm", "xgboost"]),
-    ("evaluate", &["metrics", "intervals", "replay", "routing", "report", "html"]),
+    ("evaluate", &["metrics", "intervals", "replay", "latency", "routing", "report", "html"]),
 ];
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod html;
 mod intervals;
+mod latency;
 mod metrics;
 mod replay;
 pub mod report;
@@ -11,9 +12,10 @@ mod routing;
 
 pub use intervals::Interval;
 pub(crate) use intervals::difference_intervals;
+pub use latency::{AnswerLatency, CLOCK, Latencies, Latency, measure_answers, measure_latency};
 pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverage_curve};
 pub(crate) use replay::catch_panic;
-pub use replay::{Contender, Latencies, Latency, Protocol, Tested, fit_temperature, measure_latency, test};
+pub use replay::{Contender, Protocol, Tested, fit_temperature, test};
 pub use report::{ModelReport, Report};
 pub use routing::{
     Against, Learned, Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutedTest, RoutingReport,

@@ -1,17 +1,14 @@
 //! The protocol: each user's log is replayed, and each question is asked with everything before it known.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rayon::prelude::*;
-use serde::Serialize;
 
 use super::metrics::{Outcome, choose_threshold};
-use crate::context::{Context, PersonView, Question, Task, TrainingView, features, replay};
+use crate::context::{Context, PersonView, Question, Task, TrainingView, replay};
 use crate::data::simulate::Truth;
 use crate::data::{AppId, Event, Split};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gbdt::{Forest, ForestScratch};
 use crate::predict::{Predictor, Probabilities, Scratch, first, log_sum_exp, rank_of};
 use crate::progress::Progress;
 
@@ -298,89 +295,6 @@ fn golden_section(f: impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> f64 {
     (low + high) / 2.0
 }
 
-/// Times a question, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Latency {
-    /// The median.
-    pub p50: f64,
-    /// Ninety-nine of a hundred are faster.
-    pub p99: f64,
-    /// 999 of a thousand are faster.
-    pub p999: f64,
-}
-
-impl Latency {
-    fn of(mut nanos: Vec<u64>) -> Self {
-        nanos.sort_unstable();
-        let at = |share: f64| {
-            let index = ((nanos.len() as f64 * share) as usize).min(nanos.len().saturating_sub(1));
-            nanos.get(index).map_or(0.0, |&n| n as f64 / 1_000.0)
-        };
-        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999) }
-    }
-}
-
-/// Questions timed: enough for a 99th percentile.
-const TIMED_QUESTIONS: usize = 3_000;
-
-/// Times of a question, part by part.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Latencies {
-    /// Computing the features of all candidates.
-    pub features: Latency,
-    /// Walking the trees over them.
-    pub scoring: Latency,
-    /// Each contender's whole answer, its features included, in the order given.
-    pub whole: Vec<Latency>,
-}
-
-/// Times the test questions on one thread: the features, the trees of `forest` over them, then each contender in
-/// turn.
-pub fn measure_latency(
-    protocol: &Protocol<'_>,
-    forest: Option<&Forest>,
-    contenders: &[Contender<'_>],
-) -> Latencies {
-    let (mut matrix, mut scores, mut forest_scratch) = (Vec::new(), Vec::new(), ForestScratch::default());
-    let mut logits = Vec::new();
-    let (mut features_nanos, mut scoring_nanos) = (Vec::new(), Vec::new());
-    let (mut nanos, mut timed) = (vec![Vec::new(); contenders.len()], 0);
-    let mut scratches: Vec<_> =
-        contenders.iter().map(|contender| contender.predictor.new_scratch()).collect();
-    for (events, split) in &protocol.users {
-        if timed >= TIMED_QUESTIONS {
-            break;
-        }
-        replay(events, protocol.task, &protocol.favourites, split.test.end, |number, _, context| {
-            if !split.test.contains(&number) {
-                return;
-            }
-            scores.clear();
-            scores.resize(context.candidates().len(), 0.0);
-            logits.resize(scores.len(), 0.0);
-            if let Some(forest) = forest {
-                features_nanos.push(nanos_of(|| features::fill(context, &mut matrix)));
-                scoring_nanos.push(nanos_of(|| forest.score(&matrix, &mut forest_scratch, &mut logits)));
-            }
-            timed += 1;
-            for ((contender, scratch), nanos) in contenders.iter().zip(&mut scratches).zip(&mut nanos) {
-                nanos.push(nanos_of(|| contender.predictor.score(context, scratch, &mut scores)));
-            }
-        });
-    }
-    Latencies {
-        features: Latency::of(features_nanos),
-        scoring: Latency::of(scoring_nanos),
-        whole: nanos.into_iter().map(Latency::of).collect(),
-    }
-}
-
-fn nanos_of(act: impl FnOnce()) -> u64 {
-    let start = Instant::now();
-    act();
-    start.elapsed().as_nanos() as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,12 +302,5 @@ mod tests {
     #[test]
     fn golden_section_finds_the_valley() {
         assert!((golden_section(|x| (x - 1.3).powi(2), -3.0, 3.0) - 1.3).abs() < 1e-3);
-    }
-
-    #[test]
-    fn percentiles_by_hand() {
-        let latency = Latency::of((1..=1_000).map(|n| n * 1_000).collect());
-        assert_eq!((latency.p50, latency.p99, latency.p999), (501.0, 991.0, 1_000.0));
-        assert_eq!(Latency::of(vec![]), Latency::default());
     }
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 
 use super::intervals::{Interval, intervals};
+use super::latency::{CLOCK, Latency};
 use super::metrics::{CalibrationBin, Metrics, Outcome, calibration_curve, coverage_curve};
-use super::replay::{Latency, Tested};
+use super::replay::Tested;
 use super::routing::{Learned, ROUTER, Routed, RoutingReport};
 use crate::context::Task;
 use crate::data::{SplitPlan, UserId};
@@ -25,7 +26,7 @@ pub struct Report {
     pub users: usize,
     /// How many times everything was trained and tested, each time with other seeds; figures are the means.
     pub runs: u32,
-    /// Time to compute the features of one question.
+    /// Time to compute the features of one question from its context.
     pub features_us: Latency,
     /// Time of the ranker's trees over them.
     pub scoring_us: Latency,
@@ -61,8 +62,11 @@ pub struct ModelReport {
     pub coverage90_threshold: f32,
     /// What its logits are divided by.
     pub temperature: f64,
-    /// Time of a whole answer, features included.
+    /// Time of an answer from nothing, by the clock of [`measure_latency`](super::measure_latency).
     pub latency_us: Latency,
+    /// The same of who keeps a KV cache, with all tokens but the question's own prefilled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_prefilled_us: Option<Latency>,
     /// Of a router: the share of the questions that it asked its transformer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routed_share: Option<f64>,
@@ -167,6 +171,7 @@ impl ModelReport {
             coverage90_threshold: tested.threshold90,
             temperature: tested.temperature,
             latency_us,
+            latency_prefilled_us: None,
             routed_share: None,
             by_hour: slices(outcomes, &(0..24).collect::<Vec<u32>>(), |outcome| u32::from(outcome.hour)),
             by_history: slices(outcomes, &HISTORY_BOUNDS, |outcome| outcome.launches_before),
@@ -235,6 +240,7 @@ impl fmt::Display for Report {
         let runs = if self.runs > 1 { format!(", means of {} runs", self.runs) } else { String::new() };
         writeln!(f, "{questions} questions of {users}, task {}{runs}", self.task)?;
         table(f, &self.models)?;
+        write_clock(f, &self.models)?;
         if questions < FEW_QUESTIONS {
             writeln!(f, "So few questions prove nothing: give a longer log.")?;
         }
@@ -256,6 +262,23 @@ impl fmt::Display for Report {
             write_learning(f, &self.cold_learning)?;
         }
         Ok(())
+    }
+}
+
+/// What is inside the clock, and the times of those that can be prefilled.
+fn write_clock(f: &mut fmt::Formatter<'_>, models: &[ModelReport]) -> fmt::Result {
+    if models.iter().all(|model| model.latency_us.p50 <= 0.0) {
+        return Ok(());
+    }
+    writeln!(f, "times: {CLOCK}")?;
+    let prefilled = models.iter().filter_map(|model| {
+        let latency = model.latency_prefilled_us?;
+        Some(format!("{} {:.1} (99th percentile {:.1})", model.name, latency.p50, latency.p99))
+    });
+    let prefilled: Vec<String> = prefilled.collect();
+    match prefilled.is_empty() {
+        true => Ok(()),
+        false => writeln!(f, "prefilled, all tokens but the question's own, µs: {}", prefilled.join(", ")),
     }
 }
 

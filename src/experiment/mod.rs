@@ -16,7 +16,7 @@ mod save;
 
 pub use deep::{DeepPlan, QuantizedPlan};
 pub use method::{Artifact, Failure, Learned, Learner, Method, Training};
-pub use quantization::{Quantization, QuantizationPlan, Variant};
+pub use quantization::{Quantization, QuantizationPlan, Variant, WindowCost};
 use round::{Round, Rounds};
 pub use routing::RouterPlan;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ use crate::data::simulate::Truth;
 use crate::data::{Event, Log, QuestionTime, Split, SplitPlan, UserId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::{
-    Latency, ModelReport, ROUTER, ROUTER_FULL, ROUTER_SHARED, Report, Tested, fit_temperature,
+    AnswerLatency, ModelReport, ROUTER, ROUTER_FULL, ROUTER_SHARED, Report, Tested, fit_temperature,
 };
 use crate::model::Model;
 use crate::progress::Progress;
@@ -181,7 +181,7 @@ impl Experiment {
             runs: self.repeats + 1,
             features_us: latencies.features,
             scoring_us: latencies.scoring,
-            models: model_reports(&tested, &latencies.whole, &users),
+            models: model_reports(&tested, &latencies.answers, &users),
             cold_start: model_reports(&cold.tested, &[], &users),
             cold_learning: cold.routed.map_or(Vec::new(), |routed| routed.learning()),
             routing,
@@ -356,7 +356,11 @@ fn no_test(experiment: &Experiment, person: &Person<'_>) -> Split {
     SplitPlan::Shares { validation: share, test: 0.0 }.split(&person.times, 0)
 }
 
-fn model_reports(tested: &[Tested], latencies: &[Latency], users: &[UserId]) -> Vec<ModelReport> {
-    let latency = |index: usize| latencies.get(index).copied().unwrap_or_default();
-    tested.iter().enumerate().map(|(index, tested)| ModelReport::new(tested, latency(index), users)).collect()
+fn model_reports(tested: &[Tested], latencies: &[AnswerLatency], users: &[UserId]) -> Vec<ModelReport> {
+    let report = |(index, tested): (usize, &Tested)| {
+        let latency = latencies.get(index).copied().unwrap_or_default();
+        let report = ModelReport::new(tested, latency.from_nothing, users);
+        ModelReport { latency_prefilled_us: latency.prefilled, ..report }
+    };
+    tested.iter().enumerate().map(report).collect()
 }

@@ -1,4 +1,7 @@
-//! What a transformer loses in whole numbers, and what it gains.
+//! What a transformer loses in INT8, and what it gains.
+//!
+//! All models read the window that ships, and scales are calibrated on questions read through it; what that window costs
+//! is a row of its own.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,7 +15,8 @@ use crate::data::simulate::Truth;
 use crate::data::{Log, Split, UserId, Vocabulary};
 use crate::error::Result;
 use crate::evaluate::{
-    Contender, Interval, Latency, ModelReport, Protocol, Tested, difference_intervals, test,
+    AnswerLatency, Contender, Interval, Metrics, ModelReport, Protocol, Tested, difference_intervals,
+    measure_answers, test,
 };
 use crate::network::{Batch, QuestionReader, ReaderScratch, Window};
 use crate::predict::Predictor;
@@ -47,19 +51,32 @@ pub struct Variant {
     /// By how much its hit rate at one differs from the plain model's on the same questions: the middle 95 % of a
     /// bootstrap. None where users and days are too few.
     pub hr1_change: Option<Interval>,
+    /// The same of its log loss.
+    pub log_loss_change: Option<Interval>,
+}
+
+/// What the plain model loses by reading the window that ships instead of a sliding one, on the same questions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct WindowCost {
+    /// Log loss with the window that ships less that with a sliding one, in nats.
+    pub log_loss: f64,
+    /// Of that, the middle 95 % of a bootstrap. None where users and days are too few.
+    pub log_loss_interval: Option<Interval>,
 }
 
 /// What quantizing gave.
 #[derive(Debug, Clone)]
 pub struct Quantization {
-    /// The plain model first, then each way tried.
+    /// The plain model first, then the same with a sliding window, then each way tried.
     pub variants: Vec<Variant>,
+    /// What the window that ships costs the plain model; after fine-tuning where that was asked for.
+    pub window_cost: WindowCost,
     /// What each tensor's rounding costs.
     pub tensors: Vec<TensorReport>,
     /// The calibrated model; after fine-tuning where that was asked for.
     pub model: QuantizedModel,
-    /// Medians of one question's pass in microseconds, features aside: plain, in whole numbers from nothing, and with all
-    /// but the question's own token read ahead.
+    /// Medians of the network's pass alone in microseconds, its inputs in place: plain, in INT8 from nothing, and in INT8
+    /// with all tokens but the question's own prefilled. Whole answers are in the variants' reports.
     pub pass_us: [f64; 3],
 }
 
@@ -89,10 +106,9 @@ impl Experiment {
         let favourites = Arc::clone(view.favourites());
         let protocol = Protocol { task: self.task, favourites, users, truth, run: 0 };
         let ids: Vec<UserId> = people.iter().map(|person: &Person<'_>| person.events[0].user).collect();
-        let mut trial =
-            Trial { view: &view, protocol, vocabulary, ids, plain: None, variants: Vec::new(), progress };
+        let mut trial = Trial { view: &view, protocol, vocabulary, ids, tried: Vec::new(), progress };
 
-        trial.plain_model("f32", model)?;
+        let mut window_cost = trial.plain_model("f32", model)?;
         trial.quantized("int8", &quantize(model)?)?;
         let mut importance = calibrate(model, &questions)?;
         let mut best = quantize_calibrated(model, &importance)?;
@@ -102,7 +118,7 @@ impl Experiment {
             plain = plan.aware.train(&Course { view: &view, teacher: None }, None, progress)?.0;
             importance = calibrate(&plain, &questions)?;
             best = quantize(&plain)?;
-            trial.plain_model("f32, fine-tuned", &plain)?;
+            window_cost = trial.plain_model("f32, fine-tuned", &plain)?;
             trial.quantized("int8, aware", &best)?;
         }
         for share in &plan.pruned {
@@ -113,7 +129,8 @@ impl Experiment {
         Ok(Quantization {
             tensors: report(&plain, &best, &importance, &questions)?,
             pass_us: pass_us(&plain, &best, &questions),
-            variants: trial.variants,
+            variants: trial.variants(),
+            window_cost,
             model: best,
         })
     }
@@ -125,42 +142,85 @@ struct Trial<'a> {
     protocol: Protocol<'a>,
     vocabulary: &'a Vocabulary,
     ids: Vec<UserId>,
-    /// The test of the plain model.
-    plain: Option<Tested>,
-    variants: Vec<Variant>,
+    tried: Vec<Tried>,
     progress: &'a dyn Progress,
 }
 
+/// A model that was tested.
+struct Tried {
+    predictor: Box<dyn Predictor>,
+    bytes: usize,
+    deflated_bytes: Option<usize>,
+    tested: Tested,
+}
+
+impl Tried {
+    fn contender(&self) -> Contender<'_> {
+        let predictor = self.predictor.as_ref();
+        Contender { name: &self.tested.name, predictor, for_validation: predictor }
+    }
+}
+
 impl Trial<'_> {
-    fn plain_model(&mut self, name: &str, model: &TransformerModel) -> Result<()> {
-        let predictor = Transformer::new(model, self.vocabulary)?;
-        self.test(name, &predictor, 4 * model.weights.values.len(), None)
+    /// Tests `model` with the window that ships and with a sliding one.
+    fn plain_model(&mut self, name: &str, model: &TransformerModel) -> Result<WindowCost> {
+        let bytes = 4 * model.weights.values.len();
+        let [ships, sliding] = [Window::default(), Window::Sliding]
+            .map(|window| Transformer::with(model, self.vocabulary, window).map(Box::new));
+        let ships = self.test(name, ships?, bytes, None)?;
+        let sliding = self.test(&format!("{name}, sliding window"), sliding?, bytes, None)?;
+        let [ships, sliding] = [ships, sliding].map(|index| &self.tried[index].tested.test);
+        Ok(WindowCost {
+            log_loss: Metrics::of(ships).log_loss - Metrics::of(sliding).log_loss,
+            log_loss_interval: difference_intervals(sliding, ships, 1).map(|changes| changes[LOG_LOSS]),
+        })
     }
 
     fn quantized(&mut self, name: &str, model: &QuantizedModel) -> Result<()> {
         let predictor = QuantizedTransformer::new(model, self.vocabulary)?;
-        self.test(name, &predictor, model.bytes(), Some(deflated_bytes(model)))
+        self.test(name, Box::new(predictor), model.bytes(), Some(deflated_bytes(model))).map(drop)
     }
 
+    /// Tests a predictor; returns which one of those tried it is.
     fn test(
         &mut self,
         name: &str,
-        predictor: &dyn Predictor,
+        predictor: Box<dyn Predictor>,
         bytes: usize,
         deflated_bytes: Option<usize>,
-    ) -> Result<()> {
-        let contender = Contender { name, predictor, for_validation: predictor };
+    ) -> Result<usize> {
+        let contender = Contender { name, predictor: predictor.as_ref(), for_validation: predictor.as_ref() };
         let tested = test(self.view, &self.protocol, &contender, self.progress)?;
-        let change = self.plain.as_ref().and_then(|plain| difference_intervals(&plain.test, &tested.test, 1));
-        let report = ModelReport::new(&tested, Latency::default(), &self.ids);
-        let hr1_change = change.map(|[hr1, ..]| hr1);
-        self.variants.push(Variant { report, bytes, deflated_bytes, hr1_change });
-        self.plain.get_or_insert(tested);
-        Ok(())
+        self.tried.push(Tried { predictor, bytes, deflated_bytes, tested });
+        Ok(self.tried.len() - 1)
+    }
+
+    /// Times all in turn, and compares each with the first.
+    fn variants(self) -> Vec<Variant> {
+        let contenders: Vec<Contender<'_>> = self.tried.iter().map(Tried::contender).collect();
+        let latencies = measure_answers(&self.protocol, &contenders);
+        let variant = |(index, (tried, latency)): (usize, (&Tried, AnswerLatency))| {
+            let plain = &self.tried[0].tested.test;
+            let changes = (index > 0).then(|| difference_intervals(plain, &tried.tested.test, 1)).flatten();
+            let report = ModelReport::new(&tried.tested, latency.from_nothing, &self.ids);
+            Variant {
+                report: ModelReport { latency_prefilled_us: latency.prefilled, ..report },
+                bytes: tried.bytes,
+                deflated_bytes: tried.deflated_bytes,
+                hr1_change: changes.map(|changes| changes[HR1]),
+                log_loss_change: changes.map(|changes| changes[LOG_LOSS]),
+            }
+        };
+        self.tried.iter().zip(latencies).enumerate().map(variant).collect()
     }
 }
 
-/// About `most` questions of the training part, each as a batch with its answer for target.
+/// Places of figures among those of [`difference_intervals`].
+const HR1: usize = 0;
+const LOG_LOSS: usize = 5;
+
+/// About `most` questions of the training part, each as a batch with its answer for target, read through the window that
+/// ships.
 fn sample(
     view: &TrainingView<'_>,
     vocabulary: &Vocabulary,
@@ -168,7 +228,7 @@ fn sample(
     most: usize,
 ) -> Result<Vec<Batch>> {
     let config = model.weights.config();
-    let reader = QuestionReader::new(config, &model.columns, &model.apps, vocabulary, Window::Sliding)?;
+    let reader = QuestionReader::new(config, &model.columns, &model.apps, vocabulary, Window::default())?;
     let every = view.questions().div_ceil(most.max(1)).max(1);
     let (mut number, mut batches) = (0, Vec::new());
     let mut scratch = ReaderScratch::default();
@@ -186,7 +246,7 @@ fn sample(
     Ok(batches)
 }
 
-/// Medians over the questions, asked in turn.
+/// Medians over the questions, asked in turn on one thread.
 fn pass_us(plain: &TransformerModel, quantized: &QuantizedModel, questions: &[Batch]) -> [f64; 3] {
     let (plain, quantized) = (Forward::new(plain.weights.clone()), QuantizedForward::new(quantized));
     let (mut plain_scratch, mut scratch) = (ForwardScratch::default(), QuantizedScratch::default());

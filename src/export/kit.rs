@@ -233,7 +233,7 @@ impl Kit {
     /// It is missing, or an expert is, or the routing is impossible.
     pub fn plain_router(&self, vocabulary: &Vocabulary, routing: Routing) -> Result<Router> {
         let experts = self.router()?;
-        let deep = Transformer::with(self.transformer()?, vocabulary, Window::Stepping)?;
+        let deep = Transformer::new(self.transformer()?, vocabulary)?;
         let (trees, deep) = (Some(Arc::new(experts.trees.ranker()?) as _), Some(Arc::new(deep) as _));
         Router::new(experts.router.clone(), Experts { trees, deep }, routing)
     }
@@ -273,7 +273,7 @@ impl Kit {
     /// The transformer reads other columns than this build computes.
     pub fn questions(&self, vocabulary: &Vocabulary) -> Result<Questions> {
         let of = |model: &TransformerModel| {
-            let (config, window) = (model.weights.config(), Window::Stepping);
+            let (config, window) = (model.weights.config(), Window::default());
             QuestionReader::new(config, &model.columns, &model.apps, vocabulary, window)
         };
         let reader = self.plain.as_ref().map(of).transpose()?;

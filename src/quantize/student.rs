@@ -20,13 +20,13 @@ pub struct QuantizedTransformer {
 }
 
 impl QuantizedTransformer {
-    /// A predictor for logs whose app ids are those of `vocabulary`. Apps that the model does not know are told apart by
-    /// how they were used alone.
+    /// A predictor for logs whose app ids are those of `vocabulary`, which reads the window that ships. Apps that the
+    /// model does not know are told apart by how they were used alone.
     ///
     /// # Errors
     /// The model reads other columns than this build computes.
     pub fn new(model: &QuantizedModel, vocabulary: &Vocabulary) -> Result<Self> {
-        Self::with(model, vocabulary, Kernel::detect(), Window::Stepping)
+        Self::with(model, vocabulary, Kernel::detect(), Window::default())
     }
 
     /// The same with another kernel than the machine's fastest, or another window.
@@ -61,5 +61,14 @@ impl Predictor for QuantizedTransformer {
         let (reader, forward): &mut (ReaderScratch, QuantizedScratch) = scratch.buffers();
         self.reader.read_ahead(context, reader);
         self.forward.read_ahead(&reader.batch, forward);
+    }
+
+    fn keeps_cache(&self) -> bool {
+        true
+    }
+
+    fn clear_cache(&self, scratch: &mut Scratch) {
+        let (_, forward): &mut (ReaderScratch, QuantizedScratch) = scratch.buffers();
+        forward.forget();
     }
 }

@@ -257,4 +257,17 @@ impl Predictor for Router {
             }
         }
     }
+
+    fn keeps_cache(&self) -> bool {
+        [&self.experts.trees, &self.experts.deep].into_iter().flatten().any(|expert| expert.keeps_cache())
+    }
+
+    fn clear_cache(&self, scratch: &mut Scratch) {
+        let RouterScratch { trees, deep, .. } = scratch.buffers();
+        for (expert, scratch) in [(&self.experts.trees, trees), (&self.experts.deep, deep)] {
+            if let Some(expert) = expert {
+                expert.clear_cache(scratch);
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::network::{QuestionReader, ReaderScratch, Window};
 use crate::predict::{Predictor, Scratch};
 
-/// A transformer that knows the apps of one vocabulary. It needs no framework.
+/// A transformer that knows the apps of one vocabulary. It needs no framework, and computes every question from nothing.
 #[derive(Debug, Clone)]
 pub struct Transformer {
     reader: QuestionReader,
@@ -16,16 +16,16 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// A predictor for logs whose app ids are those of `vocabulary`. Apps that the model does not know are told apart by
-    /// how they were used alone.
+    /// A predictor for logs whose app ids are those of `vocabulary`, which reads the window that ships: the one that
+    /// the INT8 model reads. Apps that the model does not know are told apart by how they were used alone.
     ///
     /// # Errors
     /// The model reads other columns than this build computes.
     pub fn new(model: &TransformerModel, vocabulary: &Vocabulary) -> Result<Self> {
-        Self::with(model, vocabulary, Window::Sliding)
+        Self::with(model, vocabulary, Window::default())
     }
 
-    /// The same with another window.
+    /// The same, reading `window`.
     ///
     /// # Errors
     /// As [`new`](Self::new).

@@ -24,6 +24,7 @@ use self::markup::{
     NO_DATA, STYLE, beside, count, decimals, escape, figure, grouped, percent, section, short, table,
 };
 use self::plot::{Bar, Plot, Point, Series, bars};
+use super::latency::CLOCK;
 use super::report::{ModelReport, Report, Slice, UserReport};
 use crate::context::Task;
 use crate::data::SplitPlan;
@@ -141,9 +142,9 @@ impl Report {
             &format!(
                 "<p>HR@k is the share of questions whose answer stood among the first k; MRR and NDCG@5 also ask \
                  how high it stood. Log loss and ECE judge the probabilities, and less is better. Cover@90 is the \
-                 share of questions answered by a threshold that was chosen for 90&nbsp;% precision. Times are of a \
-                 whole answer. The best of each column is bold; the range below a figure holds it with 95&nbsp;% \
-                 confidence.{}</p>\n{}{features}",
+                 share of questions answered by a threshold that was chosen for 90&nbsp;% precision. Times are of {CLOCK}. \
+                 The best of each column is bold; the range below a figure holds it with 95&nbsp;% confidence.{}</p>\n\
+                 {}{features}",
                 if self.models.iter().any(is_bound) {
                     " The <em>optimum</em> knows what the simulator drew from: it shows what was possible and \
                      takes no part."

@@ -5,8 +5,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::data::{AppId, UserId};
+use crate::evaluate::latency::Latency;
 use crate::evaluate::metrics::tests::outcome;
-use crate::evaluate::replay::{Latency, Tested};
+use crate::evaluate::replay::Tested;
 use crate::evaluate::report::FeatureImportance;
 use crate::evaluate::{
     Against, Interval, Learned, Metrics, Outcome, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutingReport,

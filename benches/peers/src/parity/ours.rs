@@ -154,9 +154,12 @@ impl<'a> OurTurn<'a> {
 impl Entrant for OurTurn<'_> {
     fn get_ready(&mut self, index: usize) {
         self.room.forget();
-        // A router cannot be told to forget: cold, it remembers another person's question.
-        if self.model.is_router() && self.memory == Memory::Phone {
-            let router = self.ours.router_of(self.model);
+        if !self.model.is_router() {
+            return;
+        }
+        let router = self.ours.router_of(self.model);
+        router.clear_cache(&mut self.room.router);
+        if self.memory == Memory::Phone {
             router.read_ahead(&self.sample[index].context_before(), &mut self.room.router);
         }
     }
