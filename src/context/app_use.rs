@@ -8,25 +8,35 @@ use super::saved::{Secs, Since, saved};
 use crate::data::{AppId, Battery, Timestamp};
 
 /// Places that one history tells apart; beyond them the one visited least is forgotten.
+// Source: memory. Each place takes four bytes of every app.
 pub(super) const MAX_PLACES: usize = 16;
 
 /// An app that was not in front for so long is taken up anew.
+// Simulator's law: tastes there come in phases that fade within two hours; to be learned from people instead.
 pub(super) const REST_SECS: i64 = 2 * 3600;
 
 /// A notification is answered half as readily with every so much time.
+// Simulator's law: a notification's pull fades with 900 s there, so halves in 624; to be learned from people instead.
 const ANSWER_SECS: f32 = 600.0;
 
 /// So long a notification is taken to call; after that whatever is opened is not opened for its sake.
+// Simulator's law: by then its pull there is down to e^-2; to be learned from people instead.
 const CALL_SECS: i64 = 1800;
 
 /// A notification so old is no longer answered.
+// Simulator's law: none is answered there after two hours; to be learned from people instead.
 const LAPSE_SECS: i64 = 2 * 3600;
 
 /// Another app is opened on an app's account half an hour later, as before a meeting: so long after its last sign of life.
+// Simulator's law: a meeting leads to the map after 20 to 45 minutes there; to be learned from people instead.
 const HERALD_SECS: std::ops::Range<i64> = 20 * 60..45 * 60;
 
-/// An app used a moment ago tempts so many times more, and that fades with this time constant.
+/// An app used a moment ago tempts so many times more.
+// Simulator's law: the median of its people's phases is 60; to be learned from people instead.
 const PHASE: f32 = 60.0;
+
+/// And that fades with this time constant.
+// Simulator's law: it fades with two hours there; to be learned from people instead.
 const PHASE_SECS: f32 = 2.0 * HOUR_SECS;
 
 /// How the phone was left before an unlock.
@@ -46,6 +56,8 @@ pub(super) enum Departure {
 }
 
 impl Departure {
+    /// How many there are.
+    // Source: units.
     pub const KINDS: usize = 4;
 }
 

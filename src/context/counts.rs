@@ -58,11 +58,17 @@ impl Decayed {
     }
 }
 
-/// Half-lives, in seconds.
+/// An hour, and the shortest half-life, in seconds.
+// Source: units; as a half-life measured (docs/constants.md).
 pub(super) const HOUR_SECS: f32 = 3_600.0;
+/// The middle half-life.
+// Source: units; as a half-life measured (docs/constants.md).
 const DAY_SECS: f32 = 24.0 * HOUR_SECS;
+/// The longest half-life.
+// Source: units; as a half-life measured (docs/constants.md).
 const WEEK_SECS: f32 = 7.0 * DAY_SECS;
 /// Half-life of the habits of each hour of the day.
+// Source: measured (docs/constants.md).
 const HABIT_SECS: f32 = 5.0 * DAY_SECS;
 
 /// How often something happened: ever, lately, and by the hour of the day.
@@ -119,6 +125,10 @@ pub(super) fn around(by_hour: &[f32; 24], hours: &HourWeights) -> f32 {
     hours.iter().map(|&(hour, weight)| weight * by_hour[hour]).sum()
 }
 
+/// Width of the kernel to either side, in hours: [`HourWeights`] are as many as it can reach.
+// Source: measured, and doubtful: twice of it is better (docs/constants.md).
+const KERNEL_HOURS: f32 = 2.0;
+
 /// A triangular kernel, two hours wide to either side, over the 24 hourly counters: midnight is near 23 h.
 ///
 /// `hour`: 0 to 23.99.
@@ -129,7 +139,7 @@ pub(super) fn hour_weights(hour: f32) -> HourWeights {
     std::array::from_fn(|i| {
         let step = i as i32 - 2;
         let distance = (step as f32 - offset).abs();
-        ((centre + step).rem_euclid(24) as usize, (1.0 - distance / 2.0).max(0.0))
+        ((centre + step).rem_euclid(24) as usize, (1.0 - distance / KERNEL_HOURS).max(0.0))
     })
 }
 
@@ -143,6 +153,7 @@ pub(super) struct Row {
 saved!(Row { counts as UpTo<{ Row::CAPACITY }>, total } checked by Row::objection);
 
 impl Row {
+    // Source: memory. Eight bytes an entry; eight rows an app.
     const CAPACITY: usize = 32;
 
     fn objection(&self) -> Option<&'static str> {
@@ -207,6 +218,7 @@ impl Saved for Pairs {
 }
 
 impl Pairs {
+    // Source: memory. At most 256 bytes of counts a pair.
     const CAPACITY: usize = 2048;
 
     pub fn add_one(&mut self, pair: (Slot, Slot), next: Slot) {

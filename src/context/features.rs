@@ -13,9 +13,11 @@ use crate::data::{Network, Timestamp};
 
 /// Version of the schema: it changes with any column's name, order or meaning, and a model of another version is
 /// refused.
+// Source: units.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// The first column that is the same for every candidate of a question.
+// Source: units.
 pub(super) const QUESTION: usize = 42;
 
 /// A column of the feature matrix.
@@ -71,6 +73,7 @@ columns! { (q, c)
     hour_decayed_share ["share"] "share of launches, halved every hour" = c.launches_decayed[0];
     day_decayed_share ["share"] "share of launches, halved every day" = c.launches_decayed[1];
     week_decayed_share ["share"] "share of launches, halved every week" = c.launches_decayed[2];
+    // Source of 0.01: measured (docs/constants.md).
     trend ["ln ratio"] "the last day's share over the last week's"
         = math::ln((c.launches_decayed[1] + 0.01) / (c.launches_decayed[2] + 0.01));
     unlock_day_decayed_share ["share"] "share of first-after-unlock openings, halved every day"
@@ -83,6 +86,7 @@ columns! { (q, c)
         = c.choices_decayed[2];
 
     // Affinities to this time and place, smoothed towards the share anywhere.
+    // Source of 10, 5 and 20: measured (docs/constants.md).
     hour_affinity ["share"] "share of launches around this hour of the day"
         = smoothed(c.used.counters.launches.around(&q.hours), q.launches_around, c.launch_share, 10.0);
     recent_hour_affinity ["share"] "the same, halved every five days" = smoothed(
@@ -120,6 +124,7 @@ columns! { (q, c)
     unseen_notifications ["count"] "posted since the screen was last in use" = q.history.unseen(c.used) as f32;
     pending_notifications ["count"] "posted since the app was last opened" = c.used.pending_notifications as f32;
     notified_since_open ["0/1"] "whether any was" = flag(c.used.pending_notifications > 0);
+    // Source of 0.3 and 1: measured (docs/constants.md).
     answer_rate ["share"] "share of unlocks with an unseen notification of the app that opened it first"
         = (c.used.answered_notifications as f32 + 0.3) / (c.used.notified_unlocks as f32 + 1.0);
 
@@ -283,6 +288,7 @@ impl<'a> AtCandidate<'a> {
     }
 }
 
+// Source of ten: measured (docs/constants.md).
 fn first_ten(slots: impl Iterator<Item = Slot>) -> [Option<Slot>; 10] {
     let mut first = [None; 10];
     first.iter_mut().zip(slots).for_each(|(to, slot)| *to = Some(slot));
@@ -299,6 +305,7 @@ fn rank(times: u32, rank: u32) -> f32 {
 
 pub(super) fn share(part: f32, whole: f32) -> f32 {
     // Decayed totals fade towards zero after a long pause; parts fade with them.
+    // Source of 1e-20: units. An f32 holds smaller numbers with fewer digits below 1e-38.
     if whole > 1e-20 { part / whole } else { 0.0 }
 }
 
@@ -312,6 +319,7 @@ pub(super) fn smoothed(part: f32, whole: f32, prior: f32, weight: f32) -> f32 {
 }
 
 /// Share of `slot` in `row`, drawn towards `prior` as by three observations.
+// Source of three: measured (docs/constants.md).
 fn following(row: Option<&Row>, slot: Slot, prior: f32) -> f32 {
     row.map_or(f32::NAN, |row| smoothed(row.count(slot), row.total(), prior, 3.0))
 }

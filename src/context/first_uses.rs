@@ -4,21 +4,42 @@ use super::math;
 use super::saved::saved;
 
 /// Quarters of an hour in a day.
+// Source: units.
 const QUARTERS: usize = 96;
 
 /// Stretches of time before and after a time of day, in quarters of an hour: what [`FirstUses`] are summed over.
+// Simulator's law: three hours to either side, as long as what is opened once a day is due there; to be learned from
+// people instead.
 const STRETCHES: [[f32; 2]; 6] =
     [[-12.0, -6.0], [-6.0, -2.0], [-2.0, 0.0], [0.0, 2.0], [2.0, 6.0], [6.0, 12.0]];
 
-/// A habit of once a day: for so long it is due, and a due app is opened at one unlock in four.
+/// A habit of once a day: for so long it is due.
+// Simulator's law: three hours there; to be learned from people instead.
 const DUE_QUARTERS: usize = 12;
+
+/// And a due app is opened at one unlock in four.
+// Simulator's law: the share that a due app claims there; to be learned from people instead.
 const DUE_SHARE: f32 = 0.25;
 
 /// Share of apps that are opened once a day.
+// Simulator's law: two of about 47 apps there; to be learned from people instead.
 const DUE_PRIOR: f32 = 0.04;
 
 /// Fewer first uses of the day within three hours show no habit.
+// Source: measured (docs/constants.md).
 const FEWEST_DUE: f32 = 2.0;
+
+/// First uses, and unlocks, that a rate of first uses is drawn by: one in fifty.
+// Source: measured (docs/constants.md).
+const RATE_PRIOR: [f32; 2] = [0.5, 25.0];
+
+/// The same of the share of a whole day: one in two hundred.
+// Source: measured (docs/constants.md).
+const DAY_PRIOR: [f32; 2] = [0.5, 100.0];
+
+/// Unlocks that the day's share is worth beside those of a stretch.
+// Source: measured (docs/constants.md).
+const STRETCH_PRIOR: f32 = 3.0;
 
 /// Unlocks that found an app not used yet that day, by the time of day: a habit of once a day shows as a high share in
 /// its hours, and on the edges of its hours before and after part.
@@ -82,7 +103,7 @@ impl FirstUses {
     /// By the quarter of an hour from which the app may be due: by how many nats the past is more probable then than if
     /// it were opened as readily at any time of the day.
     fn gains(&self, hits: f32, all: f32) -> [f32; QUARTERS] {
-        let rate = |hits: f32, all: f32| (hits + 0.5) / (all + 25.0);
+        let rate = |hits: f32, all: f32| (hits + RATE_PRIOR[0]) / (all + RATE_PRIOR[1]);
         let likelihood =
             |hits: f32, all: f32, rate: f32| hits * math::ln(rate) + (all - hits) * math::ln(1.0 - rate);
         let at_any_time = likelihood(hits, all, rate(hits, all));
@@ -107,15 +128,15 @@ impl FirstUses {
 
     /// Shares of such unlocks that opened the app: three hours to half an hour before `near`, after it, and all day.
     pub fn shares(&self, near: &Nearby) -> [f32; Self::SHARES] {
-        let day = (self.day[0] + 0.5) / (self.day[1] + 100.0);
+        let day = (self.day[0] + DAY_PRIOR[0]) / (self.day[1] + DAY_PRIOR[1]);
         let mut sums = [[0.0; 2]; STRETCHES.len()];
         for &(quarter, stretch, weight) in &near.0 {
             let [hits, all] = self.quarters[quarter].map(f32::from);
             sums[stretch][0] += weight * hits;
             sums[stretch][1] += weight * all;
         }
-        // The day's share is worth three unlocks.
-        std::array::from_fn(|at| sums.get(at).map_or(day, |[hits, all]| (hits + 3.0 * day) / (all + 3.0)))
+        let drawn = |hits: f32, all: f32| (hits + STRETCH_PRIOR * day) / (all + STRETCH_PRIOR);
+        std::array::from_fn(|at| sums.get(at).map_or(day, |&[hits, all]| drawn(hits, all)))
     }
 }
 

@@ -26,9 +26,11 @@ use super::token::{MAX_WINDOW, Token, octave};
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
 
 /// Apps that one history remembers; beyond them the one used longest ago is forgotten.
+// Source: memory.
 pub const MAX_APPS: usize = 4096;
 
 /// Most apps that are offered to a user without a history.
+// Source: memory: of a bundle, which holds their names.
 const MAX_FAVOURITES: usize = 50;
 
 /// The first of `apps`, most launched first, as the candidates of a user without a history.
@@ -36,7 +38,17 @@ pub(crate) fn favourites(apps: impl Iterator<Item = AppId>) -> Arc<[AppId]> {
     apps.take(MAX_FAVOURITES).collect()
 }
 
+/// Apps seen to close so long before the screen went dark were in front until then: logs round to seconds.
+// Source: units.
+const ROUNDING_SECS: f32 = 1.0;
+
+/// An app that was in use at most so long ago was so a moment ago.
+// Source: paper. A session ends after five quiet minutes (Aliannejadi and others, LSApp, 2021); measured
+// (docs/constants.md).
+const MOMENT_SECS: i64 = 300;
+
 /// Classes of the time that the phone was not in use: eightfold steps from 8 seconds to 3 days.
+// Source: by hand, not measured: one column of the transformer's question.
 pub(super) const ABSENCES: usize = 7;
 
 /// One user's past. [`observe`](History::observe) events in time order; ask with
@@ -59,6 +71,7 @@ pub struct History {
     /// What followed two apps in a row: the next different app; the first app of the next unlock.
     pub(super) pairs: Pairs,
     pub(super) unlock_pairs: Pairs,
+    // Source of 64, 10 and, below, 20: measured (docs/constants.md).
     pub(super) recent_launches: Recent<(Slot, Timestamp), 64>,
     pub(super) recent_unlock_opens: Recent<Slot, 10>,
     /// Whole sequences of apps, and what followed them.
@@ -186,9 +199,8 @@ impl History {
         let unused_secs = self.last_use.map_or(i64::MAX, |last| now.secs_since(last));
         match self.idle_before_dark_secs {
             None => Departure::NotDark,
-            // Logs round to seconds, so an app may seem to close a second before the screen goes dark.
-            Some(..=1.0) => Departure::InApp,
-            Some(_) if unused_secs <= 300 => Departure::AtHome,
+            Some(..=ROUNDING_SECS) => Departure::InApp,
+            Some(_) if unused_secs <= MOMENT_SECS => Departure::AtHome,
             Some(_) => Departure::AtHomeLongAgo,
         }
     }

@@ -4,7 +4,32 @@
 use super::counts::{HourWeights, around};
 use super::saved::saved;
 
+/// Points that the prior of a [`Line`]'s mean is worth.
+// Source: measured (docs/constants.md).
+const LINE_PRIOR: f32 = 2.0;
+
+/// Added to the sum of squares that the slope of a [`Line`] is divided by.
+// Source: measured (docs/constants.md). Ridge regression: Hoerl, Kennard 1970.
+const RIDGE: f32 = 40.0;
+
+/// Notifications answered, and all, that the rate of anyone's is drawn by: one in eight.
+// Source: measured (docs/constants.md).
+const ANSWERS_PRIOR: [f32; 2] = [0.5, 4.0];
+
+/// Notifications that the rate of anyone's is worth beside those of one app.
+// Source: measured (docs/constants.md).
+const ANSWERS_NEAR: f32 = 4.0;
+
+/// Choices, made and expected, that an app is liked as well as any by.
+// Source: measured (docs/constants.md).
+const LIKING_PRIOR: f32 = 0.5;
+
+/// Likings are kept within these, so that their products stay finite.
+// Source: units.
+const LIKINGS: [f32; 2] = [1e-6, 1e6];
+
 /// A straight line through points that are 0 or 1: resumed or not, by the logarithm of the time away.
+// Simulator's law: resuming falls with the logarithm of the time away there; to be learned from people instead.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Line {
     points: f32,
@@ -30,14 +55,13 @@ impl Line {
         self.points
     }
 
-    /// The share of ones, drawn towards `prior` as by two points.
+    /// The share of ones, drawn towards `prior`.
     pub fn mean(&self, prior: f32) -> f32 {
-        (self.y + 2.0 * prior) / (self.points + 2.0)
+        (self.y + LINE_PRIOR * prior) / (self.points + LINE_PRIOR)
     }
 
     /// The share of ones at `x`, as ridge regression has it.
     pub fn at(&self, x: f32, prior: f32) -> f32 {
-        const RIDGE: f32 = 40.0;
         let centre = self.x / self.points.max(1.0);
         let slope = (self.xy - centre * self.y) / ((self.xx - centre * self.x).max(0.0) + RIDGE);
         (self.mean(prior) + slope * (x - centre)).clamp(0.0, 1.0)
@@ -86,12 +110,12 @@ impl Answers {
 
     /// How readily notifications are answered, by anyone's.
     pub fn rate(&self) -> f32 {
-        (self.answered + 0.5) / (self.asked + 4.0)
+        (self.answered + ANSWERS_PRIOR[0]) / (self.asked + ANSWERS_PRIOR[1])
     }
 
-    /// The same of one app, drawn towards `prior` as by four notifications.
+    /// The same of one app, drawn towards `prior`.
     pub fn rate_near(&self, prior: f32) -> f32 {
-        (self.answered + 4.0 * prior) / (self.asked + 4.0)
+        (self.answered + ANSWERS_NEAR * prior) / (self.asked + ANSWERS_NEAR)
     }
 }
 
@@ -124,7 +148,7 @@ impl Liking {
 
     /// 1 as long as nothing is known.
     pub fn rate(&self) -> f32 {
-        ((self.chosen + 0.5) / (self.expected + 0.5)).clamp(1e-6, 1e6)
+        ((self.chosen + LIKING_PRIOR) / (self.expected + LIKING_PRIOR)).clamp(LIKINGS[0], LIKINGS[1])
     }
 }
 

@@ -33,6 +33,34 @@ pub const QUESTION_COLUMNS: usize = SCHEMA.len() - QUESTION + 3 * ORDERS + 3 + 5
 /// The columns that every model reads: those of a candidate and of a question in the first version.
 pub(crate) const FIRST_COLUMNS: (usize, usize) = (FIRST, 37);
 
+/// Launches that an app's share of all is worth beside those on a network, or on a charger.
+// Source: measured (docs/constants.md).
+const AFFINITY_PRIOR: f32 = 20.0;
+
+/// Unlocks that the rate of resuming after any time away is worth beside those after about as long.
+// Source: measured (docs/constants.md).
+const ABSENCE_PRIOR: f32 = 4.0;
+
+/// Notifications answered, and found, that their share is drawn by: one in eight.
+// Source: by hand, not measured: one column of the transformer's question.
+const ANSWERED_PRIOR: [f32; 2] = [0.5, 4.0];
+
+/// Launches by which shares of what is opened of the user's own accord are drawn.
+// Source: measured (docs/constants.md).
+const OWN_ACCORD_PRIOR: f32 = 3.0;
+
+/// Added to a choice count, a freshness, a freshness times a rate before their logarithms: where smaller ones are alike.
+// Source: units. Trees read the same order whatever they are; a network's weights are learned with them.
+const LEAST: [f32; 3] = [0.1, 0.05, 0.01];
+
+/// Shares that differ by less are alike.
+// Source: units, as `LEAST`.
+const LEAST_SHARE: f32 = 1e-3;
+
+/// The logarithm of two years in seconds: what is unknown was so long ago.
+// Source: units.
+const LONG_AGO: f32 = 18.0;
+
 /// Rows of one question. What is unknown is NaN, except times: those are very long.
 #[derive(Debug, Clone, Default)]
 pub struct PointerRows {
@@ -103,7 +131,8 @@ impl PointerRows {
             let first_uses =
                 if is_used_today { Default::default() } else { used.first_uses.shares(&self.near) };
             self.candidates.extend(first_uses.map(ln_odds));
-            let affinity = |part: f32, whole: f32| ln_odds(smoothed(part, whole, launch_share, 20.0));
+            let affinity =
+                |part: f32, whole: f32| ln_odds(smoothed(part, whole, launch_share, AFFINITY_PRIOR));
             self.candidates.extend([
                 affinity(counters.by_network[network], totals.by_network[network]),
                 affinity(counters.by_charging[charging], totals.by_charging[charging]),
@@ -118,7 +147,7 @@ impl PointerRows {
             if self.width > WITH_MOTIVES {
                 let Prospect { due, lift, heralded, liking, expected, phase, tempts } =
                     self.prospects.of(used, slot, launch_share);
-                let [liking, expected, phase] = [liking, expected + 0.1, phase].map(math::ln);
+                let [liking, expected, phase] = [liking, expected + LEAST[0], phase].map(math::ln);
                 self.candidates.extend([
                     ln_odds(due),
                     lift,
@@ -149,9 +178,11 @@ impl PointerRows {
         let resume_rate = (resumed + 1.0) / (all + 2.0);
         let [resumed, all] = history.resumes[departure][history.absence(now)];
         let [answered, notified] = history.answered_notifications;
-        let rates =
-            [resume_rate, (resumed + 4.0 * resume_rate) / (all + 4.0), (answered + 0.5) / (notified + 4.0)];
-        self.question.extend(rates.map(ln_odds));
+        self.question.extend([
+            ln_odds(resume_rate),
+            ln_odds((resumed + ABSENCE_PRIOR * resume_rate) / (all + ABSENCE_PRIOR)),
+            ln_odds((answered + ANSWERED_PRIOR[0]) / (notified + ANSWERED_PRIOR[1])),
+        ]);
         let resumed = &history.motives.resumed;
         self.question.extend([
             ln_odds(resumed.at(away(history.unused_secs(now)), resume_rate)),
@@ -172,9 +203,10 @@ fn of_motives(
     waiting: &[Timestamp],
 ) -> [f32; 6] {
     /// A notification that so many newer ones stand before is as good as unseen.
+    // Simulator's law: the newest three are answered there, newest first; to be learned from people instead.
     const MOST_NEWER: usize = 5;
     let motives = &context.history.motives;
-    let near = |part: f32, whole: f32, prior: f32| smoothed(part, whole, prior, 3.0);
+    let near = |part: f32, whole: f32, prior: f32| smoothed(part, whole, prior, OWN_ACCORD_PRIOR);
     let own_accord = near(used.own_accord.count, motives.own_accord.count, launch_share);
     let around = near(used.own_accord.around(hours), motives.own_accord.around(hours), own_accord);
     let freshness = used.freshness(context.now());
@@ -183,9 +215,9 @@ fn of_motives(
     [
         ln_odds(own_accord),
         ln_odds(around),
-        math::ln(freshness + 0.05),
+        math::ln(freshness + LEAST[1]),
         if freshness > 0.0 { newer as f32 } else { MOST_NEWER as f32 + 1.0 },
-        math::ln(freshness * used.answers.rate_near(motives.answers.rate()) + 0.01),
+        math::ln(freshness * used.answers.rate_near(motives.answers.rate()) + LEAST[2]),
         ln_odds(near(used.own_accord.anew, motives.own_accord.anew, launch_share)),
     ]
 }
@@ -193,7 +225,7 @@ fn of_motives(
 /// Nine in ten is as far from 99 in a hundred as one in ten from one in a hundred. A share in a thousand is worth telling
 /// from two; one in a million is not.
 fn ln_odds(share: f32) -> f32 {
-    math::ln((share + 1e-3) / ((1.0 - share).max(0.0) + 1e-3))
+    math::ln((share + LEAST_SHARE) / ((1.0 - share).max(0.0) + LEAST_SHARE))
 }
 
 /// On a scale where a constant difference means about as much anywhere.
@@ -201,8 +233,7 @@ fn scaled(value: f32, unit: &str) -> f32 {
     match unit {
         "share" => ln_odds(value),
         "count" | "rank" => math::ln_1p(value),
-        // `ln` of two years.
-        "ln s" if value.is_nan() => 18.0,
+        "ln s" if value.is_nan() => LONG_AGO,
         _ => value,
     }
 }

@@ -7,6 +7,10 @@ use super::history::History;
 use super::math;
 use crate::data::Timestamp;
 
+/// Unlocks by which an app's lift is drawn towards none, and its share after a herald towards its share of launches.
+// Source: measured (docs/constants.md).
+const LIFT_PRIOR: f32 = 3.0;
+
 /// What speaks for one app.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prospect {
@@ -53,6 +57,7 @@ impl Prospects {
             slot: Slot::at(index),
             last_sign: used.last_sign(),
             unlocks: used.heralding_unlocks,
+            // Source: paper. Laplace's rule of succession (1814).
             share: (used.heralding_unlocks + 1.0) / (unlocks + 2.0),
         }));
         self.now = now;
@@ -81,9 +86,9 @@ impl Prospects {
         let is_heralded = |herald: &&Herald| herald.slot != slot && used.last_launch() < herald.last_sign;
         self.heralds.iter().filter(is_heralded).fold([0.0; 2], |[lift, heralded], herald| {
             let times = used.heralds.count(herald.slot);
-            // Drawn towards no lift as by three unlocks, and towards the app's share of launches as by three.
-            let lifted = math::ln((times + 3.0 * herald.share) / ((opens + 3.0) * herald.share));
-            let shared = smoothed(times, herald.unlocks, launch_share, 3.0);
+            let expected = (opens + LIFT_PRIOR) * herald.share;
+            let lifted = math::ln((times + LIFT_PRIOR * herald.share) / expected);
+            let shared = smoothed(times, herald.unlocks, launch_share, LIFT_PRIOR);
             [lift.max(lifted), heralded.max(shared)]
         })
     }

@@ -91,6 +91,7 @@ impl<'a> Context<'a> {
 
     /// How probable it is that the answer is none of the candidates: the share of this user's past questions
     /// that were answered by an app opened for the first time, (n + 1/2) / (N + 1).
+    // Source: paper. Krichevsky, Trofimov, "The performance of universal encoding", 1981.
     pub fn none_of_these(&self) -> f64 {
         let [unforeseen, answered] = self.history.answers(self.task);
         (f64::from(unforeseen) + 0.5) / (f64::from(answered) + 1.0)

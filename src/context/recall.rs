@@ -12,12 +12,15 @@ use super::saved::{Restorer, Saved, Saver, UpTo, saved};
 use crate::error::Result;
 
 /// Orders told apart: a match of this many apps or more is of the highest.
+// Source: paper. Such models of text are best at about five (Cleary, Teahan, "Unbounded length contexts for PPM", 1997).
 pub(super) const ORDERS: usize = 5;
 
 /// Steps remembered: a month of a phone that opens 130 apps a day.
+// Source: memory. Four bytes each.
 const STEPS: usize = 4096;
 
 /// First apps after an unlock remembered.
+// Source: memory. Twelve bytes each.
 const OPENS: usize = 2048;
 
 /// The app of a step, or [`Slot::NONE`] where it has been forgotten.
@@ -186,6 +189,7 @@ impl Recalled {
 }
 
 /// The prior is worth one observation.
+// Source: paper. The escape of Cleary and Witten's method A (1984).
 fn backed_off(counts: Option<&Counts>, total: &Counts, prior: f32) -> [f32; ORDERS] {
     let counts = counts.copied().unwrap_or_default();
     let mut share = prior;

@@ -247,6 +247,7 @@ impl SavedAs<Option<f32>> for Secs {
 
 /// Numbers: how each is written and read, and its range. What is counted in `u32` stops far from where it would overflow;
 /// a count in `f32` stops at 2^24, since one more is lost on it.
+// Source of the ranges: units.
 macro_rules! saved_numbers {
     ($($number:ident $put:ident $least:expr, $most:expr;)*) => {$(
         impl Saved for $number {

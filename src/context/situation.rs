@@ -6,6 +6,10 @@ use super::math;
 use super::question::Context;
 use crate::data::Timestamp;
 
+/// Last launches that [`Situation::recent_apps`] counts the different apps of.
+// Source: by hand, not measured: one column of the gate.
+const RECENT_APPS: usize = 10;
+
 /// Declares the columns: the fields, their names, and what computes them come from the same lines.
 macro_rules! columns {
     (($context:ident) $($name:ident $meaning:literal = $value:expr;)*) => {
@@ -73,7 +77,7 @@ impl Context<'_> {
     }
 
     fn recent_apps(&self) -> f32 {
-        let mut apps = [None; 10];
+        let mut apps = [None; RECENT_APPS];
         let mut count = 0;
         for (slot, _) in self.history.recent_launches.iter().take(apps.len()) {
             if !apps[..count].contains(&Some(slot)) {
@@ -90,6 +94,7 @@ impl Context<'_> {
     }
 
     /// (n + 1) / (N + 2): of none, half.
+    // Source: paper. Laplace's rule of succession (1814).
     pub(super) fn resume_rate(&self) -> f32 {
         let recent = self.history.recent_resumes.iter();
         let (resumed, unlocks) =

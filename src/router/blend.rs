@@ -14,12 +14,14 @@
 use crate::context::{Situation, math};
 
 /// Numbers that a weight depends on.
+// Source: units: as many as `Basis` names.
 pub const BASIS: usize = 4;
 
 /// Numbers that weights depend on: one, the length of the history, the gate's gain, the staleness.
 pub type Basis = [f32; BASIS];
 
 /// The place of the staleness in it.
+// Source: units.
 #[cfg(feature = "train")]
 pub(super) const STALENESS: usize = 3;
 
@@ -27,16 +29,20 @@ pub(super) const STALENESS: usize = 3;
 pub type Linear = [f32; BASIS];
 
 /// Seconds from which on a history is stale: a day.
+// Source: by hand, not measured.
 pub const FRESH_SECS: f32 = 86_400.0;
 
 /// Where the length of a history is 0 on the scale of the basis, and what a unit of it is: 0 at 600 launches, a week or two,
 /// and one unit a factor of 2,981.
+// Source: units: weights on this scale are learned.
 pub(crate) const HISTORY: [f32; 2] = [6.4, 8.0];
 
 /// Gains beyond these say no more.
+// Source: by hand, not measured.
 pub(crate) const GAINS: [f32; 2] = [-1.0, 2.0];
 
 /// A history is never staler than this.
+// Source: units: 55 days, longer than any log at hand.
 pub(crate) const MOST_STALE: f32 = 4.0;
 
 /// The basis at a question. `gain` is the gate's, 0 where nobody asked it.
@@ -135,6 +141,7 @@ impl Blend {
 }
 
 /// An answer is never flatter than this makes it.
+// Source: by hand, not measured.
 pub(crate) const LEAST_WEIGHT: f32 = 0.05;
 
 fn weigh(weight: f32, said: &[f32], logits: &mut [f32]) {

@@ -31,9 +31,12 @@ pub struct RouterModel {
     pub calibration: Calibration,
 }
 
+/// Of the format.
+// Source: units.
 const VERSION: u32 = 1;
 const NEXT_STEP: &str = "fit the router again with this version of foretap";
 /// No weight that was ever fitted comes near.
+// Source: units: what is read is refused beyond it.
 const LARGEST: f32 = 1e3;
 
 impl RouterModel {

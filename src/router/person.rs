@@ -177,5 +177,7 @@ impl Person {
     }
 }
 
+/// Of the format.
+// Source: units.
 const VERSION: u32 = 1;
 const NEXT_STEP: &str = "restore an older copy, or begin with an empty history";

@@ -24,9 +24,11 @@ use crate::fields::{Put as _, Reader};
 
 /// The version that this build writes: it changes with any field. The second brought motives, the third likings
 /// and heralds.
+// Source: units.
 const VERSION: u32 = 3;
 
 /// The oldest version that it reads.
+// Source: units.
 const OLDEST: u32 = 1;
 
 /// Apps that have slots, that are only remembered as events, and the one opened first.
