@@ -97,6 +97,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
             // Random batches measure every engine.
             "sample",
             "engine",
+            // What engines are compared with.
+            "reference",
             "native",
             "forward",
             "burn",
