@@ -79,6 +79,7 @@ fn every_predictor_keeps_the_contract() {
         Entrant { name: "ranker of launches", predictor: &launch.ranker, reloaded: Some(&launch_again.ranker) },
     ];
     let moments = moments(&simulation);
+    assert!(moments.len() > 100, "{} moments", moments.len());
     for entrant in &entrants {
         for moment in &moments {
             scores_are_sound(entrant, moment);
@@ -290,6 +291,7 @@ fn later_events_do_not_matter(entrant: &Entrant<'_>, simulation: &Simulation) {
     let favourites: Arc<[AppId]> = (0..20).map(AppId).collect();
     for (events, task) in simulation.log.users().take(2).zip(TASKS) {
         let asked: Vec<usize> = questions(task, events).iter().map(|question| question.asked_at).collect();
+        assert!(asked.len() > 100, "{} questions, {task}", asked.len());
         for &asked_at in asked.iter().step_by(1 + asked.len() / 5) {
             let known = &events[..=asked_at];
             let history = folded(known, &favourites);
