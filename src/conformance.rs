@@ -37,6 +37,9 @@ pub struct Entrant<'a> {
     pub reloaded: Option<&'a dyn Predictor>,
 }
 
+/// Of every 29 questions of the log one is asked; fewer show nothing.
+const FEWEST_QUESTIONS: usize = 20;
+
 /// Checks one predictor on a few simulated people.
 ///
 /// # Errors
@@ -53,6 +56,11 @@ pub fn check(name: &str, predictor: &dyn Predictor) -> Result<()> {
 /// As [`check`].
 pub fn check_all(entrants: &[Entrant<'_>], log: &Log) -> Result<()> {
     let moments = moments(log);
+    let asked = moments.iter().filter(|moment| moment.label.starts_with("question")).count();
+    if asked < FEWEST_QUESTIONS {
+        let message = format!("{asked} questions are too few to check a predictor on");
+        return Err(Error::new(ErrorKind::Data, message).next_step("give a longer log, or call `check`"));
+    }
     for entrant in entrants {
         catch_panic(|| {
             for moment in &moments {

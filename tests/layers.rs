@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a failed step is a failed test
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,8 +35,9 @@ const JOURNEY: [&str; 24] = [
     "lib",
 ];
 
-/// The same inside a module whose children are worlds of their own. Names in one string share a room.
-const ROOMS: [(&str, &[&str]); 11] = [
+/// The same inside each module that has children, in a row of its own. Names in one string share a room.
+const ROOMS: [(&str, &[&str]); 15] = [
+    ("file", &["text"]),
     ("data", &["place", "event", "vocabulary", "privacy", "log", "split", "simulate"]),
     (
         "context",
@@ -62,6 +63,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
             "pointer",
         ],
     ),
+    ("baseline", &["optimum"]),
     (
         "gbdt",
         &[
@@ -89,6 +91,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
             "train",
         ],
     ),
+    ("ranker", &["train"]),
     (
         "transformer",
         &[
@@ -96,6 +99,8 @@ const ROOMS: [(&str, &[&str]); 11] = [
             // Random batches measure every engine.
             "sample",
             "engine",
+            // What engines are compared with.
+            "reference",
             "native",
             "forward",
             "burn",
@@ -138,13 +143,12 @@ const ROOMS: [(&str, &[&str]); 11] = [
         ],
     ),
     // A router makes all of them one, and a person asks it.
-    (
-        "router",
-        &["blend", "calibrate", "gate", "habits", "answer", "suggest", "newton", "model fit mod person"],
-    ),
+    ("router", &["blend", "calibrate", "gate", "habits", "answer", "suggest", "newton", "model fit person"]),
+    ("model", &["save"]),
     ("bundle", &["container", "delta", "golden contents"]),
-    ("export", &["lightgbm", "xgboost"]),
     ("evaluate", &["metrics", "intervals", "replay", "latency", "routing", "report", "html"]),
+    // A round trains what its routers ask, and a router's plan is a part of the round's.
+    ("experiment", &["method", "deep", "ranker", "quantization", "round routing", "save", "check"]),
 ];
 
 #[test]
@@ -162,7 +166,47 @@ fn modules_import_only_from_modules_before_them() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(JOURNEY.iter().all(|module| seen.contains(*module)), "JOURNEY names a module that is not there");
+    let journey: BTreeSet<String> = JOURNEY.map(str::to_owned).into();
+    assert_eq!((journey.len(), &journey), (JOURNEY.len(), &seen), "JOURNEY and the modules that are there");
+}
+
+#[test]
+fn each_module_with_children_has_one_row_that_names_them_all() {
+    let source = Path::new("src");
+    let mut there: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in rust_files(source) {
+        if let [module, child, ..] = &module_of(file.strip_prefix(source).unwrap())[..] {
+            there.entry(module.clone()).or_default().insert(child.clone());
+        }
+    }
+    let mut wrong = Vec::new();
+    for (place, (module, rooms)) in ROOMS.iter().enumerate() {
+        if ROOMS[..place].iter().any(|(earlier, _)| earlier == module) {
+            wrong.push(format!("`{module}` has two rows: the second one is never read"));
+        }
+        let children = there.get(*module);
+        let mut named = BTreeSet::new();
+        for name in rooms.iter().flat_map(|room| room.split(' ')) {
+            if !children.is_some_and(|children| children.contains(name)) {
+                wrong.push(format!("`{module}::{name}` is no file and no folder"));
+            }
+            if !named.insert(name) {
+                wrong.push(format!("`{module}::{name}` has two places"));
+            }
+        }
+    }
+    for (module, children) in &there {
+        match ROOMS.iter().find(|(name, _)| name == module) {
+            None => wrong.push(format!("`{module}` has children, but no row")),
+            Some((_, rooms)) => {
+                let is_named =
+                    |child: &&String| rooms.iter().any(|room| room.split(' ').any(|n| n == *child));
+                let unnamed = children.iter().filter(|child| !is_named(child));
+                wrong.extend(unnamed.map(|child| format!("`{module}::{child}` has no place")));
+            }
+        }
+    }
+    assert!(!there.is_empty() && wrong.is_empty(), "ROOMS, in tests/layers.rs: {}", wrong.join("\n"));
 }
 
 /// Why `module` may not use `used`, both as paths from the crate's root.
@@ -180,9 +224,11 @@ fn objection(module: &[String], used: &[String]) -> Option<String> {
         let before = rank(other).is_some_and(|other_rank| other_rank < own_rank);
         return (!before).then(|| format!("`{own}` uses `{other}`, which does not come before it"));
     }
-    let (_, rooms) = ROOMS.iter().find(|(name, _)| name == own)?;
-    let room = |name: &String| rooms.iter().position(|room| room.split(' ').any(|n| n == name));
     let (child, sibling) = (module.get(1)?, used.get(1)?);
+    let Some((_, rooms)) = ROOMS.iter().find(|(name, _)| name == own) else {
+        return Some(format!("`{own}` has children, but no row in ROOMS, in tests/layers.rs"));
+    };
+    let room = |name: &String| rooms.iter().position(|room| room.split(' ').any(|n| n == name));
     let Some(child_rank) = room(child) else {
         return Some(format!("`{own}::{child}` has no place in ROOMS, in tests/layers.rs"));
     };
@@ -325,6 +371,9 @@ fn what_is_objected_to() {
         case("data::event", "data::place", true),
         case("data::event", "data::vocabulary", false),
         case("data::extra", "data::event", false),
+        case("predict::extra", "predict::Prediction", false),
+        case("experiment::deep", "experiment::round", false),
+        case("export::onnx", "export::kit", false),
         case("ranker", "Result", false),
         case("nowhere", "error", false),
         case("gbdt::grow", "gbdt::train", false),

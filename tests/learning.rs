@@ -222,6 +222,7 @@ fn columns_are_added_and_those_of_nobody_refused() {
 fn assert_answers_are_alike(models: [&TransformerModel; 2], simulation: &Simulation) {
     let predictors = models.map(|model| Transformer::new(model, &simulation.vocabulary).unwrap());
     let events: &[Event] = simulation.log.users().next().unwrap();
+    let mut compared = 0;
     replay(events, Task::FirstAfterUnlock, &Arc::default(), 50, |_, _, context| {
         let [before, after] = predictors.each_ref().map(|predictor| {
             let mut scores = vec![0.0; context.candidates().len()];
@@ -231,7 +232,9 @@ fn assert_answers_are_alike(models: [&TransformerModel; 2], simulation: &Simulat
         for (a, b) in before.iter().zip(&after) {
             assert!((a - b).abs() < 1e-4, "{a} and {b}");
         }
+        compared += before.len();
     });
+    assert!(compared > 200, "{compared} scores");
 }
 
 #[test]

@@ -3,10 +3,11 @@
 #![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
+mod phones;
 mod samples;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use foretap::Silent;
 use foretap::data::log::WarningKind;
@@ -319,11 +320,7 @@ fn a_forgotten_person_is_gone_and_others_are_as_they_were() {
 
 #[test]
 fn real_phones_have_the_known_number_of_questions() {
-    let folder = Path::new("../shared/data/phones").to_path_buf();
-    if !folder.exists() {
-        println!("skipped: {} is not here", folder.display());
-        return;
-    }
+    let Some(folder) = phones::folder() else { return };
     for (phone, expected) in [(1, 1995), (2, 2087), (3, 1337)] {
         let zone = LogOptions { time_zone: Some("Europe/Paris".to_owned()), ..options() };
         let places = vec![folder.join(format!("phone{phone}_places.csv"))];

@@ -138,7 +138,8 @@ fn damaged_people_are_refused_or_harmless() {
     let (mut refused, mut harmless) = (0, 0);
     for round in 0..600 {
         let mut damaged = bytes.clone();
-        if round % 3 == 0 {
+        let is_cut = round % 3 == 0;
+        if is_cut {
             damaged.truncate(random.random_range(0..bytes.len()));
         } else {
             // The first bytes are habits, which are few.
@@ -150,15 +151,18 @@ fn damaged_people_are_refused_or_harmless() {
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Model);
                 assert!(error.to_string().contains("; "), "{error}");
-                refused += 1;
+                refused += usize::from(!is_cut);
             }
             Ok(mut person) => {
+                // A number with another bit is another person's; the file around it has a checksum.
+                assert!(!is_cut, "{} of {} bytes are a person", damaged.len(), bytes.len());
                 world.live(&mut person, &events[1_500..1_520]);
                 harmless += 1;
             }
         }
     }
-    assert!(refused > 200 && harmless > 20, "{refused} refused, {harmless} harmless");
+    println!("of 400 flipped bits {refused} refused, {harmless} harmless");
+    assert!(refused > 20 && harmless > 20, "{refused} refused, {harmless} harmless");
 }
 
 #[test]

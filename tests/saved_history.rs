@@ -350,6 +350,17 @@ fn what_is_no_history_is_refused_with_its_place() {
     }
 }
 
+/// Nothing but the whole is a history. Of a flipped bit, much is simply another number; the file around it, with its
+/// checksum, is another suite's (`src/vault.rs`).
+#[test]
+fn every_cut_is_refused() {
+    let (good, _) = written();
+    for length in 0..good.len() {
+        let error = History::read(&good[..length], &mut names(40), favourites()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Model, "{length} of {} bytes: {error}", good.len());
+    }
+}
+
 /// Changes `bytes` as a bad disk, a bad programmer or a bad person would.
 fn damage(bytes: &mut Vec<u8>, random: &mut ChaCha8Rng) {
     for _ in 0..random.random_range(1..4) {

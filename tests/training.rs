@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
 mod people;
+mod phones;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use foretap::baseline::MostRecent;
 use foretap::context::{Context, Question, Task, questions};
@@ -321,11 +322,7 @@ fn the_model_never_sees_the_test() {
 
 #[test]
 fn real_phones() {
-    let folder = Path::new("../shared/data/phones").to_path_buf();
-    if !folder.is_dir() {
-        println!("skipped: there are no phones in {}", folder.display());
-        return;
-    }
+    let Some(folder) = phones::folder() else { return };
     let files: Vec<PathBuf> =
         (1..=3).map(|phone| folder.join(format!("phone{phone}_app_usage.csv"))).collect();
     let options = LogOptions::new(PrivacyKey::from_bytes([7; 32]));

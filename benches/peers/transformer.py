@@ -56,7 +56,14 @@ def prepare(batch, w, length):
     }
 
 
-def hidden(w, config, b, length):
+def rectified(x, seen):
+    """`x` where it is positive; who wants to look at the inputs of all rectifiers passes a list."""
+    if seen is not None:
+        seen.append(x.detach())
+    return x.relu()
+
+
+def hidden(w, config, b, length, seen=None):
     """What the last layer says of every token, [N, d]."""
     heads, d = config["heads"], config["d_model"]
     tables = torch.cat([w[f"{fact}_embedding"] for fact in FACTS] + [w["clock_projection"]])
@@ -73,12 +80,12 @@ def hidden(w, config, b, length):
         s = (q * (d // heads) ** -0.5) @ k.transpose(2, 3) + bias                     # [B, H, T, T]
         x = x + (s.softmax(3) @ v).transpose(1, 2).reshape(-1, d) @ of("output")
         f = F.rms_norm(x, (d,), of("feed_norm"), 1e-5)
-        wide = torch.addmm(of("feed_in_bias"), f, of("feed_in")).relu()               # [N, d_ff]
+        wide = rectified(torch.addmm(of("feed_in_bias"), f, of("feed_in")), seen)     # [N, d_ff]
         x = x + torch.addmm(of("feed_out_bias"), wide, of("feed_out"))
     return F.rms_norm(x, (d,), w["final_norm"], 1e-5)
 
 
-def candidate_logits(w, b, h):
+def candidate_logits(w, b, h, seen=None):
     """[Q, C], MASKED beyond a question's own candidates."""
     named = w["app_embedding"][:-1]                                                   # [V, d], without "no app"
     h = h.index_select(0, b["asked_at"])                                              # [Q, d]
@@ -86,13 +93,17 @@ def candidate_logits(w, b, h):
     asked = torch.addmm(w["pointer_bias"], b["question_columns"], w["pointer_question"])
     asked = torch.addmm(asked, h, w["pointer_hidden"])                                # [Q, p]
     of_app = F.embedding(b["candidate_apps"], named @ w["pointer_app"])               # [Q, C, p]
-    u = (b["candidate_columns"] @ w["pointer_candidate"] + of_app + asked[:, None]).relu()
-    u = (u @ w["pointer_second"] + w["pointer_second_bias"]).relu()
+    u = b["candidate_columns"] @ w["pointer_candidate"] + of_app + asked[:, None]
+    own = None if seen is None else []                                                # padding, too
+    u = rectified(u, own)
+    u = rectified(u @ w["pointer_second"] + w["pointer_second_bias"], own)
+    if seen is not None:
+        seen.extend(inputs[b["cell"]] for inputs in own)
     logits = classified + u @ w["pointer_output"] + b["absent"]
     if "pointer_mixture" not in w:
         return logits
     added = F.pad(u @ w["pointer_mixture"], (1, 0))                                   # [Q, C, M]
-    gates = torch.addmm(w["pointer_gate_bias"], asked.relu(), w["pointer_gate"]).log_softmax(1)
+    gates = torch.addmm(w["pointer_gate_bias"], rectified(asked, seen), w["pointer_gate"]).log_softmax(1)
     return ((logits[:, :, None] + added).log_softmax(1) + gates[:, None]).logsumexp(2)
 
 

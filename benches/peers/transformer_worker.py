@@ -30,14 +30,18 @@ def load(folder):
 
 
 def check(folder):
-    """Writes logits, losses and gradients of a folder's first batch to its `results.safetensors`."""
+    """Writes logits, losses and gradients of a folder's first batch to its `results.safetensors`, and how near to zero,
+    where its gradient jumps, a rectifier's input came."""
     setting, w, (b, *_) = load(folder)
     shape, length = setting["transformer"], setting["length"]
     w = {name: values.clone().requires_grad_() for name, values in w.items()}
-    h = transformer.hidden(w, shape, b, length)
+    inputs = []
+    h = transformer.hidden(w, shape, b, length, inputs)
+    logits = transformer.candidate_logits(w, b, h, inputs)
     transformer.mean_loss(w, shape, b, length, setting["training"]["next_weight"]).backward()
     results = {
-        "logits": transformer.candidate_logits(w, b, h).detach()[b["cell"]],
+        "logits": logits.detach()[b["cell"]],
+        "nearest_kink": torch.stack([values.abs().min() for values in inputs]).min(),
         "losses": torch.stack(transformer.losses(w, shape, b, length)).detach(),
     }
     nothing = torch.zeros_like  # the gradient of a weight that no loss depends on

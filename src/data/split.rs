@@ -115,18 +115,18 @@ fn part(whole: usize, share: f64) -> usize {
 mod tests {
     use super::*;
 
-    /// A hundred questions an hour apart, each answered after a minute.
-    fn hourly() -> Vec<QuestionTime> {
+    /// Questions an hour apart, each answered after a minute.
+    fn hourly(questions: usize) -> Vec<QuestionTime> {
         let at = |hour: i64| QuestionTime {
             asked: Timestamp(hour * 3_600),
             answered: Timestamp(hour * 3_600 + 60),
         };
-        (0..100).map(at).collect()
+        (0..questions as i64).map(at).collect()
     }
 
     #[test]
     fn a_moment_parts_what_was_known_from_what_came_later() {
-        let hourly = hourly();
+        let hourly = hourly(100);
         let split = |secs: i64| SplitPlan::From(Timestamp(secs)).split(&hourly, 0);
         // 15 of 85 parts of 50 are 8.8.
         assert_eq!(split(50 * 3_600), Split { train: 0..41, validation: 41..50, test: 50..100 });
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn splits_are_chronological_and_complete() {
-        let hourly = hourly();
+        let hourly = hourly(100);
         let one_day = SplitPlan::LastDays(1).split(&hourly, 0);
         assert_eq!(one_day.test, 76..100);
         let default = SplitPlan::default().split(&hourly, 0);
@@ -161,5 +161,47 @@ mod tests {
                 assert_eq!((split.validation.end, questions), (split.test.start, split.test.end), "{plan:?}");
             }
         }
+    }
+    /// Shares are of all questions, rounded to the nearest number of them.
+    #[test]
+    fn shares_are_rounded_shares_of_all() {
+        let split = |questions, validation, test| {
+            let found = SplitPlan::Shares { validation, test }.split(&hourly(questions), 0);
+            (found.train.len(), found.validation.len(), found.test.len())
+        };
+        // 10 x 0.15 is 1.5, which rounds to 2; 10 x 0.14 to 1.
+        assert_eq!(split(10, 0.15, 0.15), (6, 2, 2));
+        assert_eq!(split(10, 0.14, 0.14), (8, 1, 1));
+        assert_eq!(split(100, 0.3, 0.5), (20, 30, 50));
+        assert_eq!(split(100, 0.6, 0.5), (0, 50, 50), "no more than there are");
+        assert_eq!(split(3, 0.0, 1.0), (0, 0, 3));
+    }
+
+    /// The test begins a day before the last question, not with it, and 15 of 85 parts before it validate.
+    #[test]
+    fn last_days_and_blocks_validate_on_fifteen_of_eighty_five_parts() {
+        let last_days = |questions, days| SplitPlan::LastDays(days).split(&hourly(questions), 0);
+        // 85 + 24 hours: 15 of the first 85 validate.
+        assert_eq!(last_days(109, 1), Split { train: 0..70, validation: 70..85, test: 85..109 });
+        assert_eq!(last_days(133, 2), Split { train: 0..70, validation: 70..85, test: 85..133 });
+        assert_eq!(last_days(20, 1), Split { train: 0..0, validation: 0..0, test: 0..20 });
+        // All at once: nothing is earlier than the last day.
+        let at_once = SplitPlan::LastDays(1)
+            .split(&[QuestionTime { asked: Timestamp(5), answered: Timestamp(6) }; 4], 0);
+        assert_eq!((at_once.train, at_once.test), (0..0, 0..4));
+        let blocks = |round| SplitPlan::RollingOrigin(4).split(&hourly(170), round);
+        assert_eq!(blocks(0), Split { train: 0..70, validation: 70..85, test: 85..106 });
+        assert_eq!(blocks(3), Split { train: 0..122, validation: 122..148, test: 148..170 });
+    }
+
+    #[test]
+    fn a_plan_has_as_many_rounds_as_blocks() {
+        let rounds = [SplitPlan::default(), SplitPlan::LastDays(9), SplitPlan::RollingOrigin(7)];
+        assert_eq!(rounds.map(|plan| plan.rounds()), [1, 1, 7]);
+        // Blocks follow each other without a gap, through an odd number of questions too.
+        let tests: Vec<_> =
+            (0..7).map(|round| SplitPlan::RollingOrigin(7).split(&hourly(101), round).test).collect();
+        assert_eq!((tests[0].start, tests[6].end), (50, 101));
+        assert!(tests.windows(2).all(|pair| pair[0].end == pair[1].start && !pair[0].is_empty()));
     }
 }

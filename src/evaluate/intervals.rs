@@ -97,4 +97,66 @@ mod tests {
         let [more, ..] = difference_intervals(&spread, &always, 1).unwrap();
         assert!(more.0 <= 0.25 && 0.25 <= more.1 && more.1 - more.0 < 0.1, "{more:?}");
     }
+
+    /// Of `users`, each asked once on each of `days`; whether the answer is right is theirs or the day's to say.
+    fn asked(users: u32, days: i32, is_right: impl Fn(u32, i32) -> bool) -> Vec<Outcome> {
+        let pairs = (0..users).flat_map(|user| (0..days).map(move |day| (user, day)));
+        pairs
+            .map(|(user, day)| Outcome { user, day, ..outcome(Some(u32::from(!is_right(user, day))), 0.5) })
+            .collect()
+    }
+
+    /// A share of one half over 400 people: 95 % of its figures lie within 1.96 standard errors of 0.025 (the normal
+    /// approximation of the binomial).
+    #[test]
+    fn an_interval_is_as_wide_as_the_normal_one() {
+        let outcomes = asked(400, 1, |user, _| user % 2 == 0);
+        let (mut below, mut above) = (0.0, 0.0);
+        for seed in 0..20 {
+            let [Interval(low, high), ..] = intervals(&outcomes, seed).unwrap();
+            below += (0.5 - low) / 20.0;
+            above += (high - 0.5) / 20.0;
+        }
+        for half in [below, above] {
+            assert!((half / (1.96 * 0.025) - 1.0).abs() < 0.06, "{below} below, {above} above");
+        }
+        assert_ne!(intervals(&outcomes, 1), intervals(&outcomes, 2), "the seed counts");
+    }
+
+    /// From ten users on users are drawn, of fewer their days, each user's for itself.
+    #[test]
+    fn clusters_are_users_or_the_days_of_each() {
+        let right_on_the_first_day = |_: u32, day: i32| day == 0;
+        let [ten, ..] = intervals(&asked(10, 2, right_on_the_first_day), 1).unwrap();
+        assert_eq!(ten, Interval(0.5, 0.5), "all users are alike");
+        let [nine, ..] = intervals(&asked(9, 2, right_on_the_first_day), 1).unwrap();
+        // 18 days of their own: far from certain, and far from the two days that all had in common.
+        assert!(nine.0 > 0.2 && nine.0 < 0.4 && nine.1 > 0.6 && nine.1 < 0.8, "{nine:?}");
+        assert_eq!(intervals(&asked(1, 2, right_on_the_first_day), 1).unwrap()[0], Interval(0.0, 1.0));
+    }
+
+    /// Two days: one question answered wrongly, and 99 answered rightly. Each figure is a mean over the questions drawn.
+    #[test]
+    fn a_day_counts_as_often_as_it_has_questions() {
+        let mut outcomes = asked(1, 2, |_, day| day == 1);
+        outcomes.extend(vec![outcomes[1]; 98]);
+        let [hr1, ..] = intervals(&outcomes, 1).unwrap();
+        assert_eq!(hr1, Interval(0.0, 1.0));
+        // Five such days of each kind, so that every draw has many questions: never more than all are right.
+        let mut outcomes = asked(1, 10, |_, day| day % 2 == 1);
+        let right: Vec<Outcome> = outcomes.iter().filter(|outcome| outcome.hit(1)).copied().collect();
+        outcomes.extend(right.iter().cycle().take(490));
+        let [hr1, ..] = intervals(&outcomes, 1).unwrap();
+        assert!(hr1.0 > 0.94 && hr1.1 <= 1.0, "{hr1:?}");
+    }
+
+    #[test]
+    fn a_difference_is_after_less_before() {
+        let (worse, better) = (asked(40, 1, |user, _| user % 4 == 0), asked(40, 1, |user, _| user % 2 == 0));
+        let found = difference_intervals(&worse, &better, 3).unwrap();
+        let [Interval(low, high), ..] = found;
+        assert!(0.05 < low && low < 0.25 && 0.25 < high && high < 0.45, "{low} {high}");
+        let [Interval(low, high), ..] = difference_intervals(&better, &worse, 3).unwrap();
+        assert!(-0.45 < low && high < -0.05, "{low} {high}");
+    }
 }

@@ -322,4 +322,140 @@ pub(super) mod tests {
         assert_eq!(curve.last(), Some(&(1.0, 0.4)));
         assert_eq!(curve.len(), 100);
     }
+
+    /// Ranks at which each figure stops counting, and probabilities at which the logarithm does.
+    #[test]
+    fn where_figures_end() {
+        let ranked = |rank| Metrics::of(&[outcome(Some(rank), 0.5)]);
+        for (rank, hits, mrr) in [(0, [1.0, 1.0, 1.0], 1.0), (2, [0.0, 1.0, 1.0], 1.0 / 3.0)] {
+            let found = ranked(rank);
+            assert_eq!(
+                ([found.hr1, found.hr3, found.hr5], found.mrr, found.mrr5),
+                (hits, mrr, mrr),
+                "{rank}"
+            );
+        }
+        // Järvelin and Kekäläinen, 2002: 1 / log2(place + 1), the first place being 1.
+        for (rank, ndcg5) in [(1, 0.630_929_753_571_457), (4, 0.386_852_807_234_541_6), (5, 0.0), (40, 0.0)] {
+            let found = ranked(rank);
+            assert!((found.ndcg5 - ndcg5).abs() < 1e-12, "{rank}: {}", found.ndcg5);
+            assert_eq!((found.hr5, found.mrr5 > 0.0), (f64::from(u8::from(rank < 5)), rank < 5), "{rank}");
+            assert!(
+                (found.mrr - 1.0 / f64::from(rank + 1)).abs() < 1e-12 && found.unforeseen == 0.0,
+                "{rank}"
+            );
+        }
+        let loss = |probability| Metrics::of(&[Outcome { probability, ..outcome(None, 0.5) }]).log_loss;
+        assert!(
+            (loss(1e-6) - 6.0 * 10_f64.ln()).abs() < 1e-5 && (loss(0.0) - 9.0 * 10_f64.ln()).abs() < 1e-5
+        );
+    }
+
+    /// The lowest threshold counts, not the first at which precision falls short: 9 of 10 are right again further down.
+    #[test]
+    fn a_threshold_may_lie_below_a_shortfall() {
+        let confidence = |place: u32| 1.0 - place as f32 / 20.0;
+        let outcomes: Vec<Outcome> = (0..12)
+            .map(|place| outcome(Some(u32::from(place == 1 || place > 9)), confidence(place)))
+            .collect();
+        assert_eq!(choose_threshold(&outcomes, 0.9), confidence(9));
+        // The order in which they come does not matter.
+        let reversed: Vec<Outcome> = outcomes.into_iter().rev().collect();
+        assert_eq!(choose_threshold(&reversed, 0.9), confidence(9));
+    }
+
+    /// Precision of what was suggested at 90 %: only a first place is right.
+    #[test]
+    fn precision_counts_first_places_alone() {
+        let answered = |rank| Outcome { answered90: true, ..outcome(Some(rank), 0.9) };
+        let metrics = Metrics::of(&[answered(0), answered(1), answered(2), outcome(Some(0), 0.1)]);
+        assert_eq!((metrics.coverage90, metrics.coverage90_precision), (0.75, Some(1.0 / 3.0)));
+    }
+
+    /// App 0: opened once, never suggested. App 1: suggested twice, opened once, once both. App 2: suggested once, opened
+    /// twice, once both. App 3: suggested once, never opened.
+    #[test]
+    fn macro_scores_by_hand() {
+        let of = |answer: u32, first: u32| Outcome {
+            answer: AppId(answer),
+            first: Some(AppId(first)),
+            ..outcome(Some(u32::from(answer != first)), 0.5)
+        };
+        let metrics = Metrics::of(&[of(0, 1), of(1, 1), of(2, 2), of(2, 3)]);
+        assert_eq!(metrics.macro_precision, (0.0 + 0.5 + 1.0 + 0.0) / 4.0);
+        assert_eq!(metrics.macro_recall, (0.0 + 1.0 + 0.5 + 0.0) / 4.0);
+        assert!((metrics.macro_f1 - (2.0 / 3.0 + 2.0 / 3.0) / 4.0).abs() < 1e-12);
+    }
+
+    /// Two runs answered the same three questions, the second one better.
+    #[test]
+    fn figures_of_runs_are_means_and_questions_count_once() {
+        let run = |run: u32, ranks: [u32; 3], confidence: f32| {
+            ranks.map(|rank| Outcome { run, ..outcome(Some(rank), confidence) })
+        };
+        let (first, second) = (run(0, [0, 1, 1], 0.7), run(1, [0, 0, 0], 0.7));
+        let both = Metrics::of(&[first, second].concat());
+        assert_eq!((both.questions, both.hr1), (3, 4.0 / 6.0));
+        // Of each run by itself: |0.7 - 1/3| and |0.7 - 1|. Together they would look far better: |0.7 - 2/3|.
+        let expected = ((0.7 - 1.0 / 3.0) + 0.3) / 2.0;
+        assert!((both.calibration_error - expected).abs() < 1e-6, "{}", both.calibration_error);
+        let alone = [first, second].map(|run| Metrics::of(&run));
+        assert!((both.macro_f1 - (alone[0].macro_f1 + alone[1].macro_f1) / 2.0).abs() < 1e-12);
+        let curve = calibration_curve(&[first, second].concat(), 10);
+        assert_eq!((curve.len(), curve[0].questions), (1, 3));
+        assert!((curve[0].hit_rate - 4.0 / 6.0).abs() < 1e-12);
+    }
+
+    /// Bins of a tenth begin at their lower edge; the last one holds certainty, too.
+    #[test]
+    fn a_calibration_curve_by_hand() {
+        let outcomes = [
+            outcome(Some(0), 0.0),
+            outcome(Some(1), 0.0625),
+            outcome(Some(0), 0.25),
+            outcome(Some(3), 0.28125),
+            outcome(Some(0), 0.453125),
+            outcome(Some(1), 0.546875),
+            outcome(Some(0), 0.9375),
+            outcome(Some(0), 1.0),
+        ];
+        let bin = |questions, confidence, hit_rate| CalibrationBin { questions, confidence, hit_rate };
+        let expected = [
+            bin(2, 0.03125, 0.5),
+            bin(2, 0.265625, 0.5),
+            bin(1, 0.453125, 1.0),
+            bin(1, 0.546875, 0.0),
+            bin(2, 0.96875, 1.0),
+        ];
+        assert_eq!(calibration_curve(&outcomes, 10), expected);
+        assert_eq!(calibration_curve(&outcomes, 1), [bin(8, 0.44140625, 5.0 / 8.0)]);
+        // Of fifteen: the first two share a bin, and the last two; 0.25 is below 4/15, 0.28125 above.
+        let gaps = 2.0 * (0.5 - 0.03125) + 0.75 + 0.28125 + 2.0 * 0.546875 + 2.0 * (1.0 - 0.96875);
+        assert!((Metrics::of(&outcomes).calibration_error - gaps / 8.0).abs() < 1e-12);
+        assert!(calibration_curve(&[], 10).is_empty());
+    }
+
+    /// What a bootstrap sums up is what the metrics are means of.
+    #[test]
+    fn means_are_those_of_the_metrics() {
+        let outcomes: Vec<Outcome> = [Some(0), Some(1), Some(3), Some(9), None]
+            .into_iter()
+            .enumerate()
+            .map(|(place, rank)| Outcome { answered90: place % 2 == 1, ..outcome(rank, 0.5) })
+            .collect();
+        let m = Metrics::of(&outcomes);
+        let expected = [m.hr1, m.hr3, m.hr5, m.mrr, m.ndcg5, m.log_loss, m.coverage90];
+        assert_eq!(expected[..3], [0.2, 0.4, 0.6]);
+        for (place, expected) in expected.into_iter().enumerate() {
+            let sum: f64 = outcomes.iter().map(|outcome| Metrics::means_of(outcome)[place]).sum();
+            assert!((sum / 5.0 - expected).abs() < 1e-12, "figure {place}");
+        }
+    }
+
+    #[test]
+    fn a_coverage_curve_by_hand() {
+        let outcomes =
+            [outcome(Some(1), 0.2), outcome(Some(0), 0.9), outcome(Some(1), 0.8), outcome(Some(0), 0.7)];
+        assert_eq!(coverage_curve(&outcomes), [(0.25, 1.0), (0.5, 0.5), (0.75, 2.0 / 3.0), (1.0, 0.5)]);
+    }
 }

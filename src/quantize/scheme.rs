@@ -172,4 +172,145 @@ mod tests {
         assert_eq!(best_cut(&line, &importance), 1.0);
         assert_eq!(best_cut(&[0.0; 4], &[]), 1.0);
     }
+
+    fn model() -> TransformerModel {
+        use crate::context::Task;
+        use crate::network::{Standardisation, TransformerConfig};
+        use rand::SeedableRng as _;
+        let config = TransformerConfig {
+            d_model: 8,
+            heads: 2,
+            d_ff: 12,
+            pointer_width: 4,
+            ..TransformerConfig::student(Task::FirstAfterUnlock, 3)
+        };
+        let columns = Standardisation::none(&config);
+        let mut weights = Weights::random(config, &mut rand_chacha::ChaCha8Rng::seed_from_u64(1)).unwrap();
+        // A query's first column: one number far out, negative.
+        let (start, width) = (weights.layout().layers[0].query.start, 8);
+        for (row, value) in [-2.0, 0.4, 0.3, -0.35, 0.27, 0.33, -0.41, 0.29].into_iter().enumerate() {
+            weights.values[start + row * width] = value;
+        }
+        TransformerModel {
+            weights,
+            apps: ["a", "b", "c"].map(str::to_owned).into(),
+            temperature: 1.75,
+            columns,
+        }
+    }
+
+    fn tensor<'a>(model: &'a QuantizedModel, name: &str) -> &'a QuantizedTensor {
+        model.tensors().find(|(spec, _)| spec.name == name).unwrap().1
+    }
+
+    #[test]
+    fn halves_are_rounded_to_even() {
+        // Steps of one: IEEE 754's roundTiesToEven.
+        let values = [127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 2.501];
+        let found = round(&spec("layers.0.query", [8, 1]), &values, |_| 1.0);
+        assert_eq!(found.values, [127, 0, 2, 2, 0, -2, -2, 3]);
+    }
+
+    /// What is cut off becomes the farthest step, of either sign alike.
+    #[test]
+    fn what_is_cut_off_is_the_farthest_step() {
+        let values = [-2.0, 2.0, 0.5, -0.5];
+        let found = round(&spec("layers.0.query", [4, 1]), &values, |_| 0.5);
+        assert_eq!((found.values, found.scales), (vec![-127, 127, 64, -64], vec![1.0 / 127.0]));
+    }
+
+    /// The cut is the one of all candidates whose weighted squares are smallest, as a plain search in f64 finds it.
+    #[test]
+    fn the_best_cut_is_the_one_of_least_error() {
+        use rand::{RngExt as _, SeedableRng as _};
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+        let mut cuts = std::collections::BTreeSet::new();
+        for round in 0..200 {
+            let length = random.random_range(3..60);
+            let spread = random.random_range(1..6);
+            let line: Vec<f32> =
+                (0..length).map(|_| random.random_range(-1.0_f32..1.0).powi(spread)).collect();
+            let importance: Vec<f64> =
+                (0..length).map(|_| random.random_range(0.01_f64..1.0).powi(4)).collect();
+            let most = f64::from(line.iter().fold(0.0_f32, |most, value| most.max(value.abs())));
+            let error = |cut: f32| -> f64 {
+                let scale = f64::from(cut) * most / 127.0;
+                let of = |(value, weight): (&f32, &f64)| {
+                    let steps = (f64::from(*value) / scale).round_ties_even().clamp(-127.0, 127.0);
+                    weight * (f64::from(*value) - steps * scale).powi(2)
+                };
+                line.iter().zip(&importance).map(of).sum()
+            };
+            let found = best_cut(&line, &importance);
+            let least = CUTS.into_iter().map(error).fold(f64::INFINITY, f64::min);
+            assert!(
+                error(found) <= least * (1.0 + 1e-3),
+                "line {round}: {} at {found}, {least}",
+                error(found)
+            );
+            cuts.insert((100.0 * found).round() as u32);
+        }
+        assert!(cuts.len() > 4, "{cuts:?}");
+    }
+
+    /// A number far out that is multiplied by next to nothing is cut off, where that is known of its own matrix.
+    #[test]
+    fn importance_is_that_of_the_tensor_it_names() {
+        let model = model();
+        let name = "layers.0.query";
+        let mut rows = vec![1.0; 8];
+        rows[0] = 1e-9;
+        let plain = quantize(&model).unwrap();
+        assert_eq!(tensor(&plain, name).scales[0], 2.0 / 127.0);
+        let known =
+            quantize_calibrated(&model, &Importance::from([(name.to_owned(), rows.clone())])).unwrap();
+        assert!(tensor(&known, name).scales[0] < 0.97 * 2.0 / 127.0, "{}", tensor(&known, name).scales[0]);
+        assert_eq!(tensor(&known, name).values[0], -127);
+        let of_another =
+            quantize_calibrated(&model, &Importance::from([("layers.0.key".to_owned(), rows)])).unwrap();
+        assert_eq!(tensor(&of_another, name).scales[0], 2.0 / 127.0);
+    }
+
+    /// Back as floats: all numbers within half a step, and what is no number of a tensor as it was.
+    #[test]
+    fn what_bytes_stand_for() {
+        let model = model();
+        let quantized = quantize(&model).unwrap();
+        let back = dequantize(&quantized).unwrap();
+        assert_eq!((back.temperature, &back.apps, &back.columns), (1.75, &model.apps, &model.columns));
+        for spec in &model.weights.layout().tensors {
+            let [before, after] = [&model, &back].map(|model| &model.weights.values[spec.range.clone()]);
+            let most = before.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+            let allowed = if Storage::of(spec) == Storage::Float { 0.0 } else { 0.501 * most / 127.0 };
+            let farthest = before.iter().zip(after).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(farthest <= allowed, "{}: {farthest}", spec.name);
+            // In training the same numbers stand for them.
+            let mut rounded = before.to_vec();
+            fake_quantize(spec, &mut rounded);
+            assert_eq!(rounded, after, "{}", spec.name);
+        }
+    }
+
+    /// The smallest share of each matrix becomes zero, to the number; norms and biases stay.
+    #[test]
+    fn a_pruned_model_by_hand() {
+        let mut model = model();
+        let layer = model.weights.layout().layers[0].clone();
+        for (place, value) in model.weights.values[layer.query.clone()].iter_mut().enumerate() {
+            *value = (place as f32 + 1.0) * if place % 2 == 0 { 1.0 } else { -1.0 };
+        }
+        let zeros = |share: f64| {
+            let pruned = prune(&model, share);
+            for norm in [&layer.attention_norm, &layer.feed_norm, &layer.gap_bias, &layer.feed_in_bias] {
+                assert_eq!(pruned.weights.values[norm.clone()], model.weights.values[norm.clone()]);
+            }
+            let query = &pruned.weights.values[layer.query.clone()];
+            let zeros = query.iter().take_while(|value| **value == 0.0).count();
+            assert!(query[zeros..].iter().all(|value| *value != 0.0));
+            zeros
+        };
+        // Of 64 numbers.
+        assert_eq!([0.0, 0.25, 0.5, 0.75, 1.0].map(zeros), [0, 16, 32, 48, 64]);
+        assert_eq!([-1.0, 7.0].map(zeros), [0, 64]);
+    }
 }

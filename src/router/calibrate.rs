@@ -98,4 +98,54 @@ mod tests {
         let sure = Calibration { none: [99.0, 0.0, 0.0, 0.0], temperature: 1.0 };
         assert_eq!(sure.none_of_these(&situation, &basis(&situation, 0.0)), 0.999);
     }
+
+    /// `1 / (1 + exp(-logit))` of a weighted sum, by hand: each weight meets its own column.
+    #[test]
+    fn none_of_these_by_hand() {
+        let mut situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        situation.unforeseen = 0.2;
+        // One, the length of the history, the gain, the staleness.
+        let basis = [1.0, 0.5, 0.75, 2.0];
+        let of =
+            |none: [f32; BASIS]| Calibration { temperature: 1.0, none }.none_of_these(&situation, &basis);
+        let sigmoid = |logit: f32| 1.0 / (1.0 + (-logit).exp());
+        let share = (0.2_f32 / 0.8).ln();
+        for (none, logit) in [
+            ([-1.0, 0.0, 0.0, 0.0], -1.0),
+            ([0.0, 0.5, 0.0, 0.0], 0.5 * share),
+            ([0.0, 0.0, 3.0, 0.0], 1.5),
+            ([0.0, 0.0, 0.0, -0.5], -1.0),
+            ([0.25, 1.0, -1.0, 0.5], 0.25 + share - 0.5 + 1.0),
+        ] {
+            assert!(
+                (of(none) - sigmoid(logit)).abs() < 1e-6,
+                "{none:?}: {}, not {}",
+                of(none),
+                sigmoid(logit)
+            );
+        }
+        // No evidence is enough for certainty, either way, and a share of none or all is as good as one in 100,000.
+        assert_eq!(of([-99.0, 0.0, 0.0, 0.0]), 1e-5);
+        for (unforeseen, odds) in [(0.0, 1e-5_f32), (1.0, 1.0 - 1e-5)] {
+            situation.unforeseen = unforeseen;
+            let half = Calibration { temperature: 1.0, none: [0.0, 0.5, 0.0, 0.0] };
+            let expected = sigmoid(0.5 * (odds / (1.0 - odds)).ln());
+            let found = half.none_of_these(&situation, &basis);
+            assert!((found / expected - 1.0).abs() < 1e-3, "{found}, not {expected}");
+        }
+    }
+
+    /// Logits of any size; of equals, each as much as the other.
+    #[test]
+    fn a_softmax_of_large_logits() {
+        for shift in [-1_000.0, -80.0, 0.0, 80.0, 1_000.0_f32] {
+            let mut logits = [shift, shift, shift - 1.0];
+            log_softmax(&mut logits);
+            // 1 / (2 + 1/e), and that over e.
+            let expected = [-0.861_995_f32, -0.861_995, -1.861_995];
+            for (found, expected) in logits.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-4, "{logits:?} of {shift}");
+            }
+        }
+    }
 }

@@ -304,4 +304,84 @@ mod tests {
         assert_eq!(Quantiles::of(vec![3.0]).0, [3.0; 100]);
         assert_eq!(Quantiles::of(vec![]).0, [0.0; 100]);
     }
+
+    /// Of two candidates there is no third, and no gap to it.
+    #[test]
+    fn sureness_of_few_and_of_many() {
+        let situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        let two = row(&[0.25_f32.ln(), 0.75_f32.ln()], &situation);
+        assert!((two[1] - 0.5).abs() < 1e-6 && (two[2] - 3.0_f32.ln()).abs() < 1e-6 && two[3].is_nan());
+        assert!((two[5] - 1.0).abs() < 1e-6);
+        // Falling, rising, equal: the order in which the trees list them does not matter.
+        let of = |probabilities: [f32; 4]| row(&probabilities.map(f32::ln), &situation)[..6].to_vec();
+        let expected = of([0.4, 0.3, 0.2, 0.1]);
+        assert!((expected[5] - 0.9).abs() < 1e-6 && (expected[3] - 1.5_f32.ln()).abs() < 1e-6);
+        for listed in [[0.1, 0.2, 0.3, 0.4], [0.3, 0.1, 0.4, 0.2]] {
+            assert_eq!(of(listed), expected);
+        }
+    }
+
+    /// A gain at the threshold is not above it; a phone moves its threshold by a fortieth of the way from the largest
+    /// tenth's gain to the median's, and by fifty steps at most.
+    #[test]
+    fn a_threshold_and_its_steps_by_hand() {
+        let mut gains = [0.0; Quantiles::PARTS];
+        gains.iter_mut().enumerate().for_each(|(part, gain)| *gain = 1.0 - part as f32 / 128.0);
+        let gains = Quantiles(gains);
+        let pays = Routing::AS_MUCH_AS_PAYS.pace(&gains).unwrap();
+        assert!(
+            !pays.routes(0.0, 0.0)
+                && pays.routes(1e-6, 0.0)
+                && pays.routes(0.1, 0.05)
+                && !pays.routes(0.1, 0.1)
+        );
+
+        let half = Routing::Share(0.5).pace(&gains).unwrap();
+        // From part 10 to part 50.
+        let step = 40.0 / 128.0 / 40.0;
+        assert_eq!(half.next(0.0, true), 0.5 * step);
+        assert_eq!(half.next(0.0, false), -0.5 * step);
+        let tenth = Routing::Share(0.1).pace(&gains).unwrap();
+        assert!(
+            (tenth.next(0.0, true) - 0.9 * step).abs() < 1e-9
+                && (tenth.next(0.0, false) + 0.1 * step).abs() < 1e-9
+        );
+        let (mut up, mut down) = (0.0, 0.0);
+        for _ in 0..1_000 {
+            (up, down) = (half.next(up, true), half.next(down, false));
+        }
+        assert_eq!((up, down), (50.0 * step, -50.0 * step));
+    }
+
+    /// A gate says what its trees say, and only trees over its own columns make one.
+    #[test]
+    fn a_gate_is_its_trees_over_its_own_columns() {
+        use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+        let split = SplitNode {
+            feature: 0,
+            test: Test::Threshold(0.5),
+            missing_left: false,
+            gain: 1.0,
+            left: Child::Leaf(0),
+            right: Child::Leaf(1),
+        };
+        let tree = Tree { splits: vec![split], leaf_values: vec![0.5, -0.25], leaf_cover: vec![1.0; 2] };
+        let gate = |features: Vec<String>| {
+            let ensemble =
+                Ensemble { features: features.clone(), ..Ensemble::new(vec![tree.clone()], COLUMNS) };
+            Gate::new(QuantizedTrees::new(&ensemble).unwrap())
+        };
+        let own: Vec<String> = names().map(str::to_owned).collect();
+        let found = gate(own.clone()).unwrap();
+        assert_eq!(found.len(), 1);
+        let situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        let mut scratch = ForestScratch::default();
+        let unsure = [0.25_f32.ln(); 4];
+        assert!((found.gain(&unsure, &situation, &mut scratch) - 0.5).abs() < 1e-3);
+        assert!((found.gain(&[0.9_f32.ln(), 0.1_f32.ln()], &situation, &mut scratch) + 0.25).abs() < 1e-3);
+        let mut swapped = own;
+        swapped.swap(0, 1);
+        let error = gate(swapped).unwrap_err().to_string();
+        assert!(error.contains("other columns than this build computes; fit the router again"), "{error}");
+    }
 }

@@ -16,6 +16,8 @@ mod native;
 mod optimizer;
 mod predictor;
 mod pretrained;
+#[doc(hidden)]
+pub mod reference;
 mod run;
 mod sample;
 mod schedule;
