@@ -142,7 +142,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ),
     ("bundle", &["container", "delta", "golden contents"]),
     ("export", &["lightgbm", "xgboost"]),
-    ("evaluate", &["metrics", "intervals", "replay", "routing", "report", "html"]),
+    ("evaluate", &["expected", "metrics", "intervals", "replay", "routing", "report", "text", "html"]),
 ];
 
 #[test]

@@ -2,18 +2,21 @@
 //!
 //! [`Predictor`]: crate::predict::Predictor
 
+mod expected;
 mod html;
 mod intervals;
 mod metrics;
 mod replay;
 pub mod report;
 mod routing;
+mod text;
 
+pub use expected::Expected;
 pub use intervals::Interval;
 pub(crate) use intervals::difference_intervals;
 pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverage_curve};
 pub use replay::{Contender, Latencies, Latency, Protocol, Tested, fit_temperature, measure_latency, test};
-pub use report::{ModelReport, Report};
+pub use report::{ExpectedMetrics, ModelReport, Part, Regret, Report};
 pub use routing::{
     Against, Learned, Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutedTest, RoutingReport,
     fit_router, test_router,

@@ -6,9 +6,10 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::expected::Expected;
 use super::metrics::{Outcome, choose_threshold};
 use crate::context::{Context, Question, Task, features, replay};
-use crate::data::simulate::Truth;
+use crate::data::simulate::{TrueDistribution, Truth};
 use crate::data::{AppId, Event, Split};
 use crate::gbdt::{Forest, ForestScratch};
 use crate::predict::{Predictor, Probabilities, first, log_sum_exp, rank_of};
@@ -27,6 +28,15 @@ pub struct Protocol<'a> {
     pub truth: Option<&'a Truth>,
     /// Which training of several is tested, counted from 0.
     pub run: u32,
+}
+
+impl<'a> Protocol<'a> {
+    /// What the answer to a question of `user` was drawn from, where that is known.
+    pub(super) fn truth_of(&self, user: usize, question: &Question) -> Option<TrueDistribution<'a>> {
+        let truth = self.truth.filter(|_| self.task == Task::FirstAfterUnlock)?;
+        let asked = &self.users[user].0[question.asked_at];
+        truth.first_after_unlock(asked.user, asked.at)
+    }
 }
 
 /// A predictor that takes part.
@@ -95,7 +105,8 @@ fn outcomes(
                 let probabilities =
                     Probabilities::new(&scores, temperature, predictor.none_of_these(context));
                 let asked = Outcome::asked(protocol, user, question, context);
-                found.push(answered(asked, context, &scores, &probabilities));
+                let truth = protocol.truth_of(user, question);
+                found.push(answered(asked, context, &scores, &probabilities, truth));
             }
         });
         progress.advance(1);
@@ -105,7 +116,13 @@ fn outcomes(
     by_user.concat()
 }
 
-fn answered(asked: Outcome, context: &Context<'_>, scores: &[f32], probabilities: &Probabilities) -> Outcome {
+fn answered(
+    asked: Outcome,
+    context: &Context<'_>,
+    scores: &[f32],
+    probabilities: &Probabilities,
+    truth: Option<TrueDistribution<'_>>,
+) -> Outcome {
     let first = first(context, scores);
     let answer = context.candidates().iter().position(|&app| app == asked.answer);
     Outcome {
@@ -114,6 +131,7 @@ fn answered(asked: Outcome, context: &Context<'_>, scores: &[f32], probabilities
         confidence: first.map_or(0.0, |first| probabilities.of(scores[first])) as f32,
         probability: answer.map_or(probabilities.none_of_these, |answer| probabilities.of(scores[answer]))
             as f32,
+        expected: truth.map(|truth| Expected::of_scores(&truth, context, scores, probabilities)),
         ..asked
     }
 }
@@ -127,7 +145,6 @@ impl Outcome {
         context: &Context<'_>,
     ) -> Self {
         let asked = &protocol.users[user].0[question.asked_at];
-        let truth = protocol.truth.and_then(|truth| truth.first_after_unlock(asked.user, asked.at));
         Self {
             run: protocol.run,
             user: user as u32,
@@ -140,7 +157,9 @@ impl Outcome {
             confidence: 0.0,
             probability: 0.0,
             answered90: false,
-            memory: truth.map(|truth| truth.memory),
+            memory: protocol.truth_of(user, question).map(|truth| truth.memory),
+            is_resumed: context.last_app() == Some(question.answer),
+            expected: None,
         }
     }
 }
@@ -148,8 +167,12 @@ impl Outcome {
 /// Most validation questions a user that the temperature is fitted on: enough for one number.
 const TEMPERATURE_QUESTIONS: usize = 400;
 
-/// The one number that the logits are divided by so that the validation questions' log loss is least.
+/// The one number that the logits are divided by so that the validation questions' log loss is least; 1 of a predictor whose
+/// probabilities are final.
 pub fn fit_temperature(protocol: &Protocol<'_>, predictor: &dyn Predictor, progress: &dyn Progress) -> f64 {
+    if predictor.is_calibrated() {
+        return 1.0;
+    }
     // Scores of each question and the position of its answer.
     let of_user = |(events, split): &(&[Event], Split)| {
         let numbers = split.validation.clone();
@@ -282,10 +305,41 @@ fn nanos_of(act: impl FnOnce()) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::MostRecent;
+    use crate::data::{Signal, Timestamp, UserId};
+    use crate::progress::Silent;
 
     #[test]
     fn golden_section_finds_the_valley() {
         assert!((golden_section(|x| (x - 1.3).powi(2), -3.0, 3.0) - 1.3).abs() < 1e-3);
+    }
+
+    #[test]
+    fn an_answer_is_resumed_if_it_was_last_in_front() {
+        let launch = |app| Signal::Launch(AppId(app));
+        let signals = [
+            (0, Signal::Unlock),
+            (1, launch(5)),
+            (2, launch(6)),
+            (3, Signal::ScreenOff),
+            (10, Signal::Unlock),
+            (11, launch(6)),
+            (12, Signal::ScreenOff),
+            (20, Signal::Unlock),
+            (21, launch(5)),
+            (22, Signal::ScreenOff),
+        ];
+        let events: Vec<Event> =
+            signals.into_iter().map(|(at, signal)| Event::new(UserId(1), Timestamp(at), signal)).collect();
+        let split = Split { train: 0..0, validation: 0..0, test: 0..3 };
+        let (favourites, users) = (Vec::new().into(), vec![(&events[..], split)]);
+        let protocol = Protocol { task: Task::FirstAfterUnlock, favourites, users, truth: None, run: 0 };
+        let contender = Contender { name: "recent", predictor: &MostRecent, for_validation: &MostRecent };
+        let outcomes = test(&protocol, &contender, &Silent).test;
+        // Before the first, no app was in front.
+        let resumed: Vec<bool> = outcomes.iter().map(|outcome| outcome.is_resumed).collect();
+        assert_eq!(resumed, [false, true, false]);
+        assert!(outcomes.iter().all(|outcome| outcome.expected.is_none()));
     }
 
     #[test]
