@@ -10,6 +10,7 @@ mod gains;
 mod ink;
 mod labels;
 mod markup;
+mod parts;
 mod plot;
 mod routing;
 
@@ -75,6 +76,8 @@ impl Report {
     fn page(&self, predictions: &[String]) -> String {
         let sections = [
             self.model_section(),
+            self.parts_section(),
+            self.expected_section(),
             prediction_section(predictions),
             self.routing_sections(),
             self.gains_section(),
@@ -152,13 +155,7 @@ impl Report {
     }
 
     fn model_table(&self, models: &[ModelReport]) -> String {
-        let best = COLUMNS.map(|column| column.best(models));
-        let row = |model: &ModelReport| {
-            let cells = COLUMNS.iter().zip(&best).map(|(column, best)| column.cell(model, best.as_deref()));
-            format!("<tr>{}{}</tr>\n", self.row_head(model), cells.collect::<String>())
-        };
-        let heads = ["model"].into_iter().chain(COLUMNS.map(|column| column.head));
-        table(heads, models.iter().map(row))
+        self.columns_table(&COLUMNS, models)
     }
 
     fn hour_section(&self) -> String {
