@@ -297,9 +297,10 @@ impl Report {
         section(
             "New users",
             &format!(
-                "<p>{} of users that training never saw, from their first day on. Columns as in the first table.</p>\n{}",
+                "<p>{} of users that training never saw, from their first day on. Columns as in the first table.</p>\n{}{}",
                 count(first.metrics.questions, "question"),
-                self.model_table(&self.cold_start)
+                self.model_table(&self.cold_start),
+                self.part_tables(&self.cold_start)
             ),
         )
     }

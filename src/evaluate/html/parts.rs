@@ -2,39 +2,39 @@
 
 use super::columns::{CHOSEN, Column, EXPECTED, RESUMED};
 use super::markup::{decimals, grouped, percent, section, table};
-use crate::evaluate::report::{ModelReport, Report};
+use crate::evaluate::report::{ModelReport, Part, Report};
 
 impl Report {
     pub(super) fn parts_section(&self) -> String {
-        let Some(first) = self.models.first().filter(|model| model.metrics.questions > 0) else {
+        if self.models.iter().all(|model| model.metrics.questions == 0) {
             return String::new();
-        };
-        let (chosen, resumed) = (first.chosen, first.resumed);
-        let mut words = format!(
-            "<p>Many unlocks return to the app that was in front before the screen went off: the answer is \
-             <em>resumed</em>. Where it differs it is <em>chosen</em>: there a launcher's suggestions save the way to \
-             the app. {} of the answers ({}) are chosen, {} ({}) resumed.</p>\n",
-            nonbreaking(&percent(chosen.share)),
-            grouped(chosen.questions),
-            nonbreaking(&percent(resumed.share)),
-            grouped(resumed.questions)
-        );
-        words += "<div class=\"pair\">\n";
-        for (head, columns, questions) in
-            [("Chosen", CHOSEN, chosen.questions), ("Resumed", RESUMED, resumed.questions)]
-        {
-            if questions > 0 {
-                let table = self.columns_table(&columns, &self.models);
-                words += &format!("<div><h3>{head}</h3>\n{table}</div>\n");
-            }
         }
-        section("Chosen or resumed", &(words + "</div>"))
+        let words = "<p>Many unlocks return to the app that was in front before the screen went off: the answer is \
+                     <em>resumed</em>. Where it differs it is <em>chosen</em>: there a launcher's suggestions save the way \
+                     to the app.</p>\n";
+        section("Chosen or resumed", &format!("{words}{}", self.part_tables(&self.models)))
+    }
+
+    /// A table of the chosen answers beside one of the resumed; no table where there are none of a kind.
+    pub(super) fn part_tables(&self, models: &[ModelReport]) -> String {
+        let Some(first) = models.first() else { return String::new() };
+        let table = |(name, columns, part): (&str, [Column; 4], Part)| match part.questions {
+            0 => String::new(),
+            questions => format!(
+                "<div><h3>{name}: {} of the answers ({})</h3>\n{}</div>\n",
+                percent(part.share).replace(' ', "&nbsp;"),
+                grouped(questions),
+                self.columns_table(&columns, models)
+            ),
+        };
+        let tables = [("Chosen", CHOSEN, first.chosen), ("Resumed", RESUMED, first.resumed)].map(table);
+        format!("<div class=\"pair\">\n{}</div>", tables.concat())
     }
 
     pub(super) fn expected_section(&self) -> String {
-        let known: Vec<ModelReport> =
-            self.models.iter().filter(|model| model.expected.is_some()).cloned().collect();
-        let Some(expected) = known.first().and_then(|model| model.expected) else { return String::new() };
+        let Some(expected) = self.models.iter().find_map(|model| model.expected) else {
+            return String::new();
+        };
         let words = format!(
             "<p>These people are simulated, so the probabilities are known that their apps were drawn from. Here each model \
              is judged by them and not by the apps, which scatter. Regret is what its expected log loss has above the least \
@@ -42,7 +42,7 @@ impl Report {
              95&nbsp;% confidence.</p>\n",
             decimals(expected.entropy, 4)
         );
-        section("What is expected", &format!("{words}{}", self.columns_table(&EXPECTED, &known)))
+        section("What is expected", &format!("{words}{}", self.columns_table(&EXPECTED, &self.models)))
     }
 
     /// One row a model.
@@ -55,8 +55,4 @@ impl Report {
         let heads = ["model"].into_iter().chain(columns.iter().map(|column| column.head));
         table(heads, models.iter().map(row))
     }
-}
-
-fn nonbreaking(text: &str) -> String {
-    text.replace(' ', "&nbsp;")
 }
