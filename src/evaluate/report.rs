@@ -344,14 +344,14 @@ impl fmt::Display for Report {
         if questions < FEW_QUESTIONS {
             writeln!(f, "So few questions prove nothing: give a longer log.")?;
         }
-        Self::write_parts(f, &self.models)?;
-        Self::write_expected(f, &self.models)?;
         let (features, scoring) = (self.features_us, self.scoring_us);
         writeln!(
             f,
             "of gbdt's time, features take {:.1} µs and trees {:.1} µs (99th percentile {:.1} and {:.1})",
             features.p50, scoring.p50, features.p99, scoring.p99
         )?;
+        Self::write_parts(f, &self.models)?;
+        Self::write_expected(f, &self.models)?;
         if let Some(routing) = &self.routing {
             write_routing(f, routing)?;
         }
