@@ -15,7 +15,7 @@ use foretap::bundle::{Bundle, Parts};
 use foretap::context::{Task, replay};
 use foretap::data::simulate::{SimulationConfig, Truth, simulate};
 use foretap::data::{AppId, Log, SplitPlan, Vocabulary};
-use foretap::evaluate::Report;
+use foretap::evaluate::{ModelReport, Report};
 use foretap::experiment::{DeepPlan, Experiment, Findings, RouterPlan};
 use foretap::model::Model;
 use foretap::predict::{Prediction, Predictor};
@@ -77,10 +77,9 @@ fn run(args: &Args) -> foretap::Result<()> {
     }
     let model = model.ok_or_else(|| Error::new(ErrorKind::Data, "no ranker was trained"))?;
     cli::say(&report.to_string());
-    let distances = ["gbdt", "teacher", "student", "student-int8", "router", "router-full"]
-        .into_iter()
-        .filter_map(|name| distance_to_optimum(&report, name));
-    distances.for_each(|distance| cli::say(&distance));
+    if let Some(regrets) = regrets(&report) {
+        cli::say(&regrets);
+    }
     if truth.is_some() {
         cli::say(&by_memory(&report));
     }
@@ -173,20 +172,36 @@ fn transformer(size: Size, args: &Args, is_simulated: bool) -> foretap::Result<D
     if is_simulated { plan.as_it_is() } else { Ok(plan) }
 }
 
-/// Where a predictor stands between Markov and the best possible score of simulated people.
-fn distance_to_optimum(report: &Report, name: &str) -> Option<String> {
-    let [markov, model, optimum] =
-        ["markov", name, "optimum"].map(|name| report.model(name).map(|model| model.metrics));
-    let (markov, model, optimum) = (markov?, model?, optimum?);
+/// How far each predictor is from the best possible score of simulated people: in expectation, so that no luck of the draw is
+/// in it. `None` of real people.
+fn regrets(report: &Report) -> Option<String> {
+    let [markov, optimum] =
+        ["markov", "optimum"].map(|name| report.model(name).and_then(|model| model.expected));
+    let (markov, optimum) = (markov?, optimum?);
     let part = |low: f64, here: f64, high: f64| 100.0 * (here - low) / (high - low);
-    Some(format!(
-        "from markov to the best possible score, {name} comes {:.0} % of the way in HR@1, {:.0} % in HR@3 and {:.0} % in \
-         log loss, which is {:.0} % above the least possible",
-        part(markov.hr1, model.hr1, optimum.hr1),
-        part(markov.hr3, model.hr3, optimum.hr3),
-        part(markov.log_loss, model.log_loss, optimum.log_loss),
-        100.0 * (model.log_loss / optimum.log_loss - 1.0),
-    ))
+    let line = |model: &ModelReport| {
+        let (expected, regret) = (model.expected?, model.regret?);
+        let relative = |nats: f64| 100.0 * nats / expected.entropy;
+        let interval = match (regret.low, regret.high) {
+            (Some(low), Some(high)) => format!(" ({:.1} to {:.1})", relative(low), relative(high)),
+            _ => String::new(),
+        };
+        Some(format!(
+            "{}'s log loss is {:.1} %{interval} above the least possible; from markov to there it comes {:.0} % of the way, \
+             {:.0} % in HR@1, {:.0} % in HR@3",
+            model.name,
+            relative(regret.mean),
+            part(markov.log_loss, expected.log_loss, optimum.log_loss),
+            part(markov.hr1, expected.hr1, optimum.hr1),
+            part(markov.hr3, expected.hr3, optimum.hr3),
+        ))
+    };
+    let others = report
+        .models
+        .iter()
+        .filter(|model| !["recent", "frequent", "optimum"].contains(&model.name.as_str()));
+    let lines: Vec<String> = others.filter_map(line).collect();
+    Some(format!("\nin expectation (in brackets the 95 % interval):\n{}", lines.join("\n")))
 }
 
 /// Who knows longer sequences: figures by how many past launches the simulated answer depends on.

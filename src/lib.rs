@@ -117,7 +117,7 @@
 //!     coreml/                        Core ML's ML Program
 //!     about, kit                     what a file says of itself; all files of a bundle, each with a golden question
 //!
-//!   evaluate/    HOW GOOD IT IS: metrics, intervals, replay, routing, report, html
+//!   evaluate/    HOW GOOD IT IS: expected, metrics, intervals, replay, latency, routing, report, text, html
 //!   conformance  what a Predictor promises, checked: yours too
 //!   experiment   from a log to a report: methods, learners, what they are shown
 //! ```

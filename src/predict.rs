@@ -26,6 +26,11 @@ pub trait Predictor: Send + Sync {
         context.none_of_these()
     }
 
+    /// Whether its probabilities are final: its scores are logarithms of probabilities that no temperature may change.
+    fn is_calibrated(&self) -> bool {
+        false
+    }
+
     /// Computes what the next question will ask of the events so far, where that can be done before it is known: at
     /// leisure, after an event. No answer depends on it.
     fn read_ahead(&self, _context: &Context<'_>, _scratch: &mut Scratch) {}
@@ -101,13 +106,17 @@ impl Prediction {
     /// # Shapes
     /// `scores`: `[context.candidates().len()]`.
     pub fn new(context: &Context<'_>, scores: &[f32], temperature: f64) -> Self {
-        let probabilities = Probabilities::new(scores, temperature, context.none_of_these());
+        Self::ranked(context, scores, &Probabilities::new(scores, temperature, context.none_of_these()))
+    }
+
+    /// Ranks `scores` of the candidates of `context`.
+    pub(crate) fn ranked(context: &Context<'_>, scores: &[f32], probabilities: &Probabilities) -> Self {
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by(|&a, &b| compare(context, scores, a, b));
         let candidate =
             |&i: &usize| Candidate { app: context.candidates()[i], probability: probabilities.of(scores[i]) };
-        let none_of_these = probabilities.none_of_these;
-        Self { candidates: order.iter().map(candidate).collect(), none_of_these }
+        let candidates = order.iter().map(candidate).collect();
+        Self { candidates, none_of_these: probabilities.none_of_these }
     }
 }
 

@@ -146,7 +146,10 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("router", &["blend", "calibrate", "gate", "habits", "answer", "suggest", "newton", "model fit person"]),
     ("model", &["save"]),
     ("bundle", &["container", "delta", "golden contents"]),
-    ("evaluate", &["metrics", "intervals", "replay", "latency", "routing", "report", "html"]),
+    (
+        "evaluate",
+        &["expected", "metrics", "intervals", "replay", "latency", "routing", "report", "text", "html"],
+    ),
     // A round trains what its routers ask, and a router's plan is a part of the round's.
     ("experiment", &["method", "deep", "ranker", "quantization", "round routing", "save", "check"]),
 ];

@@ -22,7 +22,16 @@ const RESAMPLES: usize = 1_000;
 /// Intervals of hr1, hr3, hr5, mrr, ndcg5, log loss and coverage at 90 % precision. `None` where there are fewer than two
 /// clusters to resample.
 pub(super) fn intervals(outcomes: &[Outcome], seed: u64) -> Option<[Interval; 7]> {
-    bootstrap(&clusters(outcomes), seed)
+    bootstrap(&clusters(outcomes, Metrics::means_of), seed)
+}
+
+/// The interval of the mean of one figure. `None` as in [`intervals`].
+pub(super) fn mean_interval(
+    outcomes: &[Outcome],
+    figure: impl Fn(&Outcome) -> f64,
+    seed: u64,
+) -> Option<Interval> {
+    bootstrap(&clusters(outcomes, |outcome| [figure(outcome)]), seed).map(|[interval]| interval)
 }
 
 /// Intervals of what `after` has more than `before`, in the order of [`intervals`]: the same questions answered twice, so
@@ -32,21 +41,21 @@ pub(crate) fn difference_intervals(
     after: &[Outcome],
     seed: u64,
 ) -> Option<[Interval; 7]> {
-    let mut differences = clusters(after);
-    for ((sums, _), (before, _)) in differences.iter_mut().zip(clusters(before)) {
+    let mut differences = clusters(after, Metrics::means_of);
+    for ((sums, _), (before, _)) in differences.iter_mut().zip(clusters(before, Metrics::means_of)) {
         sums.iter_mut().zip(before).for_each(|(after, before)| *after -= before);
     }
     bootstrap(&differences, seed)
 }
 
-fn bootstrap(clusters: &[([f64; 7], f64)], seed: u64) -> Option<[Interval; 7]> {
+fn bootstrap<const N: usize>(clusters: &[([f64; N], f64)], seed: u64) -> Option<[Interval; N]> {
     if clusters.len() < 2 {
         return None;
     }
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut draws: [Vec<f64>; 7] = Default::default();
+    let mut draws: [Vec<f64>; N] = std::array::from_fn(|_| Vec::with_capacity(RESAMPLES));
     for _ in 0..RESAMPLES {
-        let (mut sums, mut questions) = ([0.0; 7], 0.0);
+        let (mut sums, mut questions) = ([0.0; N], 0.0);
         for _ in 0..clusters.len() {
             let (cluster, n) = &clusters[random.random_range(0..clusters.len())];
             sums.iter_mut().zip(cluster).for_each(|(sum, value)| *sum += value);
@@ -61,14 +70,17 @@ fn bootstrap(clusters: &[([f64; 7], f64)], seed: u64) -> Option<[Interval; 7]> {
 }
 
 /// Sums of the figures over each cluster, and its number of questions.
-fn clusters(outcomes: &[Outcome]) -> Vec<([f64; 7], f64)> {
+fn clusters<const N: usize>(
+    outcomes: &[Outcome],
+    figures: impl Fn(&Outcome) -> [f64; N],
+) -> Vec<([f64; N], f64)> {
     let users: std::collections::BTreeSet<u32> = outcomes.iter().map(|outcome| outcome.user).collect();
     let by_user = users.len() >= FEWEST_USERS;
-    let mut clusters: BTreeMap<(u32, i32), ([f64; 7], f64)> = BTreeMap::new();
+    let mut clusters: BTreeMap<(u32, i32), ([f64; N], f64)> = BTreeMap::new();
     for outcome in outcomes {
         let key = (outcome.user, if by_user { 0 } else { outcome.day });
-        let (sums, questions) = clusters.entry(key).or_default();
-        sums.iter_mut().zip(Metrics::means_of(outcome)).for_each(|(sum, value)| *sum += value);
+        let (sums, questions) = clusters.entry(key).or_insert(([0.0; N], 0.0));
+        sums.iter_mut().zip(figures(outcome)).for_each(|(sum, value)| *sum += value);
         *questions += 1.0;
     }
     clusters.into_values().collect()
@@ -91,6 +103,8 @@ mod tests {
         let [wide, ..] = intervals(&clustered, 1).unwrap();
         assert!(wide.1 - wide.0 > 3.0 * (hr1.1 - hr1.0), "{wide:?} {hr1:?}");
         assert_eq!(intervals(&spread, 1), intervals(&spread, 1), "seeded");
+        let hit = |outcome: &Outcome| f64::from(u8::from(outcome.hit(1)));
+        assert_eq!(mean_interval(&spread, hit, 1), Some(hr1), "one figure by itself");
         assert_eq!(intervals(&spread[..4], 1), None, "one user, one day");
         assert_eq!(difference_intervals(&spread, &spread, 1).unwrap()[0], Interval(0.0, 0.0));
         let always: Vec<Outcome> = (0..4_000).map(|i| question(1, i / 4 % 100)).collect();

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::expected::{Expected, LEAST_PROBABILITY};
 use crate::data::AppId;
 
 /// What came of one question.
@@ -37,6 +38,12 @@ pub struct Outcome {
     /// Of simulated people: on how many past launches the answer depends
     /// ([`TrueDistribution::memory`](crate::data::simulate::TrueDistribution::memory)).
     pub memory: Option<u8>,
+    /// Whether the answer is the app that was last in front ([`Context::last_app`](crate::context::Context::last_app)), which
+    /// most unlocks return to. Otherwise it was chosen, as is the answer to a first question, before which no app was in
+    /// front. Of the next app, which differs from the one in front, all are chosen.
+    pub is_resumed: bool,
+    /// Of simulated people: what is expected of the answer, on the true probabilities.
+    pub expected: Option<Expected>,
 }
 
 impl Outcome {
@@ -54,7 +61,7 @@ impl Outcome {
     }
 
     fn log_loss(&self) -> f64 {
-        -f64::from(self.probability.max(1e-9)).ln()
+        -f64::from(self.probability).max(LEAST_PROBABILITY).ln()
     }
 }
 
@@ -276,6 +283,8 @@ pub(super) mod tests {
             probability: 0.5,
             answered90: false,
             memory: None,
+            is_resumed: false,
+            expected: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! [`Predictor`]: crate::predict::Predictor
 
+mod expected;
 mod html;
 mod intervals;
 mod latency;
@@ -9,14 +10,16 @@ mod metrics;
 mod replay;
 pub mod report;
 mod routing;
+mod text;
 
+pub use expected::Expected;
 pub use intervals::Interval;
 pub(crate) use intervals::difference_intervals;
 pub use latency::{AnswerLatency, CLOCK, Latencies, Latency, measure_answers, measure_latency};
 pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverage_curve};
 pub(crate) use replay::catch_panic;
 pub use replay::{Contender, Protocol, Tested, fit_temperature, test};
-pub use report::{ModelReport, Report};
+pub use report::{ExpectedMetrics, ModelReport, Part, Regret, Report};
 pub use routing::{
     Against, Learned, Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutedTest, RoutingReport,
     fit_router, test_router,

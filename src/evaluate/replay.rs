@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::expected::Expected;
 use super::metrics::{Outcome, choose_threshold};
 use crate::context::{Context, PersonView, Question, Task, TrainingView, replay};
-use crate::data::simulate::Truth;
+use crate::data::simulate::{TrueDistribution, Truth};
 use crate::data::{AppId, Event, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::predict::{Predictor, Probabilities, Scratch, first, log_sum_exp, rank_of};
@@ -43,6 +44,13 @@ impl<'a> Protocol<'a> {
             truth: None,
             run: 0,
         }
+    }
+
+    /// What the answer to a question of `user` was drawn from, where that is known.
+    pub(super) fn truth_of(&self, user: usize, question: &Question) -> Option<TrueDistribution<'a>> {
+        let truth = self.truth.filter(|_| self.task == Task::FirstAfterUnlock)?;
+        let asked = &self.users[user].0[question.asked_at];
+        truth.first_after_unlock(asked.user, asked.at)
     }
 }
 
@@ -150,7 +158,8 @@ fn outcomes(
                 if outcome.is_ok() {
                     let probabilities = Probabilities::new(&scores, temperature, none);
                     let asked = Outcome::asked(protocol, user, question, context);
-                    found.push(answered(asked, context, &scores, &probabilities));
+                    let truth = protocol.truth_of(user, question);
+                    found.push(answered(asked, context, &scores, &probabilities, truth));
                 }
             }
         });
@@ -190,7 +199,13 @@ fn is_probability(value: f64, what: &str) -> Result<()> {
     Err(Error::new(ErrorKind::Model, format!("a probability {what} of {value}")).next_step("give 0 to 1"))
 }
 
-fn answered(asked: Outcome, context: &Context<'_>, scores: &[f32], probabilities: &Probabilities) -> Outcome {
+fn answered(
+    asked: Outcome,
+    context: &Context<'_>,
+    scores: &[f32],
+    probabilities: &Probabilities,
+    truth: Option<TrueDistribution<'_>>,
+) -> Outcome {
     let first = first(context, scores);
     let answer = context.candidates().iter().position(|&app| app == asked.answer);
     Outcome {
@@ -199,6 +214,7 @@ fn answered(asked: Outcome, context: &Context<'_>, scores: &[f32], probabilities
         confidence: first.map_or(0.0, |first| probabilities.of(scores[first])) as f32,
         probability: answer.map_or(probabilities.none_of_these, |answer| probabilities.of(scores[answer]))
             as f32,
+        expected: truth.map(|truth| Expected::of_scores(&truth, context, scores, probabilities)),
         ..asked
     }
 }
@@ -212,7 +228,6 @@ impl Outcome {
         context: &Context<'_>,
     ) -> Self {
         let asked = &protocol.users[user].0[question.asked_at];
-        let truth = protocol.truth.and_then(|truth| truth.first_after_unlock(asked.user, asked.at));
         Self {
             run: protocol.run,
             user: user as u32,
@@ -225,7 +240,9 @@ impl Outcome {
             confidence: 0.0,
             probability: 0.0,
             answered90: false,
-            memory: truth.map(|truth| truth.memory),
+            memory: protocol.truth_of(user, question).map(|truth| truth.memory),
+            is_resumed: context.last_app() == Some(question.answer),
+            expected: None,
         }
     }
 }
@@ -233,7 +250,8 @@ impl Outcome {
 /// Most validation questions a user that the temperature is fitted on: enough for one number.
 const TEMPERATURE_QUESTIONS: usize = 400;
 
-/// The one number that the logits are divided by so that the validation questions' log loss is least; 1 without any.
+/// The one number that the logits are divided by so that the validation questions' log loss is least; 1 without any, and of
+/// a predictor whose probabilities are final.
 ///
 /// # Errors
 /// A score is not finite, or missing.
@@ -242,6 +260,9 @@ pub fn fit_temperature(
     predictor: &dyn Predictor,
     progress: &dyn Progress,
 ) -> Result<f64> {
+    if predictor.is_calibrated() {
+        return Ok(1.0);
+    }
     // Scores of each question and the position of its answer.
     let of_person = |person: &PersonView<'_>| {
         let numbers = person.validation();
@@ -298,9 +319,42 @@ fn golden_section(f: impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::MostRecent;
+    use crate::data::{Signal, Timestamp, UserId, Vocabulary};
+    use crate::progress::Silent;
 
     #[test]
     fn golden_section_finds_the_valley() {
         assert!((golden_section(|x| (x - 1.3).powi(2), -3.0, 3.0) - 1.3).abs() < 1e-3);
+    }
+
+    #[test]
+    fn an_answer_is_resumed_if_it_was_last_in_front() {
+        let launch = |app| Signal::Launch(AppId(app));
+        let signals = [
+            (0, Signal::Unlock),
+            (1, launch(5)),
+            (2, launch(6)),
+            (3, Signal::ScreenOff),
+            (10, Signal::Unlock),
+            (11, launch(6)),
+            (12, Signal::ScreenOff),
+            (20, Signal::Unlock),
+            (21, launch(5)),
+            (22, Signal::ScreenOff),
+        ];
+        let events: Vec<Event> =
+            signals.into_iter().map(|(at, signal)| Event::new(UserId(1), Timestamp(at), signal)).collect();
+        let split = Split { train: 0..0, validation: 0..0, test: 0..3 };
+        let (favourites, users) = (Vec::new().into(), vec![(&events[..], split)]);
+        let protocol = Protocol { task: Task::FirstAfterUnlock, favourites, users, truth: None, run: 0 };
+        let contender = Contender { name: "recent", predictor: &MostRecent, for_validation: &MostRecent };
+        let vocabulary = Vocabulary::new();
+        let view = TrainingView::new(Task::FirstAfterUnlock, &vocabulary, []);
+        let outcomes = test(&view, &protocol, &contender, &Silent).unwrap().test;
+        // Before the first, no app was in front.
+        let resumed: Vec<bool> = outcomes.iter().map(|outcome| outcome.is_resumed).collect();
+        assert_eq!(resumed, [false, true, false]);
+        assert!(outcomes.iter().all(|outcome| outcome.expected.is_none()));
     }
 }

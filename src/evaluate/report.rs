@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use super::intervals::{Interval, intervals};
+use super::expected::Expected;
+use super::intervals::{Interval, intervals, mean_interval};
 use super::latency::{CLOCK, Latency};
 use super::metrics::{CalibrationBin, Metrics, Outcome, calibration_curve, coverage_curve};
 use super::replay::Tested;
@@ -58,6 +59,16 @@ pub struct ModelReport {
     /// Intervals of its figures.
     #[serde(flatten)]
     pub intervals: Option<Intervals>,
+    /// Where the answer is the app that was last in front, which most unlocks return to.
+    pub resumed: Part,
+    /// Where it differs: what a launcher's suggestions gain is here.
+    pub chosen: Part,
+    /// Of simulated people: the figures that are expected on the true probabilities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedMetrics>,
+    /// Of simulated people: how far the expected log loss is above the least possible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regret: Option<Regret>,
     /// The confidence from which on a question was answered at 90 % precision.
     pub coverage90_threshold: f32,
     /// What its logits are divided by.
@@ -102,6 +113,54 @@ pub struct Intervals {
     pub log_loss_interval: Interval,
     /// Of the coverage at 90 % precision.
     pub coverage90_interval: Interval,
+}
+
+/// Figures over the resumed or the chosen ones among the answers ([`Outcome::is_resumed`]). Without a question they are no
+/// numbers, in JSON `null`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Part {
+    /// Share of all questions.
+    pub share: f64,
+    /// Questions in it.
+    pub questions: usize,
+    /// Hit rate at one.
+    pub hr1: f64,
+    /// Hit rate at three.
+    pub hr3: f64,
+    /// Hit rate at five.
+    pub hr5: f64,
+    /// Mean log loss, in nats.
+    pub log_loss: f64,
+}
+
+/// What is expected over the questions whose true probabilities are known: means of [`Expected`](super::Expected).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ExpectedMetrics {
+    /// How many questions.
+    pub questions: usize,
+    /// Hit rate at one.
+    pub hr1: f64,
+    /// Hit rate at three.
+    pub hr3: f64,
+    /// Hit rate at five.
+    pub hr5: f64,
+    /// Log loss, in nats: the cross-entropy of the model's probabilities, which count as at least 1e-9.
+    pub log_loss: f64,
+    /// The least possible log loss, in nats: the entropy over each candidate and none of them.
+    pub entropy: f64,
+}
+
+/// How much log loss a model costs in expectation above the least possible on the same questions: the mean of cross-entropy
+/// minus entropy, in nats a question. Never below zero, but for rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Regret {
+    /// The mean.
+    pub mean: f64,
+    /// Lower end of the 95 % interval by bootstrap over users, or over days where users are fewer than ten; `None` of a
+    /// single user's single day.
+    pub low: Option<f64>,
+    /// Its upper end.
+    pub high: Option<f64>,
 }
 
 /// Hit rates over a part of the questions.
@@ -154,8 +213,10 @@ impl ModelReport {
     pub fn new(tested: &Tested, latency_us: Latency, users: &[UserId]) -> Self {
         let outcomes = &tested.test;
         let interval = intervals(outcomes, 0);
-        let drawn: Vec<Outcome> =
-            outcomes.iter().filter(|outcome| outcome.memory.is_some()).copied().collect();
+        let part = |is_in: fn(&Outcome) -> bool| -> Vec<Outcome> {
+            outcomes.iter().filter(|outcome| is_in(outcome)).copied().collect()
+        };
+        let (drawn, known) = (part(|o| o.memory.is_some()), part(|o| o.expected.is_some()));
         Self {
             name: tested.name.clone(),
             metrics: Metrics::of(outcomes),
@@ -168,6 +229,10 @@ impl ModelReport {
                 log_loss_interval: log_loss,
                 coverage90_interval: coverage90,
             }),
+            resumed: Part::of(&part(|o| o.is_resumed), outcomes),
+            chosen: Part::of(&part(|o| !o.is_resumed), outcomes),
+            expected: ExpectedMetrics::of(&known),
+            regret: Regret::of(&known),
             coverage90_threshold: tested.threshold90,
             temperature: tested.temperature,
             latency_us,
@@ -180,6 +245,47 @@ impl ModelReport {
             coverage: coverage_curve(outcomes),
             per_user: per_user(outcomes, users),
         }
+    }
+}
+
+impl Part {
+    fn of(part: &[Outcome], all: &[Outcome]) -> Self {
+        let Metrics { questions, hr1, hr3, hr5, log_loss, .. } = Metrics::of(part);
+        let share = part.len() as f64 / all.len().max(1) as f64;
+        let figure = |figure: f64| if part.is_empty() { f64::NAN } else { figure };
+        let [hr1, hr3, hr5, log_loss] = [hr1, hr3, hr5, log_loss].map(figure);
+        Self { share, questions, hr1, hr3, hr5, log_loss }
+    }
+}
+
+impl ExpectedMetrics {
+    /// Means over the outcomes that all know what is expected; `None` of none.
+    fn of(known: &[Outcome]) -> Option<Self> {
+        let mean = |value: fn(&Expected) -> f64| {
+            known.iter().filter_map(|outcome| outcome.expected.as_ref().map(value)).sum::<f64>()
+                / known.len() as f64
+        };
+        (!known.is_empty()).then(|| Self {
+            questions: Metrics::of(known).questions,
+            hr1: mean(|expected| expected.hits[0]),
+            hr3: mean(|expected| expected.hits[1]),
+            hr5: mean(|expected| expected.hits[2]),
+            log_loss: mean(|expected| expected.cross_entropy),
+            entropy: mean(|expected| expected.entropy),
+        })
+    }
+}
+
+impl Regret {
+    /// Over the outcomes that all know what is expected; `None` of none.
+    fn of(known: &[Outcome]) -> Option<Self> {
+        let regret = |outcome: &Outcome| outcome.expected.map_or(0.0, |expected| expected.regret());
+        let interval = mean_interval(known, regret, 0);
+        (!known.is_empty()).then(|| Self {
+            mean: known.iter().map(regret).sum::<f64>() / known.len() as f64,
+            low: interval.map(|Interval(low, _)| low),
+            high: interval.map(|Interval(_, high)| high),
+        })
     }
 }
 
@@ -250,6 +356,8 @@ impl fmt::Display for Report {
             "of gbdt's time, features take {:.1} µs and trees {:.1} µs (99th percentile {:.1} and {:.1})",
             features.p50, scoring.p50, features.p99, scoring.p99
         )?;
+        Self::write_parts(f, &self.models)?;
+        Self::write_expected(f, &self.models)?;
         if let Some(routing) = &self.routing {
             write_routing(f, routing)?;
         }
@@ -257,6 +365,8 @@ impl fmt::Display for Report {
             let questions = self.cold_start[0].metrics.questions;
             writeln!(f, "\nusers that training never saw, from their first day on: {questions} questions")?;
             table(f, &self.cold_start)?;
+            Self::write_parts(f, &self.cold_start)?;
+            Self::write_expected(f, &self.cold_start)?;
         }
         if !self.cold_learning.is_empty() {
             write_learning(f, &self.cold_learning)?;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::expected::Expected;
 use super::metrics::{Metrics, Outcome, choose_threshold};
 use super::replay::{Protocol, Tested};
 use crate::context::{Context, History, Question, TrainingView, questions};
+use crate::data::simulate::TrueDistribution;
 use crate::data::{AppId, Event, Split, Timestamp};
 use crate::error::Result;
 use crate::predict::{Predictor, Probabilities, Scratch};
@@ -27,7 +29,7 @@ pub struct Pair<'a> {
 }
 
 /// A question with what both experts said of it.
-struct Recorded {
+struct Recorded<'a> {
     example: Example,
     apps: Vec<AppId>,
     last: Option<AppId>,
@@ -37,6 +39,8 @@ struct Recorded {
     since_start_secs: i64,
     /// What is known of the question before anyone answers; the rest is filled in by whoever does.
     asked: Outcome,
+    /// What the answer was drawn from.
+    truth: Option<TrueDistribution<'a>>,
 }
 
 /// Both experts with room to answer.
@@ -72,12 +76,12 @@ impl<'a> Desk<'a> {
 }
 
 /// Asks both experts the questions of one part of every user's, in order.
-fn record(
-    protocol: &Protocol<'_>,
+fn record<'a>(
+    protocol: &Protocol<'a>,
     [trees, deep]: [&dyn Predictor; 2],
     part: impl Fn(&Split) -> std::ops::Range<usize> + Sync,
     progress: &dyn Progress,
-) -> Vec<Vec<Recorded>> {
+) -> Vec<Vec<Recorded<'a>>> {
     let users = protocol.users.len();
     let of_user = |(user, (events, split)): (usize, &(&[Event], Split))| {
         let numbers = part(split);
@@ -99,6 +103,7 @@ fn record(
                         places: places(context),
                         since_start_secs: asked.at.secs_since(start),
                         asked: Outcome::asked(protocol, user, question, context),
+                        truth: protocol.truth_of(user, question),
                     });
                 }
             },
@@ -173,7 +178,7 @@ fn record_stale(
     by_user.concat()
 }
 
-impl Recorded {
+impl Recorded<'_> {
     /// What comes of an answer with these logits.
     fn judge(&self, logits: &[f32], none_of_these: f32) -> Outcome {
         let probabilities = Probabilities::new(logits, 1.0, f64::from(none_of_these));
@@ -183,12 +188,19 @@ impl Recorded {
         let rank = |target: usize| (0..logits.len()).filter(|&other| before(other, target)).count() as u32;
         let first = (0..logits.len()).reduce(|best, other| if before(other, best) { other } else { best });
         let answer = self.example.answer;
+        let expected = self.truth.map(|truth| {
+            let mut order: Vec<usize> = (0..logits.len()).collect();
+            order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(self.places[a].cmp(&self.places[b])));
+            let ranked = order.into_iter().map(|a| (self.apps[a], probabilities.of(logits[a])));
+            Expected::new(&truth, ranked, probabilities.none_of_these)
+        });
         Outcome {
             first: first.map(|first| self.apps[first]),
             rank: answer.map(rank),
             confidence: first.map_or(0.0, |first| probabilities.of(logits[first])) as f32,
             probability: answer.map_or(probabilities.none_of_these, |answer| probabilities.of(logits[answer]))
                 as f32,
+            expected,
             ..self.asked
         }
     }
@@ -227,13 +239,25 @@ struct Learner {
 
 impl Learner {
     /// Answers a question that is routed if it should be, and says whether it was.
-    fn route(&mut self, recorded: &Recorded, model: &RouterModel, gain: f32, pace: &Pace) -> (Outcome, bool) {
+    fn route(
+        &mut self,
+        recorded: &Recorded<'_>,
+        model: &RouterModel,
+        gain: f32,
+        pace: &Pace,
+    ) -> (Outcome, bool) {
         let is_routed = pace.routes(gain, self.habits.shift());
         self.habits.pace(pace, is_routed);
         (self.answer(recorded, model, gain, is_routed), is_routed)
     }
 
-    fn answer(&mut self, recorded: &Recorded, model: &RouterModel, gain: f32, is_routed: bool) -> Outcome {
+    fn answer(
+        &mut self,
+        recorded: &Recorded<'_>,
+        model: &RouterModel,
+        gain: f32,
+        is_routed: bool,
+    ) -> Outcome {
         let (outcome, mut logits) = recorded.answered(model, gain, is_routed, Some(&self.habits));
         self.order.clear();
         self.order.extend(0..logits.len());
@@ -316,7 +340,7 @@ pub fn fit_router(
 fn fit_recorded(
     protocol: &Protocol<'_>,
     experts: [&dyn Predictor; 2],
-    validation: &[Vec<Recorded>],
+    validation: &[Vec<Recorded<'_>>],
     routing: Routing,
     progress: &dyn Progress,
 ) -> Result<Fitted> {
@@ -350,9 +374,9 @@ pub fn test_router(
 
     let model = &fitted.model;
     let pace = routing.pace(&model.gains)?;
-    let of_user = |(validation, test): (&Vec<Recorded>, &Vec<Recorded>)| {
+    let of_user = |(validation, test): (&Vec<Recorded<'_>>, &Vec<Recorded<'_>>)| {
         let mut scratch = Default::default();
-        let mut gain = |recorded: &Recorded| {
+        let mut gain = |recorded: &Recorded<'_>| {
             model.gate.gain(&recorded.example.by_trees, &recorded.example.situation, &mut scratch)
         };
         let (mut routed, mut full) = (Learner::default(), Learner::default());
@@ -422,7 +446,7 @@ pub const ROUTER_FULL: &str = "router-full";
 pub const ROUTER_SHARED: &str = "router-shared";
 
 /// As the experts came: equal weights, no temperature, what the past says of new apps.
-fn raw(recorded: &Recorded, is_routed: bool) -> Outcome {
+fn raw(recorded: &Recorded<'_>, is_routed: bool) -> Outcome {
     let situation = &recorded.example.situation;
     let basis = basis(situation, 0.0);
     let mut logits = vec![0.0; recorded.apps.len()];

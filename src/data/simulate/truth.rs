@@ -91,6 +91,17 @@ impl TrueDistribution<'_> {
         self.apps.binary_search(&app).map_or(0.0, |slot| self.probabilities[slot])
     }
 
+    /// The sum of all probabilities: each was rounded by itself, so they sum to 1 only nearly.
+    pub fn total(&self) -> f64 {
+        self.probabilities.iter().map(|&p| f64::from(p)).sum()
+    }
+
+    /// The probability that none of `candidates`, each named once, is opened: one minus their true mass.
+    pub fn none_of(&self, candidates: &[AppId]) -> f64 {
+        let mass: f64 = candidates.iter().map(|&app| f64::from(self.probability(app))).sum();
+        (1.0 - mass / self.total()).max(0.0)
+    }
+
     /// Shannon entropy in nats: the least expected log loss of any predictor.
     pub fn entropy(&self) -> f64 {
         let terms = self.probabilities.iter().filter(|&&p| p > 0.0).map(|&p| f64::from(p));
@@ -129,6 +140,8 @@ mod tests {
         // python3 -c "from math import log; print(-.25*log(.25)-.75*log(.75))"
         assert!((found.entropy() - 0.5623351446188083).abs() < 1e-12);
         assert_eq!((found.best_hit_rate(1), found.best_hit_rate(5)), (0.75, 1.0));
+        assert_eq!((found.total(), found.none_of(&[AppId(9), AppId(2)])), (1.0, 0.75));
+        assert_eq!((found.none_of(&[]), found.none_of(&[AppId(7), AppId(2)])), (1.0, 0.0));
         assert_eq!(truth.first_after_unlock(UserId(1), Timestamp(6)), None);
         assert_eq!(truth.first_after_unlock(UserId(2), Timestamp(9)), None);
         assert_eq!(truth.next_within_session(UserId(1), Timestamp(9)), None);

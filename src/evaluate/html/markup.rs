@@ -8,6 +8,7 @@ body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 3rem; background: 
   font: 1rem/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 0 0 .5rem; }
+h3 { font-size: 1rem; margin: 0 0 .2rem; }
 p { margin: 0 0 .8rem; max-width: 70ch; }
 section { background: #fff; border: 1px solid #e2e2e2; border-radius: .6rem; margin: 1.25rem 0;
   padding: 1.1rem 1.25rem; }
@@ -33,7 +34,7 @@ small { display: block; color: #595959; font-size: .76rem; white-space: nowrap; 
   body { background: #fff; font-size: 10pt; padding: 0; }
   section { border: 0; padding: 0; }
   figure, tr { break-inside: avoid; }
-  h2 { break-after: avoid; }
+  h2, h3 { break-after: avoid; }
 }
 ";
 

@@ -10,6 +10,7 @@ mod gains;
 mod ink;
 mod labels;
 mod markup;
+mod parts;
 mod plot;
 mod routing;
 
@@ -76,6 +77,8 @@ impl Report {
     fn page(&self, predictions: &[String]) -> String {
         let sections = [
             self.model_section(),
+            self.parts_section(),
+            self.expected_section(),
             prediction_section(predictions),
             self.routing_sections(),
             self.gains_section(),
@@ -157,13 +160,7 @@ impl Report {
     }
 
     fn model_table(&self, models: &[ModelReport]) -> String {
-        let best = COLUMNS.map(|column| column.best(models));
-        let row = |model: &ModelReport| {
-            let cells = COLUMNS.iter().zip(&best).map(|(column, best)| column.cell(model, best.as_deref()));
-            format!("<tr>{}{}</tr>\n", self.row_head(model), cells.collect::<String>())
-        };
-        let heads = ["model"].into_iter().chain(COLUMNS.map(|column| column.head));
-        table(heads, models.iter().map(row))
+        self.columns_table(&COLUMNS, models)
     }
 
     fn hour_section(&self) -> String {
@@ -305,9 +302,10 @@ impl Report {
         section(
             "New users",
             &format!(
-                "<p>{} of users that training never saw, from their first day on. Columns as in the first table.</p>\n{}",
+                "<p>{} of users that training never saw, from their first day on. Columns as in the first table.</p>\n{}{}",
                 count(first.metrics.questions, "question"),
-                self.model_table(&self.cold_start)
+                self.model_table(&self.cold_start),
+                self.part_tables(&self.cold_start)
             ),
         )
     }

@@ -10,7 +10,8 @@ use crate::evaluate::metrics::tests::outcome;
 use crate::evaluate::replay::Tested;
 use crate::evaluate::report::FeatureImportance;
 use crate::evaluate::{
-    Against, Interval, Learned, Metrics, Outcome, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutingReport,
+    Against, Expected, Interval, Learned, Metrics, Outcome, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed,
+    RoutingReport,
 };
 
 const NAUGHTY: &str = "<b>&\"";
@@ -30,6 +31,12 @@ fn made_up(name: &str, users: u32, days: u32, skill: f32) -> ModelReport {
             launches_before: day * day / 3,
             answer: AppId(day % 7),
             probability: if rank == 0 { right } else { (1.0 - right) / 9.0 },
+            is_resumed: day % 3 == 0,
+            expected: Some(Expected {
+                cross_entropy: 2.0 - f64::from(skill),
+                entropy: 0.5,
+                hits: [f64::from(right), 0.98, 0.99],
+            }),
             ..outcome(Some(rank), confidence)
         }
     };
@@ -215,6 +222,26 @@ fn the_bound_wins_no_column() {
     assert!(row("</svg>b</th>").contains("<strong>"));
     assert!(!row("</svg>optimum</th>").contains("<strong>"));
     assert!(page.contains("The users of <strong>b</strong>"));
+}
+
+#[test]
+fn what_was_chosen_and_what_is_expected_have_tables_where_they_are_known() {
+    let has = |report: &Report, title: &str| report.page(&[]).contains(&format!("<h2>{title}</h2>"));
+    let mut report =
+        report(vec![made_up("a", 3, 40, 0.3), made_up("b", 3, 40, 0.9), made_up(BOUND, 3, 40, 1.5)]);
+    let page = report.page(&[]);
+    for title in ["Chosen or resumed", "What is expected"] {
+        assert!(has(&report, title), "{title}");
+    }
+    // Of 40 questions a user 14 resume.
+    assert!(page.contains("<h3>Chosen: 65&nbsp;% of the answers (78)</h3>"), "{page}");
+    assert!(page.contains("<h3>Resumed: 35&nbsp;% of the answers (42)</h3>"), "{page}");
+    assert!(page.contains("<td><strong>0.6000</strong><small>0.6000 – 0.6000</small></td>"), "regret of b");
+    report.cold_start.clear();
+    for model in &mut report.models {
+        (model.expected, model.regret, model.resumed.questions) = (None, None, 0);
+    }
+    assert!(!has(&report, "What is expected") && !report.page(&[]).contains("<h3>Resumed"));
 }
 
 #[test]

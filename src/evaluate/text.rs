@@ -1,0 +1,80 @@
+//! The report's smaller tables as text: what was chosen and what merely resumed, and what is expected.
+
+use std::fmt::{Formatter, Result};
+
+use super::report::{ModelReport, Part, Regret, Report};
+
+impl Report {
+    /// Each model where the answer was chosen, and where it resumed the app that was last in front.
+    pub(super) fn write_parts(f: &mut Formatter<'_>, models: &[ModelReport]) -> Result {
+        let Some(first) = models.first().filter(|model| model.metrics.questions > 0) else { return Ok(()) };
+        let (chosen, resumed) = (first.chosen, first.resumed);
+        if resumed.questions == 0 {
+            return writeln!(f, "No answer resumes the app that was last in front: all are chosen.");
+        }
+        writeln!(
+            f,
+            "\nchosen: {:.1} % of the answers differ from the app that was last in front ({}); resumed: {:.1} % are it ({})",
+            100.0 * chosen.share,
+            chosen.questions,
+            100.0 * resumed.share,
+            resumed.questions
+        )?;
+        writeln!(f, "{:<13} {:>32}   {:>32}", "", "chosen", "resumed")?;
+        let heads = format!("{:>7} {:>7} {:>7} {:>8}", "HR@1", "HR@3", "HR@5", "log loss");
+        writeln!(f, "{:<13} {heads}   {heads}", "model")?;
+        let cells = |part: &Part| {
+            let figure =
+                |figure: f64| if figure.is_finite() { format!("{figure:.3}") } else { "-".to_owned() };
+            let [hr1, hr3, hr5, log_loss] = [part.hr1, part.hr3, part.hr5, part.log_loss].map(figure);
+            format!("{hr1:>7} {hr3:>7} {hr5:>7} {log_loss:>8}")
+        };
+        for model in models {
+            writeln!(f, "{:<13} {}   {}", model.name, cells(&model.chosen), cells(&model.resumed))?;
+        }
+        Ok(())
+    }
+
+    /// What is expected of each model on the true probabilities, where they are known.
+    pub(super) fn write_expected(f: &mut Formatter<'_>, models: &[ModelReport]) -> Result {
+        let known = || models.iter().filter_map(|model| Some((model, model.expected?, model.regret?)));
+        let Some((_, first, _)) = known().next() else { return Ok(()) };
+        writeln!(
+            f,
+            "\nexpected, on the true probabilities of {} questions; the least possible log loss is their entropy, {:.4}",
+            first.questions, first.entropy
+        )?;
+        writeln!(
+            f,
+            "{:<13} {:>7} {:>7} {:>7} {:>9} {:>8} {:>17}",
+            "model", "HR@1", "HR@3", "HR@5", "log loss", "regret", "95 % interval"
+        )?;
+        for (model, expected, regret) in known() {
+            writeln!(
+                f,
+                "{:<13} {:>7.4} {:>7.4} {:>7.4} {:>9.4} {:>8.4} {:>17}",
+                model.name,
+                expected.hr1,
+                expected.hr3,
+                expected.hr5,
+                expected.log_loss,
+                // The bound's own is zero within rounding, of either sign.
+                positive_zero(regret.mean),
+                interval(&regret)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn interval(regret: &Regret) -> String {
+    match (regret.low, regret.high) {
+        (Some(low), Some(high)) => format!("{:.4} - {:.4}", positive_zero(low), positive_zero(high)),
+        _ => "-".to_owned(),
+    }
+}
+
+/// `value`, or 0 where four decimals would show `-0.0000`.
+fn positive_zero(value: f64) -> f64 {
+    if value.abs() < 5e-5 { 0.0 } else { value }
+}
