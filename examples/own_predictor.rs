@@ -69,9 +69,8 @@ impl Learner for GridSearch {
 fn main() -> ExitCode {
     let (args, bar) = (Args::parse(), cli::Bar::new());
     cli::exit_on_error(|| {
-        let mut vocabulary = Vocabulary::new();
+        let (mut vocabulary, mut experiment) = (Vocabulary::new(), Experiment::default());
         let log = args.data.load(&mut vocabulary, &bar)?;
-        let mut experiment = Experiment::default();
         experiment.methods.push(Method::new("activation", GridSearch));
         let found = experiment.run(&log, &vocabulary, None, &bar)?;
         cli::say(&found.report.to_string());
