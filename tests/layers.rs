@@ -138,7 +138,17 @@ const ROOMS: [(&str, &[&str]); 11] = [
     // A router makes all of them one, and a person asks it.
     (
         "router",
-        &["blend", "calibrate", "gate", "habits", "answer", "suggest", "newton", "model fit mod person"],
+        &[
+            "blend",
+            "calibrate",
+            "gate",
+            "habits",
+            "answer",
+            "study",
+            "suggest",
+            "newton",
+            "model fit gains mod person",
+        ],
     ),
     ("bundle", &["container", "delta", "golden contents"]),
     ("export", &["lightgbm", "xgboost"]),

@@ -15,6 +15,6 @@ pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverag
 pub use replay::{Contender, Latencies, Latency, Protocol, Tested, fit_temperature, measure_latency, test};
 pub use report::{ModelReport, Report};
 pub use routing::{
-    Against, Learned, Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutedTest, RoutingReport,
-    fit_router, test_router,
+    Against, GateBin, GateReport, Learned, Paid, Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed,
+    RoutedTest, RoutingReport, fit_router, test_router,
 };

@@ -66,11 +66,12 @@ impl Round<'_> {
         let Some(deep) = self.transformers.iter().find(|transformer| transformer.name == plan.deep) else {
             return Ok(None);
         };
+        let trees = [&self.trained.ranker, &self.trained.without_validation];
         let pair = Pair {
-            trees: [&self.trained.ranker, &self.trained.without_validation],
-            deep: [deep.predictor.as_ref(), deep.without_validation.as_ref()],
+            trees: trees.map(|trees| Arc::new(trees.clone()) as Arc<dyn Predictor>),
+            deep: [Arc::clone(&deep.predictor), Arc::clone(&deep.without_validation)],
         };
-        test_router(&self.protocol, &pair, plan.routing, progress).map(Some)
+        test_router(&self.protocol, &pair, plan.routing, None, progress).map(Some)
     }
 
     /// The routers of a test, as a phone has them, by their names.
