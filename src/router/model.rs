@@ -31,7 +31,7 @@ pub struct RouterModel {
     pub calibration: Calibration,
 }
 
-// 1: gains counted hits among three, too, and were never expected below zero.
+// 1: two of the three parts of a gain, hits among three one of them, could not be negative.
 const VERSION: u32 = 2;
 const NEXT_STEP: &str =
     "fit the router again with this version of foretap, in the `bundle` example by make --base";
