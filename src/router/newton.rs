@@ -106,7 +106,7 @@ mod tests {
     fn what_does_not_converge_is_said() {
         let cases: [(&str, fn(f64) -> f64); 3] =
             // No valley; a slope that is no number; one that jumps.
-            [("e+00", |_| 1.0), ("NaN", |_| f64::NAN), ("e+00", |x| if x > 0.5 { 1.0 } else { -1.0 })];
+            [("1.0e0", |_| 1.0), ("NaN", |_| f64::NAN), ("1.0e0", |x| if x > 0.5 { 1.0 } else { -1.0 })];
         for (says, slope) in cases {
             let error = newton([0.0], |&[x]| ([slope(x)], [[1.0]])).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Diverged);
