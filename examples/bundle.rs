@@ -74,6 +74,10 @@ struct Make {
     #[arg(long, value_name = "FILE", conflicts_with = "no_student")]
     student: Option<PathBuf>,
 
+    /// Take transformer, trees and card from this bundle, without its router
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["student", "no_student", "trees"])]
+    base: Option<PathBuf>,
+
     /// Leave the transformer out
     #[arg(long, requires = "trees")]
     no_student: bool,
@@ -119,6 +123,26 @@ pub fn run(args: &Args) -> foretap::Result<()> {
 
 fn make(args: &Make) -> foretap::Result<()> {
     cli::check_folders([&Some(args.out.clone())])?;
+    let parts = match &args.base {
+        Some(file) => {
+            let parts = Parts::without_router(&read(file)?).map_err(|error| error.file(file))?;
+            let card = if args.card.is_some() { card(args.card.as_deref())? } else { parts.card.clone() };
+            Parts { card, ..parts }
+        }
+        None => new_parts(args)?,
+    };
+    let mut bundle = Bundle::new(parts)?;
+    if args.simulation.simulate.is_some() || !args.data.data.is_empty() {
+        let router = fit_router(args, &bundle)?;
+        bundle = Bundle::new(Parts { router: Some(router), ..bundle.parts().clone() })?;
+    }
+    bundle.save(&args.out)?;
+    cli::say(&format!("{}\nwritten to {}", sections(&bundle.to_bytes()?)?, args.out.display()));
+    Ok(())
+}
+
+/// Experts from their own files.
+fn new_parts(args: &Make) -> foretap::Result<Parts> {
     let student = match &args.student {
         _ if args.no_student => None,
         Some(file) => Some(TransformerModel::load(file)?),
@@ -145,15 +169,7 @@ fn make(args: &Make) -> foretap::Result<()> {
         None => None,
     };
     let student = student.as_ref().map(quantize).transpose()?;
-    let card = card(args.card.as_deref())?;
-    let mut bundle = Bundle::new(Parts { task, apps, student, trees, router: None, card })?;
-    if args.simulation.simulate.is_some() || !args.data.data.is_empty() {
-        let router = fit_router(args, &bundle)?;
-        bundle = Bundle::new(Parts { router: Some(router), ..bundle.parts().clone() })?;
-    }
-    bundle.save(&args.out)?;
-    cli::say(&format!("{}\nwritten to {}", sections(&bundle.to_bytes()?)?, args.out.display()));
-    Ok(())
+    Ok(Parts { task, apps, student, trees, router: None, card: card(args.card.as_deref())? })
 }
 
 /// A router between the bundle's own experts, in whole numbers as phones have them.

@@ -104,8 +104,9 @@
 //!
 //!   router/      TOGETHER
 //!     gate, blend, calibrate         which questions the transformer is asked, what its answer counts, what it is worth
-//!     model, newton, fit             plain data and its section of a file; how it is learned
+//!     model, newton, gains, fit      plain data and its section of a file; how it is learned
 //!     answer, habits                 one answer; what one person's phone adds to it
+//!     study                          what an evaluation asks of it beside what a phone does
 //!     suggest, person                what is shown and what became of it; all that belongs to one phone
 //!
 //!   model        a trained ranker in a file, checked whole

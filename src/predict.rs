@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use crate::context::Context;
+use crate::context::features::SharedFeatures;
 use crate::data::AppId;
 
 /// Scores candidates, without allocating and without failing: loading has validated everything.
@@ -19,6 +20,17 @@ pub trait Predictor: Send + Sync {
     /// # Shapes
     /// `scores`: `[context.candidates().len()]`.
     fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]);
+
+    /// The same where other predictors answer the same question: who reads `features` finds those that are there already.
+    fn score_sharing(
+        &self,
+        context: &Context<'_>,
+        _features: &mut SharedFeatures,
+        scratch: &mut Scratch,
+        scores: &mut [f32],
+    ) {
+        self.score(context, scratch, scores);
+    }
 
     /// Probability that the answer is none of the candidates: what the user's past says of it, unless the predictor knows
     /// better.

@@ -41,6 +41,7 @@ fn bundles_are_made_looked_into_and_updated() {
         "make --out student.foretap",
         "make --trees ranker.json --card card.json --out both.foretap",
         "make --no-student --trees launches.json --out trees.foretap",
+        "make --base both.foretap --out again.foretap",
         "inspect both.foretap",
         "verify both.foretap",
         "diff student.foretap both.foretap --out update.patch",
@@ -50,6 +51,7 @@ fn bundles_are_made_looked_into_and_updated() {
     }
     let both = fs::read(at("both.foretap")).unwrap();
     assert_eq!(fs::read(at("made.foretap")).unwrap(), both);
+    assert_eq!(fs::read(at("again.foretap")).unwrap(), both, "there was no router to leave out");
     let bundle = Bundle::from_bytes(&both).unwrap();
     assert_eq!((bundle.expert(), &bundle.parts().card["learned_from"]), (Expert::Student, &"nobody".into()));
     assert_eq!(Bundle::load(&at("trees.foretap")).unwrap().parts().task, Task::NextLaunch);

@@ -10,9 +10,6 @@ use std::path::{Path, PathBuf};
 const LAW: &str = "Simulator's law:";
 const SOURCE: &str = "Source";
 
-/// Files whose numbers stand on the page alone: their comments name no sources yet.
-const WITHOUT_SOURCES: [&str; 4] = ["router/fit.rs", "router/gate.rs", "router/mod.rs", "router/newton.rs"];
-
 /// A constant number.
 #[derive(Debug, PartialEq)]
 struct Constant {
@@ -32,9 +29,6 @@ fn every_constant_says_where_it_comes_from() {
         for Constant { name, value, comment } in constants(&text) {
             let row = format!("| `{name}` | `{file}` | `{value}` |");
             known.push(row.clone());
-            if WITHOUT_SOURCES.contains(&&*file) {
-                continue;
-            }
             if !comment.contains(SOURCE) && !comment.contains(LAW) {
                 wrong.push(format!("{file}: the comment of {name} names no source"));
             }

@@ -143,7 +143,20 @@ const ROOMS: [(&str, &[&str]); 15] = [
         ],
     ),
     // A router makes all of them one, and a person asks it.
-    ("router", &["blend", "calibrate", "gate", "habits", "answer", "suggest", "newton", "model fit person"]),
+    (
+        "router",
+        &[
+            "blend",
+            "calibrate",
+            "gate",
+            "habits",
+            "answer",
+            "study",
+            "suggest",
+            "newton",
+            "model fit gains person",
+        ],
+    ),
     ("model", &["save"]),
     ("bundle", &["container", "delta", "golden contents"]),
     (

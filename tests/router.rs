@@ -326,12 +326,30 @@ fn an_experiment_compares_routers_with_their_experts() {
         assert!(oracle.log_loss <= gate.log_loss + 1e-9 && oracle.log_loss <= random.log_loss + 1e-9);
     }
     assert!(routing.by_gate[4].log_loss < routing.at_random[4].log_loss, "a fifth, well chosen");
+    let bins = &routing.gate.reliability;
+    assert_eq!(bins.iter().map(|bin| bin.questions).sum::<usize>(), report.models[0].metrics.questions);
+    assert!(bins.is_sorted_by(|a, b| a.predicted < b.predicted));
+    assert!(bins[bins.len() - 1].realized > bins[0].realized, "{bins:?}");
+    let shares: Vec<f64> = routing.gate.pays.iter().map(|paid| paid.share).collect();
+    assert!(shares.is_sorted_by(|cheap, dear| cheap >= dear), "{shares:?}");
+    let trees_alone = routing.by_gate[0].log_loss;
+    for paid in &routing.gate.pays {
+        assert!((paid.log_loss + paid.gained - trees_alone).abs() < 1e-9, "{paid:?}");
+    }
     assert!(routing.against.iter().any(|against| against.name == ROUTER && against.with == "gbdt"));
     assert!(report.to_string().contains("the router asks student-int8"));
+    assert!(report.to_string().contains("as much as pays at 25 µs"));
     let json = serde_json::to_value(report).unwrap();
-    for key in
-        ["/models/router/latency_us/p999", "/models/router/routed_share", "/models/router/calibration_error"]
-    {
+    for key in [
+        "/models/router/latency_us/p999",
+        "/models/router/routed_share",
+        "/models/router/calibration_error",
+        "/router/gate/reliability/0/predicted",
+        "/router/gate/reliability/0/realized",
+        "/router/gate/reliability/0/questions",
+        "/router/gate/pays/2/share",
+        "/routing/routed_share",
+    ] {
         assert!(json.pointer(key).is_some_and(serde_json::Value::is_number), "{key}");
     }
     assert!(found.router.is_some());

@@ -209,12 +209,21 @@ pub fn count_questions(source: &Source, task: Task) -> usize {
 #[command(next_help_heading = "Router")]
 pub struct RouterArgs {
     /// Ask the transformer about this share of the questions, those where it helps most
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2, conflicts_with = "routed_gain")]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, conflicts_with_all = ["routed_gain", "routed_cost"])]
     pub routed_share: f32,
 
-    /// Ask it wherever it is expected to gain more than this, in nats; 0 is as much as pays
-    #[arg(long, value_name = "NATS", allow_negative_numbers = true)]
+    /// Ask it wherever it is expected to gain more than this, in nats of log loss
+    #[arg(long, value_name = "NATS", allow_negative_numbers = true, conflicts_with = "routed_cost")]
     pub routed_gain: Option<f32>,
+
+    /// Ask it as much as pays: wherever it is expected to gain more than it costs on top of the trees, in microseconds,
+    /// millijoules or any unit that --nats-per-unit prices
+    #[arg(long, value_name = "UNITS")]
+    pub routed_cost: Option<f32>,
+
+    /// What a unit of --routed-cost is worth, in nats of log loss [default: of a microsecond, a nat for 100 ms]
+    #[arg(long, value_name = "NATS", default_value_t = Routing::NATS_PER_US, requires = "routed_cost")]
+    pub nats_per_unit: f32,
 
     /// The transformer to ask: teacher, student, or either with -int8
     #[arg(long, value_name = "MODEL", default_value = "student-int8")]
@@ -224,7 +233,11 @@ pub struct RouterArgs {
 impl RouterArgs {
     /// Which questions go to the transformer.
     pub fn routing(&self) -> foretap::Result<Routing> {
-        let routing = self.routed_gain.map_or(Routing::Share(self.routed_share), Routing::Gain);
+        let routing = match (self.routed_cost, self.routed_gain) {
+            (Some(deep), _) => Routing::Pays { deep, nats_per_unit: self.nats_per_unit },
+            (None, Some(gain)) => Routing::Gain(gain),
+            (None, None) => Routing::Share(self.routed_share),
+        };
         routing.check().map(|()| routing)
     }
 

@@ -100,6 +100,20 @@ struct FeatureName {
     unit: String,
 }
 
+impl Parts {
+    /// The parts of a bundle's file without its router, which is not read: so that one of another version can be fitted
+    /// again to the same experts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Model`]: the bytes are no bundle, damaged, or another part is of another version.
+    pub fn without_router(bytes: &[u8]) -> Result<Self> {
+        let (sections, meta) = read_sections(bytes)?;
+        let parts = read_parts(&sections, &meta, |_| Ok(None))?;
+        check(&parts)?;
+        Ok(parts)
+    }
+}
+
 impl Bundle {
     /// A bundle of `parts`, whose answers to the golden questions are kept with it.
     ///
@@ -153,20 +167,10 @@ impl Bundle {
     /// [`ErrorKind::Model`]: the bytes are no bundle, damaged, of another version, or its answers are not those that it
     /// gave when it was made.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let sections = Sections::parse(bytes)?;
-        sections.check_known(&KNOWN)?;
-        let meta: Meta = from_json(&sections, META)?;
-        if meta.schema_version != SCHEMA_VERSION {
-            let message = format!(
-                "features of version {}, but this build computes {SCHEMA_VERSION}",
-                meta.schema_version
-            );
-            return Err(wrong(META, message));
-        }
-        if from_json::<Vec<FeatureName>>(&sections, FEATURES)? != feature_names() {
-            return Err(wrong(FEATURES, "other features than this build computes".to_owned()));
-        }
-        let parts = read_parts(&sections, &meta)?;
+        let (sections, meta) = read_sections(bytes)?;
+        let parts = read_parts(&sections, &meta, |sections| {
+            sections.section(ROUTER).map(RouterModel::read).transpose()
+        })?;
         check(&parts)?;
         let experts = everyone(&parts)?;
         let mut reader = sections.reader(GOLDEN)?;
@@ -290,13 +294,33 @@ impl Bundle {
     }
 }
 
-fn read_parts(sections: &Sections<'_>, meta: &Meta) -> Result<Parts> {
+/// A bundle's sections, whose features are those of this build.
+fn read_sections(bytes: &[u8]) -> Result<(Sections<'_>, Meta)> {
+    let sections = Sections::parse(bytes)?;
+    sections.check_known(&KNOWN)?;
+    let meta: Meta = from_json(&sections, META)?;
+    if meta.schema_version != SCHEMA_VERSION {
+        let message =
+            format!("features of version {}, but this build computes {SCHEMA_VERSION}", meta.schema_version);
+        return Err(wrong(META, message));
+    }
+    if from_json::<Vec<FeatureName>>(&sections, FEATURES)? != feature_names() {
+        return Err(wrong(FEATURES, "other features than this build computes".to_owned()));
+    }
+    Ok((sections, meta))
+}
+
+fn read_parts(
+    sections: &Sections<'_>,
+    meta: &Meta,
+    router: impl Fn(&Sections<'_>) -> Result<Option<RouterModel>>,
+) -> Result<Parts> {
     let mut reader = sections.reader(APPS)?;
     let apps = read_apps(&mut reader)?;
     reader.finish()?;
     let student = sections.section(STUDENT).map(|bytes| QuantizedModel::read(bytes, apps.clone()));
     let trees = sections.section(TREES).map(QuantizedTrees::read).transpose()?;
-    let router = sections.section(ROUTER).map(RouterModel::read).transpose()?;
+    let router = router(sections)?;
     let trees = match (trees, meta.trees_temperature) {
         (Some(trees), Some(temperature)) => Some((trees, temperature)),
         (None, None) => None,
@@ -527,6 +551,23 @@ pub(super) mod tests {
             assert!(read.golden_questions() > 5);
             assert!(read.predictor(&read.vocabulary()).is_ok());
         }
+    }
+
+    #[test]
+    fn a_router_of_another_version_is_refused_and_its_experts_are_there() {
+        let bytes = edited(&Bundle::new(parts()).unwrap().to_bytes().unwrap(), |section| {
+            let mut bytes = section.bytes.to_vec();
+            if section.tag == ROUTER {
+                bytes[0] = 1;
+            }
+            Some((section.required, bytes))
+        });
+        let error = Bundle::from_bytes(&bytes).unwrap_err().to_string();
+        assert!(error.contains("version 1") && error.contains("make --base"), "{error}");
+        let parts = Parts::without_router(&bytes).unwrap();
+        assert!(parts.router.is_none() && parts.student.is_some() && parts.trees.is_some());
+        assert!(Bundle::new(parts).is_ok());
+        assert!(Parts::without_router(&bytes[..bytes.len() - 1]).is_err());
     }
 
     #[test]

@@ -176,6 +176,33 @@ pub fn fill(context: &Context<'_>, matrix: &mut Vec<f32>) {
     }
 }
 
+/// The features of one question, computed when they are first asked for: predictors that answer the same question compute
+/// them once.
+#[derive(Debug, Clone, Default)]
+pub struct SharedFeatures {
+    matrix: Vec<f32>,
+    is_filled: bool,
+}
+
+impl SharedFeatures {
+    /// Forgets the last question: another one follows.
+    pub fn clear(&mut self) {
+        self.is_filled = false;
+    }
+
+    /// The features of `context`, which is the same until the next [`clear`](Self::clear).
+    ///
+    /// # Shapes
+    /// `[context.candidates().len(), SCHEMA.len()]`.
+    pub fn of(&mut self, context: &Context<'_>) -> &[f32] {
+        if !self.is_filled {
+            fill(context, &mut self.matrix);
+            self.is_filled = true;
+        }
+        &self.matrix
+    }
+}
+
 /// What the columns need of the question.
 struct AtQuestion<'a> {
     history: &'a History,

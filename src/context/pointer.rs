@@ -6,7 +6,7 @@
 use super::Task;
 use super::app_use::{AppUse, charging_class};
 use super::counts::{HourWeights, Slot, hour_weights};
-use super::features::{self, QUESTION, SCHEMA, share, smoothed};
+use super::features::{QUESTION, SCHEMA, SharedFeatures, share, smoothed};
 use super::first_uses::{FirstUses, Nearby};
 use super::math;
 use super::motives::{Motives, away};
@@ -68,7 +68,7 @@ pub struct PointerRows {
     pub candidates: Vec<f32>,
     /// `[QUESTION_COLUMNS]`.
     pub question: Vec<f32>,
-    matrix: Vec<f32>,
+    features: SharedFeatures,
     recalled: Recalled,
     near: Nearby,
     /// When the notifications came that wait for an answer, oldest first.
@@ -87,15 +87,23 @@ impl PointerRows {
     /// Computes the rows of `context`, for a model that reads so many `columns` of each candidate: at most
     /// [`CANDIDATE_COLUMNS`]. What came with later versions takes its time and is left out where nobody reads it.
     pub fn fill(&mut self, context: &Context<'_>, columns: usize) {
-        let enough = [FIRST, WITH_MOTIVES].into_iter().find(|&width| width >= columns);
-        self.width = enough.unwrap_or(CANDIDATE_COLUMNS);
-        features::fill(context, &mut self.matrix);
-        context.history.recall.recall(context.history.uses.len(), &mut self.recalled);
-        self.fill_candidates(context);
-        self.fill_question(context);
+        let mut features = std::mem::take(&mut self.features);
+        features.clear();
+        self.fill_sharing(context, columns, &mut features);
+        self.features = features;
     }
 
-    fn fill_candidates(&mut self, context: &Context<'_>) {
+    /// The same from `features` of this question, which others read, too.
+    pub fn fill_sharing(&mut self, context: &Context<'_>, columns: usize, features: &mut SharedFeatures) {
+        let enough = [FIRST, WITH_MOTIVES].into_iter().find(|&width| width >= columns);
+        self.width = enough.unwrap_or(CANDIDATE_COLUMNS);
+        let matrix = features.of(context);
+        context.history.recall.recall(context.history.uses.len(), &mut self.recalled);
+        self.fill_candidates(context, matrix);
+        self.fill_question(context, matrix);
+    }
+
+    fn fill_candidates(&mut self, context: &Context<'_>, matrix: &[f32]) {
         let (history, now) = (context.history, context.now());
         let totals = &history.totals;
         let (hour, _) = history.wall_clock(now);
@@ -110,7 +118,7 @@ impl PointerRows {
         let network = history.network as usize;
         let charging = charging_class(history.battery);
         self.candidates.clear();
-        for (&app, row) in context.candidates().iter().zip(self.matrix.chunks_exact(SCHEMA.len())) {
+        for (&app, row) in context.candidates().iter().zip(matrix.chunks_exact(SCHEMA.len())) {
             self.candidates.extend(
                 row[..QUESTION].iter().zip(SCHEMA).map(|(&value, column)| scaled(value, column.unit)),
             );
@@ -161,10 +169,10 @@ impl PointerRows {
         }
     }
 
-    fn fill_question(&mut self, context: &Context<'_>) {
+    fn fill_question(&mut self, context: &Context<'_>, matrix: &[f32]) {
         let (history, now) = (context.history, context.now());
         self.question.clear();
-        let any = self.matrix.get(..SCHEMA.len()).map(|row| &row[QUESTION..]).unwrap_or_default();
+        let any = matrix.get(..SCHEMA.len()).map(|row| &row[QUESTION..]).unwrap_or_default();
         self.question
             .extend(any.iter().zip(&SCHEMA[QUESTION..]).map(|(&value, column)| scaled(value, column.unit)));
         self.question.resize(SCHEMA.len() - QUESTION, f32::NAN);

@@ -60,7 +60,7 @@ impl Outcome {
         self.rank.filter(|&rank| rank < 5).map_or(0.0, |rank| 1.0 / (f64::from(rank) + 2.0).log2())
     }
 
-    fn log_loss(&self) -> f64 {
+    pub(super) fn log_loss(&self) -> f64 {
         -f64::from(self.probability).max(LEAST_PROBABILITY).ln()
     }
 }

@@ -21,6 +21,6 @@ pub(crate) use replay::catch_panic;
 pub use replay::{Contender, Protocol, Tested, fit_temperature, test};
 pub use report::{ExpectedMetrics, ModelReport, Part, Regret, Report};
 pub use routing::{
-    Against, Learned, Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutedTest, RoutingReport,
-    fit_router, test_router,
+    Against, GateBin, GateReport, Learned, Paid, Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed,
+    RoutedTest, RoutingReport, fit_router, test_router,
 };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
 use super::expected::Expected;
@@ -38,7 +39,7 @@ pub struct Report {
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "by_name")]
     pub cold_start: Vec<ModelReport>,
     /// What the router did, where one took part.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(flatten, serialize_with = "with_gate")]
     pub routing: Option<RoutingReport>,
     /// How users that training never saw are known better and better, where they were tested with a router.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -332,6 +333,20 @@ impl Report {
     }
 }
 
+/// `routing`, and `router.gate` beside it.
+fn with_gate<S: Serializer>(
+    routing: &Option<RoutingReport>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    let gate = |routing: &RoutingReport| serde_json::json!({ "gate": routing.gate });
+    let entries = routing.iter().flat_map(|routing| {
+        let routing_entry = serde_json::to_value(routing).map(|routing| ("routing", routing));
+        [routing_entry, Ok(("router", gate(routing)))]
+    });
+    let entries: Vec<_> = entries.collect::<std::result::Result<_, _>>().map_err(S::Error::custom)?;
+    serializer.collect_map(entries)
+}
+
 fn by_name<S: Serializer>(models: &[ModelReport], serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.collect_map(models.iter().map(|model| (&model.name, model)))
 }
@@ -420,6 +435,7 @@ fn write_routing(f: &mut fmt::Formatter<'_>, routing: &RoutingReport) -> fmt::Re
             writeln!(f, "{:<24}{cells}", format!("{figure} {way}"))?;
         }
     }
+    write!(f, "{}", routing.gate)?;
     let [before, after] = routing.calibration_error;
     writeln!(f, "calibration error: {before:.3} as the experts came, {after:.3} by the router")?;
     for against in &routing.against {

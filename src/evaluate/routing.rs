@@ -1,6 +1,8 @@
-//! How good a router is: both experts are asked every question once, and from what they said it is fitted, judged at every
-//! share, and judged again with the habits of each person.
+//! How good a router is: both experts are asked every question once, from what they said of the validation questions it is
+//! fitted, and then each user is a [`Person`], who is asked the test questions as on a phone, and in other ways besides.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -9,102 +11,79 @@ use serde::Serialize;
 use super::expected::Expected;
 use super::metrics::{Metrics, Outcome, choose_threshold};
 use super::replay::{Protocol, Tested};
-use crate::context::{Context, History, Question, TrainingView, questions};
+use crate::context::{Context, History, Question, Task, TrainingView, questions};
 use crate::data::simulate::TrueDistribution;
-use crate::data::{AppId, Event, Split, Timestamp};
+use crate::data::{AppId, Event, Split, Timestamp, UserId};
 use crate::error::Result;
-use crate::predict::{Predictor, Probabilities, Scratch};
+use crate::predict::{Predictor, Scratch};
 use crate::progress::Progress;
-use crate::router::blend::{Blend, basis};
-use crate::router::calibrate::{Calibration, log_softmax};
-use crate::router::{Asked, Example, Fitted, Habits, Pace, RouterModel, Routing, Voices, fit};
+use crate::router::blend::Blend;
+use crate::router::calibrate::Calibration;
+use crate::router::{
+    Answer, BothExperts, Example, Experts, Feedback, Fitted, Person, Route, Router, RouterModel, Routing,
+    Said, Settings, Study, Suggestion, fit,
+};
 
 /// The experts of a router, as they are tested and as they are without the validation questions.
-#[derive(Clone, Copy)]
-pub struct Pair<'a> {
+#[derive(Clone)]
+pub struct Pair {
     /// Trees.
-    pub trees: [&'a dyn Predictor; 2],
+    pub trees: [Arc<dyn Predictor>; 2],
     /// Transformer.
-    pub deep: [&'a dyn Predictor; 2],
+    pub deep: [Arc<dyn Predictor>; 2],
 }
 
-/// A question with what both experts said of it.
-struct Recorded<'a> {
-    example: Example,
-    apps: Vec<AppId>,
-    last: Option<AppId>,
-    /// By candidate: its place where scores are equal.
-    places: Vec<u32>,
-    /// Seconds since the user's first event.
-    since_start_secs: i64,
-    /// What is known of the question before anyone answers; the rest is filled in by whoever does.
-    asked: Outcome,
-    /// What the answer was drawn from.
-    truth: Option<TrueDistribution<'a>>,
-}
-
-/// Both experts with room to answer.
-struct Desk<'a> {
-    trees: &'a dyn Predictor,
-    deep: &'a dyn Predictor,
-    scratches: [Scratch; 2],
-}
-
-impl<'a> Desk<'a> {
-    fn new(trees: &'a dyn Predictor, deep: &'a dyn Predictor) -> Self {
-        Self { trees, deep, scratches: [trees.new_scratch(), deep.new_scratch()] }
+impl Pair {
+    fn experts(&self, version: usize) -> [&dyn Predictor; 2] {
+        [self.trees[version].as_ref(), self.deep[version].as_ref()]
     }
 
-    fn example(&mut self, context: &Context<'_>, answer: AppId, fold: usize, is_stale: bool) -> Example {
-        let count = context.candidates().len();
-        let ask = |expert: &dyn Predictor, scratch: &mut Scratch| {
-            let mut said = vec![0.0; count];
-            expert.score(context, scratch, &mut said);
-            log_softmax(&mut said);
-            said
-        };
-        let [of_trees, of_deep] = &mut self.scratches;
-        Example {
-            situation: context.situation(),
-            by_trees: ask(self.trees, of_trees),
-            by_deep: ask(self.deep, of_deep),
-            answer: context.candidates().iter().position(|&app| app == answer),
-            fold,
-            is_stale,
-        }
+    /// A phone's router over those that are tested.
+    fn router(&self, model: &RouterModel, routing: Routing) -> Result<Router> {
+        let [trees, deep] = [&self.trees[0], &self.deep[0]].map(|expert| Some(Arc::clone(expert)));
+        Router::new(model.clone(), Experts { trees, deep }, routing)
     }
 }
 
-/// Asks both experts the questions of one part of every user's, in order.
-fn record<'a>(
-    protocol: &Protocol<'a>,
-    [trees, deep]: [&dyn Predictor; 2],
-    part: impl Fn(&Split) -> std::ops::Range<usize> + Sync,
+/// A validation question as a router learns from it.
+fn example(
+    experts: &mut BothExperts<'_>,
+    context: &Context<'_>,
+    answer: AppId,
+    fold: usize,
+    is_stale: bool,
+) -> Example {
+    let Said { by_trees, by_deep } = experts.ask(context);
+    Example {
+        situation: context.situation(),
+        by_trees,
+        by_deep,
+        answer: context.candidates().iter().position(|&app| app == answer),
+        fold,
+        is_stale,
+    }
+}
+
+/// Asks both experts the validation questions of every user, in order.
+fn record(
+    protocol: &Protocol<'_>,
+    experts: [&dyn Predictor; 2],
     progress: &dyn Progress,
-) -> Vec<Vec<Recorded<'a>>> {
+) -> Vec<Vec<Example>> {
     let users = protocol.users.len();
     let of_user = |(user, (events, split)): (usize, &(&[Event], Split))| {
-        let numbers = part(split);
-        let (mut desk, mut found) = (Desk::new(trees, deep), Vec::new());
-        let start = events.first().map(|event| event.at).unwrap_or_default();
+        let numbers = split.validation.clone();
+        let (mut both, mut found) = (BothExperts::new(experts), Vec::new());
+        let favourites = &protocol.favourites;
         crate::context::replay(
             events,
             protocol.task,
-            &protocol.favourites,
+            favourites,
             numbers.end,
             |number, question, context| {
                 if numbers.contains(&number) {
-                    let asked = &events[question.asked_at];
                     let fold = fold(user, users, number - numbers.start, numbers.len());
-                    found.push(Recorded {
-                        example: desk.example(context, question.answer, fold, false),
-                        apps: context.candidates().to_vec(),
-                        last: context.last_app(),
-                        places: places(context),
-                        since_start_secs: asked.at.secs_since(start),
-                        asked: Outcome::asked(protocol, user, question, context),
-                        truth: protocol.truth_of(user, question),
-                    });
+                    found.push(example(&mut both, context, question.answer, fold, false));
                 }
             },
         );
@@ -123,16 +102,6 @@ fn fold(user: usize, users: usize, number: usize, questions: usize) -> usize {
     }
 }
 
-/// By candidate: how many others come first where scores are equal.
-fn places(context: &Context<'_>) -> Vec<u32> {
-    let zero = vec![0.0; context.candidates().len()];
-    let mut order: Vec<usize> = (0..zero.len()).collect();
-    order.sort_by(|&a, &b| crate::predict::compare(context, &zero, a, b));
-    let mut places = vec![0; zero.len()];
-    (0..).zip(order).for_each(|(place, candidate)| places[candidate] = place);
-    places
-}
-
 /// For how many days a history is cut off.
 const CUT_DAYS: [f64; 4] = [1.5, 3.0, 7.0, 14.0];
 /// One validation question in so many is asked again with a history that was cut off.
@@ -142,12 +111,12 @@ const STALE_EVERY: usize = 5;
 /// so that the router learns what an old history is worth.
 fn record_stale(
     protocol: &Protocol<'_>,
-    [trees, deep]: [&dyn Predictor; 2],
+    experts: [&dyn Predictor; 2],
     progress: &dyn Progress,
 ) -> Vec<Example> {
     let users = protocol.users.len();
     let of_user = |(user, (events, split)): (usize, &(&[Event], Split))| {
-        let mut desk = Desk::new(trees, deep);
+        let mut both = BothExperts::new(experts);
         let asked: Vec<Question> = questions(protocol.task, events);
         let mut histories = CUT_DAYS.map(|_| (History::new(Arc::clone(&protocol.favourites)), 0));
         let mut found = Vec::new();
@@ -169,7 +138,7 @@ fn record_stale(
             restored.observe(event);
             let context = restored.context_at(event.at, protocol.task);
             let fold = fold(user, users, number - numbers.start, numbers.len());
-            found.push(desk.example(&context, question.answer, fold, true));
+            found.push(example(&mut both, &context, question.answer, fold, true));
         }
         progress.advance(1);
         found
@@ -178,96 +147,21 @@ fn record_stale(
     by_user.concat()
 }
 
-impl Recorded<'_> {
-    /// What comes of an answer with these logits.
-    fn judge(&self, logits: &[f32], none_of_these: f32) -> Outcome {
-        let probabilities = Probabilities::new(logits, 1.0, f64::from(none_of_these));
-        let before = |a: usize, b: usize| {
-            logits[a] > logits[b] || (logits[a] == logits[b] && self.places[a] < self.places[b])
-        };
-        let rank = |target: usize| (0..logits.len()).filter(|&other| before(other, target)).count() as u32;
-        let first = (0..logits.len()).reduce(|best, other| if before(other, best) { other } else { best });
-        let answer = self.example.answer;
-        let expected = self.truth.map(|truth| {
-            let mut order: Vec<usize> = (0..logits.len()).collect();
-            order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(self.places[a].cmp(&self.places[b])));
-            let ranked = order.into_iter().map(|a| (self.apps[a], probabilities.of(logits[a])));
-            Expected::new(&truth, ranked, probabilities.none_of_these)
-        });
-        Outcome {
-            first: first.map(|first| self.apps[first]),
-            rank: answer.map(rank),
-            confidence: first.map_or(0.0, |first| probabilities.of(logits[first])) as f32,
-            probability: answer.map_or(probabilities.none_of_these, |answer| probabilities.of(logits[answer]))
-                as f32,
-            expected,
-            ..self.asked
-        }
-    }
-
-    fn voices(&self, is_routed: bool) -> Voices<'_> {
-        let Example { by_trees, by_deep, .. } = &self.example;
-        if is_routed { Voices::Both(by_trees, by_deep) } else { Voices::Trees(by_trees) }
-    }
-
-    fn answered(
-        &self,
-        model: &RouterModel,
-        gain: f32,
-        is_routed: bool,
-        habits: Option<&Habits>,
-    ) -> (Outcome, Vec<f32>) {
-        let situation = &self.example.situation;
-        let basis = basis(situation, gain);
-        let voices = self.voices(is_routed);
-        let mut logits = vec![0.0; self.apps.len()];
-        model.logits(&voices, &basis, &mut logits);
-        if let Some(habits) = habits {
-            habits.adjust(self.last, &self.apps, &voices, &mut logits);
-        }
-        (self.judge(&logits, model.calibration.none_of_these(situation, &basis)), logits)
-    }
-}
-
-/// One person who learns from question to question.
-#[derive(Default)]
-struct Learner {
-    habits: Habits,
-    asked: Asked,
-    order: Vec<usize>,
-}
-
-impl Learner {
-    /// Answers a question that is routed if it should be, and says whether it was.
-    fn route(
-        &mut self,
-        recorded: &Recorded<'_>,
-        model: &RouterModel,
-        gain: f32,
-        pace: &Pace,
-    ) -> (Outcome, bool) {
-        let is_routed = pace.routes(gain, self.habits.shift());
-        self.habits.pace(pace, is_routed);
-        (self.answer(recorded, model, gain, is_routed), is_routed)
-    }
-
-    fn answer(
-        &mut self,
-        recorded: &Recorded<'_>,
-        model: &RouterModel,
-        gain: f32,
-        is_routed: bool,
-    ) -> Outcome {
-        let (outcome, mut logits) = recorded.answered(model, gain, is_routed, Some(&self.habits));
-        self.order.clear();
-        self.order.extend(0..logits.len());
-        self.order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
-        log_softmax(&mut logits);
-        logits.iter_mut().for_each(|logit| *logit = logit.exp());
-        let voices = recorded.voices(is_routed);
-        self.asked.set(recorded.last, &recorded.apps, &voices, &logits, self.order.iter().copied());
-        self.habits.learn(&self.asked, recorded.asked.answer, recorded.example.answer.is_some());
-        outcome
+/// What comes of an answer.
+fn judge(asked: Outcome, truth: Option<TrueDistribution<'_>>, answer: &Answer) -> Outcome {
+    let candidates = &answer.prediction.candidates;
+    let rank = candidates.iter().position(|candidate| candidate.app == asked.answer);
+    let probability = rank.map_or(answer.prediction.none_of_these, |rank| candidates[rank].probability);
+    Outcome {
+        first: candidates.first().map(|first| first.app),
+        rank: rank.map(|rank| rank as u32),
+        confidence: candidates.first().map_or(0.0, |first| first.probability) as f32,
+        probability: probability as f32,
+        expected: truth.map(|truth| {
+            let ranked = candidates.iter().map(|candidate| (candidate.app, candidate.probability));
+            Expected::new(&truth, ranked, answer.prediction.none_of_these)
+        }),
+        ..asked
     }
 }
 
@@ -321,7 +215,7 @@ impl RoutedTest {
 /// Fits a router to these experts (trees, transformer) on the validation questions.
 ///
 /// # Errors
-/// The routing is impossible.
+/// The routing is impossible, or an expert's scores are no numbers that weights could be fitted to.
 pub fn fit_router(
     view: &TrainingView<'_>,
     experts: [&dyn Predictor; 2],
@@ -330,7 +224,7 @@ pub fn fit_router(
 ) -> Result<Fitted> {
     let protocol = &Protocol::of_view(view);
     progress.start("routing", 2 * protocol.users.len() as u64);
-    let validation = record(protocol, experts, |split| split.validation.clone(), progress);
+    let validation = record(protocol, experts, progress);
     let fitted = fit_recorded(protocol, experts, &validation, routing, progress);
     progress.finish();
     fitted
@@ -340,79 +234,64 @@ pub fn fit_router(
 fn fit_recorded(
     protocol: &Protocol<'_>,
     experts: [&dyn Predictor; 2],
-    validation: &[Vec<Recorded<'_>>],
+    validation: &[Vec<Example>],
     routing: Routing,
     progress: &dyn Progress,
 ) -> Result<Fitted> {
-    let recorded = validation.iter().flatten();
-    let mut examples: Vec<Example> = recorded.map(|recorded| recorded.example.clone()).collect();
+    let mut examples = validation.concat();
     examples.extend(record_stale(protocol, experts, progress));
     fit(&examples, routing)
 }
 
-/// Fits a router on the validation questions and tests it on the test questions.
+/// Fits a router on the validation questions and tests it on the test questions: each user is a [`Person`] who observes the
+/// whole log and is asked at each validation question, by experts that did not learn from it, and at each test question.
+///
+/// Where `shown` is given, each answer of the router is followed by what a phone with these settings would suggest, and by
+/// the feedback that it was taken where the answer was among it, else ignored. Logs that were made without suggestions do
+/// not tell what people would have done with them: that is for studies of feedback.
 ///
 /// # Errors
-/// The routing is impossible.
+/// The routing is impossible, `shown` cannot be shown by, or an expert's scores are no numbers that weights could be fitted
+/// to.
 pub fn test_router(
     view: &TrainingView<'_>,
     protocol: &Protocol<'_>,
-    pair: &Pair<'_>,
+    pair: &Pair,
     routing: Routing,
+    shown: Option<Settings>,
     progress: &dyn Progress,
 ) -> Result<RoutedTest> {
-    let of = |version: usize| [pair.trees[version], pair.deep[version]];
-    progress.start("routing", 3 * protocol.users.len() as u64);
-    let fitted = {
-        let before = Protocol::of_view(view);
-        let validation = record(&before, of(1), |split| split.validation.clone(), progress);
-        fit_recorded(&before, of(1), &validation, routing, progress)?
-    };
-    let validation = record(protocol, of(1), |split| split.validation.clone(), progress);
-    let test = record(protocol, of(0), |split| split.test.clone(), progress);
-    progress.finish();
+    let before = Protocol::of_view(view);
+    progress.start("routing", (2 * before.users.len() + protocol.users.len()) as u64);
+    let validation = record(&before, pair.experts(1), progress);
+    let fitted = fit_recorded(&before, pair.experts(1), &validation, routing, progress)?;
+    // What the experts said of each user's validation questions: that user is asked them again.
+    let mut said: HashMap<UserId, Vec<Example>> =
+        before.users.iter().zip(validation).map(|((events, _), said)| (events[0].user, said)).collect();
+    let validation: Vec<Vec<Example>> =
+        protocol.users.iter().map(|(events, _)| said.remove(&events[0].user).unwrap_or_default()).collect();
 
-    let model = &fitted.model;
-    let pace = routing.pace(&model.gains)?;
-    let of_user = |(validation, test): (&Vec<Recorded<'_>>, &Vec<Recorded<'_>>)| {
-        let mut scratch = Default::default();
-        let mut gain = |recorded: &Recorded<'_>| {
-            model.gate.gain(&recorded.example.by_trees, &recorded.example.situation, &mut scratch)
-        };
-        let (mut routed, mut full) = (Learner::default(), Learner::default());
-        let before: Vec<[Outcome; 3]> = validation
-            .iter()
-            .map(|recorded| {
-                let gain = gain(recorded);
-                let (personal, is_routed) = routed.route(recorded, model, gain, &pace);
-                let (shared, _) = recorded.answered(model, gain, is_routed, None);
-                [personal, full.answer(recorded, model, gain, true), shared]
-            })
-            .collect();
-        let judged: Vec<Judged> = test
-            .iter()
-            .map(|recorded| {
-                let gain = gain(recorded);
-                let (personal, is_routed) = routed.route(recorded, model, gain, &pace);
-                let [(alone, _), (both, _)] =
-                    [false, true].map(|is_routed| recorded.answered(model, gain, is_routed, None));
-                Judged {
-                    gain,
-                    since_start_secs: recorded.since_start_secs,
-                    alone,
-                    both,
-                    shared: if is_routed { both } else { alone },
-                    personal,
-                    is_routed,
-                    full: full.answer(recorded, model, gain, true),
-                    raw: raw(recorded, is_routed),
-                }
-            })
-            .collect();
-        (before, judged)
+    let as_they_came =
+        RouterModel { blend: Blend::default(), calibration: Calibration::default(), ..fitted.model.clone() };
+    let test = Test {
+        protocol,
+        experts: pair.experts(0),
+        router: pair.router(&fitted.model, routing)?,
+        full: pair.router(&fitted.model, Routing::Share(1.0))?,
+        raw: pair.router(&as_they_came, routing)?,
+        shown,
     };
-    let by_user: Vec<_> = validation.par_iter().zip(&test).map(of_user).collect();
-    let (before, judged): (Vec<_>, Vec<_>) = by_user.into_iter().unzip();
+    let by_user: Result<Vec<_>> = validation
+        .into_par_iter()
+        .enumerate()
+        .map(|(user, validation)| {
+            let lived = test.live(user, validation);
+            progress.advance(1);
+            lived
+        })
+        .collect();
+    progress.finish();
+    let (before, judged): (Vec<_>, Vec<_>) = by_user?.into_iter().unzip();
     let (before, judged): (Vec<[Outcome; 3]>, Vec<Judged>) =
         (before.concat(), judged.into_iter().flatten().collect());
 
@@ -438,21 +317,146 @@ pub fn test_router(
     Ok(RoutedTest { fitted, tested, judged: vec![judged] })
 }
 
+/// A fitted router that is tested, and the others beside it, over the same experts.
+struct Test<'a> {
+    protocol: &'a Protocol<'a>,
+    experts: [&'a dyn Predictor; 2],
+    router: Router,
+    /// The same, of which every question goes to both.
+    full: Router,
+    /// The same with both experts' probabilities as they came, of equal weight.
+    raw: Router,
+    shown: Option<Settings>,
+}
+
+impl Test<'_> {
+    /// Lets one user live through the log, who is asked the validation questions, by what both experts said of them, and the
+    /// test questions.
+    fn live(&self, user: usize, validation: Vec<Example>) -> Result<(Vec<[Outcome; 3]>, Vec<Judged>)> {
+        let Protocol { task, users, .. } = self.protocol;
+        let (events, split) = &users[user];
+        let (mut routed, mut full) = (self.phone(&self.router, user)?, self.phone(&self.full, user)?);
+        let mut both = BothExperts::new(self.experts);
+        let mut validation = validation.into_iter();
+        let (mut room, mut before, mut judged) = (Room::default(), Vec::new(), Vec::new());
+        let mut lived = 0;
+        for (number, question) in questions(*task, events).iter().enumerate().take(split.test.end) {
+            for (position, event) in (lived..).zip(&events[lived..=question.asked_at]) {
+                routed.observe(position, event)?;
+                full.observe(position, event)?;
+            }
+            lived = question.asked_at + 1;
+            let (is_validation, is_test) = (split.validation.contains(&number), split.test.contains(&number));
+            if !is_validation && !is_test {
+                continue;
+            }
+            let at = events[question.asked_at].at;
+            let context = routed.person.history().context_at(at, *task);
+            let asked = Outcome::asked(self.protocol, user, question, &context);
+            let recorded = if is_validation { validation.next() } else { None };
+            // Of a user without a history, the view may have had other favourites.
+            let recorded = recorded.filter(|said| said.by_trees.len() == context.candidates().len());
+            let said = match recorded {
+                Some(Example { by_trees, by_deep, .. }) => Said { by_trees, by_deep },
+                None => both.ask(&context),
+            };
+            let truth = self.protocol.truth_of(user, question);
+            let personal = judge(asked, truth, routed.ask(&said, *task, at, question, &mut room));
+            let (gain, is_routed) = (room.answer.gain, room.answer.route == Route::Both);
+            let full = judge(asked, truth, full.ask(&said, *task, at, question, &mut room));
+            let context = routed.person.history().context_at(at, *task);
+            let mut without_habits = |router: &Router, is_routed: bool| {
+                let study = Study { is_routed: Some(is_routed), said: Some(&said) };
+                router.answer_as(study, &context, None, &mut room.scratch, &mut room.answer);
+                judge(asked, truth, &room.answer)
+            };
+            if is_validation {
+                before.push([personal, full, without_habits(&self.router, is_routed)]);
+                continue;
+            }
+            let [alone, both] = [false, true].map(|is_routed| without_habits(&self.router, is_routed));
+            judged.push(Judged {
+                gain,
+                is_routed,
+                since_start_secs: at.secs_since(events[0].at),
+                alone,
+                both,
+                shared: if is_routed { both } else { alone },
+                personal,
+                full,
+                raw: without_habits(&self.raw, is_routed),
+            });
+        }
+        Ok((before, judged))
+    }
+
+    fn phone<'a>(&self, router: &'a Router, user: usize) -> Result<Phone<'a>> {
+        let settings = self.shown.unwrap_or_default();
+        let person = Person::new(Arc::clone(&self.protocol.favourites), settings, user as u64)?;
+        Ok(Phone { router, person, shows: self.shown.is_some(), awaited: None })
+    }
+}
+
+/// Room for answers.
+struct Room {
+    scratch: Scratch,
+    answer: Answer,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { scratch: Scratch::none(), answer: Answer::default() }
+    }
+}
+
+/// One user's phone in a test.
+struct Phone<'a> {
+    router: &'a Router,
+    person: Person,
+    /// Whether suggestions are made and get feedback.
+    shows: bool,
+    /// The suggestion that is shown, and the question that it answers.
+    awaited: Option<(Suggestion, Question)>,
+}
+
+impl Phone<'_> {
+    /// Observes the event at this `position` of the log, and tells what became of a suggestion that it answers.
+    fn observe(&mut self, position: usize, event: &Event) -> Result<()> {
+        self.person.observe(event);
+        match self.awaited.take_if(|(_, question)| question.answered_at == position) {
+            Some((suggestion, Question { answer, .. })) => {
+                let was_taken = suggestion.apps().contains(&answer);
+                let feedback = if was_taken { Feedback::Taken(answer) } else { Feedback::Ignored };
+                self.person.feedback(suggestion.id, feedback)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn ask<'a>(
+        &mut self,
+        said: &Said,
+        task: Task,
+        at: Timestamp,
+        question: &Question,
+        room: &'a mut Room,
+    ) -> &'a Answer {
+        let Room { scratch, answer } = room;
+        let study = Study { said: Some(said), ..Study::default() };
+        self.person.ask_as(study, self.router, task, at, scratch, answer);
+        if self.shows {
+            self.awaited = self.person.suggest(answer).map(|suggestion| (suggestion, *question));
+        }
+        answer
+    }
+}
+
 /// Its name in tables and reports: under its routing, with habits.
 pub const ROUTER: &str = "router";
 /// Every question by both experts, with habits.
 pub const ROUTER_FULL: &str = "router-full";
 /// Under its routing, without habits.
 pub const ROUTER_SHARED: &str = "router-shared";
-
-/// As the experts came: equal weights, no temperature, what the past says of new apps.
-fn raw(recorded: &Recorded<'_>, is_routed: bool) -> Outcome {
-    let situation = &recorded.example.situation;
-    let basis = basis(situation, 0.0);
-    let mut logits = vec![0.0; recorded.apps.len()];
-    Blend::default().mix(&recorded.voices(is_routed), &basis, &mut logits);
-    recorded.judge(&logits, Calibration::default().none_of_these(situation, &basis))
-}
 
 /// What a router did on the test questions; of several tests, the mean.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -473,10 +477,145 @@ pub struct RoutingReport {
     pub calibration: [Vec<super::metrics::CalibrationBin>; 2],
     /// From a user's first hour to the fourth week.
     pub learning: Vec<Learned>,
+    /// Whether the gate's guesses come true; in JSON `router.gate` of the whole report.
+    #[serde(skip)]
+    pub gate: GateReport,
     /// Mean log loss on the questions that it, or the last of several, was fitted on: trees alone, transformer alone, both.
     pub validation_losses: Option<[f64; 3]>,
     /// The router's differences to others, on the same questions.
     pub against: Vec<Against>,
+}
+
+/// Whether the gate's guesses come true, on the test questions, without habits.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct GateReport {
+    /// Ten parts of the questions, those of least expected gain first.
+    pub reliability: Vec<GateBin>,
+    /// What "as much as pays" asks and gains at three costs.
+    pub pays: Vec<Paid>,
+}
+
+/// Questions of about equal expected gain.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct GateBin {
+    /// Mean gain that the gate expected, in nats of log loss.
+    pub predicted: f64,
+    /// Mean gain that came of asking both, in nats: less than 0 where the trees alone were better.
+    pub realized: f64,
+    /// Standard error of it.
+    #[serde(skip)]
+    pub error: f64,
+    /// Questions in it.
+    pub questions: usize,
+}
+
+/// What asking as much as pays comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Paid {
+    /// What the transformer costs on top of the trees, in microseconds, a nat for 100 ms.
+    pub cost_us: f32,
+    /// The same in nats: the expected gain from which on it is asked.
+    pub cost_nats: f64,
+    /// Share of the questions that it is asked then.
+    pub share: f64,
+    /// What that takes off the mean log loss of the trees alone.
+    pub gained: f64,
+    /// The mean log loss.
+    pub log_loss: f64,
+    /// Hit rate at three.
+    pub hr3: f64,
+}
+
+impl Judged {
+    /// What both gained over the trees alone, in nats.
+    fn realized(&self) -> f64 {
+        self.alone.log_loss() - self.both.log_loss()
+    }
+}
+
+/// Microseconds that "as much as pays" is judged at: the INT8 student from nothing (`docs/pocket.md`), ten of it, a hundred.
+const COSTS_US: [f32; 3] = [25.0, 250.0, 2_500.0];
+
+impl GateReport {
+    /// Parts that the questions are divided into.
+    const BINS: usize = 10;
+
+    fn of(judged: &[&Judged]) -> Self {
+        Self {
+            reliability: reliability(judged),
+            pays: COSTS_US.map(|cost_us| paid(judged, cost_us)).to_vec(),
+        }
+    }
+}
+
+/// Equal guesses share a bin, so that there may be fewer than ten.
+fn reliability(judged: &[&Judged]) -> Vec<GateBin> {
+    let mut sorted = judged.to_vec();
+    sorted.sort_by(|a, b| a.gain.total_cmp(&b.gain));
+    let (mut bins, mut from) = (Vec::new(), 0);
+    for bin in 1..=GateReport::BINS {
+        let mut end = (sorted.len() * bin / GateReport::BINS).max(from);
+        while end > from && sorted.get(end).is_some_and(|next| next.gain == sorted[end - 1].gain) {
+            end += 1;
+        }
+        let part = &sorted[from..end];
+        from = end;
+        if part.is_empty() {
+            continue;
+        }
+        let questions = part.len() as f64;
+        let mean =
+            |value: &dyn Fn(&Judged) -> f64| part.iter().map(|judged| value(judged)).sum::<f64>() / questions;
+        let realized = mean(&Judged::realized);
+        let variance = mean(&|judged| (judged.realized() - realized).powi(2));
+        bins.push(GateBin {
+            predicted: mean(&|judged| f64::from(judged.gain)),
+            realized,
+            error: (variance / questions).sqrt(),
+            questions: part.len(),
+        });
+    }
+    bins
+}
+
+fn paid(judged: &[&Judged], cost_us: f32) -> Paid {
+    let cost_nats = cost_us * Routing::NATS_PER_US;
+    let is_asked = |judged: &Judged| judged.gain > cost_nats;
+    let outcomes: Vec<Outcome> =
+        judged.iter().map(|judged| if is_asked(judged) { judged.both } else { judged.alone }).collect();
+    let alone: Vec<Outcome> = judged.iter().map(|judged| judged.alone).collect();
+    let Metrics { log_loss, hr3, .. } = Metrics::of(&outcomes);
+    let asked = judged.iter().filter(|judged| is_asked(judged)).count();
+    Paid {
+        cost_us,
+        cost_nats: f64::from(cost_nats),
+        share: asked as f64 / judged.len().max(1) as f64,
+        gained: Metrics::of(&alone).log_loss - log_loss,
+        log_loss,
+        hr3,
+    }
+}
+
+impl fmt::Display for GateReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |f: &mut fmt::Formatter<'_>, name: &str, cell: &dyn Fn(&GateBin) -> String| {
+            let cells: String = self.reliability.iter().map(|bin| format!("{:>9}", cell(bin))).collect();
+            writeln!(f, "{name:<24}{cells}")
+        };
+        writeln!(f, "what the gate expects and what comes of it, in nats, in ten parts of the questions:")?;
+        row(f, "expected gain", &|bin| format!("{:.4}", bin.predicted))?;
+        row(f, "realized gain", &|bin| format!("{:.4}", bin.realized))?;
+        row(f, "standard error", &|bin| format!("{:.4}", bin.error))?;
+        for Paid { cost_us, cost_nats, share, gained, log_loss, hr3 } in &self.pays {
+            writeln!(
+                f,
+                "as much as pays at {cost_us:.0} µs ({cost_nats:.5} nats): asks about {:.1} %, log loss {log_loss:.4} \
+                 ({gained:.4} gained), HR@3 {hr3:.4}",
+                100.0 * share
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// Figures at a share routed, without habits.
@@ -593,15 +732,13 @@ impl RoutingReport {
         Self {
             deep: deep.to_owned(),
             routed_share: judged.iter().filter(|judged| judged.is_routed).count() as f64 / count,
-            by_oracle: by(&|judged| {
-                f64::from(judged.both.probability).max(1e-9).ln()
-                    - f64::from(judged.alone.probability).max(1e-9).ln()
-            }),
+            by_oracle: by(&Judged::realized),
             by_gate,
             at_random,
             calibration_error: [&raw, &personal].map(|outcomes| Metrics::of(outcomes).calibration_error),
             calibration: [&raw, &personal].map(|outcomes| super::metrics::calibration_curve(outcomes, 10)),
             learning: test.learning(),
+            gate: GateReport::of(&judged),
             validation_losses: test.fitted.losses,
             against: Vec::new(),
         }

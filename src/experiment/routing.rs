@@ -63,10 +63,9 @@ impl Round<'_> {
             return Ok(None);
         };
         let versions =
-            |learned: &'_ Learned| [Arc::clone(&learned.predictor), Arc::clone(&learned.without_validation)];
-        let (trees, deep) = (versions(trees), versions(deep));
-        let pair = Pair { trees: trees.each_ref().map(Arc::as_ref), deep: deep.each_ref().map(Arc::as_ref) };
-        test_router(&self.view, &self.protocol, &pair, plan.routing, progress).map(Some)
+            |learned: &Learned| [Arc::clone(&learned.predictor), Arc::clone(&learned.without_validation)];
+        let pair = Pair { trees: versions(trees), deep: versions(deep) };
+        test_router(&self.view, &self.protocol, &pair, plan.routing, None, progress).map(Some)
     }
 
     /// What `plan` routes between, where both take part.

@@ -4,6 +4,7 @@ use super::batch::{Batch, NO_TARGET};
 use super::columns::Standardisation;
 use super::config::TransformerConfig;
 use crate::context::Context;
+use crate::context::features::SharedFeatures;
 use crate::context::pointer::PointerRows;
 use crate::context::tokens::Token;
 use crate::data::{AppId, Vocabulary};
@@ -73,9 +74,25 @@ impl QuestionReader {
 
     /// Reads the question into `scratch.batch`.
     pub fn read(&self, context: &Context<'_>, scratch: &mut ReaderScratch) {
+        scratch.rows.fill(context, self.config.candidate_columns);
+        self.read_question(context, scratch);
+    }
+
+    /// The same from `features` of this question, which others read, too.
+    pub fn read_sharing(
+        &self,
+        context: &Context<'_>,
+        features: &mut SharedFeatures,
+        scratch: &mut ReaderScratch,
+    ) {
+        scratch.rows.fill_sharing(context, self.config.candidate_columns, features);
+        self.read_question(context, scratch);
+    }
+
+    /// Reads the question whose rows are filled.
+    fn read_question(&self, context: &Context<'_>, scratch: &mut ReaderScratch) {
         self.read_tokens(context, scratch);
         let ReaderScratch { rows, batch, .. } = scratch;
-        rows.fill(context, self.config.candidate_columns);
         self.columns.read(rows, &mut batch.candidate_columns, &mut batch.question_columns);
         batch.candidate_apps.extend(context.candidates().iter().map(|&app| self.row(app)));
         batch.targets.resize(context.candidates().len(), 0.0);

@@ -4,6 +4,7 @@ use super::forward::{QuantizedForward, QuantizedScratch};
 use super::kernel::Kernel;
 use super::model::QuantizedModel;
 use crate::context::Context;
+use crate::context::features::SharedFeatures;
 use crate::data::Vocabulary;
 use crate::error::Result;
 use crate::network::{QuestionReader, ReaderScratch, Window};
@@ -54,6 +55,18 @@ impl Predictor for QuantizedTransformer {
     fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
         let (reader, forward): &mut (ReaderScratch, QuantizedScratch) = scratch.buffers();
         self.reader.read(context, reader);
+        self.forward.score(&reader.batch, forward, scores);
+    }
+
+    fn score_sharing(
+        &self,
+        context: &Context<'_>,
+        features: &mut SharedFeatures,
+        scratch: &mut Scratch,
+        scores: &mut [f32],
+    ) {
+        let (reader, forward): &mut (ReaderScratch, QuantizedScratch) = scratch.buffers();
+        self.reader.read_sharing(context, features, reader);
         self.forward.score(&reader.batch, forward, scores);
     }
 

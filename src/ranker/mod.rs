@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use train::{TrainedRanker, train_ranker};
 
 use crate::context::Context;
-use crate::context::features::{self, SCHEMA};
+use crate::context::features::{SCHEMA, SharedFeatures};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{Forest, ForestScratch, GbdtConfig};
 use crate::predict::{Predictor, Scratch};
@@ -44,9 +44,18 @@ impl Ranker {
     }
 }
 
+impl Ranker {
+    fn score_features(&self, matrix: &[f32], scratch: &mut RankerScratch, scores: &mut [f32]) {
+        let RankerScratch { forest, logits, .. } = scratch;
+        logits.resize(scores.len(), 0.0);
+        self.forest.score(matrix, forest, logits);
+        scores.iter_mut().zip(logits).for_each(|(score, logit)| *score = *logit as f32);
+    }
+}
+
 #[derive(Default)]
 struct RankerScratch {
-    matrix: Vec<f32>,
+    features: SharedFeatures,
     forest: ForestScratch,
     logits: Vec<f64>,
 }
@@ -57,11 +66,21 @@ impl Predictor for Ranker {
     }
 
     fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
-        let RankerScratch { matrix, forest, logits } = scratch.buffers();
-        features::fill(context, matrix);
-        logits.resize(scores.len(), 0.0);
-        self.forest.score(matrix, forest, logits);
-        scores.iter_mut().zip(logits).for_each(|(score, logit)| *score = *logit as f32);
+        let scratch: &mut RankerScratch = scratch.buffers();
+        let mut features = std::mem::take(&mut scratch.features);
+        features.clear();
+        self.score_features(features.of(context), scratch, scores);
+        scratch.features = features;
+    }
+
+    fn score_sharing(
+        &self,
+        context: &Context<'_>,
+        features: &mut SharedFeatures,
+        scratch: &mut Scratch,
+        scores: &mut [f32],
+    ) {
+        self.score_features(features.of(context), scratch.buffers(), scores);
     }
 }
 

@@ -1,24 +1,25 @@
 //! How a router is learned: from questions that came after those which its experts learned from.
 //!
-//! 1. Weights of the trees alone, and of both experts, without a gate: convex, so Newton's method ends where it must.
-//! 2. What both gained over the trees, question by question: the gate's labels. Its guesses for a question come from
-//!    trees that did not see its fold, or the weights would learn to trust a gate that remembers.
-//! 3. The same weights again, now that the gate is known, then "none of these", then the temperature of the mixture.
+//! 1. Weights of the trees alone, and of both experts, without a gate, from the questions of all folds but one: convex, so
+//!    Newton's method ends where it must, or says that it did not.
+//! 2. What both gained over the trees at each question of that fold: the gate's labels ([`gains`](super::gains)). Its
+//!    guesses for a question come from trees that did not see its fold, or the weights would learn to trust a gate that
+//!    remembers.
+//! 3. The same weights from all questions, now that the gate is known, then "none of these", then the temperature of the
+//!    mixture.
 //!
 //! Both experts' weights are drawn towards constant ones, and these towards the trees as they are, as by a few questions:
 //! three people's validation questions are hundreds, not millions. Should the blend still be worse than an expert alone on
 //! these very questions, it becomes that expert.
 
-use super::blend::{BASIS, Blend, Linear, STALENESS, Voices, basis};
-use super::calibrate::{Calibration, log_softmax, none_columns};
-use super::gate::{self, Gate, Quantiles};
+use super::blend::{BASIS, Basis, Blend, Linear, STALENESS, Voices, basis};
+use super::calibrate::{Calibration, none_columns};
+use super::gains::{fit_gate, gains_across_folds, guesses_across_folds};
+use super::gate::Quantiles;
 use super::newton::newton;
 use super::{RouterModel, Routing};
 use crate::context::Situation;
 use crate::error::Result;
-use crate::gbdt::{Binner, Dataset, Ensemble, ForestScratch, GbdtConfig, SquaredError, Tree, train};
-use crate::progress::Silent;
-use crate::quantize::QuantizedTrees;
 
 /// A question with what both experts said and what was opened.
 #[derive(Debug, Clone)]
@@ -39,6 +40,7 @@ pub struct Example {
 
 impl Example {
     /// Parts of the questions.
+    // Source: units: each more costs another fit.
     pub const FOLDS: usize = 4;
 
     fn voices(&self, who: Who) -> Voices<'_> {
@@ -49,20 +51,28 @@ impl Example {
         }
     }
 
+    /// The basis of these voices' weights; `guess` is what the gate expects, which nobody asks where there are no trees.
+    fn basis(&self, who: Who, guess: f32) -> Basis {
+        basis(&self.situation, if who == Who::Deep { 0.0 } else { guess })
+    }
+
     /// The blend's logits of these voices.
-    fn logits(&self, blend: &Blend, who: Who, gain: f32) -> Vec<f32> {
+    pub(super) fn logits(&self, blend: &Blend, who: Who, guess: f32) -> Vec<f32> {
         let mut logits = vec![0.0; self.by_trees.len()];
-        blend.mix(&self.voices(who), &basis(&self.situation, gain), &mut logits);
+        blend.mix(&self.voices(who), &self.basis(who, guess), &mut logits);
         logits
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Who {
+pub(super) enum Who {
     Trees,
     Deep,
     Both,
 }
+
+/// A question, and what the gate expects of the transformer there.
+pub(super) type Weighed<'a> = (&'a Example, f32);
 
 /// A router, and what it was on the questions that it learned from.
 #[derive(Debug, Clone)]
@@ -74,132 +84,57 @@ pub struct Fitted {
     pub losses: Option<[f64; 3]>,
 }
 
-/// Nats that a hit among the three apps shown is worth to the gate.
-const HIT_WORTH: f32 = 2.0;
-/// No single question teaches the gate more than this many nats.
-const LARGEST_GAIN: f32 = 2.0;
-/// Fewer questions make no gate: it then sends what it would send on average, which is all or nothing.
-const FEWEST_FOR_GATE: usize = 200;
 /// Questions that a weight's prior is worth, where it is constant and where it depends on the question.
+// Source: by hand, docs/constants.md.
 const PRIOR: [f64; BASIS] = [4.0, 20.0, 20.0, 4.0];
 
 /// Fits a router. The gate's temperature of the mixture is that of `routing`.
 ///
 /// # Errors
-/// The routing is impossible.
+/// The routing is impossible, or an expert's scores are no numbers that weights could be fitted to.
 pub fn fit(examples: &[Example], routing: Routing) -> Result<Fitted> {
-    let none = vec![0.0; examples.len()];
-    let before = fit_blend(examples, &none);
-    let labels: Vec<f32> = examples.iter().map(|example| gain(example, &before)).collect();
-    let gains = guesses_across_folds(examples, &labels)?;
-    let (blend, losses) = never_worse(examples, &gains, fit_blend(examples, &gains));
-    let fresh = examples.iter().zip(&gains).filter(|(example, _)| !example.is_stale);
-    let quantiles = Quantiles::of(fresh.map(|(_, &gain)| gain).collect());
+    let without_gate = vec![0.0; examples.len()];
+    let gains = gains_across_folds(examples, &without_gate)?;
+    let guesses = guesses_across_folds(examples, &gains)?;
+    let questions: Vec<Weighed<'_>> = examples.iter().zip(guesses).collect();
+    let (blend, losses) = never_worse(&questions, fit_blend(&questions)?);
+    let fresh = questions.iter().filter(|(example, _)| !example.is_stale);
+    let quantiles = Quantiles::of(fresh.map(|(_, guess)| *guess).collect());
     let threshold = routing.pace(&quantiles)?.threshold;
     let calibration = Calibration {
-        temperature: fit_temperature(examples, &gains, &blend, threshold),
-        none: fit_none(examples),
+        temperature: fit_temperature(&questions, &blend, threshold),
+        none: fit_none(examples)?,
     };
-    let gate = fit_gate(examples, &labels, |_| true)?;
+    let gate = fit_gate(examples, &gains, |_| true)?;
     Ok(Fitted { model: RouterModel { gate, gains: quantiles, blend, calibration }, losses })
-}
-
-/// What both experts gain over the trees. Half of it is what they gained when the question was answered, in nats; half is
-/// what they would gain if answers were as probable as the blend says, which is much less a matter of luck; and then the
-/// probability that the three apps shown gain, at [`HIT_WORTH`].
-fn gain(example: &Example, blend: &Blend) -> f32 {
-    let logarithms = |who| {
-        let mut logits = example.logits(blend, who, 0.0);
-        log_softmax(&mut logits);
-        logits
-    };
-    let (alone, both) = (logarithms(Who::Trees), logarithms(Who::Both));
-    let happened = example.answer.map_or(0.0, |answer| both[answer] - alone[answer]);
-    let expected: f32 = both.iter().zip(&alone).map(|(both, alone)| both.exp() * (both - alone)).sum();
-    let shown = |by: &[f32]| {
-        let mut order: Vec<usize> = (0..by.len()).collect();
-        order.sort_by(|&a, &b| by[b].total_cmp(&by[a]));
-        order.iter().take(3).map(|&candidate| both[candidate].exp()).sum::<f32>()
-    };
-    let clamped = |gain: f32| gain.clamp(-LARGEST_GAIN, LARGEST_GAIN);
-    (clamped(happened) + clamped(expected)) / 2.0 + HIT_WORTH * (shown(&both) - shown(&alone))
 }
 
 fn loss(logits: &[f32], answer: usize) -> f64 {
     crate::predict::log_sum_exp(logits, 1.0) - f64::from(logits[answer])
 }
 
-/// Each question's gain as guessed by a gate that saw no question of its fold.
-fn guesses_across_folds(examples: &[Example], labels: &[f32]) -> Result<Vec<f32>> {
-    let mut gains = vec![0.0; examples.len()];
-    let mut scratch = ForestScratch::default();
-    for fold in 0..Example::FOLDS {
-        let gate = fit_gate(examples, labels, |example| example.fold != fold)?;
-        for (gain, example) in gains.iter_mut().zip(examples).filter(|(_, example)| example.fold == fold) {
-            *gain = gate.gain(&example.by_trees, &example.situation, &mut scratch);
-        }
-    }
-    Ok(gains)
-}
-
-fn fit_gate(examples: &[Example], labels: &[f32], is_seen: impl Fn(&Example) -> bool) -> Result<Gate> {
-    let seen = examples.iter().zip(labels).filter(|(example, _)| is_seen(example));
-    let (mut rows, mut gains) = (Vec::new(), Vec::new());
-    for (example, &gain) in seen {
-        rows.extend(gate::row(&example.by_trees, &example.situation));
-        gains.push(gain);
-    }
-    let names = || gate::names().map(str::to_owned);
-    let ensemble = if gains.len() < FEWEST_FOR_GATE {
-        let mean = gains.iter().sum::<f32>() / gains.len().max(1) as f32;
-        let tree = Tree::constant(f64::from(mean), gains.len() as f64);
-        Ensemble { features: names().collect(), ..Ensemble::new(vec![tree], gate::COLUMNS) }
-    } else {
-        let config = GbdtConfig {
-            trees: 60,
-            learning_rate: 0.06,
-            leaves: 6,
-            max_depth: 4,
-            min_rows: 40,
-            l2: 5.0,
-            max_bins: 32,
-            early_stopping: 0,
-            group_fraction: 1.0,
-            ..GbdtConfig::default()
-        };
-        let binner = Binner::fit(&rows, gate::COLUMNS, config.max_bins).with_names(names())?;
-        let data = Dataset::new(binner, &rows, &gains)?;
-        train(&config, &SquaredError, &data, None, &Silent)?.forest.ensemble().clone()
-    };
-    Gate::new(QuantizedTrees::new(&ensemble)?)
-}
-
 /// The weights that the answers were most probable with, drawn towards constant ones: first of histories as they are, then
 /// what staleness changes.
-fn fit_blend(examples: &[Example], gains: &[f32]) -> Blend {
+pub(super) fn fit_blend(questions: &[Weighed<'_>]) -> Result<Blend> {
     let one: Linear = [1.0, 0.0, 0.0, 0.0];
-    let fit = |who, gains: &[f32], prior: [Linear; 2]| {
-        let fresh = fit_weights(examples, gains, who, prior, Age::Fresh);
-        fit_weights(examples, gains, who, fresh, Age::Stale)
+    let fit = |who, prior: [Linear; 2]| {
+        let fresh = fit_weights(questions, who, prior, Age::Fresh)?;
+        fit_weights(questions, who, fresh, Age::Stale)
     };
-    let [trees_alone, _] = fit(Who::Trees, gains, [one; 2]);
-    // Nobody asks the gate where there are no trees.
-    let [_, deep_alone] = fit(Who::Deep, &vec![0.0; gains.len()], [one; 2]);
-    let [trees, deep] = fit(Who::Both, gains, [one, [0.0; BASIS]]);
-    Blend { trees_alone, deep_alone, trees, deep }
+    let [trees_alone, _] = fit(Who::Trees, [one; 2])?;
+    let [_, deep_alone] = fit(Who::Deep, [one; 2])?;
+    let [trees, deep] = fit(Who::Both, [one, [0.0; BASIS]])?;
+    Ok(Blend { trees_alone, deep_alone, trees, deep })
 }
 
 /// Where the blend is worse than an expert alone on these questions, it becomes that expert.
-fn never_worse(examples: &[Example], gains: &[f32], mut blend: Blend) -> (Blend, Option<[f64; 3]>) {
+pub(super) fn never_worse(questions: &[Weighed<'_>], mut blend: Blend) -> (Blend, Option<[f64; 3]>) {
     let losses = |blend: &Blend| {
         [Who::Trees, Who::Deep, Who::Both].map(|who| {
             let (mut sum, mut count) = (0.0, 0.0);
-            for (example, &gain) in
-                examples.iter().zip(gains).filter(|(example, _)| Age::Fresh.teaches(example))
-            {
+            for &(example, guess) in questions.iter().filter(|(example, _)| Age::Fresh.teaches(example)) {
                 let Some(answer) = example.answer else { continue };
-                let gain = if who == Who::Deep { 0.0 } else { gain };
-                sum += loss(&example.logits(blend, who, gain), answer);
+                sum += loss(&example.logits(blend, who, guess), answer);
                 count += 1.0;
             }
             if count > 0.0 { sum / count } else { f64::NAN }
@@ -235,7 +170,7 @@ impl Age {
 
 /// Newton's method on the answers' log loss and the prior. The experts' log-probabilities are two numbers a candidate, so
 /// slope and curvature of a question are those of two weights, spread over the basis.
-fn fit_weights(examples: &[Example], gains: &[f32], who: Who, prior: [Linear; 2], age: Age) -> [Linear; 2] {
+fn fit_weights(questions: &[Weighed<'_>], who: Who, prior: [Linear; 2], age: Age) -> Result<[Linear; 2]> {
     const SIZE: usize = 2 * BASIS;
     let prior: [f64; SIZE] = std::array::from_fn(|i| f64::from(prior[i / BASIS][i % BASIS]));
     let is_voice = [who != Who::Deep, who != Who::Trees];
@@ -245,9 +180,9 @@ fn fit_weights(examples: &[Example], gains: &[f32], who: Who, prior: [Linear; 2]
             slope[i] = PRIOR[i % BASIS] * (weights[i] - prior[i]);
             curvature[i][i] = PRIOR[i % BASIS];
         }
-        for (example, &gain) in examples.iter().zip(gains).filter(|(example, _)| age.teaches(example)) {
+        for &(example, guess) in questions.iter().filter(|(example, _)| age.teaches(example)) {
             let Some(answer) = example.answer else { continue };
-            let basis = basis(&example.situation, gain).map(f64::from);
+            let basis = example.basis(who, guess).map(f64::from);
             let weight = |voice: usize| -> f64 {
                 let own = &weights[voice * BASIS..][..BASIS];
                 if is_voice[voice] { own.iter().zip(basis).map(|(w, z)| w * z).sum() } else { 0.0 }
@@ -266,8 +201,8 @@ fn fit_weights(examples: &[Example], gains: &[f32], who: Who, prior: [Linear; 2]
             }
         }
         (slope, curvature)
-    });
-    std::array::from_fn(|voice| std::array::from_fn(|b| weights[voice * BASIS + b] as f32))
+    })?;
+    Ok(std::array::from_fn(|voice| std::array::from_fn(|b| weights[voice * BASIS + b] as f32)))
 }
 
 /// Of the two experts' log-probabilities, under the probabilities of their blend.
@@ -301,12 +236,12 @@ impl Moments {
 }
 
 /// Logistic regression of whether the answer was none of the candidates, drawn towards what the user's past says of it.
-fn fit_none(examples: &[Example]) -> [f32; BASIS] {
-    let fresh = fit_none_of(examples, Calibration::default().none, Age::Fresh);
+fn fit_none(examples: &[Example]) -> Result<[f32; BASIS]> {
+    let fresh = fit_none_of(examples, Calibration::default().none, Age::Fresh)?;
     fit_none_of(examples, fresh, Age::Stale)
 }
 
-fn fit_none_of(examples: &[Example], prior: [f32; BASIS], age: Age) -> [f32; BASIS] {
+fn fit_none_of(examples: &[Example], prior: [f32; BASIS], age: Age) -> Result<[f32; BASIS]> {
     let prior = prior.map(f64::from);
     let weights = newton(prior, |weights| {
         let mut slope: [f64; BASIS] = std::array::from_fn(|i| PRIOR[i] * (weights[i] - prior[i]));
@@ -326,19 +261,19 @@ fn fit_none_of(examples: &[Example], prior: [f32; BASIS], age: Age) -> [f32; BAS
             }
         }
         (slope, curvature)
-    });
-    weights.map(|weight| weight as f32)
+    })?;
+    Ok(weights.map(|weight| weight as f32))
 }
 
 /// What the logits of the routed mixture are divided by for the least log loss.
-fn fit_temperature(examples: &[Example], gains: &[f32], blend: &Blend, threshold: f32) -> f32 {
-    let mut questions = Vec::new();
-    for (example, &gain) in examples.iter().zip(gains).filter(|(example, _)| Age::Fresh.teaches(example)) {
+fn fit_temperature(questions: &[Weighed<'_>], blend: &Blend, threshold: f32) -> f32 {
+    let mut answered = Vec::new();
+    for &(example, guess) in questions.iter().filter(|(example, _)| Age::Fresh.teaches(example)) {
         let Some(answer) = example.answer else { continue };
-        let who = if gain > threshold { Who::Both } else { Who::Trees };
-        questions.push((example.logits(blend, who, gain), answer));
+        let who = if guess > threshold { Who::Both } else { Who::Trees };
+        answered.push((example.logits(blend, who, guess), answer));
     }
-    if questions.is_empty() {
+    if answered.is_empty() {
         return 1.0;
     }
     // The loss falls towards larger powers where the answer's logit is above the mean one under the probabilities.
@@ -350,7 +285,7 @@ fn fit_temperature(examples: &[Example], gains: &[f32], blend: &Blend, threshold
                 .sum();
             mean - f64::from(logits[*answer])
         };
-        questions.iter().map(of).sum()
+        answered.iter().map(of).sum()
     };
     let (mut low, mut high) = (0.5_f64, 2.0_f64);
     for _ in 0..30 {
@@ -365,9 +300,11 @@ mod tests {
     use rand::{RngExt as _, SeedableRng as _};
     use rand_chacha::ChaCha8Rng;
 
+    use super::super::calibrate::log_softmax;
     use super::*;
     use crate::context::{History, Task};
     use crate::data::Timestamp;
+    use crate::gbdt::ForestScratch;
 
     /// Questions of eight candidates: the trees know the answer's first half of the time, the transformer where the hour is
     /// late, too.

@@ -1,8 +1,8 @@
 //! The gate: how much the transformer would improve this answer, guessed before it is asked.
 //!
 //! It sees how sure the trees are and what the question looks like, and answers with a few small trees of its own,
-//! which learned from later questions than the experts did: what both experts together gained there in log loss, and in
-//! hits among three ([`fit`](super::fit)).
+//! which learned from later questions than the experts did: what both experts together gained there in log loss, or lost
+//! ([`fit`](super::fit)). So a gain is in nats, and may be less than 0.
 
 use super::calibrate::sum;
 use crate::context::{Situation, math};
@@ -85,7 +85,7 @@ impl Gate {
         &self.trees
     }
 
-    /// What the transformer would gain: nats of log loss, and two for a hit among three.
+    /// What the transformer is expected to gain: nats of log loss, less than 0 where it is expected to do harm.
     pub fn gain(&self, trees: &[f32], situation: &Situation, scratch: &mut ForestScratch) -> f32 {
         let mut gain = [0.0];
         self.forest.score(&row(trees, situation), scratch, &mut gain);
@@ -109,6 +109,14 @@ pub enum Routing {
         /// What the transformer costs on top.
         deep: f32,
     },
+    /// Wherever the expected gain is worth more than what the transformer costs, in any unit that has a price: microseconds,
+    /// millijoules.
+    Pays {
+        /// What the transformer costs on top of the trees, in units.
+        deep: f32,
+        /// What a unit is worth, in nats of log loss.
+        nats_per_unit: f32,
+    },
 }
 
 impl Default for Routing {
@@ -119,8 +127,14 @@ impl Default for Routing {
 }
 
 impl Routing {
-    /// Wherever the transformer is expected to improve the answer at all.
-    pub const AS_MUCH_AS_PAYS: Self = Self::Gain(0.0);
+    /// What a microsecond is worth where nobody says otherwise, in nats: the requirements give an answer 100 ms from the
+    /// unlock to the display, and whoever waits so long should have gained one nat for it.
+    // Source: by hand: a choice of the caller's, docs/constants.md.
+    pub const NATS_PER_US: f32 = 1e-5;
+
+    /// Wherever the transformer is expected to gain more than it costs: 25 microseconds of the INT8 student from nothing
+    /// (`docs/pocket.md`), at [`NATS_PER_US`](Self::NATS_PER_US).
+    pub const AS_MUCH_AS_PAYS: Self = Self::Pays { deep: 25.0, nats_per_unit: Self::NATS_PER_US };
 
     /// Refuses what cannot be routed by.
     ///
@@ -142,6 +156,13 @@ impl Routing {
                     None => Ok(()),
                 }
             }
+            Self::Pays { deep, nats_per_unit } => {
+                let prices = [("deep", deep), ("nats_per_unit", nats_per_unit)];
+                match prices.into_iter().find(|(_, price)| !(price.is_finite() && *price >= 0.0)) {
+                    Some((field, price)) => wrong(field, price, "choose 0 or more"),
+                    None => Ok(()),
+                }
+            }
             Self::Share(_) | Self::Gain(_) => Ok(()),
         }
     }
@@ -154,8 +175,10 @@ impl Routing {
         self.check()?;
         // A fortieth of the way from a gain that is among the largest tenth to the median one.
         let step = (gains.0[Quantiles::PARTS / 10] - gains.0[Quantiles::PARTS / 2]) / 40.0;
+        let wherever = |threshold| Ok(Pace { threshold, share: None, step });
         let share = match self {
-            Self::Gain(threshold) => return Ok(Pace { threshold, share: None, step }),
+            Self::Gain(threshold) => return wherever(threshold),
+            Self::Pays { deep, nats_per_unit } => return wherever(deep * nats_per_unit),
             Self::Share(share) => share,
             Self::Budget { mean, trees, deep } => ((mean - trees) / deep).clamp(0.0, 1.0),
         };
@@ -197,6 +220,7 @@ impl Pace {
 pub struct Quantiles(pub(super) [f32; Quantiles::PARTS]);
 
 impl Quantiles {
+    // Source: units: of the format.
     pub(super) const PARTS: usize = 100;
 
     /// Of many gains; all zero of none.
@@ -259,7 +283,8 @@ mod tests {
         assert_eq!(threshold(Routing::Share(1.0)), Ok(f32::NEG_INFINITY));
         assert!((threshold(Routing::default()).unwrap() - 0.8).abs() < 1e-5);
         assert!((threshold(Routing::Share(0.205)).unwrap() - 0.795).abs() < 1e-5);
-        assert_eq!(threshold(Routing::AS_MUCH_AS_PAYS), Ok(0.0));
+        assert_eq!(threshold(Routing::AS_MUCH_AS_PAYS), Ok(25.0 * 1e-5));
+        assert_eq!(threshold(Routing::Pays { deep: 0.0, nats_per_unit: 1.0 }), Ok(0.0));
         let budget = |mean| Routing::Budget { mean, trees: 40.0, deep: 60.0 };
         assert!((threshold(budget(52.0)).unwrap() - 0.8).abs() < 1e-5);
         assert_eq!(threshold(budget(10.0)), Ok(f32::INFINITY));
@@ -268,6 +293,11 @@ mod tests {
             (Routing::Share(1.5), "`share`: 1.5 cannot be routed by; choose 0 to 1"),
             (Routing::Gain(f32::NAN), "`gain`: NaN"),
             (Routing::Budget { mean: 1.0, trees: 0.0, deep: 1.0 }, "`trees`: 0"),
+            (
+                Routing::Pays { deep: -1.0, nats_per_unit: 1.0 },
+                "`deep`: -1 cannot be routed by; choose 0 or more",
+            ),
+            (Routing::Pays { deep: 1.0, nats_per_unit: f32::NAN }, "`nats_per_unit`: NaN"),
         ] {
             let error = threshold(routing).unwrap_err();
             assert!(error.contains(says) && routing.check().is_err(), "{error}");

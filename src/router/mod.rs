@@ -14,6 +14,7 @@
 //! | [`calibrate`] | what the scores are worth as probabilities |
 //! | [`Habits`] | what one person's phone adds, and can take back |
 //! | [`Person`] | history, habits and suggestions of one phone: what is observed, asked, shown, saved |
+//! | [`Study`] | what an evaluation asks beside what a phone does |
 //!
 //! A [`Router`] is as immutable as the experts in it and serves any number of people and threads; what belongs to a
 //! thread is in the scratch, what belongs to a user in the [`Person`]. [`Router`] is a [`Predictor`] too, without habits.
@@ -24,12 +25,15 @@ pub mod blend;
 pub mod calibrate;
 #[cfg(feature = "train")]
 mod fit;
+#[cfg(feature = "train")]
+mod gains;
 pub mod gate;
 mod habits;
 mod model;
 #[cfg(feature = "train")]
 mod newton;
 mod person;
+mod study;
 mod suggest;
 
 pub use answer::{Answer, Route};
@@ -42,10 +46,12 @@ pub use model::RouterModel;
 #[cfg(test)]
 pub(crate) use model::tests::sample;
 pub use person::Person;
+pub use study::{BothExperts, Said, Study};
 pub use suggest::{Feedback, MAX_SHOWN, Settings, Suggestion};
 
 use std::sync::Arc;
 
+use crate::context::features::SharedFeatures;
 use crate::context::{Context, Situation, math};
 use crate::data::AppId;
 use crate::error::{Error, ErrorKind, Result};
@@ -78,11 +84,19 @@ struct RouterScratch {
     trees: Scratch,
     deep: Scratch,
     gate: ForestScratch,
-    /// Log-probabilities; those of the transformer are of this question only where it was asked.
-    by_trees: Vec<f32>,
-    by_deep: Vec<f32>,
+    features: SharedFeatures,
+    /// That of the transformer is of this question only where it was asked.
+    said: Said,
     logits: Vec<f32>,
     order: Vec<u32>,
+}
+
+/// The part of it that experts and gate need.
+struct ExpertScratch<'a> {
+    trees: &'a mut Scratch,
+    deep: &'a mut Scratch,
+    gate: &'a mut ForestScratch,
+    features: &'a mut SharedFeatures,
 }
 
 /// What the experts said to one question.
@@ -142,38 +156,45 @@ impl Router {
         Self { degraded: Some(reason), ..self }
     }
 
-    /// Asks the trees, and then the transformer where that pays. Log-probabilities are left in the slices.
+    /// Asks the trees, and then the transformer where that pays, or takes what they said before.
     fn consult<'a>(
         &self,
         context: &Context<'_>,
         shift: f32,
-        scratch: (&mut Scratch, &mut Scratch, &mut ForestScratch),
-        by_trees: &'a mut Vec<f32>,
-        by_deep: &'a mut Vec<f32>,
+        study: Study<'a>,
+        scratch: ExpertScratch<'_>,
+        said: &'a mut Said,
     ) -> Consulted<'a> {
-        let (trees_scratch, deep_scratch, gate_scratch) = scratch;
+        let ExpertScratch { trees: trees_scratch, deep: deep_scratch, gate: gate_scratch, features } =
+            scratch;
         let situation = context.situation();
-        let count = context.candidates().len();
-        let ask = |expert: &dyn Predictor, scratch: &mut Scratch, said: &mut Vec<f32>| {
-            said.clear();
-            said.resize(count, 0.0);
-            expert.score(context, scratch, said);
-            log_softmax(said);
-        };
+        features.clear();
         let mut gain = 0.0;
-        if let Some(trees) = &self.experts.trees {
-            ask(trees.as_ref(), trees_scratch, by_trees);
+        let by_trees: &[f32] = match (&self.experts.trees, study.said) {
+            (None, _) => &[],
+            (Some(_), Some(said)) => &said.by_trees,
+            (Some(trees), None) => {
+                study::ask(trees.as_ref(), context, features, trees_scratch, &mut said.by_trees);
+                &said.by_trees
+            }
+        };
+        if self.experts.trees.is_some() {
             gain = self.model.gate.gain(by_trees, &situation, gate_scratch);
         }
-        let is_asked = self.experts.trees.is_none() || self.pace.routes(gain, shift);
-        let deep = self.experts.deep.as_ref().filter(|_| is_asked);
-        if let Some(deep) = deep {
-            ask(deep.as_ref(), deep_scratch, by_deep);
-        }
-        let (voices, route) = match (&self.experts.trees, deep) {
-            (Some(_), Some(_)) => (Voices::Both(by_trees, by_deep), Route::Both),
+        let is_routed = study.is_routed.unwrap_or_else(|| self.pace.routes(gain, shift));
+        let is_asked = is_routed || self.experts.trees.is_none();
+        let by_deep: Option<&[f32]> = match (&self.experts.deep, study.said) {
+            (Some(_), Some(said)) if is_asked => Some(&said.by_deep),
+            (Some(deep), None) if is_asked => {
+                study::ask(deep.as_ref(), context, features, deep_scratch, &mut said.by_deep);
+                Some(&said.by_deep)
+            }
+            _ => None,
+        };
+        let (voices, route) = match (&self.experts.trees, by_deep) {
+            (Some(_), Some(by_deep)) => (Voices::Both(by_trees, by_deep), Route::Both),
             (Some(_), None) => (Voices::Trees(by_trees), Route::Trees),
-            (None, _) => (Voices::Deep(by_deep), Route::Deep),
+            (None, by_deep) => (Voices::Deep(by_deep.unwrap_or_default()), Route::Deep),
         };
         Consulted { voices, basis: basis(&situation, gain), route, gain, situation }
     }
@@ -187,9 +208,22 @@ impl Router {
         scratch: &mut Scratch,
         answer: &mut Answer,
     ) {
-        let RouterScratch { trees, deep, gate, by_trees, by_deep, logits, order } = scratch.buffers();
+        self.answer_as(Study::default(), context, habits, scratch, answer);
+    }
+
+    /// The same as a `study` wants it.
+    pub fn answer_as(
+        &self,
+        study: Study<'_>,
+        context: &Context<'_>,
+        habits: Option<&Habits>,
+        scratch: &mut Scratch,
+        answer: &mut Answer,
+    ) {
+        let RouterScratch { trees, deep, gate, features, said, logits, order } = scratch.buffers();
         let shift = habits.map_or(0.0, Habits::shift);
-        let consulted = self.consult(context, shift, (trees, deep, gate), by_trees, by_deep);
+        let room = ExpertScratch { trees, deep, gate, features };
+        let consulted = self.consult(context, shift, study, room, said);
         let apps = context.candidates();
         logits.clear();
         logits.resize(apps.len(), 0.0);
@@ -239,8 +273,9 @@ impl Predictor for Router {
     }
 
     fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
-        let RouterScratch { trees, deep, gate, by_trees, by_deep, .. } = scratch.buffers();
-        let consulted = self.consult(context, 0.0, (trees, deep, gate), by_trees, by_deep);
+        let RouterScratch { trees, deep, gate, features, said, .. } = scratch.buffers();
+        let room = ExpertScratch { trees, deep, gate, features };
+        let consulted = self.consult(context, 0.0, Study::default(), room, said);
         self.model.logits(&consulted.voices, &consulted.basis, scores);
     }
 

@@ -6,7 +6,7 @@
 //! weights of the blend         4 x 4 x 4     trees alone, transformer alone, trees, transformer: f32
 //! temperature                  4             f32
 //! weights of none of these     4 x 4         f32
-//! gains                        100 x 4       f32, falling
+//! gains                        100 x 4       f32, falling, in nats of log loss
 //! gate                         list of u8    as `QuantizedTrees::write` writes it
 //! ```
 
@@ -31,10 +31,11 @@ pub struct RouterModel {
     pub calibration: Calibration,
 }
 
-/// Of the format.
+/// Of the format. 1: two of the three parts of a gain, hits among three one of them, could not be negative.
 // Source: units.
-const VERSION: u32 = 1;
-const NEXT_STEP: &str = "fit the router again with this version of foretap";
+const VERSION: u32 = 2;
+const NEXT_STEP: &str =
+    "fit the router again with this version of foretap, in the `bundle` example by make --base";
 /// No weight that was ever fitted comes near.
 // Source: units: what is read is refused beyond it.
 const LARGEST: f32 = 1e3;
@@ -174,7 +175,8 @@ pub(crate) mod tests {
             bytes
         };
         let cases = [
-            (edited(0, &[9]), "version 9, but this build reads 1"),
+            (edited(0, &[1]), "version 1, but this build reads 2"),
+            (edited(0, &[9]), "version 9, but this build reads 2"),
             (edited(4, &f32::NAN.to_le_bytes()), "a weight of NaN"),
             (edited(20, &1e9_f32.to_le_bytes()), "a weight of 1000000000"),
             (edited(68, &0.0_f32.to_le_bytes()), "a temperature of 0"),

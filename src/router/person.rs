@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::Router;
 use super::answer::{Answer, Route};
 use super::habits::{Asked, Habits};
+use super::study::Study;
 use super::suggest::{Feedback, Settings, Suggestion, Suggestions};
 use crate::context::{History, Task};
 use crate::data::{AppId, Event, Signal, Timestamp, Vocabulary};
@@ -99,11 +100,25 @@ impl Person {
         scratch: &mut Scratch,
         answer: &mut Answer,
     ) {
+        self.ask_as(Study::default(), router, task, now, scratch, answer);
+    }
+
+    /// The same as a `study` wants it. The person learns from what is opened then, and keeps to the router's share, as
+    /// from any other question.
+    pub fn ask_as(
+        &mut self,
+        study: Study<'_>,
+        router: &Router,
+        task: Task,
+        now: Timestamp,
+        scratch: &mut Scratch,
+        answer: &mut Answer,
+    ) {
         if let Some((_, shift)) = self.paced.filter(|(at, _)| *at != now) {
             self.habits.set_shift(shift);
         }
         let context = self.history.context_at(now, task);
-        router.answer(&context, Some(&self.habits), scratch, answer);
+        router.answer_as(study, &context, Some(&self.habits), scratch, answer);
         let shift = router.pace().next(self.habits.shift(), answer.route == Route::Both);
         self.paced = (answer.route != Route::Deep).then_some((now, shift));
         self.asked.clone_from(&answer.asked);

@@ -3,6 +3,7 @@
 use super::file::TransformerModel;
 use super::forward::{Forward, ForwardScratch};
 use crate::context::Context;
+use crate::context::features::SharedFeatures;
 use crate::data::Vocabulary;
 use crate::error::Result;
 use crate::network::{QuestionReader, ReaderScratch, Window};
@@ -46,6 +47,18 @@ impl Predictor for Transformer {
     fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
         let (reader, forward): &mut (ReaderScratch, ForwardScratch) = scratch.buffers();
         self.reader.read(context, reader);
+        self.forward.score(&reader.batch, forward, scores);
+    }
+
+    fn score_sharing(
+        &self,
+        context: &Context<'_>,
+        features: &mut SharedFeatures,
+        scratch: &mut Scratch,
+        scores: &mut [f32],
+    ) {
+        let (reader, forward): &mut (ReaderScratch, ForwardScratch) = scratch.buffers();
+        self.reader.read_sharing(context, features, reader);
         self.forward.score(&reader.batch, forward, scores);
     }
 }

@@ -11,7 +11,9 @@ use super::is_bound;
 use super::markup::{beside, decimals, escape, percent, section, signed, table};
 use super::plot::{Plot, Point, Series};
 use crate::evaluate::report::{ModelReport, Report};
-use crate::evaluate::{Against, Interval, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutingReport};
+use crate::evaluate::{
+    Against, GateBin, Interval, Paid, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutingReport,
+};
 
 /// The expert that every question goes to.
 pub(super) const TREES: &str = "gbdt";
@@ -22,6 +24,7 @@ impl Report {
         let sections = [
             against_section(&routing.against),
             self.asked_section(routing),
+            self.gate_section(routing),
             self.latency_section(routing),
             self.recalibration_section(routing),
         ];
@@ -108,6 +111,58 @@ impl Report {
         // What these lines show, router-shared is at one share.
         let ink = self.ink_named(ROUTER_SHARED, 0);
         [(ink, "by the gate", &routing.by_gate), (ink.dashed(), "at random", &routing.at_random)]
+    }
+
+    fn gate_section(&self, routing: &RoutingReport) -> String {
+        let drawing = self.gate_drawing(routing);
+        let row = |paid: &Paid| {
+            let cells = [
+                decimals(paid.cost_nats, 5),
+                percent(paid.share),
+                decimals(paid.gained, 4),
+                decimals(paid.log_loss, 4),
+                decimals(paid.hr3, 4),
+            ];
+            let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+            format!("<tr><th scope=\"row\">{:.0} µs</th>{cells}</tr>\n", paid.cost_us)
+        };
+        let words = format!(
+            "<p>Before {} is asked, the gate says how many nats of log loss it should gain. Here are the test questions in \
+             ten parts, from the least expected gain to the largest, with the mean gain that came of asking: on the dashed \
+             diagonal both are the same, and below zero the trees alone were better. The thin lines reach a standard error to \
+             either side.</p>\n<p>Asking as much as pays stops where the expected gain is below what asking costs, here a nat \
+             for 100&nbsp;ms:</p>\n{}",
+            escape(&routing.deep),
+            table(
+                ["cost", "in nats", "asked", "gained", "log loss", "HR@3"],
+                routing.gate.pays.iter().map(row)
+            ),
+        );
+        section("Does the gate keep its word?", &beside(&words, &drawing.figures()))
+    }
+
+    /// The gain that the gate expected against the one that came.
+    pub(super) fn gate_drawing(&self, routing: &RoutingReport) -> Drawing {
+        let ink = self.ink_named(ROUTER_SHARED, 0);
+        let bins = &routing.gate.reliability;
+        let ends = |bin: &GateBin| [bin.realized - bin.error, bin.realized + bin.error];
+        let whisker = |bin: &GateBin| {
+            Series::new(ink, ends(bin).map(|realized| mark(bin.predicted, realized, 0)).to_vec())
+        };
+        let points = bins.iter().map(|bin| mark(bin.predicted, bin.realized, 9)).collect();
+        let expected = || bins.iter().map(|bin| bin.predicted);
+        let (least, most) = expected().fold((0.0_f64, 0.0_f64), |(low, high), x| (low.min(x), high.max(x)));
+        let plot = Plot {
+            x: Axis::numbers("expected gain, nats", expected()).with_room(),
+            y: Axis::numbers("realized gain, nats", expected().chain(bins.iter().flat_map(ends))).with_room(),
+            guides: vec![[(least, least), (most, most)]],
+            series: bins.iter().map(whisker).chain([Series::new(ink.dots(), points)]).collect(),
+        };
+        Drawing {
+            title: "Does the gate keep its word?".to_owned(),
+            legend: vec![(ink.dots(), "a tenth of the questions".to_owned())],
+            panels: vec![("expected and realized gain of asking the transformer, too".to_owned(), plot)],
+        }
     }
 
     fn latency_section(&self, routing: &RoutingReport) -> String {

@@ -10,8 +10,8 @@ use crate::evaluate::metrics::tests::outcome;
 use crate::evaluate::replay::Tested;
 use crate::evaluate::report::FeatureImportance;
 use crate::evaluate::{
-    Against, Expected, Interval, Learned, Metrics, Outcome, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed,
-    RoutingReport,
+    Against, Expected, GateBin, GateReport, Interval, Learned, Metrics, Outcome, Paid, ROUTER, ROUTER_FULL,
+    ROUTER_SHARED, Routed, RoutingReport,
 };
 
 const NAUGHTY: &str = "<b>&\"";
@@ -99,6 +99,22 @@ fn routing(steps: usize) -> RoutingReport {
         calibration_error: [0.081, 0.012],
         calibration: [0.8, 1.0].map(|skill| made_up("calibrated", 2, 90, skill).calibration),
         learning: [("1 hour", 12), ("1 day", 80), ("4 weeks", 900)].map(stretch).to_vec(),
+        gate: GateReport {
+            reliability: (0..steps.min(10))
+                .map(|bin| {
+                    let predicted = 0.1 * bin as f64 - 0.2;
+                    GateBin { predicted, realized: 0.8 * predicted, error: 0.05, questions: 90 }
+                })
+                .collect(),
+            pays: vec![Paid {
+                cost_us: 25.0,
+                cost_nats: 0.00025,
+                share: 0.4,
+                gained: 0.0123,
+                log_loss: 1.4,
+                hr3: 0.8,
+            }],
+        },
         validation_losses: None,
         against: vec![Against {
             name: ROUTER.to_owned(),
@@ -123,6 +139,8 @@ fn set_nan(report: &mut Report) {
     routing.by_gate.iter_mut().for_each(|at| (at.hr3, at.log_loss) = (f64::NAN, f64::NEG_INFINITY));
     routing.at_random.iter_mut().for_each(|at| at.share = f64::NAN);
     routing.learning.iter_mut().for_each(|stretch| stretch.hr1[1] = f64::NAN);
+    routing.gate.reliability.iter_mut().for_each(|bin| bin.realized = f64::NAN);
+    routing.gate.pays.iter_mut().for_each(|paid| (paid.share, paid.gained) = (f64::NAN, f64::NAN));
     routing.calibration[0].iter_mut().for_each(|bin| bin.hit_rate = f64::NAN);
     routing.against[0].differences[0] = (f64::NAN, Some(Interval(f64::NAN, f64::NAN)));
     for model in &mut report.models {
@@ -162,9 +180,10 @@ fn routed_reports() -> Vec<(&'static str, Report, Vec<&'static str>)> {
     ]
 }
 
-const ROUTER_SECTIONS: [&str; 6] = [
+const ROUTER_SECTIONS: [&str; 7] = [
     "Is the router better?",
     "Who is asked?",
+    "Does the gate keep its word?",
     "Latency against accuracy",
     "Calibration before and after",
     "Who gains?",
