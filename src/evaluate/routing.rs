@@ -398,15 +398,10 @@ impl Test<'_> {
 }
 
 /// Room for answers.
+#[derive(Default)]
 struct Room {
     scratch: Scratch,
     answer: Answer,
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Self { scratch: Scratch::none(), answer: Answer::default() }
-    }
 }
 
 /// One user's phone in a test.

@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn what_does_not_converge_is_said() {
-        let cases: [(&str, fn(f64) -> f64); 3] =
+        type Slope = fn(f64) -> f64;
+        let cases: [(&str, Slope); 3] =
             // No valley; a slope that is no number; one that jumps.
             [("1.0e0", |_| 1.0), ("NaN", |_| f64::NAN), ("1.0e0", |x| if x > 0.5 { 1.0 } else { -1.0 })];
         for (says, slope) in cases {

@@ -133,6 +133,9 @@ fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| f64::from(x)).collect()
 }
 
+/// Who sees the inputs of a set of rectifiers, row by row.
+type Rectified<'a> = dyn FnMut(&Range<usize>, &mut Vec<Vec<f64>>) + 'a;
+
 /// A pass; `rectified` sees the inputs of each set of rectifiers, row by row, and may move them with the biases in the
 /// range that it is told.
 fn pass(
@@ -140,7 +143,7 @@ fn pass(
     values: &[f64],
     batch: &Batch,
     drop: DropFn<'_>,
-    rectified: &mut dyn FnMut(&Range<usize>, &mut Vec<Vec<f64>>),
+    rectified: &mut Rectified<'_>,
 ) -> Answer {
     let layout = Layout::new(config);
     let h = hidden(config, &layout, values, batch, drop, rectified);
@@ -164,7 +167,7 @@ fn hidden(
     values: &[f64],
     batch: &Batch,
     drop: DropFn<'_>,
-    rectified: &mut dyn FnMut(&Range<usize>, &mut Vec<Vec<f64>>),
+    rectified: &mut Rectified<'_>,
 ) -> Vec<Vec<f64>> {
     let d = config.d_model;
     let tensor = |range: &Range<usize>| &values[range.clone()];
@@ -238,7 +241,7 @@ fn of_candidates(
     values: &[f64],
     batch: &Batch,
     h: &[Vec<f64>],
-    rectified: &mut dyn FnMut(&Range<usize>, &mut Vec<Vec<f64>>),
+    rectified: &mut Rectified<'_>,
 ) -> impl Iterator<Item = Vec<f64>> {
     let tensor = |range: &Range<usize>| &values[range.clone()];
     let d = config.d_model;
