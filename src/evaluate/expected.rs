@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_probability_of_zero_costs_much_but_not_everything() {
         let found =
-            Expected::new(&drawn_from(&[1.0, 0.0, 0.0, 0.0]), [(AppId(1), 0.0), (AppId(2), 1.0)], 0.0);
+            Expected::new(&drawn_from(&[1.0, 0.0, 0.0, 0.0]), [(AppId(2), 1.0), (AppId(1), 0.0)], 0.0);
         // python3 -c "from math import log; print(-log(1e-9))"
         assert!((found.cross_entropy - 20.72326583694641).abs() < 1e-12);
         assert_eq!((found.entropy, found.hits), (0.0, [0.0, 1.0, 1.0]));

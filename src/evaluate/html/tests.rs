@@ -30,7 +30,7 @@ fn made_up(name: &str, users: u32, days: u32, skill: f32) -> ModelReport {
             launches_before: day * day / 3,
             answer: AppId(day % 7),
             probability: if rank == 0 { right } else { (1.0 - right) / 9.0 },
-            is_resumed: day % 3 == 0,
+            is_resumed: day.is_multiple_of(3),
             expected: Some(Expected {
                 cross_entropy: 2.0 - f64::from(skill),
                 entropy: 0.5,
