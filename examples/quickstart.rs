@@ -199,7 +199,7 @@ fn regrets(report: &Report) -> Option<String> {
     let others = report
         .models
         .iter()
-        .filter(|model| !["recent", "frequent", "optimum"].contains(&model.name.as_str()));
+        .filter(|model| !["recent", "frequent", "markov", "optimum"].contains(&model.name.as_str()));
     let lines: Vec<String> = others.filter_map(line).collect();
     Some(format!("\nin expectation (in brackets the 95 % interval):\n{}", lines.join("\n")))
 }
