@@ -35,7 +35,7 @@ pub struct Args {
 enum Command {
     /// Put models into a bundle, in whole numbers; with a log (--data or --simulate), fit a router between trees and student
     /// on its latest questions, which they should not have learned from
-    Make(Make),
+    Make(Box<Make>),
     /// Tell what a bundle holds
     Inspect {
         /// The bundle
