@@ -40,6 +40,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     (
         "context",
         &[
+            "columns",
             "math",
             "saved",
             "counts",
@@ -115,7 +116,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
             "pretrained",
         ],
     ),
-    ("network", &["config", "layout", "columns", "batch", "reader"]),
+    ("network", &["config", "layout", "unnamed", "columns", "batch", "reader"]),
     ("export", &["lightgbm", "xgboost", "about", "question", "network", "onnx", "coreml", "kit"]),
     (
         "quantize",

@@ -22,7 +22,7 @@ use crate::context::pointer::PointerRows;
 use crate::context::tokens::Token;
 use crate::context::{Context, Lesson, replay};
 use crate::data::AppId;
-use crate::network::Standardisation;
+use crate::network::ColumnReader;
 use crate::network::TransformerConfig;
 use crate::network::{Batch, NO_TARGET};
 use crate::predict::{Predictor, Scratch, softmax};
@@ -126,7 +126,7 @@ impl PhoneLessons {
     /// Replays the log of every lesson.
     pub fn new(
         syllabus: &Syllabus<'_>,
-        columns: &Standardisation,
+        columns: &ColumnReader,
         lessons: &[Lesson<'_>],
         progress: &dyn Progress,
     ) -> Self {
@@ -311,7 +311,7 @@ impl Lessons for PhoneLessons {
 impl Notes {
     fn take(
         syllabus: &Syllabus<'_>,
-        columns: &Standardisation,
+        columns: &ColumnReader,
         lesson: &Lesson<'_>,
         kept: f64,
         mut random: ChaCha8Rng,
@@ -335,10 +335,9 @@ impl Notes {
             if !(is_validation || is_learned) {
                 return;
             }
-            rows.fill(context, config.candidate_columns);
             of_candidates.clear();
             of_question.clear();
-            columns.read(&rows, &mut of_candidates, &mut of_question);
+            columns.read(context, &mut rows, &mut of_candidates, &mut of_question);
             notes.candidate_columns.extend(of_candidates.iter().map(|&value| f16::from_f32(value)));
             notes.question_columns.extend(of_question.iter().map(|&value| f16::from_f32(value)));
             notes.candidate_apps.extend(context.candidates().iter().map(|&app| syllabus.row(Some(app))));
@@ -437,6 +436,7 @@ mod tests {
     use crate::context::{Task, questions};
     use crate::data::Event;
     use crate::data::simulate::{SimulationConfig, simulate};
+    use crate::network::Standardisation;
     use crate::progress::Silent;
 
     fn people(days: u32) -> Vec<Vec<Event>> {
@@ -473,7 +473,7 @@ mod tests {
             teacher,
             seed: 1,
         };
-        PhoneLessons::new(&syllabus, &Standardisation::none(config), &lessons, &Silent)
+        PhoneLessons::new(&syllabus, &Standardisation::none(config).reader().unwrap(), &lessons, &Silent)
     }
 
     /// Answers tell when to stop, and a teacher does only if it knows what they were drawn from.
