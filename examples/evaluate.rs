@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// Write the main plots as SVG files into this folder
+    /// Write the main plots as SVG files into this folder, which is made if it is not there
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
 
@@ -109,9 +109,8 @@ pub fn run(args: &Args) -> foretap::Result<()> {
         (None, None, Some(blocks)) => SplitPlan::RollingOrigin(blocks),
         (None, None, None) => SplitPlan::Shares { validation: args.validation_share, test: args.test_share },
     };
-    // A file in the folder stands for those that are written there.
-    let plots = args.plots.as_ref().map(|folder| folder.join("coverage.svg"));
-    cli::check_folders([&args.json, &args.html, &plots])?;
+    cli::check_folders([&args.json, &args.html])?;
+    args.plots.iter().try_for_each(|folder| cli::make_folder(folder))?;
     let bar = cli::Bar::new();
     let models = known_models(&args.models)?;
     let is_routed = models.iter().any(|model| model.starts_with("router"));

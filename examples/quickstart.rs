@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> foretap::Result<()> {
     let bar = cli::Bar::new();
     let (log, vocabulary, truth) = read_or_simulate(args, &bar)?;
-    make_folder(&args.out)?;
+    cli::make_folder(&args.out)?;
     let mut ranker = RankerConfig::default();
     ranker.gbdt.seed = args.seed;
     if truth.is_some() {
@@ -142,11 +142,6 @@ fn write_bundle(
         bytes.div_ceil(1_000),
         bundle.golden_questions()
     ))
-}
-
-fn make_folder(folder: &Path) -> foretap::Result<()> {
-    std::fs::create_dir_all(folder)
-        .map_err(|error| Error::io(folder, "make this folder", error).next_step("name another with --out"))
 }
 
 fn read_or_simulate(

@@ -51,6 +51,7 @@
 //!     simulate/    people whose habits, and so the best possible score, are known
 //!
 //!   context/     WHAT IS KNOWN AT THE QUESTION
+//!     columns      each has a name, and a version of what it means
 //!     math         logarithms and angles, the same to the last bit on every machine
 //!     saved        how each part of a history becomes bytes and comes back
 //!     counts       the bounded counters that a history is made of
@@ -83,7 +84,7 @@
 //!
 //!   network/     THE DEEP EXPERT'S PLAN
 //!     config, layout                 its shape, its formulas, and where each number lies
-//!     batch, columns, reader         what it reads
+//!     batch, columns, reader         what it reads; columns by name
 //!   transformer/ THE DEEP EXPERT
 //!     weights, engine                plain numbers; whoever can tell loss and gradient
 //!     native/, forward               the passes by hand: training, and one question

@@ -42,6 +42,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     (
         "context",
         &[
+            "columns",
             "math",
             "saved",
             "counts",
@@ -122,7 +123,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "pretrained",
         ],
     ),
-    ("network", &["config", "layout", "columns", "batch", "reader"]),
+    ("network", &["config", "layout", "unnamed", "columns", "batch", "reader"]),
     ("export", &["lightgbm", "xgboost", "about", "question", "network", "onnx", "coreml", "kit"]),
     (
         "quantize",

@@ -79,6 +79,44 @@ fn what_is_saved_comes_back() {
     assert!(load(&payload_edited(|_| ())).is_ok());
 }
 
+/// Gives the feature that the first split asks for another name.
+fn rename_asked_for(payload: &mut Value, name: &str) {
+    let tree =
+        payload["ensemble"]["trees"].as_array().unwrap().iter().find(|tree| tree["splits"] != json!([]));
+    let feature = tree.unwrap()["splits"][0]["feature"].as_u64().unwrap() as usize;
+    payload["ensemble"]["features"][feature] = json!(name);
+}
+
+#[test]
+fn features_are_known_by_name() {
+    let (model, bytes) = &*GOOD;
+    let trees = |bytes: &[u8]| load(bytes).unwrap().ranker.forest().ensemble().clone();
+    let as_is = trees(bytes);
+    assert_eq!(as_is, *model.ranker.forest().ensemble());
+    // The features the other way round, after one that is gone and that no tree asks for.
+    let turned = payload_edited(|payload| {
+        let features = payload["ensemble"]["features"].as_array_mut().unwrap();
+        features.reverse();
+        features.insert(0, json!("gone"));
+        let columns = features.len();
+        for tree in payload["ensemble"]["trees"].as_array_mut().unwrap() {
+            for split in tree["splits"].as_array_mut().unwrap() {
+                split["feature"] = json!(columns - 1 - split["feature"].as_u64().unwrap() as usize);
+            }
+        }
+    });
+    assert_eq!(trees(&turned), as_is);
+    // As files of the second version told it.
+    let before = payload_edited(|payload| payload["schema_version"] = json!(1));
+    let (header, payload) = parts(&before);
+    let mut header: Value = serde_json::from_slice(header).unwrap();
+    header["version"] = json!(2);
+    let before = [header.to_string().as_bytes(), b"\n", payload].concat();
+    assert_eq!(trees(&before), as_is);
+    let unsaid = [header.to_string().as_bytes(), b"\n", parts(bytes).1].concat();
+    assert!(load(&unsaid).is_err());
+}
+
 #[test]
 fn bad_files_are_refused_with_a_next_step() {
     struct Case {
@@ -120,20 +158,27 @@ fn bad_files_are_refused_with_a_next_step() {
         ),
         case("no version", header_edited(|h| h["version"] = Value::Null), &["version null", "train"]),
         case(
-            "another feature schema",
+            "a schema of a version that has none",
             payload_edited(|p| p["schema_version"] = json!(4_000)),
-            &["feature schema 4000", "train the model again"],
+            &["feature schema 4000, where version 3 has none", "train the model again"],
         ),
         case(
-            "features in another order",
-            payload_edited(|p| p["ensemble"]["features"].as_array_mut().unwrap().swap(0, 1)),
-            &["feature schema", "train the model again"],
+            "a feature that this build does not compute",
+            payload_edited(|p| rename_asked_for(p, "x")),
+            &[
+                "field `ensemble.features`: the trees read the column `x`, which this build does not",
+                "or train it again",
+            ],
         ),
         case(
-            "a feature less",
-            payload_edited(|p| drop(p["ensemble"]["features"].as_array_mut().unwrap().pop())),
-            &["feature schema", "train the model again"],
+            "a feature of another meaning",
+            payload_edited(|p| rename_asked_for(p, "overdue@9")),
+            &[
+                "the column `overdue` in version 9 of its meaning, but this build computes version 1",
+                "train it again",
+            ],
         ),
+        case("no features", payload_edited(|p| p["ensemble"]["features"] = json!([])), train_again),
         case(
             "no trees",
             payload_edited(|p| drop(p["ensemble"].as_object_mut().unwrap().remove("trees"))),

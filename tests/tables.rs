@@ -289,8 +289,18 @@ fn test_tables_have_the_columns_of_training() {
         ("1 1:2\n", "0\n1\n", Ok("0: 0 0, 1: 0 0")),
         ("1 1:2\n", "0,1\n", Err("line 1")),
         ("1,2\n", "0\t3\n", Ok("0: 3")),
-        ("y,a\n1,2\n", "0,3\n", Ok("0: 3")),
-        ("y,a\n1,2\n", "y,b\n0,3\n", Err("it has the feature `b` where training had `a`")),
+        ("1,2\n", "y,a\n0,3\n", Ok("0: 3")),
+        (
+            "y,a\n1,2\n",
+            "0,3\n",
+            Err("test, line 1: there is no header, but training had names: `a` and so on; write"),
+        ),
+        (
+            "y,a\n1,2\n",
+            "y,b\n0,3\n",
+            Err("test, line 1: there is no column `a`, which training had; add it; the header"),
+        ),
+        ("y,a\n1,2\n", "1 0:2\n", Err("a LibSVM file, where training had")),
         ("1,2\n", "1,2,3\n", Err("it has 2 features, but training had 1")),
         ("1,2,3\n", "1 0:2\n", Err("a LibSVM file, where training had")),
     ];
@@ -307,6 +317,83 @@ fn test_tables_have_the_columns_of_training() {
             (Ok(test), Err(expected)) => unreachable!("{expected}: {}", shown(&test)),
             (Err(error), Ok(_)) => unreachable!("{error}"),
         }
+    }
+}
+
+/// Names are matched with the header, whatever the order.
+#[test]
+fn columns_of_a_test_table_are_found_by_name() {
+    let folder = Folder::new();
+    let options = TableOptions {
+        weight: Some(Column::Index(2)),
+        ignored: vec![Column::Name("id".to_owned())],
+        categories: vec![Column::Index(1)],
+        ..TableOptions::default()
+    };
+    let training = folder.file("training", "y,a,town,w,id,b\n1,2,0,1,7,3\n0,3,1,2,8,5\n");
+    let training = Table::read(&training, &options, &Silent).unwrap();
+    assert_eq!(names(&training), "a town b");
+    let like = |content: &str| Table::read_like(&training, &folder.file("test", content), &options, &Silent);
+
+    let same = like("y,a,town,w,id,b\n1,2,0,1,7,3\n").unwrap();
+    let moved = like("b,more,w,town,y,a\n3,9,1,0,1,2\n").unwrap();
+    assert_eq!((moved.left_out(), same.left_out()), (&["more".to_owned()][..], &[][..]));
+    assert_eq!((shown(&moved), moved.weights.as_deref()), (shown(&same), Some(&[1.0][..])));
+    assert_eq!((moved.kinds, moved.names), (same.kinds, same.names));
+
+    for (content, says) in [
+        (
+            "b,w,y,a\n3,1,1,2\n",
+            "line 1: there is no column `town`, which training had; add it; the header has `b`, `w`",
+        ),
+        ("b,w,town,a\n3,1,0,2\n", "field `label`: there is no column `y`; the header has `b`"),
+        ("y,b,a,w,town\n1,3,2,1,0.5\n", "field `column 4 (town)`: 0.5 is not the number of a category"),
+    ] {
+        let error = like(content).unwrap_err().to_string();
+        assert!(error.contains(says) && error.contains("test, "), "{error}");
+    }
+}
+
+#[test]
+fn columns_for_a_model_are_found_by_name() {
+    let folder = Folder::new();
+    let read = |features: &[&str], content: &str| {
+        let features: Vec<String> = features.iter().map(|&name| name.to_owned()).collect();
+        let table =
+            Table::read_for(&features, &folder.file("test", content), &TableOptions::default(), &Silent);
+        table.map(|table| (shown(&table), table.left_out().join(" "))).map_err(|error| error.to_string())
+    };
+    let ok = |table: &str, left_out: &str| Ok((table.to_owned(), left_out.to_owned()));
+    assert_eq!(read(&["a", "b"], "y,b,c,a\n1,2,3,4\n0,5,6,7\n"), ok("1: 4 2, 0: 7 5", "c"));
+    assert_eq!(read(&["a", "b"], "y\ta\tb\n1\t2\t3\n"), ok("1: 2 3", ""));
+    // A model without names: by place, and the count has to be right.
+    assert_eq!(read(&["Column_0", "Column_1"], "1,2,3\n"), ok("1: 2 3", ""));
+    assert_eq!(read(&["feature_0", "feature_1"], "y,b,a\n1,2,3\n"), ok("1: 2 3", ""));
+    assert_eq!(read(&["Column_0", "Column_1"], "y,Column_1,Column_0\n1,2,3\n"), ok("1: 3 2", ""));
+    assert_eq!(read(&["Column_0", "Column_1", "Column_2"], "1 1:2\n"), ok("1: 0 2 0", ""));
+    let cases: [(&[&str], &str, &str); 6] = [
+        (
+            &["a", "b"],
+            "y,b,c\n1,2,3\n",
+            "line 1: there is no column `a`, which the model reads; add it; the header",
+        ),
+        (
+            &["a", "b"],
+            "1,2,3\n",
+            "line 1: there is no header, but the model reads names: `a` and so on; write",
+        ),
+        (&["a", "b"], "1 1:2\n", "a LibSVM file, whose columns have numbers, but the model reads names: `a`"),
+        (&["a", "b"], "a,b,c\n1,2,3\n", "the column `a`, which the model reads, is no feature here"),
+        (&["Column_0"], "1,2,3\n", "it has 2 features, but the model reads 1; give"),
+        (
+            &["Column_0", "Column_1"],
+            "y,Column_1\n1,2\n",
+            "there is no column `Column_0`, which the model reads",
+        ),
+    ];
+    for (features, content, says) in cases {
+        let error = read(features, content).unwrap_err();
+        assert!(error.contains(says) && error.contains("test"), "{error}");
     }
 }
 

@@ -33,6 +33,7 @@ fn model() -> TransformerModel {
         candidate_scale: vec![1.0, 0.3],
         question_mean: vec![1e-30],
         question_scale: vec![16_777_217.0],
+        ..Standardisation::none(&config)
     };
     let weights = Weights::random(config, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
     let apps = ["Mail", "Maps", "\"Ärger\" \u{1F4F1}"].map(str::to_owned).to_vec();
@@ -219,7 +220,7 @@ fn bad_files_are_refused_with_a_next_step() {
         case(
             "a later version",
             header_edited(|h| h["__metadata__"]["version"] = json!("9")),
-            &["version 9", "this build reads 1", "train the model again"],
+            &["version 9", "this build reads 1 to 2", "train the model again"],
         ),
         case(
             "no version",
@@ -379,9 +380,48 @@ fn what_cannot_be_read_is_named() {
     }
 }
 
+/// Files of the first version told columns by their number.
+#[test]
+fn files_of_the_first_version_read_the_columns_of_their_time() {
+    let before = header_edited(|header| {
+        let metadata = &mut header["__metadata__"];
+        metadata["version"] = json!("1");
+        let mut columns: Value = serde_json::from_str(metadata["columns"].as_str().unwrap()).unwrap();
+        for names in ["candidate_names", "question_names"] {
+            assert!(columns.as_object_mut().unwrap().remove(names).is_some());
+        }
+        metadata["columns"] = json!(columns.to_string());
+    });
+    assert_eq!(load(&before).unwrap(), model());
+}
+
+#[test]
+fn columns_that_this_build_does_not_compute_are_refused_by_name() {
+    for (list, name, says) in [
+        ("candidate_names", "magic", "the column `magic`, which this build does not compute"),
+        (
+            "question_names",
+            "hour@7",
+            "the column `hour` in version 7 of its meaning, but this build computes version 1",
+        ),
+    ] {
+        let bytes = metadata_edited("columns", |columns| columns[list][0] = json!(name));
+        let (kind, error) = load(&bytes).unwrap_err();
+        assert_eq!(kind, ErrorKind::Model);
+        let place = format!(
+            "teacher.safetensors, field `columns.{list}`: the transformer reads {says}; take the version"
+        );
+        assert!(error.contains(&place), "{error}");
+    }
+    let bytes = metadata_edited("columns", |columns| columns["candidate_names"] = json!(["since_launch"]));
+    assert!(load(&bytes).unwrap_err().1.contains("1 names where the shape asks for 2"));
+}
+
 #[test]
 fn columns_are_standardised_row_by_row() {
     let columns = Standardisation {
+        candidate_names: vec!["since_launch".into(), "trend".into()],
+        question_names: vec!["hour".into()],
         candidate_mean: vec![1.0, -2.0],
         candidate_scale: vec![2.0, 0.5],
         question_mean: vec![3.0],

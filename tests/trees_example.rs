@@ -66,6 +66,15 @@ fn people(seed: u64, rows: usize) -> String {
     text
 }
 
+/// The columns of `table` with these numbers.
+fn reordered(table: &str, columns: &[usize]) -> String {
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        columns.iter().map(|&column| fields[column]).collect::<Vec<_>>().join(",") + "\n"
+    };
+    table.lines().map(row).collect()
+}
+
 #[test]
 fn ranks_letor_rows_and_writes_a_model_that_loads() {
     let folder = Folder::new();
@@ -142,13 +151,38 @@ fn models_move_between_engines_and_training_goes_on() {
         assert!(figure(&further, "log loss") < expected, "{start}");
         assert_eq!(further["objective"], "binary");
     }
+    // Its columns in another order, among others.
+    folder.file("elsewhere.csv", reordered(&people(2, 500), &[5, 1, 0, 4, 2]));
+    for start in ["m.json", "m.txt", "x.json"] {
+        let scored = run(&folder, &format!("--start {start} --test elsewhere.csv --label bought")).unwrap();
+        assert_eq!(figure(&scored, "log loss"), expected, "{start}");
+    }
+    let trained_on = |test: &str| {
+        let columns = columns.replace("others.csv", test);
+        run(&folder, &format!("--train people.csv --objective binary --trees 10 {columns}"))
+    };
+    folder.file("with_weight.csv", reordered(&people(2, 500), &[5, 1, 3, 0, 4, 2]));
+    let figures = |test: &str| trained_on(test).unwrap()["figures"].clone();
+    assert_eq!(figures("others.csv"), figures("with_weight.csv"));
+    folder.file("homeless.csv", reordered(&people(2, 500), &[0, 4]));
+    folder.file("nameless.csv", people(2, 500).split_once('\n').unwrap().1.to_owned());
     folder.file("m.json", "{\"trees\": 7}");
     folder.file("m.txt", "tree\nversion=v9\n");
     let cases = [
         ("--start m.json", "m.json: neither XGBoost's JSON nor trees of our own"),
         ("--start m.txt", "m.txt"),
-        ("--start x.json --test others.csv", "others.csv: 5 features, but the model reads 2"),
-        ("--start x.json --train people.csv", "reads 2 columns, but there are 5; give rows of the columns"),
+        (
+            "--start x.json --test homeless.csv",
+            "homeless.csv, line 1: there is no column `town`, which the model reads; add it; the header has `bought`, `age`",
+        ),
+        (
+            "--start x.json --test nameless.csv",
+            "nameless.csv, line 1: there is no header, but the model reads names: `age`",
+        ),
+        (
+            "--start x.json --train homeless.csv",
+            "the model to go on from reads the column `town`, which is not there; give",
+        ),
         (
             "--start x.json --train people.csv --label class --ignore name:spent,bought,weight --objective multiclass --classes 4",
             "the model to go on from has 1 outputs, the objective 4",

@@ -54,6 +54,11 @@ pub fn check_folders<'a>(files: impl IntoIterator<Item = &'a Option<PathBuf>>) -
     files.into_iter().flatten().try_for_each(|file| foretap::file::check_folder(file))
 }
 
+pub fn make_folder(folder: &Path) -> foretap::Result<()> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Error::io(folder, "make this folder", error).next_step("name another"))
+}
+
 /// Writes `value` as JSON, whole or not at all.
 pub fn write_json(file: &Path, value: &serde_json::Value) -> foretap::Result<()> {
     write_atomically(file, |out| serde_json::to_writer_pretty(out, value).map_err(std::io::Error::from))

@@ -64,15 +64,11 @@ fn objective_of(start: Option<&Forest>, args: &Args) -> foretap::Result<Box<dyn 
 fn score_only(model: &Forest, args: &Args) -> foretap::Result<()> {
     let bar = cli::Bar::new();
     let started = Instant::now();
-    let read = |file: &PathBuf| Table::read(file, &args.tables.options(), &bar);
+    let features = &model.ensemble().features;
+    let read = |file: &PathBuf| Table::read_for(features, file, &args.tables.options(), &bar);
     let test = args.test.as_ref().map(read).transpose()?;
-    if let (Some(test), Some(file)) = (&test, &args.test)
-        && test.columns() != model.columns()
-    {
-        let message = format!("{} features, but the model reads {}", test.columns(), model.columns());
-        return Err(Error::new(ErrorKind::Data, message)
-            .file(file)
-            .next_step("give it the columns that the model was trained on"));
+    if let (Some(test), Some(file)) = (&test, &args.test) {
+        say_left_out(file, test);
     }
     let seconds = report::Seconds { read: started.elapsed().as_secs_f64(), bin: 0.0, train: 0.0 };
     let objective = args.objective.as_deref().unwrap_or(&model.ensemble().objective);
@@ -92,6 +88,18 @@ fn score_only(model: &Forest, args: &Args) -> foretap::Result<()> {
     write_results(args, model, &report)
 }
 
+/// Says which columns of `file` the model does not read.
+fn say_left_out(file: &Path, table: &Table) {
+    const MOST: usize = 10;
+    let names = table.left_out();
+    if !names.is_empty() {
+        let more =
+            if names.len() > MOST { format!(" and {} more", names.len() - MOST) } else { String::new() };
+        let named = names[..names.len().min(MOST)].join(", ");
+        eprintln!("{}: columns that the model does not read are left out: {named}{more}", file.display());
+    }
+}
+
 fn train_on(train_file: &Path, start: Option<Forest>, args: &Args) -> foretap::Result<()> {
     let objective = objective_of(start.as_ref(), args)?;
     let options = args.tables.options();
@@ -99,7 +107,11 @@ fn train_on(train_file: &Path, start: Option<Forest>, args: &Args) -> foretap::R
 
     let started = Instant::now();
     let table = Table::read(train_file, &options, &bar)?;
-    let like = |file: &PathBuf| Table::read_like(&table, file, &options, &bar);
+    let like = |file: &PathBuf| -> foretap::Result<Table> {
+        let other = Table::read_like(&table, file, &options, &bar)?;
+        say_left_out(file, &other);
+        Ok(other)
+    };
     let test = args.test.as_ref().map(like).transpose()?;
     let validation = args.validation.as_ref().map(like).transpose()?;
     let read_secs = started.elapsed().as_secs_f64();

@@ -2,9 +2,9 @@
 //!
 //! | section | required | content |
 //! | --- | --- | --- |
-//! | `META` | yes | JSON: task, versions of the features, temperatures |
+//! | `META` | yes | JSON: task, how columns are told ([`SCHEMA_VERSION`]), temperatures |
 //! | `APPS` | yes | the vocabulary: count, then texts, by app id |
-//! | `FEAT` | yes | JSON: name and unit of every feature that the trees read, in order |
+//! | `FEAT` | yes | JSON: name and unit of every feature that the trees read, in order; none without trees |
 //! | `STUD` | where there is one | the student in whole numbers: [`QuantizedModel::read`] |
 //! | `TREE` | where there are some | the ranker in whole numbers: [`QuantizedTrees::read`] |
 //! | `ROUT` | where there is one | the router between the two: [`RouterModel::read`] |
@@ -24,7 +24,7 @@ use crate::context::{Context, Task, favourites};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{Put as _, Reader};
-use crate::kind::MAKE_AGAIN;
+use crate::kind::{MAKE_AGAIN, UPDATE};
 use crate::predict::Predictor;
 use crate::quantize::{QuantizedModel, QuantizedTransformer, QuantizedTrees};
 use crate::ranker::Ranker;
@@ -120,7 +120,10 @@ impl Bundle {
     /// # Errors
     /// There is no expert, one answers another task or reads other columns than this build computes, or the apps are not
     /// the student's.
-    pub fn new(parts: Parts) -> Result<Self> {
+    pub fn new(mut parts: Parts) -> Result<Self> {
+        let over_features =
+            |(trees, temperature): (QuantizedTrees, f64)| trees.over_features().map(|t| (t, temperature));
+        parts.trees = parts.trees.map(over_features).transpose()?;
         check(&parts)?;
         let experts = everyone(&parts)?;
         let favourites = favourites_of(&parts);
@@ -143,8 +146,9 @@ impl Bundle {
         let mut apps = Vec::new();
         apps.put_count(parts.apps.len())?;
         parts.apps.iter().try_for_each(|name| apps.put_text(name))?;
+        let features = parts.trees.as_ref().map_or_else(Vec::new, |(trees, _)| feature_names(trees));
         let mut contents =
-            vec![(META, true, json(&meta)?), (APPS, true, apps), (FEATURES, true, json(&feature_names())?)];
+            vec![(META, true, json(&meta)?), (APPS, true, apps), (FEATURES, true, json(&features)?)];
         if let Some(student) = &parts.student {
             contents.push((STUDENT, true, student.write()?));
         }
@@ -294,18 +298,17 @@ impl Bundle {
     }
 }
 
-/// A bundle's sections, whose features are those of this build.
+/// A bundle's sections, told in a version that this build reads.
 fn read_sections(bytes: &[u8]) -> Result<(Sections<'_>, Meta)> {
     let sections = Sections::parse(bytes)?;
     sections.check_known(&KNOWN)?;
     let meta: Meta = from_json(&sections, META)?;
-    if meta.schema_version != SCHEMA_VERSION {
-        let message =
-            format!("features of version {}, but this build computes {SCHEMA_VERSION}", meta.schema_version);
-        return Err(wrong(META, message));
-    }
-    if from_json::<Vec<FeatureName>>(&sections, FEATURES)? != feature_names() {
-        return Err(wrong(FEATURES, "other features than this build computes".to_owned()));
+    if !(1..=SCHEMA_VERSION).contains(&meta.schema_version) {
+        let message = format!(
+            "columns are told in version {}, but this build reads 1 to {SCHEMA_VERSION}",
+            meta.schema_version
+        );
+        return Err(wrong(META, message).next_step(UPDATE));
     }
     Ok((sections, meta))
 }
@@ -319,7 +322,11 @@ fn read_parts(
     let apps = read_apps(&mut reader)?;
     reader.finish()?;
     let student = sections.section(STUDENT).map(|bytes| QuantizedModel::read(bytes, apps.clone()));
-    let trees = sections.section(TREES).map(QuantizedTrees::read).transpose()?;
+    let student = student.transpose()?;
+    if let Some(student) = &student {
+        student.columns.reader().map_err(|error| error.field(STUDENT.to_string()))?;
+    }
+    let trees = sections.section(TREES).map(|bytes| read_trees(bytes, sections)).transpose()?;
     let router = router(sections)?;
     let trees = match (trees, meta.trees_temperature) {
         (Some(trees), Some(temperature)) => Some((trees, temperature)),
@@ -330,7 +337,17 @@ fn read_parts(
         Some(_) => from_json(sections, CARD)?,
         None => serde_json::Map::new(),
     };
-    Ok(Parts { task: meta.task, apps, student: student.transpose()?, trees, router, card })
+    Ok(Parts { task: meta.task, apps, student, trees, router, card })
+}
+
+/// The trees, over the features as this build computes them.
+fn read_trees(bytes: &[u8], sections: &Sections<'_>) -> Result<QuantizedTrees> {
+    let trees = QuantizedTrees::read(bytes)?;
+    let told = from_json::<Vec<FeatureName>>(sections, FEATURES)?;
+    if !told.iter().map(|feature| feature.name.as_str()).eq(trees.names()) {
+        return Err(wrong(FEATURES, "other features than the trees read".to_owned()));
+    }
+    trees.over_features().map_err(|error| error.field(TREES.to_string()))
 }
 
 fn read_apps(reader: &mut Reader<'_>) -> Result<Vec<String>> {
@@ -416,12 +433,9 @@ fn favourites_of(parts: &Parts) -> Arc<[AppId]> {
     favourites((0..parts.apps.len() as u32).map(AppId))
 }
 
-fn feature_names() -> Vec<FeatureName> {
-    let of = |feature: &crate::context::features::Feature| FeatureName {
-        name: feature.name.to_owned(),
-        unit: feature.unit.to_owned(),
-    };
-    SCHEMA.iter().map(of).collect()
+fn feature_names(trees: &QuantizedTrees) -> Vec<FeatureName> {
+    let unit = |name: &str| SCHEMA.iter().find(|feature| feature.name == name).map_or("", |f| f.unit);
+    trees.names().map(|name| FeatureName { name: name.to_owned(), unit: unit(name).to_owned() }).collect()
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {
@@ -612,13 +626,13 @@ pub(super) mod tests {
             (meta("{}"), "META`: unreadable"),
             (
                 meta(r#"{"task":"first-after-unlock","schema_version":99,"trees_temperature":1.0}"#),
-                "features of version 99",
+                "columns are told in version 99, but this build reads 1 to 2",
             ),
             (
                 meta(r#"{"task":"first-after-unlock","schema_version":1,"trees_temperature":null}"#),
                 "trees without one",
             ),
-            (replaced(FEATURES, b"[]"), "other features than this build computes"),
+            (replaced(FEATURES, b"[]"), "other features than the trees read"),
             (replaced(super::APPS, &[9, 0, 0, 0]), "9 elements"),
             (replaced(GOLDEN, &[0; 8]), "no question"),
             (replaced(CARD, b"[]"), "CARD`: unreadable"),
@@ -635,6 +649,148 @@ pub(super) mod tests {
         }
         assert!(Bundle::from_bytes(&unknown(false)).is_ok(), "optional ones are skipped");
         assert!(Bundle::from_bytes(&without(CARD)).is_ok());
+    }
+
+    /// Each list in another order.
+    fn shuffled<T: Clone>(list: &[T]) -> Vec<T> {
+        (0..list.len()).map(|k| list[(5 * k + 3) % list.len()].clone()).collect()
+    }
+
+    /// The same model, whose columns are in another order.
+    fn shuffled_student(student: &QuantizedModel) -> QuantizedModel {
+        let width = student.config().pointer_width;
+        let tensors = student.tensors().map(|(spec, tensor)| {
+            let mut tensor = tensor.clone();
+            if ["pointer_candidate", "pointer_question"].contains(&spec.name.as_str()) {
+                let rows: Vec<&[i8]> = tensor.values.chunks_exact(width).collect();
+                tensor.values = shuffled(&rows).concat();
+            }
+            tensor
+        });
+        let of = &student.columns;
+        let columns = Standardisation {
+            candidate_names: shuffled(&of.candidate_names),
+            question_names: shuffled(&of.question_names),
+            candidate_mean: shuffled(&of.candidate_mean),
+            candidate_scale: shuffled(&of.candidate_scale),
+            question_mean: shuffled(&of.question_mean),
+            question_scale: shuffled(&of.question_scale),
+        };
+        let (config, apps) = (student.config().clone(), student.apps.clone());
+        let description = Description { config, apps, temperature: student.temperature, columns };
+        QuantizedModel::new(description, tensors.collect()).unwrap()
+    }
+
+    /// The same trees, whose columns are in another order, after one that this build does not compute and no tree reads.
+    fn shuffled_trees(trees: &QuantizedTrees) -> QuantizedTrees {
+        let ensemble = trees.to_ensemble();
+        let mut features = vec!["gone".to_owned()];
+        features.extend(shuffled(&ensemble.features));
+        let place = |name: &String| features.iter().position(|other| other == name).unwrap();
+        let places = (0..).zip(&ensemble.features).map(|(column, name)| (column, place(name))).collect();
+        QuantizedTrees::new(&ensemble.moved(features.clone(), &places)).unwrap()
+    }
+
+    fn features_of(trees: &QuantizedTrees) -> Vec<u8> {
+        let features = trees.names().map(|name| FeatureName { name: name.to_owned(), unit: String::new() });
+        json(&features.collect::<Vec<_>>()).unwrap()
+    }
+
+    /// The bytes of a router over this gate.
+    fn router_over(section: &[u8], gate: &QuantizedTrees) -> Vec<u8> {
+        const WEIGHTS: usize = 4 + 4 * (16 + 1 + 4 + 100);
+        let gate = gate.write().unwrap();
+        [&section[..WEIGHTS], &(gate.len() as u32).to_le_bytes(), &gate].concat()
+    }
+
+    fn replacing(bytes: &[u8], with: &[(Tag, &[u8])]) -> Vec<u8> {
+        edited(bytes, |section| {
+            let new = with.iter().find(|(tag, _)| *tag == section.tag).map(|(_, new)| new.to_vec());
+            Some((section.required, new.unwrap_or_else(|| section.bytes.to_vec())))
+        })
+    }
+
+    /// Golden questions are asked on loading: whoever reads a column in another's place answers otherwise.
+    #[test]
+    fn columns_in_another_order_give_the_same_answers_to_the_bit() {
+        let parts = parts();
+        let bytes = Bundle::new(parts.clone()).unwrap().to_bytes().unwrap();
+        let sections = Sections::parse(&bytes).unwrap();
+        let (student, trees) = (parts.student.as_ref().unwrap(), &parts.trees.as_ref().unwrap().0);
+        let student = shuffled_student(student).write().unwrap();
+        let moved = shuffled_trees(trees);
+        let gate = shuffled_trees(parts.router.as_ref().unwrap().gate.trees());
+        let router = router_over(sections.require(ROUTER).unwrap(), &gate);
+        let all: [(Tag, &[u8]); 4] = [
+            (STUDENT, &student),
+            (TREES, &moved.write().unwrap()),
+            (FEATURES, &features_of(&moved)),
+            (ROUTER, &router),
+        ];
+        for (tag, new) in all {
+            assert_ne!(sections.require(tag).unwrap(), new, "{tag}");
+        }
+        let other = Bundle::from_bytes(&replacing(&bytes, &all)).unwrap();
+        // Trees are kept as this build reads them, also for exports.
+        assert_eq!(other.parts().trees.as_ref().unwrap().0, *trees);
+        assert!(other.parts().router.as_ref().unwrap().gate.trees().names().eq(crate::router::gate::names()));
+    }
+
+    #[cfg(feature = "train")] // for its temporary folders
+    #[test]
+    fn columns_that_are_gone_or_mean_something_else_are_refused_by_name() {
+        let parts = parts();
+        let bytes = Bundle::new(parts.clone()).unwrap().to_bytes().unwrap();
+        let sections = Sections::parse(&bytes).unwrap();
+        let renamed = |trees: &QuantizedTrees, column: usize, name: &str| {
+            let mut ensemble = trees.to_ensemble();
+            ensemble.features[column] = name.to_owned();
+            QuantizedTrees::new(&ensemble).unwrap()
+        };
+        let student = |name: &str| {
+            let mut student = parts.student.clone().unwrap();
+            student.columns.candidate_names[5] = name.to_owned();
+            replacing(&bytes, &[(STUDENT, &student.write().unwrap())])
+        };
+        let trees = |name: &str| {
+            let trees = renamed(&parts.trees.as_ref().unwrap().0, 4, name);
+            replacing(&bytes, &[(TREES, &trees.write().unwrap()), (FEATURES, &features_of(&trees))])
+        };
+        let gate = |name: &str| {
+            let gate = renamed(parts.router.as_ref().unwrap().gate.trees(), 0, name);
+            replacing(&bytes, &[(ROUTER, &router_over(sections.require(ROUTER).unwrap(), &gate))])
+        };
+        let next_step =
+            "; take the version of foretap that the model was made with, or a later one, or train it again";
+        for (bytes, says) in [
+            (
+                student("x"),
+                "field `STUD`: the transformer reads the column `x`, which this build does not compute",
+            ),
+            (
+                student("is_last@3"),
+                "field `STUD`: the transformer reads the column `is_last` in version 3 of its meaning",
+            ),
+            (trees("x"), "field `TREE`: the trees read the column `x`, which this build does not compute"),
+            (trees("trend@2"), "field `TREE`: the trees read the column `trend` in version 2 of its meaning"),
+            (
+                gate("x"),
+                "field `ROUT`: the router's gate reads the column `x`, which this build does not compute",
+            ),
+            (
+                gate("first@2"),
+                "field `ROUT`: the router's gate reads the column `first` in version 2 of its meaning",
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("phone.foretap");
+            std::fs::write(&file, &bytes).unwrap();
+            let error = Bundle::load(&file).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Model);
+            let error = error.to_string();
+            assert!(error.starts_with(&*file.display().to_string()), "{error}");
+            assert!(error.contains(says) && error.ends_with(next_step), "{error}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! times that span decades are on a log scale; what is unknown is NaN, and the trees learn which way to send it.
 
 use super::app_use::AppUse;
+use super::columns::label;
 use super::counts::{HourWeights, Row, Slot, hour_weights};
 use super::history::History;
 use super::math;
@@ -11,10 +12,10 @@ use super::question::Context;
 use super::situation::ln_secs;
 use crate::data::{Network, Timestamp};
 
-/// Version of the schema: it changes with any column's name, order or meaning, and a model of another version is
-/// refused.
+/// How files tell of columns: of version 1, trees by name and the transformer by number; from 2 on, all by their labels
+/// ([`columns`](super::columns)). It does not rise with a column: that has a version of its own.
 // Source: units.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The first column that is the same for every candidate of a question.
 // Source: units.
@@ -23,7 +24,8 @@ pub(super) const QUESTION: usize = 42;
 /// A column of the feature matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Feature {
-    /// Name, as in a model file.
+    /// Name, as in a model file: with the version of its meaning, where that is not the first
+    /// ([`columns`](super::columns)).
     pub name: &'static str,
     /// Unit of the value.
     pub unit: &'static str,
@@ -31,12 +33,16 @@ pub struct Feature {
     pub meaning: &'static str,
 }
 
-/// Declares the columns: the schema and the function that computes a row come from the same lines.
+/// Declares the columns: the schema and the function that computes a row come from the same lines. A column whose meaning
+/// changes keeps its name and gets a version: `overdue @2 ["ln ratio"] ..`. The order is free.
 macro_rules! columns {
-    (($q:ident, $c:ident) $($name:ident [$unit:literal] $meaning:literal = $value:expr;)*) => {
+    (($q:ident, $c:ident) $($name:ident $(@ $version:literal)? [$unit:literal] $meaning:literal = $value:expr;)*) => {
         /// The columns, in order.
         pub const SCHEMA: &[Feature] =
-            &[$(Feature { name: stringify!($name), unit: $unit, meaning: $meaning }),*];
+            &[$(Feature { name: label!($name $(@ $version)?), unit: $unit, meaning: $meaning }),*];
+
+        /// Their names.
+        pub const NAMES: &[&str] = &[$(label!($name $(@ $version)?)),*];
 
         fn row($q: &AtQuestion<'_>, $c: &AtCandidate<'_>) -> [f32; SCHEMA.len()] {
             [$($value),*]

@@ -1,6 +1,7 @@
 //! What is known at the question: a [`History`] folds events in, a [`Context`] is what it knew at one moment.
 
 mod app_use;
+pub mod columns;
 mod counts;
 pub mod features;
 mod first_uses;

@@ -6,7 +6,7 @@
 use super::Task;
 use super::app_use::{AppUse, charging_class};
 use super::counts::{HourWeights, Slot, hour_weights};
-use super::features::{QUESTION, SCHEMA, SharedFeatures, share, smoothed};
+use super::features::{self, QUESTION, SCHEMA, SharedFeatures, share, smoothed};
 use super::first_uses::{FirstUses, Nearby};
 use super::math;
 use super::motives::{Motives, away};
@@ -22,16 +22,108 @@ const FIRST: usize = QUESTION + 3 * ORDERS + FirstUses::SHARES + 6;
 /// And six of motives.
 const WITH_MOTIVES: usize = FIRST + 6;
 
-/// Columns of a candidate: those of the first version, six of motives, seven of what is due, heralded and liked. New ones
-/// are only ever added at the end, and a model reads as many of the first as it was trained with.
+/// Columns of a candidate: those of the first version, six of motives, seven of what is due, heralded and liked. A model
+/// finds its own among them by name, and what comes after the last of these is not computed for it.
 pub const CANDIDATE_COLUMNS: usize = WITH_MOTIVES + 7;
 
 /// Columns of a question: those of the ranker, how often the present stretch was seen before, three rates, five of motives.
-/// New ones come at the end, as above.
 pub const QUESTION_COLUMNS: usize = SCHEMA.len() - QUESTION + 3 * ORDERS + 3 + 5;
 
-/// The columns that every model reads: those of a candidate and of a question in the first version.
-pub(crate) const FIRST_COLUMNS: (usize, usize) = (FIRST, 37);
+/// Names of a candidate's columns, in order, as in a model file: see [`columns`](super::columns).
+pub const CANDIDATE_NAMES: [&str; CANDIDATE_COLUMNS] =
+    joined(features::NAMES.split_at(QUESTION).0, &OF_CANDIDATE);
+
+/// Names of a question's columns.
+pub const QUESTION_NAMES: [&str; QUESTION_COLUMNS] =
+    joined(features::NAMES.split_at(QUESTION).1, &OF_QUESTION);
+
+/// Names of a candidate's columns that are not the ranker's, in the order in which they are computed below.
+const OF_CANDIDATE: [&str; CANDIDATE_COLUMNS - QUESTION] = [
+    // Share of what followed sequences that ended like the present one, by how long the match was.
+    "sequence_next_order_1",
+    "sequence_next_order_2",
+    "sequence_next_order_3",
+    "sequence_next_order_4",
+    "sequence_next_order_5",
+    "sequence_unlock_order_1",
+    "sequence_unlock_order_2",
+    "sequence_unlock_order_3",
+    "sequence_unlock_order_4",
+    "sequence_unlock_order_5",
+    "sequence_unlock_alike_order_1",
+    "sequence_unlock_alike_order_2",
+    "sequence_unlock_alike_order_3",
+    "sequence_unlock_alike_order_4",
+    "sequence_unlock_alike_order_5",
+    // Share of first uses in a day, in stretches of time around this one.
+    "first_use_180_to_90_min_before",
+    "first_use_90_to_30_min_before",
+    "first_use_30_to_0_min_before",
+    "first_use_0_to_30_min_after",
+    "first_use_30_to_90_min_after",
+    "first_use_90_to_180_min_after",
+    "first_use_any_time",
+    "network_affinity",
+    "charging_affinity",
+    "is_used_today",
+    "fresh_launch_share",
+    "day_share",
+    "choice_share",
+    // What is opened of the user's own accord, and how notifications are answered.
+    "spontaneous_share",
+    "spontaneous_hour_affinity",
+    "notification_freshness",
+    "newer_notifications",
+    "notification_response",
+    "spontaneous_after_rest_share",
+    // What is due, triggered and preferred.
+    "due_probability",
+    "trigger_log_lift",
+    "trigger_conditional_share",
+    "log_preference",
+    "propensity_share",
+    "log_expected_choices",
+    "log_rest_phase",
+];
+
+/// Names of a question's columns that are not the ranker's.
+const OF_QUESTION: [&str; QUESTION_COLUMNS - (SCHEMA.len() - QUESTION)] = [
+    // How often sequences that ended like the present one were seen.
+    "sequence_next_count_order_1",
+    "sequence_next_count_order_2",
+    "sequence_next_count_order_3",
+    "sequence_next_count_order_4",
+    "sequence_next_count_order_5",
+    "sequence_unlock_count_order_1",
+    "sequence_unlock_count_order_2",
+    "sequence_unlock_count_order_3",
+    "sequence_unlock_count_order_4",
+    "sequence_unlock_count_order_5",
+    "sequence_unlock_alike_count_order_1",
+    "sequence_unlock_alike_count_order_2",
+    "sequence_unlock_alike_count_order_3",
+    "sequence_unlock_alike_count_order_4",
+    "sequence_unlock_alike_count_order_5",
+    "resume_rate_by_departure",
+    "resume_rate_by_departure_and_absence",
+    "notification_answer_rate",
+    "resume_rate_at_absence",
+    "resume_rate_mean",
+    "resume_rate_evidence",
+    "notification_response_rate",
+    "spontaneous_rate",
+];
+
+/// The ranker's names, then the pointer's own.
+const fn joined<const N: usize>(of_ranker: &[&'static str], own: &[&'static str]) -> [&'static str; N] {
+    assert!(of_ranker.len() + own.len() == N, "a name for each column");
+    let (mut names, mut next) = ([""; N], 0);
+    while next < N {
+        names[next] = if next < of_ranker.len() { of_ranker[next] } else { own[next - of_ranker.len()] };
+        next += 1;
+    }
+    names
+}
 
 /// Launches that an app's share of all is worth beside those on a network, or on a charger.
 // Source: measured (docs/constants.md).
@@ -84,8 +176,8 @@ impl PointerRows {
         self.width
     }
 
-    /// Computes the rows of `context`, for a model that reads so many `columns` of each candidate: at most
-    /// [`CANDIDATE_COLUMNS`]. What came with later versions takes its time and is left out where nobody reads it.
+    /// Computes the rows of `context`, for a model that reads none but the first `columns` of each candidate: at most
+    /// [`CANDIDATE_COLUMNS`]. What comes after them takes its time and is left out where nobody reads it.
     pub fn fill(&mut self, context: &Context<'_>, columns: usize) {
         let mut features = std::mem::take(&mut self.features);
         features.clear();
@@ -248,13 +340,20 @@ fn scaled(value: f32, unit: &str) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::History;
+    use super::super::{History, columns};
     use super::*;
     use crate::data::{AppId, Event, Signal, UserId};
 
     #[test]
     fn columns_are_as_many_as_they_say() {
         assert_eq!(SCHEMA[QUESTION].name, "hour", "the first column of the question");
+        for names in [&CANDIDATE_NAMES[..], &QUESTION_NAMES[..]] {
+            let mut different: Vec<&str> =
+                names.iter().map(|label| columns::name_and_version(label).0).collect();
+            different.sort_unstable();
+            different.dedup();
+            assert_eq!(different.len(), names.len(), "each has a name of its own");
+        }
         let mut history = History::default();
         let (mut rows, mut fewer) = (PointerRows::default(), PointerRows::default());
         for n in 0..40 {

@@ -1,6 +1,7 @@
 //! What a question looks like before anyone answers it: how long and how fresh the history is, how busy the moment, how
 //! familiar the way that led here.
 
+use super::columns::label;
 use super::counts::HOUR_SECS;
 use super::math;
 use super::question::Context;
@@ -12,7 +13,7 @@ const RECENT_APPS: usize = 10;
 
 /// Declares the columns: the fields, their names, and what computes them come from the same lines.
 macro_rules! columns {
-    (($context:ident) $($name:ident $meaning:literal = $value:expr;)*) => {
+    (($context:ident) $($name:ident $(@ $version:literal)? $meaning:literal = $value:expr;)*) => {
         /// What a question looks like before anyone answers it. Counts and times are on a log scale (`ln(1 + x)`); what is
         /// unknown is NaN.
         #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,8 +22,8 @@ macro_rules! columns {
         }
 
         impl Situation {
-            /// Names of the [`columns`](Self::columns), in order.
-            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+            /// Names of the [`columns`](Self::columns), in order: as in a model file, see [`columns`](super::columns).
+            pub const NAMES: &[&str] = &[$(label!($name $(@ $version)?)),*];
 
             /// All fields, in order.
             pub fn columns(&self) -> [f32; Self::NAMES.len()] {

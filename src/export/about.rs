@@ -19,9 +19,9 @@ use crate::transformer::TransformerModel;
 /// | `task` | `first-after-unlock` or `next-launch` |
 /// | `vocabulary` | JSON: app names, by row |
 /// | `vocabulary_sha256` | of the names, a line feed after each: do two files speak of the same rows? |
-/// | `feature_schema` | JSON: version, and name and unit of each feature that trees read, in order |
+/// | `feature_schema` | JSON: version of this key, and name and unit of each feature that trees read, in order |
 /// | `situation` | JSON: names of the columns that the router's gate reads besides, in order |
-/// | `columns` | JSON: mean and scale that a network's columns were brought to |
+/// | `columns` | JSON: names of a network's columns in the order in which it reads them, and the mean and scale that they were brought to |
 /// | `temperature` | what logits are divided by to become probabilities |
 /// | `card` | JSON: what the models learned from, how good they are, who may use them |
 #[derive(Debug, Clone, Default)]

@@ -6,8 +6,8 @@
 //! | `clock` | `[batch, tokens, 14]` | sines and cosines of its hour and weekday |
 //! | `gap_classes` | `[batch, tokens, tokens]` | for each token the class of the time since each token up to it; 48 hides a pair |
 //! | `candidate_apps` | `[batch, candidates]` | rows of the vocabulary; the row after the unknown app's is no candidate |
-//! | `candidate_columns` | `[batch, candidates, columns]` | what the past says of each, standardised |
-//! | `question_columns` | `[batch, columns]` | what the moment looks like, standardised |
+//! | `candidate_columns` | `[batch, candidates, columns]` | what the past says of each, standardised, in the order of the metadata's names |
+//! | `question_columns` | `[batch, columns]` | what the moment looks like, standardised, in the order of the metadata's names |
 //!
 //! A router's graph reads two more: `features` `[batch, candidates, features]`, what trees read of each candidate, NaN where
 //! it is missing, and `situation` `[batch, columns]`, what the gate reads of the moment.

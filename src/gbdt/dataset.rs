@@ -1,9 +1,11 @@
 //! A binned table with labels; its rows may come in groups, such as the candidates of one question.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 
 use super::bins::Binner;
-use super::ensemble::Ensemble;
+use super::ensemble::{Ensemble, are_numbers};
 use super::forest::Forest;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -177,21 +179,17 @@ impl DatasetBuilder {
     }
 
     /// Training on this dataset will go on from `model` (a warm start): its trees come first, and the new ones learn
-    /// what it leaves over.
+    /// what it leaves over. It finds its columns among this dataset's by name; where either has numbers for names, column
+    /// by column.
     ///
     /// # Errors
-    /// Rows were pushed already, or the model reads another number of columns.
+    /// Rows were pushed already, or the model reads a column that is not there, or another number of columns.
     pub fn continuing(mut self, model: Forest) -> Result<Self> {
         if self.data.rows() > 0 {
             return Err(Error::new(ErrorKind::Config, "the model to go on from comes after rows")
                 .next_step("name it before the first row"));
         }
-        if model.columns() != self.data.binner.columns() {
-            let (theirs, ours) = (model.columns(), self.data.binner.columns());
-            let message = format!("the model to go on from reads {theirs} columns, but there are {ours}");
-            return Err(Error::new(ErrorKind::Config, message)
-                .next_step("give rows of the columns that it was trained on"));
-        }
+        let model = over_columns(model, self.data.binner.names())?;
         self.data.start = Some((model.ensemble().clone(), Vec::new()));
         self.start = Some(model);
         Ok(self)
@@ -277,6 +275,36 @@ impl DatasetBuilder {
     pub fn finish(self) -> Dataset {
         self.data
     }
+}
+
+/// `model` over the columns called `names`.
+fn over_columns(model: Forest, names: &[String]) -> Result<Forest> {
+    let wrong = |message: String| {
+        let message = format!("the model to go on from reads {message}");
+        Err(Error::new(ErrorKind::Config, message)
+            .next_step("give rows of the columns that it was trained on, or begin without it"))
+    };
+    let ensemble = model.ensemble();
+    if ensemble.features == names {
+        return Ok(model);
+    }
+    let (theirs, ours) = (model.columns(), names.len());
+    if are_numbers(&ensemble.features) || are_numbers(names) {
+        return match theirs == ours {
+            true if are_numbers(names) => Ok(model),
+            true => Forest::new(Ensemble { features: names.to_vec(), ..ensemble.clone() }),
+            false => wrong(format!("{theirs} columns, but there are {ours}")),
+        };
+    }
+    let mut places = BTreeMap::new();
+    for column in ensemble.asked_for() {
+        let feature = &ensemble.features[column];
+        let Some(place) = names.iter().position(|name| name == feature) else {
+            return wrong(format!("the column `{feature}`, which is not there"));
+        };
+        places.insert(column, place);
+    }
+    Forest::new(ensemble.moved(names.to_vec(), &places))
 }
 
 #[cfg(test)]

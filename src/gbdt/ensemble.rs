@@ -1,9 +1,12 @@
 //! A whole model: trees, what they start from, and the names of what they read. Plain data: files are made of it,
 //! explanations read it, [`Forest`](super::Forest) answers from it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::tree::Tree;
+use crate::context::columns::find_all;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Trees whose leaf values add up to scores.
@@ -25,6 +28,34 @@ impl Ensemble {
     pub fn new(trees: Vec<Tree>, columns: usize) -> Self {
         let features = (0..columns).map(|column| format!("feature_{column}")).collect();
         Self { objective: "custom".to_owned(), features, base: vec![0.0], trees }
+    }
+
+    /// Columns that some split asks for, ascending.
+    pub(crate) fn asked_for(&self) -> Vec<usize> {
+        let splits = self.trees.iter().flat_map(|tree| &tree.splits);
+        splits.map(|split| split.feature).collect::<BTreeSet<usize>>().into_iter().collect()
+    }
+
+    /// This model, which was checked, for rows of the columns `computed`, where it finds its own by their labels
+    /// ([`columns`](crate::context::columns)). What no split asks for need not be there.
+    ///
+    /// # Errors
+    /// A split asks for a column that is not among them, or means something else here; or two columns have one name.
+    /// `reader` says who reads it.
+    pub(crate) fn in_order(&self, reader: &str, computed: &[&str]) -> Result<Self> {
+        let asked_for = self.asked_for();
+        let labels: Vec<&str> = asked_for.iter().map(|&column| self.features[column].as_str()).collect();
+        let places = asked_for.iter().copied().zip(find_all(reader, &labels, computed)?).collect();
+        Ok(self.moved(computed.iter().map(|&name| name.to_owned()).collect(), &places))
+    }
+
+    /// This model for rows of the columns `features`, where the column `c` that it asks for is number `places[c]`.
+    pub(crate) fn moved(&self, features: Vec<String>, places: &BTreeMap<usize, usize>) -> Self {
+        let mut moved = Self { features, ..self.clone() };
+        for split in moved.trees.iter_mut().flat_map(|tree| &mut tree.splits) {
+            split.feature = places.get(&split.feature).copied().unwrap_or(split.feature);
+        }
+        moved
     }
 
     /// How many features a row has.
@@ -70,6 +101,16 @@ impl Ensemble {
             }
         }
     }
+}
+
+/// Whether `names` are none: numbers that columns were given where nobody named them, by a table without a header
+/// (`Column_0`) or a model without names (`feature_0`).
+#[cfg(feature = "train")]
+pub(super) fn are_numbers(names: &[String]) -> bool {
+    let numbers = |prefix: &str| -> Option<Vec<usize>> {
+        names.iter().map(|name| name.strip_prefix(prefix)?.parse().ok()).collect()
+    };
+    ["Column_", "feature_"].iter().any(|prefix| numbers(prefix).is_some_and(|n| n.is_sorted_by(|a, b| a < b)))
 }
 
 #[cfg(test)]

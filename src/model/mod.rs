@@ -3,9 +3,12 @@
 //! The first line says what the file is, the rest is JSON:
 //!
 //! ```text
-//! {"foretap":"model","version":2,"bytes":512345,"sha256":"9f86d081..."}
-//! {"task":"first-after-unlock","schema_version":1,"apps":[...],"ensemble":{"features":[...],"trees":[...],...},...}
+//! {"foretap":"model","version":3,"bytes":512345,"sha256":"9f86d081..."}
+//! {"task":"first-after-unlock","apps":[...],"ensemble":{"features":[...],"trees":[...],...},...}
 //! ```
+//!
+//! Features are known by their labels ([`columns`](crate::context::columns)), in any order. Version 2 had a number for all
+//! of them together besides, `"schema_version":1`.
 
 #[cfg(feature = "train")]
 mod save;
@@ -15,7 +18,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::context::{Task, favourites};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,7 +26,11 @@ use crate::kind::sha256_hex;
 use crate::ranker::{Ranker, RankerConfig};
 
 /// Version of the file format.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
+
+/// The version before, which is read, and its only schema.
+const BEFORE: u32 = 2;
+const SCHEMA_BEFORE: u32 = 1;
 
 /// A ranker with all that is needed to ask it.
 #[derive(Debug, Clone)]
@@ -54,7 +60,8 @@ struct Header {
 #[serde(deny_unknown_fields)]
 struct Payload {
     task: Task,
-    schema_version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schema_version: Option<u32>,
     temperature: f64,
     apps: Vec<String>,
     config: RankerConfig,
@@ -75,7 +82,8 @@ impl Model {
     /// Reads a model and checks all of it.
     ///
     /// # Errors
-    /// The file cannot be read, is no model, is damaged or cut off, or is of another version.
+    /// The file cannot be read, is no model, is damaged or cut off, is of another version, or reads a feature that this
+    /// build does not compute.
     pub fn load(file: &Path) -> Result<Self> {
         let bytes = std::fs::read(file).map_err(|error| {
             Error::io(file, "read the model", error).next_step("make one with the `train` example")
@@ -96,11 +104,11 @@ impl Model {
                 "name a file that the `train` example wrote",
             ));
         }
-        if preamble["version"] != FORMAT_VERSION {
-            return Err(wrong(
-                format!("model version {}, but this build reads {FORMAT_VERSION}", preamble["version"]),
-                again,
-            ));
+        if preamble["version"] != FORMAT_VERSION && preamble["version"] != BEFORE {
+            let version = &preamble["version"];
+            let message =
+                format!("model version {version}, but this build reads {BEFORE} and {FORMAT_VERSION}");
+            return Err(wrong(message, again));
         }
         let header: Header = serde_json::from_value(preamble)
             .map_err(|error| wrong(format!("the first line is damaged: {error}"), "copy the file again"))?;
@@ -118,13 +126,11 @@ impl Model {
         }
         let payload: Payload = serde_json::from_slice(payload)
             .map_err(|error| wrong(format!("the content does not fit this version: {error}"), again))?;
-        if payload.schema_version != SCHEMA_VERSION
-            || !payload.ensemble.features.iter().eq(SCHEMA.iter().map(|f| f.name))
-        {
-            let message = format!(
-                "feature schema {}, but this build computes {SCHEMA_VERSION}",
-                payload.schema_version
-            );
+        let schema = (header.version == BEFORE).then_some(SCHEMA_BEFORE);
+        if payload.schema_version != schema {
+            let told = |schema: Option<u32>| schema.map_or_else(|| "none".to_owned(), |s| s.to_string());
+            let (found, belongs) = (told(payload.schema_version), told(schema));
+            let message = format!("feature schema {found}, where version {} has {belongs}", header.version);
             return Err(wrong(message, again));
         }
         if !(payload.temperature.is_finite() && payload.temperature > 0.0) {
@@ -135,7 +141,7 @@ impl Model {
         let forest = Forest::new(payload.ensemble).map_err(|error| error.next_step(again))?;
         Ok(Self {
             task: payload.task,
-            ranker: Ranker::new(forest)?,
+            ranker: Ranker::new(forest).map_err(|error| error.field("ensemble.features"))?,
             temperature: payload.temperature,
             apps: payload.apps,
             config: payload.config,

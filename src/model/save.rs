@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::{FORMAT_VERSION, Header, Model, Payload};
-use crate::context::features::SCHEMA_VERSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::write_atomically;
 use crate::kind::sha256_hex;
@@ -16,7 +15,7 @@ impl Model {
     pub fn save(&self, file: &Path) -> Result<()> {
         let payload = Payload {
             task: self.task,
-            schema_version: SCHEMA_VERSION,
+            schema_version: None,
             temperature: self.temperature,
             apps: self.apps.clone(),
             config: self.config.clone(),

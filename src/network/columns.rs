@@ -1,19 +1,32 @@
-//! Columns on one scale, as a network wants them.
+//! A network's columns: which they are, and how they are brought to one scale.
 
 use serde::{Deserialize, Serialize};
 
 use super::config::TransformerConfig;
-use crate::context::pointer::{CANDIDATE_COLUMNS, PointerRows, QUESTION_COLUMNS};
+use super::unnamed;
+use crate::context::Context;
+use crate::context::columns::find_all;
+use crate::context::features::SharedFeatures;
+use crate::context::pointer::{
+    CANDIDATE_COLUMNS, CANDIDATE_NAMES, PointerRows, QUESTION_COLUMNS, QUESTION_NAMES,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// No column may shout: beyond so many deviations all are alike.
 pub(crate) const FARTHEST: f32 = 5.0;
 
-/// Brings columns to mean 0 and deviation 1: `(value - mean) / scale`, within five deviations. What is unknown, a NaN, is
-/// an average value.
+/// Names columns and brings them to mean 0 and deviation 1: `(value - mean) / scale`, within five deviations. What is
+/// unknown, a NaN, is an average value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Standardisation {
+    /// `[candidate_columns]`: which they are, by their labels (see [`columns`](crate::context::columns)). Only files of the
+    /// first version have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidate_names: Vec<String>,
+    /// `[question_columns]`: as `candidate_names`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub question_names: Vec<String>,
     /// `[candidate_columns]`.
     pub candidate_mean: Vec<f32>,
     /// `[candidate_columns]`, positive.
@@ -25,9 +38,16 @@ pub struct Standardisation {
 }
 
 impl Standardisation {
-    /// Leaves the columns of `config` as they are.
+    /// The first columns that this build computes, as many as `config` has, as they are. Beyond them it has none.
     pub fn none(config: &TransformerConfig) -> Self {
+        let names = |known: &[&str], columns: usize| -> Vec<String> {
+            let unknown = |number: usize| format!("column_{number}");
+            let name = |number: usize| known.get(number).map_or_else(|| unknown(number), |n| (*n).to_owned());
+            (0..columns).map(name).collect()
+        };
         Self {
+            candidate_names: names(&CANDIDATE_NAMES, config.candidate_columns),
+            question_names: names(&QUESTION_NAMES, config.question_columns),
             candidate_mean: vec![0.0; config.candidate_columns],
             candidate_scale: vec![1.0; config.candidate_columns],
             question_mean: vec![0.0; config.question_columns],
@@ -35,16 +55,62 @@ impl Standardisation {
         }
     }
 
-    /// Adds to `candidates` and `question` the columns of `rows` that a model of these columns reads, standardised: as many
-    /// of the first as it knows.
-    pub fn read(&self, rows: &PointerRows, candidates: &mut Vec<f32>, question: &mut Vec<f32>) {
-        let (first, asked) = (candidates.len(), question.len());
-        for row in rows.candidates.chunks_exact(rows.width().max(1)) {
-            candidates.extend_from_slice(&row[..self.candidate_mean.len().min(row.len())]);
+    /// These columns, as they come out of a file: one of the first version names none, and means those that were computed
+    /// then.
+    #[must_use]
+    pub(crate) fn named(mut self) -> Self {
+        let names =
+            |known: &[&str], columns: usize| known.iter().take(columns).map(|&n| n.to_owned()).collect();
+        if self.candidate_names.is_empty() && self.question_names.is_empty() {
+            self.candidate_names = names(&unnamed::CANDIDATES, self.candidate_mean.len());
+            self.question_names = names(&unnamed::QUESTIONS, self.question_mean.len());
         }
-        question.extend(rows.question.iter().take(self.question_mean.len()));
-        self.candidates(&mut candidates[first..]);
-        self.questions(&mut question[asked..]);
+        self
+    }
+
+    /// Finds the columns among those that this build computes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Model`], naming the column: this build does not compute it, or it means something else here.
+    pub fn reader(&self) -> Result<ColumnReader> {
+        self.reader_among(&CANDIDATE_NAMES, &QUESTION_NAMES)
+    }
+
+    fn reader_among(&self, candidates: &[&str], questions: &[&str]) -> Result<ColumnReader> {
+        let places = |field, names: &[String], known: &[&str]| {
+            let places = find_all("the transformer reads", names, known);
+            places.map(Places::new).map_err(|error| error.field(format!("columns.{field}")))
+        };
+        Ok(ColumnReader {
+            candidates: places("candidate_names", &self.candidate_names, candidates)?,
+            questions: places("question_names", &self.question_names, questions)?,
+            columns: self.clone(),
+        })
+    }
+
+    /// These columns, and after them those that this build computes besides, standardised as in `fitted`.
+    ///
+    /// # Errors
+    /// As [`reader`](Self::reader).
+    #[cfg(feature = "train")]
+    pub(crate) fn widened(&self, fitted: &Self) -> Result<Self> {
+        self.reader()?;
+        let mut widened = self.clone();
+        for (number, name) in fitted.candidate_names.iter().enumerate() {
+            if !self.candidate_names.contains(name) {
+                widened.candidate_names.push(name.clone());
+                widened.candidate_mean.push(fitted.candidate_mean[number]);
+                widened.candidate_scale.push(fitted.candidate_scale[number]);
+            }
+        }
+        for (number, name) in fitted.question_names.iter().enumerate() {
+            if !self.question_names.contains(name) {
+                widened.question_names.push(name.clone());
+                widened.question_mean.push(fitted.question_mean[number]);
+                widened.question_scale.push(fitted.question_scale[number]);
+            }
+        }
+        Ok(widened)
     }
 
     /// Standardises candidates' columns in place.
@@ -74,7 +140,16 @@ impl Standardisation {
         );
         let (question_mean, question_scale) =
             moments(rows.map(|rows| rows.question.as_slice()), QUESTION_COLUMNS);
-        Self { candidate_mean, candidate_scale, question_mean, question_scale }
+        let [candidate_names, question_names] = [&CANDIDATE_NAMES[..], &QUESTION_NAMES]
+            .map(|names| names.iter().map(|&n| n.to_owned()).collect());
+        Self {
+            candidate_names,
+            question_names,
+            candidate_mean,
+            candidate_scale,
+            question_mean,
+            question_scale,
+        }
     }
 
     /// Refuses lists that do not fit `config`, or that a value could not be divided by.
@@ -97,7 +172,93 @@ impl Standardisation {
                 return wrong(format!("{value} is not a {}number", if is_scale { "positive " } else { "" }));
             }
         }
+        for (field, names, columns) in [
+            ("candidate_names", &self.candidate_names, config.candidate_columns),
+            ("question_names", &self.question_names, config.question_columns),
+        ] {
+            if names.len() != columns {
+                let message = format!("{} names where the shape asks for {columns}", names.len());
+                return Err(Error::new(ErrorKind::Model, message).field(format!("columns.{field}")));
+            }
+        }
         Ok(())
+    }
+}
+
+/// Reads a model's columns off the rows that this build computes.
+#[derive(Debug, Clone)]
+pub struct ColumnReader {
+    columns: Standardisation,
+    candidates: Places,
+    questions: Places,
+}
+
+/// Where a model's columns are among those that are computed.
+#[derive(Debug, Clone)]
+enum Places {
+    /// They are the first, in the same order.
+    First(usize),
+    Picked(Vec<usize>),
+}
+
+impl Places {
+    fn new(places: Vec<usize>) -> Self {
+        let is_first = places.iter().enumerate().all(|(number, &place)| number == place);
+        if is_first { Self::First(places.len()) } else { Self::Picked(places) }
+    }
+
+    /// How many of the first columns hold all of them.
+    fn reach(&self) -> usize {
+        match self {
+            Self::First(columns) => *columns,
+            Self::Picked(places) => places.iter().map(|place| place + 1).max().unwrap_or(0),
+        }
+    }
+
+    /// Adds the columns of `row`.
+    fn pick(&self, row: &[f32], to: &mut Vec<f32>) {
+        match self {
+            Self::First(columns) => to.extend_from_slice(&row[..(*columns).min(row.len())]),
+            Self::Picked(places) => to.extend(places.iter().map(|&place| row[place])),
+        }
+    }
+}
+
+impl ColumnReader {
+    /// Computes the rows of `context`, as far as the model reads them, and adds its columns to `candidates` and `question`,
+    /// standardised.
+    pub fn read(
+        &self,
+        context: &Context<'_>,
+        rows: &mut PointerRows,
+        candidates: &mut Vec<f32>,
+        question: &mut Vec<f32>,
+    ) {
+        rows.fill(context, self.candidates.reach());
+        self.pick(rows, candidates, question);
+    }
+
+    /// The same from `features` of this question, which others read, too.
+    pub fn read_sharing(
+        &self,
+        context: &Context<'_>,
+        features: &mut SharedFeatures,
+        rows: &mut PointerRows,
+        candidates: &mut Vec<f32>,
+        question: &mut Vec<f32>,
+    ) {
+        rows.fill_sharing(context, self.candidates.reach(), features);
+        self.pick(rows, candidates, question);
+    }
+
+    fn pick(&self, rows: &PointerRows, candidates: &mut Vec<f32>, question: &mut Vec<f32>) {
+        let (first, asked) = (candidates.len(), question.len());
+        for row in rows.candidates.chunks_exact(rows.width().max(1)) {
+            self.candidates.pick(row, candidates);
+        }
+        self.questions.pick(&rows.question, question);
+        self.columns.candidates(&mut candidates[first..]);
+        self.columns.questions(&mut question[asked..]);
     }
 }
 
@@ -140,6 +301,187 @@ fn standardise(rows: &mut [f32], mean: &[f32], scale: &[f32]) {
         for ((value, mean), scale) in row.iter_mut().zip(mean).zip(scale) {
             let standard = ((*value - mean) / scale).clamp(-FARTHEST, FARTHEST);
             *value = if standard.is_nan() { 0.0 } else { standard };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::{History, Task};
+    use crate::data::{AppId, Event, Signal, Timestamp, UserId};
+
+    /// Rows of all columns at some questions.
+    fn rows() -> Vec<PointerRows> {
+        let mut history = History::default();
+        let mut all = Vec::new();
+        for n in 0..60 {
+            let signal = match n % 5 {
+                0 => Signal::Unlock,
+                3 => Signal::Notification(AppId(n % 7)),
+                4 => Signal::ScreenOff,
+                _ => Signal::Launch(AppId(n % 6)),
+            };
+            history.observe(&Event::new(UserId(1), Timestamp(700 * i64::from(n)), signal));
+            let mut rows = PointerRows::default();
+            let context = history.context_at(Timestamp(700 * i64::from(n) + 5), Task::FirstAfterUnlock);
+            rows.fill(&context, CANDIDATE_COLUMNS);
+            all.push(rows);
+        }
+        all
+    }
+
+    fn bits(reader: &ColumnReader, rows: &PointerRows) -> [Vec<u32>; 2] {
+        let (mut candidates, mut question) = (vec![0.5], vec![0.5]);
+        reader.pick(rows, &mut candidates, &mut question);
+        [candidates, question].map(|list| list.into_iter().map(f32::to_bits).collect())
+    }
+
+    /// Each list in an order of its own: the element `k` goes to `(a k) mod n`, `a` and `n` having no common divisor.
+    fn shuffled<T: Clone>(list: &[T]) -> Vec<T> {
+        let places = (0..list.len()).map(|k| list[5 * k % list.len()].clone());
+        places.collect()
+    }
+
+    #[test]
+    fn a_build_may_compute_columns_in_another_order_and_others_besides() {
+        let rows = rows();
+        let columns = Standardisation::fit(rows.iter());
+        let as_is = columns.reader().unwrap();
+        // This build, with all columns elsewhere and a new one in front.
+        let elsewhere = |names: &[&'static str]| [vec!["new"], shuffled(names)].concat();
+        let (candidates, questions) = (elsewhere(&CANDIDATE_NAMES), elsewhere(&QUESTION_NAMES));
+        let other = columns.reader_among(&candidates, &questions).unwrap();
+        assert!(matches!((&as_is.candidates, &other.candidates), (Places::First(_), Places::Picked(_))));
+        for rows in &rows {
+            let mut moved = rows.clone();
+            let row = |row: &[f32]| [vec![f32::MAX], shuffled(row)].concat();
+            moved.question = row(&rows.question);
+            let all = rows.candidates.chunks_exact(CANDIDATE_COLUMNS);
+            moved.candidates = all.flat_map(row).collect();
+            let width = CANDIDATE_COLUMNS + 1;
+            let (mut candidates, mut question) = (vec![0.5], vec![0.5]);
+            for row in moved.candidates.chunks_exact(width) {
+                other.candidates.pick(row, &mut candidates);
+            }
+            other.questions.pick(&moved.question, &mut question);
+            columns.candidates(&mut candidates[1..]);
+            columns.questions(&mut question[1..]);
+            let found =
+                [candidates, question].map(|list| list.into_iter().map(f32::to_bits).collect::<Vec<_>>());
+            assert_eq!(found, bits(&as_is, rows));
+        }
+    }
+
+    #[cfg(feature = "train")] // for what widens it
+    #[test]
+    fn a_model_may_read_columns_in_another_order_and_fewer() {
+        let rows = rows();
+        let all = Standardisation::fit(rows.iter());
+        let picked = Standardisation {
+            candidate_names: vec!["choice_share".into(), "hour_affinity".into(), "since_launch".into()],
+            question_names: vec!["spontaneous_rate".into(), "hour".into()],
+            ..Standardisation::none(&TransformerConfig {
+                candidate_columns: 3,
+                question_columns: 2,
+                ..TransformerConfig::student(Task::FirstAfterUnlock, 1)
+            })
+        };
+        let reader = picked.reader().unwrap();
+        assert_eq!(reader.candidates.reach(), 70, "columns of later versions are not computed for it");
+        let place = |names: &[&str], name: &String| names.iter().position(|other| other == name).unwrap();
+        for rows in &rows {
+            let (mut candidates, mut question) = (Vec::new(), Vec::new());
+            reader.pick(rows, &mut candidates, &mut question);
+            let mut expected = Vec::new();
+            for row in rows.candidates.chunks_exact(rows.width()) {
+                expected.extend(picked.candidate_names.iter().map(|name| row[place(&CANDIDATE_NAMES, name)]));
+            }
+            picked.candidates(&mut expected);
+            assert_eq!(candidates, expected);
+            let mut expected: Vec<f32> = picked
+                .question_names
+                .iter()
+                .map(|name| rows.question[place(&QUESTION_NAMES, name)])
+                .collect();
+            picked.questions(&mut expected);
+            assert_eq!(question, expected);
+        }
+        let widened = picked.widened(&all).unwrap();
+        assert_eq!(widened.candidate_names[..3], picked.candidate_names);
+        let known = |names: &[String]| names.iter().collect::<std::collections::BTreeSet<_>>().len();
+        assert_eq!(
+            [known(&widened.candidate_names), known(&widened.question_names)],
+            [CANDIDATE_COLUMNS, QUESTION_COLUMNS]
+        );
+        for (name, mean) in widened.candidate_names.iter().zip(&widened.candidate_mean).skip(3) {
+            assert_eq!(*mean, all.candidate_mean[place(&CANDIDATE_NAMES, name)], "{name}");
+        }
+    }
+
+    /// Widths that models of the first version had: without names they mean the first columns of their time.
+    #[test]
+    fn columns_without_names_are_those_of_their_time() {
+        for (candidate_columns, question_columns) in [(70, 37), (76, 42), (83, 42)] {
+            let config = TransformerConfig {
+                candidate_columns,
+                question_columns,
+                ..TransformerConfig::student(Task::FirstAfterUnlock, 1)
+            };
+            let unnamed = Standardisation {
+                candidate_names: Vec::new(),
+                question_names: Vec::new(),
+                ..Standardisation::none(&config)
+            };
+            let named = unnamed.named();
+            assert!(named.check(&config).is_ok());
+            let reader = named.reader().unwrap();
+            for rows in rows() {
+                let mut expected = [vec![0.5], vec![0.5]];
+                for row in rows.candidates.chunks_exact(rows.width()) {
+                    expected[0].extend_from_slice(&row[..candidate_columns]);
+                }
+                expected[1].extend_from_slice(&rows.question[..question_columns]);
+                named.candidates(&mut expected[0][1..]);
+                named.questions(&mut expected[1][1..]);
+                let expected = expected.map(|list| list.into_iter().map(f32::to_bits).collect::<Vec<_>>());
+                assert_eq!(bits(&reader, &rows), expected);
+            }
+        }
+        let beyond = TransformerConfig {
+            candidate_columns: 84,
+            ..TransformerConfig::student(Task::FirstAfterUnlock, 1)
+        };
+        let mut columns = Standardisation::none(&beyond);
+        (columns.candidate_names, columns.question_names) = (Vec::new(), Vec::new());
+        let error = columns.named().check(&beyond).unwrap_err().to_string();
+        assert!(error.contains("`columns.candidate_names`: 83 names where the shape asks for 84"), "{error}");
+    }
+
+    #[test]
+    fn columns_that_are_gone_or_mean_something_else_are_refused_by_name() {
+        let config = TransformerConfig::student(Task::FirstAfterUnlock, 1);
+        let good = Standardisation::none(&config);
+        type Edit = fn(&mut Standardisation);
+        let cases: [(Edit, &str); 4] = [
+            (
+                |columns| columns.candidate_names[3] = "magic".into(),
+                "field `columns.candidate_names`: the transformer reads the column `magic`, which this build does not \
+                 compute; take the version of foretap",
+            ),
+            (
+                |columns| columns.question_names[0] = "hour@2".into(),
+                "field `columns.question_names`: the transformer reads the column `hour` in version 2 of its meaning, \
+                 but this build computes version 1; take",
+            ),
+            (|columns| columns.candidate_names[3] = "trend".into(), "the column `trend` twice; "),
+            (|columns| columns.question_names[1] = "since_launch".into(), "the column `since_launch`, which"),
+        ];
+        for (edit, says) in cases {
+            let mut columns = good.clone();
+            edit(&mut columns);
+            let error = columns.reader().unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::context::Task;
-use crate::context::pointer::{CANDIDATE_COLUMNS, FIRST_COLUMNS, QUESTION_COLUMNS};
+use crate::context::pointer::{CANDIDATE_COLUMNS, QUESTION_COLUMNS};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Sizes of the parts. Everything that the shape of the weights follows from stands here.
@@ -107,27 +107,6 @@ impl TransformerConfig {
                 .next_step("choose a divisor of d_model"));
         }
         Ok(())
-    }
-
-    /// Refuses a shape that reads columns that this build does not compute, or not even those of the first version.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Model`].
-    pub fn check_columns(&self) -> Result<()> {
-        let (candidate, question) = (self.candidate_columns, self.question_columns);
-        let (of_candidate, of_question) = FIRST_COLUMNS;
-        if (of_candidate..=CANDIDATE_COLUMNS).contains(&candidate)
-            && (of_question..=QUESTION_COLUMNS).contains(&question)
-        {
-            return Ok(());
-        }
-        let message = format!(
-            "the transformer reads {candidate} and {question} columns, but this build computes {CANDIDATE_COLUMNS} and \
-             {QUESTION_COLUMNS}"
-        );
-        let next_step =
-            "take the version of foretap that it was trained with, or a later one, or train it again";
-        Err(Error::new(ErrorKind::Model, message).next_step(next_step))
     }
 
     /// Row of the app embedding for an app outside the vocabulary.

@@ -5,10 +5,11 @@ mod columns;
 mod config;
 mod layout;
 mod reader;
+mod unnamed;
 
 pub use batch::{Batch, NO_TARGET};
 pub(crate) use columns::FARTHEST;
-pub use columns::Standardisation;
+pub use columns::{ColumnReader, Standardisation};
 pub use config::TransformerConfig;
 pub(crate) use layout::transposed;
 pub use layout::{LayerLayout, Layout, NORM_EPSILON, TensorSpec};

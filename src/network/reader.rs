@@ -1,7 +1,7 @@
 //! From a question to what a network reads of it.
 
 use super::batch::{Batch, NO_TARGET};
-use super::columns::Standardisation;
+use super::columns::{ColumnReader, Standardisation};
 use super::config::TransformerConfig;
 use crate::context::Context;
 use crate::context::features::SharedFeatures;
@@ -29,7 +29,7 @@ pub enum Window {
 #[derive(Debug, Clone)]
 pub struct QuestionReader {
     config: TransformerConfig,
-    columns: Standardisation,
+    columns: ColumnReader,
     window: Window,
     /// By app id: the row of the app embedding.
     rows: Vec<u32>,
@@ -49,7 +49,7 @@ impl QuestionReader {
     /// it does not know is told apart by how it was used alone.
     ///
     /// # Errors
-    /// The network reads columns that this build does not compute.
+    /// The network reads a column that this build does not compute, or that means something else here.
     pub fn new(
         config: &TransformerConfig,
         columns: &Standardisation,
@@ -57,14 +57,13 @@ impl QuestionReader {
         vocabulary: &Vocabulary,
         window: Window,
     ) -> Result<Self> {
-        config.check_columns()?;
         let mut rows = vec![config.unknown_app(); vocabulary.len()];
         for (row, name) in (0..).zip(apps) {
             if let Some(id) = vocabulary.id(name) {
                 rows[id.0 as usize] = row;
             }
         }
-        Ok(Self { config: config.clone(), columns: columns.clone(), window, rows })
+        Ok(Self { config: config.clone(), columns: columns.reader()?, window, rows })
     }
 
     /// The shape of the network.
@@ -74,8 +73,10 @@ impl QuestionReader {
 
     /// Reads the question into `scratch.batch`.
     pub fn read(&self, context: &Context<'_>, scratch: &mut ReaderScratch) {
-        scratch.rows.fill(context, self.config.candidate_columns);
-        self.read_question(context, scratch);
+        self.read_tokens(context, scratch);
+        let ReaderScratch { rows, batch, .. } = scratch;
+        self.columns.read(context, rows, &mut batch.candidate_columns, &mut batch.question_columns);
+        self.end_question(context, batch);
     }
 
     /// The same from `features` of this question, which others read, too.
@@ -85,15 +86,14 @@ impl QuestionReader {
         features: &mut SharedFeatures,
         scratch: &mut ReaderScratch,
     ) {
-        scratch.rows.fill_sharing(context, self.config.candidate_columns, features);
-        self.read_question(context, scratch);
-    }
-
-    /// Reads the question whose rows are filled.
-    fn read_question(&self, context: &Context<'_>, scratch: &mut ReaderScratch) {
         self.read_tokens(context, scratch);
         let ReaderScratch { rows, batch, .. } = scratch;
-        self.columns.read(rows, &mut batch.candidate_columns, &mut batch.question_columns);
+        let Batch { candidate_columns, question_columns, .. } = batch;
+        self.columns.read_sharing(context, features, rows, candidate_columns, question_columns);
+        self.end_question(context, batch);
+    }
+
+    fn end_question(&self, context: &Context<'_>, batch: &mut Batch) {
         batch.candidate_apps.extend(context.candidates().iter().map(|&app| self.row(app)));
         batch.targets.resize(context.candidates().len(), 0.0);
         batch.end_question(batch.length - 1);

@@ -70,7 +70,7 @@ pub struct QuantizedModel {
     pub apps: Vec<String>,
     /// What its logits are divided by to become probabilities.
     pub temperature: f64,
-    /// What columns are brought to before the pointer reads them.
+    /// Which columns the pointer reads, and what they are brought to before.
     pub columns: Standardisation,
 }
 
@@ -83,7 +83,7 @@ pub struct Description {
     pub apps: Vec<String>,
     /// What its logits are divided by to become probabilities.
     pub temperature: f64,
-    /// What columns are brought to before the pointer reads them.
+    /// Which columns the pointer reads, and what they are brought to before.
     pub columns: Standardisation,
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use train::{TrainedRanker, train_ranker};
 
 use crate::context::Context;
-use crate::context::features::{SCHEMA, SharedFeatures};
+use crate::context::features::{NAMES, SharedFeatures};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{Forest, ForestScratch, GbdtConfig};
 use crate::predict::{Predictor, Scratch};
@@ -20,22 +20,23 @@ pub struct Ranker {
 }
 
 impl Ranker {
-    /// A ranker of trees over the columns of [`SCHEMA`].
+    /// A ranker of trees over columns of [`SCHEMA`](crate::context::features::SCHEMA), which are known by their names. Its
+    /// [`forest`](Self::forest) has all columns of the schema, in its order.
     ///
     /// # Errors
-    /// The forest was trained on another number of features.
+    /// A tree asks for a column that this build does not compute, or that means something else here; or there is more than
+    /// one output.
     pub fn new(forest: Forest) -> Result<Self> {
-        if forest.columns() != SCHEMA.len() || forest.outputs() != 1 {
-            let (columns, outputs) = (forest.columns(), forest.outputs());
-            let message = format!(
-                "{outputs} outputs over {columns} features, but the schema has {} and asks for one",
-                SCHEMA.len()
-            );
+        if forest.outputs() != 1 {
+            let message = format!("{} outputs, but a ranker has one", forest.outputs());
             return Err(
                 Error::new(ErrorKind::Model, message).next_step("train the model again with this version")
             );
         }
-        Ok(Self { forest })
+        if forest.ensemble().features.iter().eq(NAMES) {
+            return Ok(Self { forest });
+        }
+        Ok(Self { forest: Forest::new(forest.ensemble().in_order("the trees read", NAMES)?)? })
     }
 
     /// The trees.

@@ -60,17 +60,19 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate of `trees`.
+    /// A gate of `trees`, which find their columns by name.
     ///
     /// # Errors
-    /// They read other columns than this build computes.
+    /// They read a column that this build does not compute, or that means something else here; or have several outputs.
     pub fn new(trees: QuantizedTrees) -> Result<Self> {
-        if !trees.names().eq(names()) || trees.outputs() != 1 {
-            let message = "the gate reads other columns than this build computes";
+        if trees.outputs() != 1 {
+            let message = format!("{} outputs, but a gate has one", trees.outputs());
             return Err(
                 Error::new(ErrorKind::Model, message).next_step("fit the router again with this version")
             );
         }
+        let computed: Vec<&str> = names().collect();
+        let trees = trees.in_order("the router's gate reads", &computed)?;
         Ok(Self { forest: Forest::new(trees.to_ensemble())?, trees })
     }
 

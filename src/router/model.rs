@@ -2,18 +2,20 @@
 //!
 //! ```text
 //! field                        bytes
-//! version                      4
+//! version                      4             of the weights' meaning: they read columns of the situation by number
 //! weights of the blend         4 x 4 x 4     trees alone, transformer alone, trees, transformer: f32
 //! temperature                  4             f32
 //! weights of none of these     4 x 4         f32
 //! gains                        100 x 4       f32, falling, in nats of log loss
-//! gate                         list of u8    as `QuantizedTrees::write` writes it
+//! gate                         list of u8    as `QuantizedTrees::write` writes it, its columns by name
 //! ```
 
 use super::blend::{Blend, Linear};
 use super::calibrate::Calibration;
 use super::gate::{COLUMNS, Gate, Quantiles, names};
-use crate::error::Result;
+use crate::context::Situation;
+use crate::context::columns::find_all;
+use crate::error::{Error, Result};
 use crate::fields::{Put as _, Reader};
 use crate::gbdt::{Ensemble, Tree};
 use crate::quantize::QuantizedTrees;
@@ -34,6 +36,9 @@ pub struct RouterModel {
 /// Of the format. 1: two of the three parts of a gain, hits among three one of them, could not be negative.
 // Source: units.
 const VERSION: u32 = 2;
+/// Columns of the situation that the weights of the blend and of none of these depend on, by [`basis`](super::blend::basis)
+/// and [`none_columns`](super::calibrate::none_columns): what they meant when this version was made.
+const WEIGHTS_READ: [&str; 3] = ["launches", "age", "unforeseen"];
 const NEXT_STEP: &str =
     "fit the router again with this version of foretap, in the `bundle` example by make --base";
 /// No weight that was ever fitted comes near.
@@ -93,6 +98,7 @@ impl RouterModel {
         if version != VERSION {
             return Err(reader.wrong(format!("version {version}, but this build reads {VERSION}")));
         }
+        find_all("the router's weights read", &WEIGHTS_READ, Situation::NAMES).map_err(of_section)?;
         let mut linear = || -> Result<Linear> {
             let mut numbers = Linear::default();
             for number in &mut numbers {
@@ -118,10 +124,15 @@ impl RouterModel {
             return Err(reader.wrong("gains that do not fall"));
         }
         let count = reader.count(1)?;
-        let gate = Gate::new(QuantizedTrees::read(reader.bytes(count)?)?)?;
+        let gate = Gate::new(QuantizedTrees::read(reader.bytes(count)?)?).map_err(of_section)?;
         reader.finish()?;
         Ok(Self { gate, gains: Quantiles(gains), blend, calibration: Calibration { temperature, none } })
     }
+}
+
+/// An error about columns, which needs a place.
+fn of_section(error: Error) -> Error {
+    error.field("ROUT")
 }
 
 fn number_of(reader: &mut Reader<'_>) -> Result<f32> {

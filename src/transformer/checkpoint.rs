@@ -22,6 +22,7 @@ use crate::network::TransformerConfig;
 const KIND: Kind = Kind {
     name: "checkpoint",
     version: 1,
+    oldest: 1,
     again: "delete it to train from the start, or name another folder",
 };
 

@@ -4,11 +4,12 @@
 //!
 //! ```text
 //! foretap      "transformer"
-//! version      "1"
+//! version      "2"; of version 1, columns have no names, and are the first that builds of its time computed
 //! config       {"task":"first-after-unlock","apps":200,"d_model":64,...}
 //! apps         ["Mail","Maps",...]                       as many as config.apps, the embedding's rows in order
 //! temperature  1.07
-//! columns      {"candidate_mean":[...],"candidate_scale":[...],"question_mean":[...],"question_scale":[...]}
+//! columns      {"candidate_names":[...],"question_names":[...],
+//!               "candidate_mean":[...],"candidate_scale":[...],"question_mean":[...],"question_scale":[...]}
 //! ```
 
 use std::collections::{BTreeMap, HashSet};
@@ -21,11 +22,12 @@ use crate::file::write_atomically;
 use crate::network::{Layout, Standardisation, TensorSpec, TransformerConfig};
 
 /// Version of the file format.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const KIND: Kind = Kind {
     name: "transformer",
     version: FORMAT_VERSION,
+    oldest: 1,
     again: "name a file that `train --model transformer` wrote, or train the model again",
 };
 
@@ -38,7 +40,7 @@ pub struct TransformerModel {
     pub apps: Vec<String>,
     /// What its logits are divided by to become probabilities.
     pub temperature: f64,
-    /// What columns are brought to before the pointer reads them.
+    /// Which columns the pointer reads, and what they are brought to before.
     pub columns: Standardisation,
 }
 
@@ -79,8 +81,8 @@ impl TransformerModel {
     /// Reads a model and checks all of it.
     ///
     /// # Errors
-    /// The file cannot be read, is no transformer, is damaged or cut off, is of another version, or its parts do not
-    /// fit together.
+    /// The file cannot be read, is no transformer, is damaged or cut off, is of another version, its parts do not fit
+    /// together, or it reads a column that this build does not compute.
     pub fn load(file: &Path) -> Result<Self> {
         let bytes = std::fs::read(file)
             .map_err(|error| Error::io(file, "read the transformer", error).next_step(KIND.again))?;
@@ -106,9 +108,10 @@ impl TransformerModel {
             weights: Weights::new(config, values).map_err(|error| error.next_step(KIND.again))?,
             apps: file.json("apps")?,
             temperature: file.json("temperature")?,
-            columns: file.json("columns")?,
+            columns: file.json::<Standardisation>("columns")?.named(),
         };
         model.check()?;
+        model.columns.reader()?;
         Ok(model)
     }
 

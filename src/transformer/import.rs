@@ -7,7 +7,7 @@
 //!   "config": {"task":"first-after-unlock","apps":200,"d_model":64,...},      the shape, all fields
 //!   "apps": ["Mail","Maps",...],                                              names by row of the embedding
 //!   "temperature": 1.07,                                                      left out: 1
-//!   "columns": {"candidate_mean":[...],...},                                  left out: columns as they are
+//!   "columns": {"candidate_names":[...],"candidate_mean":[...],...},          left out: the first columns, as they are
 //!   "tensors": {
 //!     "app_embedding": "encoder.apps.weight",
 //!     "layers.0.query": {"name": "encoder.0.q_proj.weight", "transpose": true}
@@ -41,7 +41,8 @@ pub struct Mapping {
     /// What logits are divided by to become probabilities.
     #[serde(default = "one")]
     pub temperature: f64,
-    /// What columns are brought to before the pointer reads them.
+    /// Which columns the pointer reads, and what they are brought to before. Where it names none, they are the first of
+    /// those that the first version of files had.
     pub columns: Option<Standardisation>,
     /// Our names, and theirs.
     #[serde(default)]
@@ -142,9 +143,13 @@ impl Mapping {
             weights: Weights::new(self.config.clone(), values)?,
             apps: self.apps.clone(),
             temperature: self.temperature,
-            columns: self.columns.clone().unwrap_or_else(|| Standardisation::none(&self.config)),
+            columns: match &self.columns {
+                Some(columns) => columns.clone().named(),
+                None => Standardisation::none(&self.config),
+            },
         };
         model.check()?;
+        model.columns.reader()?;
         let mut unused: Vec<String> =
             tensors.names().into_iter().filter(|name| !used.contains(name)).map(str::to_owned).collect();
         unused.sort_unstable();

@@ -179,7 +179,7 @@ pub fn learn(
         teacher: course.teacher,
         seed,
     };
-    let lessons = PhoneLessons::new(&syllabus, &start.columns, course.view, progress);
+    let lessons = PhoneLessons::new(&syllabus, &start.columns.reader()?, course.view, progress);
     if lessons.questions() == 0 {
         return Err(Error::new(
             ErrorKind::Data,
@@ -276,31 +276,22 @@ impl TransformerModel {
     /// trained, begin without weight.
     fn widened(&self, course: &Course<'_>) -> Result<Self> {
         let old = self.weights.config();
-        old.check_columns()?;
-        let config = TransformerConfig {
-            candidate_columns: CANDIDATE_COLUMNS,
-            question_columns: QUESTION_COLUMNS,
-            ..old.clone()
-        };
-        if config == *old {
+        if (old.candidate_columns, old.question_columns) == (CANDIDATE_COLUMNS, QUESTION_COLUMNS) {
             return Ok(self.clone());
         }
+        let columns = self.columns.widened(&course.columns())?;
+        let config = TransformerConfig {
+            candidate_columns: columns.candidate_names.len(),
+            question_columns: columns.question_names.len(),
+            ..old.clone()
+        };
+        let (of_candidate, of_question) = (config.candidate_columns, config.question_columns);
         let width = config.pointer_width;
         let weights = self.weights.reshaped(config, |name, values| match name {
-            "pointer_candidate" => values.resize(CANDIDATE_COLUMNS * width, 0.0),
-            "pointer_question" => values.resize(QUESTION_COLUMNS * width, 0.0),
+            "pointer_candidate" => values.resize(of_candidate * width, 0.0),
+            "pointer_question" => values.resize(of_question * width, 0.0),
             _ => {}
         })?;
-        let fitted = course.columns();
-        let mut columns = self.columns.clone();
-        for (list, fitted) in [
-            (&mut columns.candidate_mean, fitted.candidate_mean),
-            (&mut columns.candidate_scale, fitted.candidate_scale),
-            (&mut columns.question_mean, fitted.question_mean),
-            (&mut columns.question_scale, fitted.question_scale),
-        ] {
-            list.extend_from_slice(fitted.get(list.len()..).unwrap_or_default());
-        }
         Ok(Self { weights, columns, ..self.clone() })
     }
 
@@ -309,7 +300,6 @@ impl TransformerModel {
     fn extended(&self, task: Task, names: &[String], seed: u64) -> Result<Self> {
         self.check_task(task)?;
         let old = self.weights.config();
-        old.check_columns()?;
         let mut apps = self.apps.clone();
         apps.extend(names.iter().filter(|name| !self.apps.contains(name)).cloned());
         apps.truncate(self.apps.len().max(MAX_VOCABULARY));

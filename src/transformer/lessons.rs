@@ -22,7 +22,7 @@ use crate::context::pointer::PointerRows;
 use crate::context::tokens::Token;
 use crate::context::{Context, PersonView, TrainingView};
 use crate::data::AppId;
-use crate::network::Standardisation;
+use crate::network::ColumnReader;
 use crate::network::TransformerConfig;
 use crate::network::{Batch, NO_TARGET};
 use crate::predict::{Predictor, Scratch, softmax};
@@ -124,7 +124,7 @@ impl PhoneLessons {
     /// Replays the log of everyone in `view`.
     pub fn new(
         syllabus: &Syllabus<'_>,
-        columns: &Standardisation,
+        columns: &ColumnReader,
         view: &TrainingView<'_>,
         progress: &dyn Progress,
     ) -> Self {
@@ -310,7 +310,7 @@ impl Lessons for PhoneLessons {
 impl Notes {
     fn take(
         syllabus: &Syllabus<'_>,
-        columns: &Standardisation,
+        columns: &ColumnReader,
         view: &TrainingView<'_>,
         person: &PersonView<'_>,
         kept: f64,
@@ -320,7 +320,6 @@ impl Notes {
         let mut rows = PointerRows::default();
         let (mut of_candidates, mut of_question) = (Vec::new(), Vec::new());
         let mut teaching = syllabus.teacher.map(Teaching::new);
-        let config = syllabus.config;
         let (train, validation) = (person.train(), person.validation());
         let last = train.end.max(validation.end);
         let mut seen = 0;
@@ -336,10 +335,9 @@ impl Notes {
             if !(is_validation || is_learned) {
                 return;
             }
-            rows.fill(context, config.candidate_columns);
             of_candidates.clear();
             of_question.clear();
-            columns.read(&rows, &mut of_candidates, &mut of_question);
+            columns.read(context, &mut rows, &mut of_candidates, &mut of_question);
             notes.candidate_columns.extend(of_candidates.iter().map(|&value| f16::from_f32(value)));
             notes.question_columns.extend(of_question.iter().map(|&value| f16::from_f32(value)));
             notes.candidate_apps.extend(context.candidates().iter().map(|&app| syllabus.row(Some(app))));
@@ -438,6 +436,7 @@ mod tests {
     use crate::context::{Task, questions};
     use crate::data::simulate::{SimulationConfig, simulate};
     use crate::data::{Event, Split, Vocabulary};
+    use crate::network::Standardisation;
     use crate::progress::Silent;
 
     fn people(days: u32) -> Vec<Vec<Event>> {
@@ -473,7 +472,7 @@ mod tests {
             teacher,
             seed: 1,
         };
-        PhoneLessons::new(&syllabus, &Standardisation::none(config), &view, &Silent)
+        PhoneLessons::new(&syllabus, &Standardisation::none(config).reader().unwrap(), &view, &Silent)
     }
 
     /// Answers tell when to stop, and a teacher does only if it knows what they were drawn from.

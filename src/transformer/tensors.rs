@@ -28,8 +28,10 @@ pub enum Precision {
 pub(super) struct Kind {
     /// The metadata's `foretap`: "transformer".
     pub(super) name: &'static str,
-    /// The only version that this build reads.
+    /// The version that this build writes.
     pub(super) version: u32,
+    /// The oldest that it reads.
+    pub(super) oldest: u32,
     /// How to come by a good file.
     pub(super) again: &'static str,
 }
@@ -113,8 +115,13 @@ impl<'a> TensorFile<'a> {
             return Err(something_else(kind));
         }
         let version = file.text("version")?;
-        if version != kind.version.to_string() {
-            let message = format!("{} version {version}, but this build reads {}", kind.name, kind.version);
+        let is_known =
+            version.parse::<u32>().is_ok_and(|known| (kind.oldest..=kind.version).contains(&known));
+        if !is_known {
+            let known =
+                if kind.oldest == kind.version { String::new() } else { format!("{} to ", kind.oldest) };
+            let message =
+                format!("{} version {version}, but this build reads {known}{}", kind.name, kind.version);
             return Err(Error::new(ErrorKind::Model, message).field("version").next_step(kind.again));
         }
         Ok(file)

@@ -11,6 +11,7 @@ use super::proto::Element;
 use super::transformer::{Nodes, Numbers};
 use super::trees::{TreeOperator, add_trees};
 use crate::context::Situation;
+use crate::context::columns::name_and_version;
 use crate::error::Result;
 use crate::export::network::{HIDDEN, Network, logits};
 use crate::export::question::{CANDIDATE_APPS, Dim, FEATURES, Input, SITUATION};
@@ -170,9 +171,10 @@ impl Basis {
     }
 }
 
-/// A column of the situation, by name.
+/// A column of the situation, by its name, whatever the version of its meaning: the formulas here are those of this build.
 fn named(graph: &mut Graph, situation: &str, name: &str) -> String {
-    let place = Situation::NAMES.iter().position(|&found| found == name).unwrap_or_default();
+    let place =
+        Situation::NAMES.iter().position(|&label| name_and_version(label).0 == name).unwrap_or_default();
     columns(graph, situation, place, place + 1)
 }
 

@@ -4,21 +4,22 @@
 use std::path::Path;
 
 use super::options::TableOptions;
-use super::roles::{Role, check_names, roles};
+use super::roles::{Role, check_names, roles, roles_for};
 use super::text::{Block, Blocks};
 use super::{
-    GroupSizes, Layout, Parsed, Table, check_category, check_cells, label, number, numbered, shortened,
-    weight,
+    GroupSizes, Layout, Parsed, Table, Wanted, check_category, check_cells, label, number, numbered,
+    shortened, weight,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::bins::ColumnKind;
 
-/// Reads a table whose first lines are `first`, taken out of `blocks`.
+/// Reads a table whose first lines are `first`, taken out of `blocks`. Of named columns, those that are wanted.
 pub(super) fn read(
     file: &Path,
     mut blocks: Blocks<'_>,
     mut first: Block,
     options: &TableOptions,
+    wanted: Option<&Wanted<'_>>,
 ) -> Result<Table> {
     let (line, top) = first.lines().next().unwrap_or_default();
     let separator = [b'\t', b','].into_iter().find(|&separator| top.as_bytes().contains(&separator));
@@ -34,14 +35,25 @@ pub(super) fn read(
         None => top.split_ascii_whitespace().map(str::to_owned).collect(),
     };
     let has_header = options.header.unwrap_or_else(|| is_header(&fields));
-    let layout = Layout::Dense { has_header };
     let header = has_header.then_some(&fields[..]);
     check_cells(file, 1, fields.len())?;
-    let roles = roles(file, fields.len(), header, options)?;
+    let named = wanted.filter(|wanted| wanted.are_named_in(header));
+    let (roles, places) = match (named, header) {
+        (Some(wanted), Some(header)) => roles_for(wanted, file, line, header, options)?,
+        (Some(Wanted { by_whom, names, .. }), None) => {
+            let first = shortened(names.first().map_or("", String::as_str));
+            let message = format!("there is no header, but {by_whom} names: `{first}` and so on");
+            return Err(Error::new(ErrorKind::Data, message)
+                .file(file)
+                .line(line)
+                .next_step("write the names of the columns in the first line"));
+        }
+        (None, _) => (roles(file, fields.len(), header, options)?, None),
+    };
     if let Some(header) = header {
         check_names(file, line, header, &roles)?;
     }
-    let rows = Rows { file, separator, header, first_line: line, roles };
+    let rows = Rows { file, separator, header, first_line: line, roles, places };
     if has_header {
         let skipped = (line - first.first_line + 1) as usize;
         let rest = first.text.split_inclusive('\n').skip(skipped).collect();
@@ -49,7 +61,10 @@ pub(super) fn read(
     }
     blocks.put_back(first);
 
-    let mut table = rows.empty_table(layout);
+    let mut table = rows.empty_table();
+    if let (Some(wanted), Some(header)) = (named, header) {
+        wanted.fit(&mut table, header, &rows.roles, options);
+    }
     let (mut weights, mut groups) = (Vec::new(), GroupSizes::default());
     let columns = table.columns();
     blocks.parse(
@@ -87,6 +102,8 @@ struct Rows<'a> {
     /// The line of the header, or of the first row.
     first_line: u64,
     roles: Vec<Role>,
+    /// By column of the file: a feature's place in the row, where the order is another. All others have none.
+    places: Option<Vec<usize>>,
 }
 
 /// What came of some rows.
@@ -117,10 +134,16 @@ impl Rows<'_> {
 
     fn row<'r>(&self, line: u64, fields: impl Iterator<Item = &'r str>, part: &mut Part) -> Result<()> {
         let mut width = 0;
+        let start = part.rows.len();
+        if self.places.is_some() {
+            let is_feature = |role: &&Role| matches!(role, Role::Feature(_));
+            part.rows.resize(start + self.roles.iter().filter(is_feature).count(), f32::NAN);
+        }
         for (column, text) in fields.enumerate() {
             width += 1;
             let Some(&role) = self.roles.get(column) else { continue };
-            self.value(role, line, text, part).map_err(|message| {
+            let place = self.places.as_ref().map(|places| start + places[column]);
+            self.value(role, line, text, place, part).map_err(|message| {
                 let step = if line == self.first_line { HEADER_STEP } else { NUMBER_STEP };
                 self.wrong(line, message, step).field(self.place(column))
             })?;
@@ -132,14 +155,18 @@ impl Rows<'_> {
         Ok(())
     }
 
-    fn value(&self, role: Role, line: u64, text: &str, part: &mut Part) -> Parsed<()> {
+    /// `place` is that of a feature, where it is not the next.
+    fn value(&self, role: Role, line: u64, text: &str, place: Option<usize>, part: &mut Part) -> Parsed<()> {
         match role {
             Role::Feature(kind) => {
                 let value = number(text).ok_or_else(|| format!("`{}` is not a number", shortened(text)))?;
                 if kind == ColumnKind::Category {
                     check_category(value)?;
                 }
-                part.rows.push(value);
+                match place.and_then(|place| part.rows.get_mut(place)) {
+                    Some(cell) => *cell = value,
+                    None => part.rows.push(value),
+                }
             }
             Role::Label => part.labels.push(label(text)?),
             Role::Weight => part.weights.push(weight(text)?),
@@ -153,7 +180,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    fn empty_table(&self, layout: Layout) -> Table {
+    fn empty_table(&self) -> Table {
         let kind_of = |role: &Role| match role {
             Role::Feature(kind) => Some(*kind),
             _ => None,
@@ -172,7 +199,17 @@ impl Rows<'_> {
             }
         };
         let (rows, labels) = (Vec::new(), Vec::new());
-        Table { names, kinds, rows, labels, weights: None, group_sizes: None, layout }
+        Table {
+            names,
+            kinds,
+            rows,
+            labels,
+            weights: None,
+            group_sizes: None,
+            layout: Layout::Dense,
+            header: self.header.map(<[String]>::to_vec),
+            left_out: Vec::new(),
+        }
     }
 
     fn place(&self, column: usize) -> String {

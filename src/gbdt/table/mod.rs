@@ -35,6 +35,7 @@ pub use options::{Column, TableOptions};
 
 use super::bins::{Binner, ColumnKind};
 use super::dataset::{Dataset, DatasetBuilder, MAX_CELLS};
+use super::ensemble::are_numbers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 use text::Blocks;
@@ -60,15 +61,30 @@ pub struct Table {
     /// Rows of each group, in order; `None` where rows stand alone.
     pub group_sizes: Option<Vec<usize>>,
     layout: Layout,
+    /// Names of all columns of the file, in its order; none where it has no header.
+    header: Option<Vec<String>>,
+    left_out: Vec<String>,
 }
 
 /// How a file writes its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
     /// Every value.
-    Dense { has_header: bool },
+    Dense,
     /// `index:value`, where the value is not zero.
     Sparse,
+}
+
+/// The columns that a file is to have.
+struct Wanted<'a> {
+    /// What they are called, in the order in which rows are wanted.
+    names: &'a [String],
+    /// Whether the names come from a header; otherwise they are numbers, and columns are told by their place.
+    is_named: bool,
+    /// "the model reads", "training had".
+    by_whom: &'static str,
+    /// The table that it is to be like.
+    training: Option<&'a Table>,
 }
 
 impl Table {
@@ -87,38 +103,59 @@ impl Table {
         Self::read_file(file, options, None, progress)
     }
 
-    /// Reads a file for a model that was trained on `training`: it has the same columns.
+    /// Reads a file for a model that was trained on `training`: the table has the same columns in the same order.
+    ///
+    /// Where `training` had a header, columns are found by name, in any order, and further ones are
+    /// [left out](Self::left_out); numbers in `options` are those of the columns of `training`. Without a header the
+    /// columns are those of `training` one by one.
     ///
     /// LibSVM rows tell only what is not zero, so there the columns of `training` count: features that this file
     /// never lists are 0, and those that `training` never listed are left out, since no tree can ask for them.
     ///
     /// # Errors
-    /// As [`Table::read`]; or other columns than `training` has.
+    /// As [`Table::read`]; or a column of `training` is not there.
     pub fn read_like(
         training: &Table,
         file: &Path,
         options: &TableOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let table = Self::read_file(file, options, Some(training), progress)?;
-        let wrong = |message: String| {
-            Err(Error::new(ErrorKind::Data, message)
-                .file(file)
-                .next_step("give this table the columns of the one that the model was trained on"))
+        let options = match &training.header {
+            Some(header) => roles::by_name(options, header),
+            None => options.clone(),
         };
-        let (ours, theirs) = (table.columns(), training.columns());
-        if ours != theirs {
-            return wrong(format!("it has {ours} features, but training had {theirs}"));
-        }
-        let has_header = |table: &Table| matches!(table.layout, Layout::Dense { has_header: true });
-        let mut pairs = table.names.iter().zip(&training.names);
-        if has_header(&table)
-            && has_header(training)
-            && let Some((mine, trained)) = pairs.find(|(mine, trained)| mine != trained)
-        {
-            return wrong(format!("it has the feature `{mine}` where training had `{trained}`"));
-        }
-        Ok(Self { names: training.names.clone(), ..table })
+        let wanted = Wanted {
+            names: &training.names,
+            is_named: training.header.is_some(),
+            by_whom: "training had",
+            training: Some(training),
+        };
+        Self::read_file(file, &options, Some(&wanted), progress)
+    }
+
+    /// Reads a file for a model that reads `features`, by the names that the model carries: the table has these columns in
+    /// this order.
+    ///
+    /// Columns are found in the file's header by name, and further ones are [left out](Self::left_out). Of a model that
+    /// was trained without names (`Column_0`, `feature_0`) they are the file's one by one, unless the header has such
+    /// names.
+    ///
+    /// # Errors
+    /// As [`Table::read`]; or a feature is not there, or the file has no header and the model has names.
+    pub fn read_for(
+        features: &[String],
+        file: &Path,
+        options: &TableOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let is_named = !are_numbers(features);
+        let wanted = Wanted { names: features, is_named, by_whom: "the model reads", training: None };
+        Self::read_file(file, options, Some(&wanted), progress)
+    }
+
+    /// Names of columns that the file has, and that neither the model nor the options ask for.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// How many features a row has.
@@ -177,7 +214,7 @@ impl Table {
     fn read_file(
         file: &Path,
         options: &TableOptions,
-        training: Option<&Table>,
+        wanted: Option<&Wanted<'_>>,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let bytes = std::fs::metadata(file).map_or(0, |about| about.len());
@@ -193,28 +230,40 @@ impl Table {
                 break block;
             }
         };
-        let is_sparse = sparse::is_sparse(&first);
-        let mut table = match training {
-            // A row without features looks like a table of one column.
-            Some(training) if training.layout == Layout::Sparse => {
-                blocks.put_back(first);
-                sparse::read(file, blocks, options, Some(training.columns()))?
-            }
-            // Whether its indices begin with 0 or 1, and what its zeros were there, nothing tells.
-            Some(_) if is_sparse => {
-                return Err(Error::new(
-                    ErrorKind::Data,
-                    "a LibSVM file, where training had a table of all values",
-                )
-                .file(file)
-                .next_step("give both files in the same layout"));
-            }
-            None if is_sparse => {
-                blocks.put_back(first);
-                sparse::read(file, blocks, options, None)?
-            }
-            _ => dense::read(file, blocks, first, options)?,
+        // A row without features looks like a table of one column.
+        let was_sparse =
+            wanted.and_then(|wanted| wanted.training).map(|training| training.layout == Layout::Sparse);
+        let is_sparse = was_sparse == Some(true) || sparse::is_sparse(&first);
+        let refused = |message: String| {
+            let next_step = "give both files in the same layout";
+            Err(Error::new(ErrorKind::Data, message).file(file).next_step(next_step))
         };
+        let mut table = match (is_sparse, wanted) {
+            // Whether its indices begin with 0 or 1, and what its zeros were there, nothing tells.
+            (true, Some(_)) if was_sparse == Some(false) => {
+                return refused("a LibSVM file, where training had a table of all values".to_owned());
+            }
+            (true, Some(Wanted { is_named: true, by_whom, names, .. })) => {
+                let first = shortened(names.first().map_or("", String::as_str));
+                return refused(format!(
+                    "a LibSVM file, whose columns have numbers, but {by_whom} names: `{first}` and so on"
+                ));
+            }
+            (true, _) => {
+                blocks.put_back(first);
+                sparse::read(file, blocks, options, wanted.map(|wanted| wanted.names.len()))?
+            }
+            (false, _) => dense::read(file, blocks, first, options, wanted)?,
+        };
+        if let Some(Wanted { names, by_whom, .. }) = wanted {
+            if table.columns() != names.len() {
+                let message = format!("it has {} features, but {by_whom} {}", table.columns(), names.len());
+                return Err(Error::new(ErrorKind::Data, message)
+                    .file(file)
+                    .next_step("give this table the columns of the one that the model was trained on"));
+            }
+            table.names = names.to_vec();
+        }
         progress.finish();
         sidecar::attach(&mut table, file)?;
         Ok(table)

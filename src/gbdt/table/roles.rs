@@ -1,10 +1,10 @@
 //! What the columns of a dense table are for.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::options::{Column, TableOptions};
-use super::shortened;
+use super::{Table, Wanted, shortened};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::bins::ColumnKind;
 
@@ -68,6 +68,120 @@ pub(super) fn roles(
         return Err(error.next_step("give a table whose columns are apart by tabs, commas or spaces"));
     }
     Ok(roles)
+}
+
+/// `options` of a table with this `header`, which name all columns that have a name there.
+pub(super) fn by_name(options: &TableOptions, header: &[String]) -> TableOptions {
+    let label = match &options.label {
+        Column::Index(index) => Some(*index),
+        Column::Name(name) => header.iter().position(|other| other == name),
+    };
+    let named = |column: &Column, label: Option<usize>| match column {
+        Column::Index(index) => {
+            let place = index.saturating_add(usize::from(label.is_some_and(|label| label <= *index)));
+            header.get(place).filter(|name| !name.is_empty()).map(|name| Column::Name(name.clone()))
+        }
+        Column::Name(_) => None,
+    };
+    let beside = |column: &Column| named(column, label).unwrap_or_else(|| column.clone());
+    TableOptions {
+        header: options.header,
+        label: named(&options.label, None).unwrap_or_else(|| options.label.clone()),
+        weight: options.weight.as_ref().map(beside),
+        group: options.group.as_ref().map(beside),
+        ignored: options.ignored.iter().map(beside).collect(),
+        categories: options.categories.iter().map(beside).collect(),
+    }
+}
+
+/// What each column of a file with a header is for, whose features are the wanted ones, and the places of the features in a
+/// row, where their order is another.
+pub(super) fn roles_for(
+    wanted: &Wanted<'_>,
+    file: &Path,
+    line: u64,
+    header: &[String],
+    options: &TableOptions,
+) -> Result<(Vec<Role>, Option<Vec<usize>>)> {
+    let places = Places { file, width: header.len(), header: Some(header) };
+    let label = places.find("label", &options.label, None)?;
+    let mut roles = vec![Role::Ignored; header.len()];
+    roles[label] = Role::Label;
+    let weight = options.weight.iter().map(|column| ("weight", column, Role::Weight));
+    let group = options.group.iter().map(|column| ("group", column, Role::Group));
+    for (option, column, role) in weight.chain(group) {
+        let found = &mut roles[places.find(option, column, Some(label))?];
+        if *found != Role::Ignored {
+            let message = format!("{column} has another use already");
+            return Err(places.wrong(message, option, "give each column one use"));
+        }
+        *found = role;
+    }
+    let mut categories = vec![false; header.len()];
+    for column in &options.categories {
+        // Which of the wanted columns are categories, training knows.
+        if wanted.training.is_none() {
+            categories[places.find("categories", column, Some(label))?] = true;
+        }
+    }
+    let by_name: HashMap<&String, usize> = header.iter().zip(0..).collect();
+    let mut in_row = vec![0; header.len()];
+    let mut found = Vec::with_capacity(wanted.names.len());
+    for (place, name) in wanted.names.iter().enumerate() {
+        let wrong = |message: String, next_step: &str| {
+            Err(Error::new(ErrorKind::Data, message).file(file).line(line).next_step(next_step))
+        };
+        let by_whom = wanted.by_whom;
+        let Some(&column) = by_name.get(name) else {
+            let message = format!("there is no column `{}`, which {by_whom}", shortened(name));
+            return wrong(message, &format!("add it; the header has {}", listed(header)));
+        };
+        if roles[column] != Role::Ignored {
+            let message = format!(
+                "the column `{}`, which {by_whom}, is no feature here: it has another use",
+                shortened(name)
+            );
+            return wrong(message, "name the columns of label, weight and group that training had");
+        }
+        let kind = match wanted.training {
+            Some(Table { kinds, .. }) => kinds[place],
+            None if categories[column] => ColumnKind::Category,
+            None => ColumnKind::Number,
+        };
+        roles[column] = Role::Feature(kind);
+        in_row[column] = place;
+        found.push(column);
+    }
+    let is_other_order = !found.is_sorted();
+    Ok((roles, is_other_order.then_some(in_row)))
+}
+
+impl Wanted<'_> {
+    /// Whether columns are found by name in a file of this `header`.
+    pub(super) fn are_named_in(&self, header: Option<&[String]>) -> bool {
+        let has = |name: &String| header.is_some_and(|header| header.contains(name));
+        // A header may have numbers for names, too.
+        self.is_named || (self.training.is_none() && self.names.iter().any(has))
+    }
+
+    /// Puts the kinds of columns of `table` in the wanted order, and lists what was left out of it.
+    pub(super) fn fit(&self, table: &mut Table, header: &[String], roles: &[Role], options: &TableOptions) {
+        let options = by_name(options, header);
+        let roles_by_name: HashMap<&String, Role> = header.iter().zip(roles.iter().copied()).collect();
+        let kind = |name: &String| match roles_by_name.get(name) {
+            Some(Role::Feature(kind)) => *kind,
+            _ => ColumnKind::Number,
+        };
+        table.kinds = self.names.iter().map(kind).collect();
+        let is_meant = |name: &String| {
+            options.ignored.iter().any(|column| match column {
+                Column::Name(ignored) => ignored == name,
+                Column::Index(_) => false,
+            })
+        };
+        let columns = header.iter().zip(roles).filter(|(_, role)| **role == Role::Ignored);
+        table.left_out = columns.map(|(name, _)| name.clone()).filter(|name| !is_meant(name)).collect();
+    }
 }
 
 /// Where the columns of a file are.

@@ -68,6 +68,8 @@ pub(super) fn read(
         weights: None,
         group_sizes: is_grouped.then_some(groups.sizes),
         layout: Layout::Sparse,
+        header: None,
+        left_out: Vec::new(),
     })
 }
 

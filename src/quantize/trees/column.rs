@@ -50,6 +50,16 @@ impl Column {
         ensemble.features.iter().zip(thresholds).map(column).collect()
     }
 
+    /// A feature that no tree asks for.
+    pub fn unasked(name: String) -> Self {
+        Self { name, thresholds: Vec::new() }
+    }
+
+    /// The same under the name by which this build knows it.
+    pub fn renamed(&self, name: String) -> Self {
+        Self { name, thresholds: self.thresholds.clone() }
+    }
+
     /// A feature, and where its bins end.
     ///
     /// # Errors

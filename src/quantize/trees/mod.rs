@@ -37,7 +37,8 @@ pub use report::TreesReport;
 use step::Step;
 use tree::QuantizedTree;
 
-use crate::context::features::SCHEMA;
+use crate::context::columns::find_all;
+use crate::context::features::NAMES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{Ensemble, Forest};
 use crate::ranker::Ranker;
@@ -147,16 +148,48 @@ impl QuantizedTrees {
     /// A [`Predictor`](crate::predict::Predictor) that answers from these trees.
     ///
     /// # Errors
-    /// They read other features than this build computes.
+    /// They read a feature that this build does not compute, or that means something else here.
     pub fn ranker(&self) -> Result<Ranker> {
-        if !self.names().eq(SCHEMA.iter().map(|feature| feature.name)) {
-            return Err(Error::new(
-                ErrorKind::Model,
-                "the trees read other features than this build computes",
-            )
-            .next_step("train the model again with this version"));
-        }
         Ranker::new(Forest::new(self.to_ensemble())?)
+    }
+
+    /// These trees for rows of the ranker's features as this build computes them.
+    ///
+    /// # Errors
+    /// As [`ranker`](Self::ranker).
+    pub(crate) fn over_features(self) -> Result<Self> {
+        self.in_order("the trees read", NAMES)
+    }
+
+    /// These trees for rows of the columns `computed`, where they find their own by their labels
+    /// ([`columns`](crate::context::columns)). What no split asks for need not be there.
+    ///
+    /// # Errors
+    /// A split asks for a column that is not among them, or means something else here; or two columns have one name.
+    /// `reader` says who reads it.
+    pub(crate) fn in_order(mut self, reader: &str, computed: &[&str]) -> Result<Self> {
+        if self.names().eq(computed.iter().copied()) {
+            return Ok(self);
+        }
+        let splits = || self.trees.iter().flat_map(|tree| &tree.splits);
+        let mut asked_for: Vec<u16> = splits().map(|split| split.feature).collect();
+        asked_for.sort_unstable();
+        asked_for.dedup();
+        let labels: Vec<&str> =
+            asked_for.iter().map(|&column| self.columns[usize::from(column)].name.as_str()).collect();
+        let places = find_all(reader, &labels, computed)?;
+        let mut columns: Vec<Column> =
+            computed.iter().map(|&name| Column::unasked(name.to_owned())).collect();
+        for (&column, &place) in asked_for.iter().zip(&places) {
+            columns[place] = self.columns[usize::from(column)].renamed(computed[place].to_owned());
+        }
+        self.columns = columns;
+        for split in self.trees.iter_mut().flat_map(|tree| &mut tree.splits) {
+            if let Ok(number) = asked_for.binary_search(&split.feature) {
+                split.feature = places[number] as u16;
+            }
+        }
+        Ok(self)
     }
 }
 

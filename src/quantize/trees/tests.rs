@@ -197,7 +197,7 @@ fn what_cannot_be_quantized_is_refused() {
         }
     }
     let error = QuantizedTrees::new(&by_hand()).unwrap().ranker().unwrap_err().to_string();
-    assert!(error.contains("other features than this build computes; train"), "{error}");
+    assert!(error.contains(", which this build does not compute; take"), "{error}");
 }
 
 #[test]
