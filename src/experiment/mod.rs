@@ -157,7 +157,7 @@ impl Experiment {
                 last_round = Some(round);
             }
             if self.cold_start {
-                self.test_cold_start(run, &people, vocabulary, &mut cold, &mut failures, progress)?;
+                self.test_cold_start((run, truth), &people, vocabulary, &mut cold, &mut failures, progress)?;
             }
         }
         let Some(last_round) = last_round else {
@@ -283,7 +283,7 @@ impl Experiment {
     /// where they are few. The others are learned from whole, or up to the moment from which on everything is test.
     fn test_cold_start(
         &self,
-        run: u32,
+        (run, truth): (u32, Option<&Truth>),
         people: &[Person<'_>],
         vocabulary: &Vocabulary,
         rounds: &mut Rounds,
@@ -306,7 +306,7 @@ impl Experiment {
             };
             let splits = people.iter().enumerate().map(split).collect();
             let round =
-                Round::new(&only_trained, people, splits, vocabulary, (run, None), failures, progress)?;
+                Round::new(&only_trained, people, splits, vocabulary, (run, truth), failures, progress)?;
             let router = self.router.as_ref();
             let mut alone = Rounds::default();
             let temperatures = alone.test(&round, None, router, failures, progress);
