@@ -156,12 +156,13 @@ impl Past {
 
     /// Different apps, the one used last first.
     fn recent_apps<const N: usize>(&self) -> [Option<AppId>; N] {
-        let mut apps = self.launches.iter().rev().map(|launch| launch.app);
-        let mut found = [None; N];
-        for place in 0..N {
-            found[place] = apps.find(|app| !found.contains(&Some(*app)));
+        let mut found: Vec<AppId> = Vec::new();
+        for Launch { app, .. } in self.launches.iter().rev() {
+            if found.len() < N && !found.contains(app) {
+                found.push(*app);
+            }
         }
-        found
+        std::array::from_fn(|place| found.get(place).copied())
     }
 
     /// Openings of another app than the one used last.

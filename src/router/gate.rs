@@ -360,13 +360,16 @@ mod tests {
         let mut gains = [0.0; Quantiles::PARTS];
         gains.iter_mut().enumerate().for_each(|(part, gain)| *gain = 1.0 - part as f32 / 128.0);
         let gains = Quantiles(gains);
-        let pays = Routing::AS_MUCH_AS_PAYS.pace(&gains).unwrap();
+        let above_zero = Routing::Gain(0.0).pace(&gains).unwrap();
         assert!(
-            !pays.routes(0.0, 0.0)
-                && pays.routes(1e-6, 0.0)
-                && pays.routes(0.1, 0.05)
-                && !pays.routes(0.1, 0.1)
+            !above_zero.routes(0.0, 0.0)
+                && above_zero.routes(1e-6, 0.0)
+                && above_zero.routes(0.1, 0.05)
+                && !above_zero.routes(0.1, 0.1)
         );
+        // 25 microseconds at 1e-5 nats each.
+        let pays = Routing::AS_MUCH_AS_PAYS.pace(&gains).unwrap();
+        assert!(!pays.routes(2.4e-4, 0.0) && pays.routes(2.6e-4, 0.0));
 
         let half = Routing::Share(0.5).pace(&gains).unwrap();
         // From part 10 to part 50.
@@ -411,9 +414,16 @@ mod tests {
         let unsure = [0.25_f32.ln(); 4];
         assert!((found.gain(&unsure, &situation, &mut scratch) - 0.5).abs() < 1e-3);
         assert!((found.gain(&[0.9_f32.ln(), 0.1_f32.ln()], &situation, &mut scratch) + 0.25).abs() < 1e-3);
-        let mut swapped = own;
+        // In another order, the same tree asks for the margin: 0.1 here, where the first has 0.55.
+        let mut swapped = own.clone();
         swapped.swap(0, 1);
-        let error = gate(swapped).unwrap_err().to_string();
-        assert!(error.contains("other columns than this build computes; fit the router again"), "{error}");
+        let by_name = gate(swapped).unwrap();
+        let close = [0.55_f32.ln(), 0.45_f32.ln()];
+        assert!((by_name.gain(&close, &situation, &mut scratch) - 0.5).abs() < 1e-3);
+        assert!((found.gain(&close, &situation, &mut scratch) + 0.25).abs() < 1e-3);
+        let mut unknown = own;
+        unknown[0] = "sureness".to_owned();
+        let error = gate(unknown).unwrap_err().to_string();
+        assert!(error.contains("the column `sureness`, which this build does not compute; "), "{error}");
     }
 }

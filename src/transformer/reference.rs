@@ -133,17 +133,16 @@ fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| f64::from(x)).collect()
 }
 
-/// Who sees the inputs of a set of rectifiers, row by row.
-type Rectified<'a> = dyn FnMut(&Range<usize>, &mut Vec<Vec<f64>>) + 'a;
+/// Sees the inputs of each set of rectifiers, row by row, and may move them with the biases in the range that it is told.
+type Rectified<'a> = &'a mut dyn FnMut(&Range<usize>, &mut Vec<Vec<f64>>);
 
-/// A pass; `rectified` sees the inputs of each set of rectifiers, row by row, and may move them with the biases in the
-/// range that it is told.
+/// A pass that shows `rectified` its rectifiers.
 fn pass(
     config: &TransformerConfig,
     values: &[f64],
     batch: &Batch,
     drop: DropFn<'_>,
-    rectified: &mut Rectified<'_>,
+    rectified: Rectified<'_>,
 ) -> Answer {
     let layout = Layout::new(config);
     let h = hidden(config, &layout, values, batch, drop, rectified);
@@ -167,7 +166,7 @@ fn hidden(
     values: &[f64],
     batch: &Batch,
     drop: DropFn<'_>,
-    rectified: &mut Rectified<'_>,
+    rectified: Rectified<'_>,
 ) -> Vec<Vec<f64>> {
     let d = config.d_model;
     let tensor = |range: &Range<usize>| &values[range.clone()];
@@ -241,7 +240,7 @@ fn of_candidates(
     values: &[f64],
     batch: &Batch,
     h: &[Vec<f64>],
-    rectified: &mut Rectified<'_>,
+    rectified: Rectified<'_>,
 ) -> impl Iterator<Item = Vec<f64>> {
     let tensor = |range: &Range<usize>| &values[range.clone()];
     let d = config.d_model;
