@@ -330,7 +330,9 @@ proptest! {
         }
         if let Err((kind, message)) = load(&with_payload(&payload)) {
             prop_assert_eq!(kind, ErrorKind::Model);
-            prop_assert!(message.contains("phone.foretap") && message.contains("train the model again"), "{}", message);
+            // A damaged name of a column is that of one from another version.
+            let has_next_step = message.contains("train the model again") || message.ends_with("or train it again");
+            prop_assert!(message.contains("phone.foretap") && has_next_step, "{}", message);
         }
     }
 }
