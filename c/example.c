@@ -2,7 +2,7 @@
  * A week on a made-up phone, told to foretap; and the question at the next unlock: which apps come now?
  *
  *     cc -std=c99 -I include example.c -L FOLDER -lforetap_c -Wl,-rpath,FOLDER -o example
- *     ./example phone.bundle
+ *     ./example phone.foretap
  */
 #include <stdio.h>
 

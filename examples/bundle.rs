@@ -176,10 +176,15 @@ fn new_parts(args: &Make) -> foretap::Result<Parts> {
 fn fit_router(args: &Make, bundle: &Bundle) -> foretap::Result<RouterModel> {
     let (bar, parts) = (cli::Bar::new(), bundle.parts());
     let source = args.simulation.load(&args.data, &bar)?;
-    let (Some(trees), Some(student)) = (&parts.trees, bundle.student(&source.vocabulary)?) else {
+    let student = bundle.student(&source.vocabulary)?;
+    let (Some(trees), Some(student)) = (&parts.trees, student) else {
+        let (field, next_step) = match parts.trees {
+            None => ("--trees", "name a ranker, or leave the log out"),
+            Some(_) => ("--no-student", "leave it out, or leave the log out"),
+        };
         return Err(Error::new(ErrorKind::Config, "a router needs trees and a student")
-            .field("--trees")
-            .next_step("name a ranker, or leave the log out"));
+            .field(field)
+            .next_step(next_step));
     };
     let split = SplitPlan::Shares { validation: args.router_share, test: 0.0 };
     let experiment = Experiment { task: parts.task, split, ..Experiment::default() };

@@ -143,6 +143,11 @@ pub fn run(args: &Args) -> foretap::Result<()> {
     }
     experiment.models = models;
     let cli::Source { log, vocabulary, truth } = args.simulation.load(&args.data, &bar)?;
+    if truth.is_none() && experiment.models == ["optimum"] {
+        return Err(Error::new(ErrorKind::Config, "of real people nobody knows the optimum")
+            .field("--models")
+            .next_step("name others, or simulate people with --simulate"));
+    }
     let Findings { report, failures, .. } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
     cli::say(&report.to_string());
     if args.cold_start && report.cold_start.is_empty() {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo build --release --no-default-features --example minimal
-//! minimal phone.bundle
+//! minimal phone.foretap
 //! ```
 
 use std::path::Path;

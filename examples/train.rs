@@ -64,7 +64,7 @@ fn run(args: &Args) -> foretap::Result<()> {
     let source = args.simulation.load(&args.data, &bar)?;
     let experiment =
         Experiment { task: args.training.task, split: args.run.split(), ..Experiment::default() };
-    let questions = cli::count_questions(&source, experiment.task);
+    let questions = experiment.view(&source.log, &source.vocabulary)?.all_questions();
     if questions < 500 {
         eprintln!(
             "warning: {questions} questions are few to learn from: a fortnight of a phone has about 1,000"

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use foretap::context::{Task, questions};
 use foretap::data::SplitPlan;
 use foretap::experiment::{DeepPlan, Experiment, RouterPlan};
 use foretap::router::Routing;
@@ -159,7 +158,8 @@ impl RunArgs {
         let (log, vocabulary) = (&source.log, &source.vocabulary);
         let (model, trained) =
             experiment.train_transformer(plan, log, vocabulary, teacher, folder.as_ref(), bar)?;
-        self.keep(&model, trained.as_ref(), count_questions(source, experiment.task))
+        let questions = experiment.view(log, vocabulary)?.all_questions();
+        self.keep(&model, trained.as_ref(), questions)
     }
 
     /// Writes a trained transformer, says how it went, and writes the same for machines.
@@ -199,11 +199,6 @@ impl RunArgs {
     }
 }
 
-/// Questions of `task` in all logs of `source`.
-pub fn count_questions(source: &Source, task: Task) -> usize {
-    source.log.users().map(|events| questions(task, events).len()).sum()
-}
-
 /// How a router divides the work.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Router")]
@@ -221,11 +216,12 @@ pub struct RouterArgs {
     #[arg(long, value_name = "UNITS")]
     pub routed_cost: Option<f32>,
 
-    /// What a unit of --routed-cost is worth, in nats of log loss [default: of a microsecond, a nat for 100 ms]
+    /// What a unit of --routed-cost is worth, in nats of log loss; unless it is given, units are microseconds, and 100 ms
+    /// are worth a nat
     #[arg(long, value_name = "NATS", default_value_t = Routing::NATS_PER_US, requires = "routed_cost")]
     pub nats_per_unit: f32,
 
-    /// The transformer to ask: teacher, student, or either with -int8
+    /// The transformer to ask: teacher, student, or either with -int8; a bundle has but one
     #[arg(long, value_name = "MODEL", default_value = "student-int8")]
     pub router_deep: String,
 }

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 #[allow(unused_imports)] // each example uses a part
-pub use deep::{DeepArgs, RouterArgs, RunArgs, WeightsArgs, count_questions};
+pub use deep::{DeepArgs, RouterArgs, RunArgs, WeightsArgs};
 use foretap::data::{Log, LogFormat, LogOptions, PlaceGrid, PrivacyKey, Vocabulary, read_logs};
 use foretap::{Error, ErrorKind, Progress};
 #[allow(unused_imports)]
@@ -27,7 +27,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// Log files, plain or gzip. Only quickstart does without: it then simulates people
+    /// Log files, plain or gzip. Without any, quickstart, quantize and phone simulate people; the others want one, or
+    /// --simulate
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<PathBuf>,
 

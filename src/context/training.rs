@@ -104,6 +104,11 @@ impl<'a> TrainingView<'a> {
         self.people.iter().map(|person| person.train.len()).sum()
     }
 
+    /// How many questions are learned from or validated on.
+    pub fn all_questions(&self) -> usize {
+        self.people.iter().map(|person| person.train.len() + person.validation.len()).sum()
+    }
+
     /// Whether any question is left to validate on.
     pub fn has_validation(&self) -> bool {
         self.people.iter().any(|person| !person.validation.is_empty())
@@ -191,7 +196,7 @@ mod tests {
         assert_eq!((whole.name(B), whole.name(LATER)), ("ant", "?"));
         assert_eq!(whole.names(), [(A, "zebra"), (B, "ant")]);
         assert_eq!(whole.favourites()[..], [B, A]);
-        assert_eq!((whole.questions(), whole.has_validation()), (1, true));
+        assert_eq!((whole.questions(), whole.all_questions(), whole.has_validation()), (1, 2, true));
         let first = view(split(0..1, 1..1, 1..3));
         assert_eq!((first.people()[0].events().len(), first.has_validation()), (2, false));
         let all = whole.with_validation_learned();

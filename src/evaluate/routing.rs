@@ -597,6 +597,13 @@ impl fmt::Display for GateReport {
             let cells: String = self.reliability.iter().map(|bin| format!("{:>9}", cell(bin))).collect();
             writeln!(f, "{name:<24}{cells}")
         };
+        if !self.reliability.is_empty() && self.reliability.iter().all(|bin| bin.realized == 0.0) {
+            return writeln!(
+                f,
+                "asking changes nothing: on the validation questions the blend was no better than one expert alone, and \
+                 became that expert"
+            );
+        }
         writeln!(f, "what the gate expects and what comes of it, in nats, in ten parts of the questions:")?;
         row(f, "expected gain", &|bin| format!("{:.4}", bin.predicted))?;
         row(f, "realized gain", &|bin| format!("{:.4}", bin.realized))?;

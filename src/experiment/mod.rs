@@ -249,7 +249,10 @@ impl Experiment {
     }
 
     /// What may be learned from in the first round of the split.
-    fn view<'a>(&self, log: &'a Log, vocabulary: &'a Vocabulary) -> Result<TrainingView<'a>> {
+    ///
+    /// # Errors
+    /// The log has no question of the task.
+    pub fn view<'a>(&self, log: &'a Log, vocabulary: &'a Vocabulary) -> Result<TrainingView<'a>> {
         let people = self.people(log)?;
         let split = people.iter().map(|person| (person.events, self.split.split(&person.times, 0)));
         Ok(TrainingView::new(self.task, vocabulary, split))
