@@ -134,11 +134,30 @@ fn make(args: &Make) -> foretap::Result<()> {
     let mut bundle = Bundle::new(parts)?;
     if args.simulation.simulate.is_some() || !args.data.data.is_empty() {
         let router = fit_router(args, &bundle)?;
-        bundle = Bundle::new(Parts { router: Some(router), ..bundle.parts().clone() })?;
+        let mut parts = Parts { router: Some(router), ..bundle.parts().clone() };
+        if args.card.is_none() {
+            with_new_router(&mut parts.card, args.simulation.simulate);
+        }
+        bundle = Bundle::new(parts)?;
+    } else if args.base.is_some() {
+        eprintln!("warning: no router was fitted, and the base's own is left out; name a log, or --simulate");
     }
     bundle.save(&args.out)?;
     cli::say(&format!("{}\nwritten to {}", sections(&bundle.to_bytes()?)?, args.out.display()));
     Ok(())
+}
+
+/// What a card said of another router is no longer so, and the new one's people are told.
+fn with_new_router(card: &mut serde_json::Map<String, serde_json::Value>, simulated: Option<usize>) {
+    if let Some(metrics) = card.get_mut("metrics").and_then(serde_json::Value::as_object_mut) {
+        metrics.retain(|name, _| !name.contains("router"));
+    }
+    card.retain(|name, _| !name.starts_with("router"));
+    let learned_from = match simulated {
+        Some(people) => format!("{people} people simulated by foretap::data::simulate"),
+        None => "a log that was given to `bundle make`: not what `learned_from` says".to_owned(),
+    };
+    card.insert("router_learned_from".to_owned(), learned_from.into());
 }
 
 /// Experts from their own files.

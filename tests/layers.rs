@@ -165,7 +165,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
         &["expected", "metrics", "intervals", "replay", "latency", "routing", "report", "text", "html"],
     ),
     // A round trains what its routers ask, and a router's plan is a part of the round's.
-    ("experiment", &["method", "deep", "ranker", "quantization", "round routing", "save", "check"]),
+    ("experiment", &["method", "deep", "ranker", "quantization", "round routing save", "check"]),
 ];
 
 #[test]

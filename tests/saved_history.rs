@@ -357,7 +357,7 @@ fn cuts_are_refused_wherever_they_are() {
     let (good, names_end) = written();
     // Among the names and near the end all, between them one in 29.
     let is_tried =
-        |length: &usize| *length < names_end + 200 || *length + 200 > good.len() || length % 29 == 0;
+        |length: &usize| *length < names_end + 200 || *length + 200 > good.len() || length.is_multiple_of(29);
     for length in (0..good.len()).filter(is_tried) {
         let error = History::read(&good[..length], &mut names(40), favourites()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Model, "{length} of {} bytes: {error}", good.len());

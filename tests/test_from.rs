@@ -146,8 +146,15 @@ fn what_comes_after_the_moment_changes_no_model() {
     let changed = with_another_future(&log, &mut names, from);
     let newcomers = newcomers(from, &mut others);
     assert_ne!(changed.events().len(), log.events().len());
-    // The newcomers' file is read first, so that their apps have the first ids.
-    let again = evaluate(&[(&newcomers, &others), (&changed, &names)], &arguments).unwrap();
+    // Files that are read first hold the newcomers, whose apps so have the first ids, and what came later of the person
+    // who stands last.
+    let last = changed.events().last().unwrap().user;
+    let is_apart = |event: &&Event| event.user == last && event.at >= from;
+    let apart: Vec<Event> = changed.events().iter().filter(is_apart).copied().collect();
+    let rest: Vec<Event> = changed.events().iter().filter(|event| !is_apart(event)).copied().collect();
+    assert!(!apart.is_empty());
+    let (apart, rest) = (Log::from_events(apart), Log::from_events(rest));
+    let again = evaluate(&[(&newcomers, &others), (&apart, &names), (&rest, &names)], &arguments).unwrap();
     assert_same(&models, &again);
 
     // What comes before it does change them.
@@ -210,6 +217,7 @@ fn moments_that_leave_nothing_to_learn_or_to_test_are_refused() {
         ("2050-01-01", "after the last question"),
         ("2050-01-01", &format!("the last question was asked at {last}")),
         ("tomorrow", "`tomorrow` is no moment; write a date such as 2019-12-05"),
+        ("2026-01-05T08:00[Nowhere/Else]", "write 2019-12-05T08:00[Europe/Paris]"),
         ("2026-01-05 --test-days 3", "cannot be used with"),
         ("2026-01-05 --test-share 0.3", "cannot be used with"),
     ] {

@@ -165,7 +165,7 @@ fn models_move_between_engines_and_training_goes_on() {
     let figures = |test: &str| trained_on(test).unwrap()["figures"].clone();
     assert_eq!(figures("others.csv"), figures("with_weight.csv"));
     folder.file("homeless.csv", reordered(&people(2, 500), &[0, 4]));
-    folder.file("nameless.csv", people(2, 500).split_once('\n').unwrap().1.to_owned());
+    folder.file("nameless.csv", people(2, 500).split_once('\n').unwrap().1);
     folder.file("m.json", "{\"trees\": 7}");
     folder.file("m.txt", "tree\nversion=v9\n");
     let cases = [

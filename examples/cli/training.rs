@@ -69,11 +69,18 @@ pub fn moment(flag: &str, text: &str, zone: Option<&str>) -> foretap::Result<Tim
     let wrong = |message: String, next_step: &str| {
         Error::new(ErrorKind::Config, message).field(flag).next_step(next_step.to_owned())
     };
+    // A zone in brackets means itself, and has to be one.
+    if text.contains('[') {
+        let zoned = text.parse::<jiff::Zoned>();
+        return zoned
+            .map(|at| Timestamp(at.timestamp().as_second()))
+            .map_err(|error| wrong(error.to_string(), "write 2019-12-05T08:00[Europe/Paris]"));
+    }
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(Timestamp(at.as_second()));
     }
     let zone = jiff::tz::TimeZone::get(zone.unwrap_or("UTC"))
-        .map_err(|error| wrong(error.to_string(), "name a zone of --time-zone such as Europe/Paris"))?;
+        .map_err(|error| wrong(error.to_string(), "name a zone such as Europe/Paris").field("--time-zone"))?;
     let at = text.parse::<jiff::civil::DateTime>().ok().and_then(|at| at.to_zoned(zone).ok());
     at.map(|at| Timestamp(at.timestamp().as_second())).ok_or_else(|| {
         wrong(

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::round::OPTIMUM;
+use super::save;
 use super::{Experiment, Person};
 use crate::data::{Split, SplitPlan, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +21,7 @@ impl Experiment {
                 );
             }
         }
+        self.save_models.as_deref().map_or(Ok(()), save::check)?;
         self.check_shares(true)
     }
 

@@ -19,6 +19,7 @@ pub use method::{Artifact, Failure, Learned, Learner, Method, Training};
 pub use quantization::{Quantization, QuantizationPlan, Variant, WindowCost};
 use round::{Round, Rounds};
 pub use routing::RouterPlan;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::baseline::Optimum;
@@ -55,8 +56,8 @@ pub struct Experiment {
     /// How many times more everything is trained and tested, each time with the next seeds. Figures are then the means of
     /// all runs: of few people, what one seed makes of a model is partly chance.
     pub repeats: u32,
-    /// Where each model is written as it was trained: `NAME.EXTENSION`, those of several runs, blocks and of a cold start
-    /// in folders of their own.
+    /// Where each model is written as it was trained, a new folder or an empty one: `NAME.EXTENSION`, those of several
+    /// runs, blocks and of a cold start in folders of their own.
     pub save_models: Option<PathBuf>,
 }
 
@@ -152,7 +153,9 @@ impl Experiment {
                     Round::new(self, &people, splits, vocabulary, (run, truth), &mut failures, progress)?;
                 let temperatures = rounds.test(&round, optimum.as_ref(), router, &mut failures, progress);
                 if let Some(folder) = self.folder_of(run, number) {
-                    save::round(&folder, &round, &temperatures, router.zip(rounds.routed.as_ref()))?;
+                    let routed = router.zip(rounds.routed.as_ref());
+                    save::round(&folder, &round, &temperatures, routed)
+                        .unwrap_or_else(|error| failures.push(Failure::new("--save-models", error)));
                 }
                 last_round = Some(round);
             }
@@ -177,7 +180,7 @@ impl Experiment {
         let mut report = Report {
             task: self.task,
             split: self.split,
-            users: people.len(),
+            users: tested.first().map_or(0, users_of),
             runs: self.repeats + 1,
             features_us: latencies.features,
             scoring_us: latencies.scoring,
@@ -259,7 +262,7 @@ impl Experiment {
     }
 
     fn people<'a>(&self, log: &'a Log) -> Result<Vec<Person<'a>>> {
-        let people: Vec<Person<'_>> = log
+        let mut people: Vec<Person<'_>> = log
             .users()
             .map(|events| {
                 let time = |question: &crate::context::Question| QuestionTime {
@@ -270,6 +273,8 @@ impl Experiment {
             })
             .filter(|person| person.questions() > 0)
             .collect();
+        // By when each is first heard of: the order of a log's rows may come of whatever was written later.
+        people.sort_by_key(|person| (person.events[0].at, person.events[0].user));
         if people.is_empty() {
             return Err(Error::new(
                 ErrorKind::Data,
@@ -293,10 +298,13 @@ impl Experiment {
         failures: &mut Vec<Failure>,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let folds: Vec<Vec<usize>> = match people.len() {
+        // Who has nothing to learn from is unseen in any case.
+        let known: Vec<usize> =
+            (0..people.len()).filter(|&user| !no_test(self, &people[user]).train.is_empty()).collect();
+        let folds: Vec<Vec<usize>> = match known.len() {
             0 | 1 => Vec::new(),
-            few @ ..10 => (0..few).map(|user| vec![user]).collect(),
-            many => vec![(0..many).step_by(5).collect()],
+            ..10 => known.iter().map(|&user| vec![user]).collect(),
+            _ => vec![known.into_iter().step_by(5).collect()],
         };
         // Who is taken as it is may have seen anybody.
         let methods: Vec<Method> =
@@ -319,7 +327,8 @@ impl Experiment {
                     _ => "without-one-in-five".to_owned(),
                 };
                 let folder = folder.join("cold-start").join(without);
-                save::round(&folder, &round, &temperatures, router.zip(alone.routed.as_ref()))?;
+                save::round(&folder, &round, &temperatures, router.zip(alone.routed.as_ref()))
+                    .unwrap_or_else(|error| failures.push(Failure::new("--save-models", error)));
             }
             rounds.append(alone);
         }
@@ -357,6 +366,11 @@ fn no_test(experiment: &Experiment, person: &Person<'_>) -> Split {
     }
     let share = split.validation.len() as f64 / person.questions().max(1) as f64;
     SplitPlan::Shares { validation: share, test: 0.0 }.split(&person.times, 0)
+}
+
+/// How many users had a question.
+fn users_of(tested: &Tested) -> usize {
+    tested.test.iter().map(|outcome| outcome.user).collect::<BTreeSet<u32>>().len()
 }
 
 fn model_reports(tested: &[Tested], latencies: &[AnswerLatency], users: &[UserId]) -> Vec<ModelReport> {

@@ -12,6 +12,24 @@ use crate::file::write_atomically;
 use crate::quantize::QuantizedTrees;
 use crate::transformer::{Precision, TransformerModel};
 
+/// Makes the folder of models, and refuses one that has something in it: files of two experiments would mix.
+///
+/// # Errors
+/// It is no folder, is not empty, or cannot be written to.
+pub(super) fn check(folder: &Path) -> Result<()> {
+    let failed = |doing, error| {
+        Error::io(folder, doing, error).next_step("name a new or an empty folder with --save-models")
+    };
+    std::fs::create_dir_all(folder).map_err(|error| failed("make the folder for models", error))?;
+    let mut files = std::fs::read_dir(folder).map_err(|error| failed("read the folder for models", error))?;
+    if files.next().is_some() {
+        let error = std::io::Error::other("there is something in it");
+        return Err(failed("write models into this folder", error));
+    }
+    tempfile::tempfile_in(folder).map_err(|error| failed("write into the folder for models", error))?;
+    Ok(())
+}
+
 /// Writes every model of `round` into `folder`, each under its method's name: trees as `NAME.json`, transformers as
 /// `NAME.safetensors`, those in INT8 and the router as the sections of a bundle (`NAME.section`, `router.section`), and
 /// where ranker, INT8 transformer and router are there, all of them as `phone.foretap`. Transformers also as they were

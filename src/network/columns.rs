@@ -343,6 +343,11 @@ mod tests {
         places.collect()
     }
 
+    /// A row of a build with all columns elsewhere and a new one in front.
+    fn row_elsewhere(row: &[f32]) -> Vec<f32> {
+        [vec![f32::MAX], shuffled(row)].concat()
+    }
+
     #[test]
     fn a_build_may_compute_columns_in_another_order_and_others_besides() {
         let rows = rows();
@@ -355,10 +360,9 @@ mod tests {
         assert!(matches!((&as_is.candidates, &other.candidates), (Places::First(_), Places::Picked(_))));
         for rows in &rows {
             let mut moved = rows.clone();
-            let row = |row: &[f32]| [vec![f32::MAX], shuffled(row)].concat();
-            moved.question = row(&rows.question);
+            moved.question = row_elsewhere(&rows.question);
             let all = rows.candidates.chunks_exact(CANDIDATE_COLUMNS);
-            moved.candidates = all.flat_map(row).collect();
+            moved.candidates = all.flat_map(row_elsewhere).collect();
             let width = CANDIDATE_COLUMNS + 1;
             let (mut candidates, mut question) = (vec![0.5], vec![0.5]);
             for row in moved.candidates.chunks_exact(width) {

@@ -39,8 +39,7 @@ const VERSION: u32 = 2;
 /// Columns of the situation that the weights of the blend and of none of these depend on, by [`basis`](super::blend::basis)
 /// and [`none_columns`](super::calibrate::none_columns): what they meant when this version was made.
 const WEIGHTS_READ: [&str; 3] = ["launches", "age", "unforeseen"];
-const NEXT_STEP: &str =
-    "fit the router again with this version of foretap, in the `bundle` example by make --base";
+const NEXT_STEP: &str = "fit the router again with this version of foretap: bundle make --base FILE --simulate 100, or with a log";
 /// No weight that was ever fitted comes near.
 // Source: units: what is read is refused beyond it.
 const LARGEST: f32 = 1e3;
