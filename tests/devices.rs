@@ -145,8 +145,9 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
 fn gradients_are_what_the_loss_does() {
     for config in shapes() {
         let random = weights(&config, 12);
-        // Short, so that no rectifier switches on the way. The crate's own engine is then right to within 8e-5, where half of
-        // the slopes are below 0.01.
+        // Short, so that no rectifier switches on the way. The crate's own engine, which sums losses in f64, is then right to
+        // within 8e-5, Burn to within 6e-4, because its losses are f32: differences of these cannot be held closer.
+        // `every_device_computes_the_same` holds Burn's gradients to the engine's.
         let step = 2e-3f32;
         for (what, batch) in batches(&config) {
             let weights = smooth(&random, &batch);
@@ -178,7 +179,7 @@ fn gradients_are_what_the_loss_does() {
                     let difference = (measured - expected).abs();
                     let name = &tensor.name;
                     assert!(
-                        difference <= 5e-4 * (1.0 + expected.abs()),
+                        difference <= 2e-3 * (1.0 + expected.abs()),
                         "{what}, mixture of {}, {name}: {measured} measured, {expected} computed",
                         config.mixture
                     );
