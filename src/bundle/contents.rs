@@ -766,8 +766,7 @@ pub(super) mod tests {
             let gate = renamed(parts.router.as_ref().unwrap().gate.trees(), 0, name);
             replacing(&bytes, &[(ROUTER, &router_over(sections.require(ROUTER).unwrap(), &gate))])
         };
-        let next_step =
-            "; take the version of foretap that the model was made with, or a later one, or train it again";
+        let next_step = "; take the version of foretap that the model was made with, or a later one, or train the model again";
         for (bytes, says) in [
             (
                 student("x"),

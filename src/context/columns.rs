@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What to do about a model that reads what this build does not compute.
 const NEXT_STEP: &str =
-    "take the version of foretap that the model was made with, or a later one, or train it again";
+    "take the version of foretap that the model was made with, or a later one, or train the model again";
 
 /// A column's label: its name, and a version of its meaning that is not the first.
 macro_rules! label {
@@ -61,7 +61,7 @@ pub fn find_all<S: AsRef<str>>(reader: &str, labels: &[S], computed: &[&str]) ->
         match std::mem::replace(&mut is_taken[place], true) {
             false => Ok(place),
             true => Err(Error::new(ErrorKind::Model, format!("{reader} the column `{label}` twice"))
-                .next_step("make the model again")),
+                .next_step("train the model again")),
         }
     };
     labels.iter().enumerate().map(place).collect()
