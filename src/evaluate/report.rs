@@ -134,7 +134,7 @@ pub struct Part {
     pub log_loss: f64,
 }
 
-/// What is expected over the questions whose true probabilities are known: means of [`Expected`](super::Expected).
+/// What is expected over the questions whose true probabilities are known: means of [`Expected`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ExpectedMetrics {
     /// How many questions.
