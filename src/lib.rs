@@ -168,6 +168,8 @@ pub mod export;
 #[cfg(feature = "vault")]
 pub mod file;
 #[cfg(feature = "train")]
+mod parallel;
+#[cfg(feature = "train")]
 pub mod transformer;
 #[cfg(feature = "vault")]
 pub mod vault;

@@ -7,11 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 24] = [
+const JOURNEY: [&str; 25] = [
     "error",
     "fields",
     "kind",
     "progress",
+    "parallel",
     "file",
     "vault",
     "data",

@@ -305,7 +305,7 @@ impl History {
         let Some(last) = last else { return };
         let unlocked = self.unlocked.unwrap_or(now);
         let unused_secs = self.awaits_first_app.then(|| self.unused_secs(unlocked));
-        self.recall.recall(self.uses.len(), &mut self.motives.recalled);
+        self.recall.recall_expected(unused_secs.is_some(), self.uses.len(), &mut self.motives.recalled);
         let launch = Motive { slot, last, before, now, hour_of_day, unused_secs };
         self.motives.note(launch, &mut self.uses, &self.recency);
     }

@@ -269,7 +269,7 @@ impl PointerRows {
             .extend(any.iter().zip(&SCHEMA[QUESTION..]).map(|(&value, column)| scaled(value, column.unit)));
         self.question.resize(SCHEMA.len() - QUESTION, f32::NAN);
         let recalled = &self.recalled;
-        for total in [&recalled.next_total, &recalled.opened_total, &recalled.opened_alike_total] {
+        for total in recalled.totals() {
             self.question.extend(total.0.map(math::ln_1p));
         }
         let departure = history.departure(now) as usize;

@@ -66,20 +66,24 @@ saved!(Recall { steps as UpTo<STEPS>, dropped, is_run, opens as UpTo<OPENS> } ch
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Counts(pub [f32; ORDERS]);
 
+/// How often each app followed, indexed by slot, and their sum.
+#[derive(Debug, Clone, Default)]
+struct Followed {
+    counts: Vec<Counts>,
+    total: Counts,
+}
+
 /// What followed earlier stretches that ended like the present one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recalled {
     /// For each earlier step, by how many apps the stretch up to it matches the present one.
     matches: Vec<u8>,
-    /// Indexed by slot, then the totals: the next different app.
-    next: Vec<Counts>,
+    /// The next different app.
+    next: Followed,
     /// The first app after an unlock.
-    opened: Vec<Counts>,
+    opened: Followed,
     /// The same, where the newest app was a run then as it is now.
-    opened_alike: Vec<Counts>,
-    pub next_total: Counts,
-    pub opened_total: Counts,
-    pub opened_alike_total: Counts,
+    opened_alike: Followed,
 }
 
 impl Recall {
@@ -122,81 +126,128 @@ impl Recall {
     /// Looks up what followed the present stretch before, among `slots` apps.
     pub fn recall(&self, slots: usize, recalled: &mut Recalled) {
         recalled.reset(slots);
-        let Some(&last) = self.steps.back() else { return };
-        let newest = self.steps.len() - 1;
-        recalled.matches.resize(self.steps.len() + 1, 0);
-        for (step, _) in self.steps.range(..newest).enumerate().filter(|&(_, &app)| app == last) {
-            let order = 1
-                + (1..ORDERS.min(step + 1))
-                    .take_while(|&back| self.steps[step - back] == self.steps[newest - back])
-                    .count();
-            // `matches[n]` speaks of the first n steps.
-            recalled.matches[step + 1] = order as u8;
-            count(&mut recalled.next, &mut recalled.next_total, self.steps[step + 1], order);
+        self.recall_next(&mut recalled.next);
+        let Recalled { matches, opened, opened_alike, .. } = recalled;
+        self.recall_opened(matches, |app, order, is_alike| {
+            opened.add(app, order);
+            if is_alike {
+                opened_alike.add(app, order);
+            }
+        });
+        opened.add_up();
+        opened_alike.add_up();
+    }
+
+    /// The part of it that [`Recalled::expects`] reads: of a first app after an unlock, or of another.
+    pub fn recall_expected(&self, is_first: bool, slots: usize, recalled: &mut Recalled) {
+        recalled.reset(slots);
+        if !is_first {
+            return self.recall_next(&mut recalled.next);
         }
+        let Recalled { matches, opened_alike, .. } = recalled;
+        self.recall_opened(matches, |app, order, is_alike| {
+            if is_alike {
+                opened_alike.add(app, order);
+            }
+        });
+        opened_alike.add_up();
+    }
+
+    fn recall_next(&self, next: &mut Followed) {
+        self.each_match(|step, order| next.add(self.steps[step + 1], order));
+        next.add_up();
+    }
+
+    /// Shows `visit` what each unlock opened after a stretch like the present one, by how many apps that matches, and
+    /// whether the newest app was a run then as it is now.
+    fn recall_opened(&self, matches: &mut Vec<u8>, mut visit: impl FnMut(Step, usize, bool)) {
+        let Some(newest) = self.steps.len().checked_sub(1) else { return };
+        // `matches[n]` speaks of the first n steps.
+        matches.clear();
+        matches.resize(self.steps.len() + 1, 0);
+        self.each_match(|step, order| matches[step + 1] = order as u8);
         // Unlocks at the very same step: everything up to it is the present stretch itself.
-        recalled.matches[newest + 1] = ORDERS.min(newest + 1) as u8;
+        matches[newest + 1] = ORDERS.min(newest + 1) as u8;
         for open in &self.opens {
-            let order = open.step.checked_sub(self.dropped).map_or(0, |step| recalled.matches[step as usize]);
-            if order == 0 {
-                continue;
+            let order = open.step.checked_sub(self.dropped).map_or(0, |step| matches[step as usize]);
+            if order > 0 {
+                visit(open.app, order.into(), open.was_run == self.is_run);
             }
-            count(&mut recalled.opened, &mut recalled.opened_total, open.app, order.into());
-            if open.was_run == self.is_run {
-                count(&mut recalled.opened_alike, &mut recalled.opened_alike_total, open.app, order.into());
-            }
+        }
+    }
+
+    /// Shows `visit` each earlier step of the newest app, and by how many apps the stretch up to it matches the present one.
+    fn each_match(&self, mut visit: impl FnMut(usize, usize)) {
+        let Some((&last, newest)) = self.steps.back().zip(self.steps.len().checked_sub(1)) else { return };
+        for (step, _) in self.steps.range(..newest).enumerate().filter(|&(_, &app)| app == last) {
+            let back = (1..ORDERS.min(step + 1))
+                .take_while(|&back| self.steps[step - back] == self.steps[newest - back])
+                .count();
+            visit(step, 1 + back);
         }
     }
 }
 
-/// A match of one order is a match of all lower ones, too.
-fn count(counts: &mut [Counts], total: &mut Counts, app: Step, order: usize) {
-    let Some(counts) = counts.get_mut(app.0.index()) else { return };
-    for order in 0..order {
-        counts.0[order] += 1.0;
-        total.0[order] += 1.0;
+impl Followed {
+    fn reset(&mut self, slots: usize) {
+        self.counts.clear();
+        self.counts.resize(slots, Counts::default());
+        self.total = Counts::default();
+    }
+
+    /// Counts `app` once, after a match of this order and no higher one.
+    fn add(&mut self, app: Step, order: usize) {
+        if let Some(counts) = self.counts.get_mut(app.0.index()) {
+            counts.0[order - 1] += 1.0;
+        }
+    }
+
+    /// Adds the counts of higher orders to those of lower ones: a match of one order is a match of all below it, too.
+    fn add_up(&mut self) {
+        for Counts(counts) in &mut self.counts {
+            for order in (1..ORDERS).rev() {
+                counts[order - 1] += counts[order];
+            }
+            self.total.0.iter_mut().zip(counts).for_each(|(total, count)| *total += *count);
+        }
+    }
+
+    /// The share of `slot`, order by order, each drawn towards the one below it and the lowest towards `prior`, which is
+    /// worth one observation.
+    // Source: paper. The escape of Cleary and Witten's method A (1984).
+    fn shares(&self, slot: Slot, prior: f32) -> [f32; ORDERS] {
+        let counts = self.counts.get(slot.index()).copied().unwrap_or_default();
+        let mut share = prior;
+        std::array::from_fn(|order| {
+            share = (counts.0[order] + share) / (self.total.0[order] + 1.0);
+            share
+        })
     }
 }
 
 impl Recalled {
     fn reset(&mut self, slots: usize) {
-        self.matches.clear();
-        for counts in [&mut self.next, &mut self.opened, &mut self.opened_alike] {
-            counts.clear();
-            counts.resize(slots, Counts::default());
+        for followed in [&mut self.next, &mut self.opened, &mut self.opened_alike] {
+            followed.reset(slots);
         }
-        (self.next_total, self.opened_total, self.opened_alike_total) = Default::default();
     }
 
     /// The share of `slot` among what followed the longest stretches alike: as the first app after an unlock, or the next one.
     pub fn expects(&self, slot: Slot, is_first: bool) -> f32 {
-        let (counts, total) = match is_first {
-            true => (&self.opened_alike, &self.opened_alike_total),
-            false => (&self.next, &self.next_total),
-        };
-        backed_off(counts.get(slot.index()), total, 0.0)[ORDERS - 1]
+        let followed = if is_first { &self.opened_alike } else { &self.next };
+        followed.shares(slot, 0.0)[ORDERS - 1]
     }
 
-    /// Shares of `slot` among what followed, order by order, each drawn towards the one below it and the lowest towards
-    /// `prior`: the next different app, the first app after an unlock, the same where the newest app was a run alike.
+    /// Shares of `slot` among what followed, of each order: the next different app, the first app after an unlock, the same
+    /// where the newest app was a run alike. The lowest is drawn towards `prior`.
     pub fn shares(&self, slot: Slot, prior: f32) -> [[f32; ORDERS]; 3] {
-        [
-            backed_off(self.next.get(slot.index()), &self.next_total, prior),
-            backed_off(self.opened.get(slot.index()), &self.opened_total, prior),
-            backed_off(self.opened_alike.get(slot.index()), &self.opened_alike_total, prior),
-        ]
+        [&self.next, &self.opened, &self.opened_alike].map(|followed| followed.shares(slot, prior))
     }
-}
 
-/// The prior is worth one observation.
-// Source: paper. The escape of Cleary and Witten's method A (1984).
-fn backed_off(counts: Option<&Counts>, total: &Counts, prior: f32) -> [f32; ORDERS] {
-    let counts = counts.copied().unwrap_or_default();
-    let mut share = prior;
-    std::array::from_fn(|order| {
-        share = (counts.0[order] + share) / (total.0[order] + 1.0);
-        share
-    })
+    /// How often anything followed, in the same order.
+    pub fn totals(&self) -> [&Counts; 3] {
+        [&self.next.total, &self.opened.total, &self.opened_alike.total]
+    }
 }
 
 #[cfg(test)]
@@ -217,8 +268,8 @@ mod tests {
             let mut present = recall.clone();
             [start, 2, 3].into_iter().for_each(|slot| present.launch(Slot::at(slot), false));
             present.recall(8, &mut recalled);
-            assert_eq!(recalled.next_total.0[..3], [10.0, 10.0, 5.0]);
-            assert_eq!(recalled.next[expected].0[..3], [5.0, 5.0, 5.0]);
+            assert_eq!(recalled.next.total.0[..3], [10.0, 10.0, 5.0]);
+            assert_eq!(recalled.next.counts[expected].0[..3], [5.0, 5.0, 5.0]);
             let [next, ..] = recalled.shares(Slot::at(expected), 0.0);
             assert!(next[2] > 0.9 && next[1] < 0.6, "{next:?}");
         }
@@ -235,8 +286,8 @@ mod tests {
         recall.launch(Slot::at(1), false);
         let mut recalled = Recalled::default();
         recall.recall(3, &mut recalled);
-        assert_eq!((recalled.opened[1].0[0], recalled.opened[2].0[0]), (4.0, 4.0));
-        assert_eq!((recalled.opened_alike[1].0[0], recalled.opened_alike[2].0[0]), (4.0, 0.0));
+        assert_eq!((recalled.opened.counts[1].0[0], recalled.opened.counts[2].0[0]), (4.0, 4.0));
+        assert_eq!((recalled.opened_alike.counts[1].0[0], recalled.opened_alike.counts[2].0[0]), (4.0, 0.0));
         assert_eq!(recall.steps.len(), 9);
     }
 
@@ -248,10 +299,10 @@ mod tests {
         }
         assert_eq!((recall.steps.len(), recall.opens.len()), (STEPS, OPENS));
         recall.recall(7, &mut recalled);
-        assert!(recalled.opened_total.0[0] > 0.0);
+        assert!(recalled.opened.total.0[0] > 0.0);
         recall.forget(Slot::at(3));
         recall.recall(7, &mut recalled);
-        assert_eq!(recalled.next[3], Counts::default());
+        assert_eq!(recalled.next.counts[3], Counts::default());
         Recall::default().recall(7, &mut recalled);
         assert_eq!(recalled.shares(Slot::at(2), 0.5), [[0.5; ORDERS]; 3]);
     }

@@ -1,15 +1,17 @@
 //! The protocol: each user's log is replayed, and each question is asked with everything before it known.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::expected::Expected;
 use super::metrics::{Outcome, choose_threshold};
-use crate::context::{Context, PersonView, Question, Task, TrainingView, replay};
+use crate::context::{Context, Question, Task, TrainingView, replay};
 use crate::data::simulate::{TrueDistribution, Truth};
 use crate::data::{AppId, Event, Split};
 use crate::error::{Error, ErrorKind, Result};
+use crate::parallel::largest_first;
 use crate::predict::{Predictor, Probabilities, Scratch, first, log_sum_exp, rank_of};
 use crate::progress::Progress;
 
@@ -103,22 +105,26 @@ pub fn test(
     let tested = catch_panic(|| {
         progress.start(
             &format!("scoring {}", contender.name),
-            (2 * view.people().len() + protocol.users.len()) as u64,
+            (view.people().len() + protocol.users.len()) as u64,
         );
-        let temperature = fit_temperature(view, contender.for_validation, progress)?;
-        let before = Protocol::of_view(view);
-        let validation = outcomes(
-            &before,
-            contender.for_validation,
-            temperature,
-            |split| split.validation.clone(),
-            progress,
-        )?;
-        let threshold90 = choose_threshold(&validation, 0.9);
-        let mut test =
-            outcomes(protocol, contender.predictor, temperature, |split| split.test.clone(), progress)?;
-        test.iter_mut().for_each(|outcome| outcome.answered90 = outcome.confidence >= threshold90);
-        Ok(Tested { name: contender.name.to_owned(), temperature, threshold90, test })
+        let validation = score_validation(view, contender.for_validation, usize::MAX, progress)?;
+        let temperature = best_temperature(contender.for_validation, &validation);
+        let known: Vec<Outcome> = validation
+            .iter()
+            .flatten()
+            .map(|scored| scored.outcome(&scored.probabilities(temperature)))
+            .collect();
+        let threshold90 = choose_threshold(&known, 0.9);
+        let judge = |scored: Scored, context: &Context<'_>, truth: Option<TrueDistribution<'_>>| {
+            let probabilities = scored.probabilities(temperature);
+            let expected =
+                truth.map(|truth| Expected::of_scores(&truth, context, &scored.scores, &probabilities));
+            let outcome = scored.outcome(&probabilities);
+            Outcome { answered90: outcome.confidence >= threshold90, expected, ..outcome }
+        };
+        let test =
+            score_questions(protocol, contender.predictor, |split| split.test.clone(), judge, progress)?;
+        Ok(Tested { name: contender.name.to_owned(), temperature, threshold90, test: test.concat() })
     });
     progress.finish();
     tested.map_err(|error| error.of(format_args!("`{}`", contender.name)))
@@ -138,51 +144,97 @@ pub(crate) fn catch_panic<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-fn outcomes(
-    protocol: &Protocol<'_>,
+/// A question as a predictor scored it, before its temperature is known.
+struct Scored {
+    /// All but the probabilities.
+    outcome: Outcome,
+    scores: Vec<f32>,
+    /// The score of who ranks first.
+    first: Option<f32>,
+    /// The score of the answer, where it is a candidate.
+    answer: Option<f32>,
+    none_of_these: f64,
+}
+
+impl Scored {
+    fn new(asked: Outcome, context: &Context<'_>, scores: Vec<f32>, none_of_these: f64) -> Self {
+        let first = first(context, &scores);
+        let answer = context.candidates().iter().position(|&app| app == asked.answer);
+        let outcome = Outcome {
+            first: first.map(|first| context.candidates()[first]),
+            rank: rank_of(context, &scores, asked.answer).map(|rank| rank as u32),
+            ..asked
+        };
+        let (first, answer) = (first.map(|at| scores[at]), answer.map(|at| scores[at]));
+        Self { outcome, scores, first, answer, none_of_these }
+    }
+
+    fn probabilities(&self, temperature: f64) -> Probabilities {
+        Probabilities::new(&self.scores, temperature, self.none_of_these)
+    }
+
+    fn outcome(&self, probabilities: &Probabilities) -> Outcome {
+        let of_answer = self.answer.map_or(probabilities.none_of_these, |score| probabilities.of(score));
+        Outcome {
+            confidence: self.first.map_or(0.0, |score| probabilities.of(score)) as f32,
+            probability: of_answer as f32,
+            ..self.outcome
+        }
+    }
+}
+
+/// Has `predictor` score a `part` of each user's questions: what `keep` makes of each, by user, in order.
+fn score_questions<'a, T: Send>(
+    protocol: &Protocol<'a>,
     predictor: &dyn Predictor,
-    temperature: f64,
-    part: impl Fn(&Split) -> std::ops::Range<usize> + Sync,
+    part: impl Fn(&Split) -> Range<usize> + Sync,
+    keep: impl Fn(Scored, &Context<'_>, Option<TrueDistribution<'a>>) -> T + Sync,
     progress: &dyn Progress,
-) -> Result<Vec<Outcome>> {
-    let of_user = |(user, (events, split)): (usize, &(&[Event], Split))| {
+) -> Result<Vec<Vec<T>>> {
+    let of_user = |user: usize, (events, split): &(&[Event], Split)| {
         let numbers = part(split);
-        let (mut scratch, mut scores, mut found) = (predictor.new_scratch(), Vec::new(), Vec::new());
-        let mut outcome = Ok(());
+        let (mut scratch, mut found, mut outcome) = (predictor.new_scratch(), Vec::new(), Ok(()));
         replay(events, protocol.task, &protocol.favourites, numbers.end, |number, question, context| {
             if numbers.contains(&number) && outcome.is_ok() {
                 let none = predictor.none_of_these(context);
-                outcome = score(predictor, context, &mut scratch, &mut scores)
-                    .and_then(|()| is_probability(none, "of none of the candidates"))
+                outcome = score(predictor, context, &mut scratch)
+                    .and_then(|scores| {
+                        is_probability(none, "of none of the candidates")?;
+                        let asked = Outcome::asked(protocol, user, question, context);
+                        let scored = Scored::new(asked, context, scores, none);
+                        found.push(keep(scored, context, protocol.truth_of(user, question)));
+                        Ok(())
+                    })
                     .map_err(|error| error.of(format_args!("question {} of user {}", number + 1, user + 1)));
-                if outcome.is_ok() {
-                    let probabilities = Probabilities::new(&scores, temperature, none);
-                    let asked = Outcome::asked(protocol, user, question, context);
-                    let truth = protocol.truth_of(user, question);
-                    found.push(answered(asked, context, &scores, &probabilities, truth));
-                }
             }
         });
         progress.advance(1);
         outcome.map(|()| found)
     };
-    let by_user: Vec<Result<_>> = protocol.users.par_iter().enumerate().map(of_user).collect();
-    Ok(by_user.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    largest_first(&protocol.users, |(events, _)| events.len(), of_user).into_iter().collect()
+}
+
+/// Has `predictor` score the last validation questions of each person, `most` at most.
+fn score_validation(
+    view: &TrainingView<'_>,
+    predictor: &dyn Predictor,
+    most: usize,
+    progress: &dyn Progress,
+) -> Result<Vec<Vec<Scored>>> {
+    let last = |split: &Split| {
+        let Range { start, end } = split.validation;
+        end.saturating_sub(most).max(start)..end
+    };
+    score_questions(&Protocol::of_view(view), predictor, last, |scored, _, _| scored, progress)
 }
 
 /// Has `predictor` score the candidates, and believes none of it.
-fn score(
-    predictor: &dyn Predictor,
-    context: &Context<'_>,
-    scratch: &mut Scratch,
-    scores: &mut Vec<f32>,
-) -> Result<()> {
-    scores.clear();
+fn score(predictor: &dyn Predictor, context: &Context<'_>, scratch: &mut Scratch) -> Result<Vec<f32>> {
     // A score that is not written stays what it is.
-    scores.resize(context.candidates().len(), f32::NAN);
-    predictor.score(context, scratch, scores);
+    let mut scores = vec![f32::NAN; context.candidates().len()];
+    predictor.score(context, scratch, &mut scores);
     match scores.iter().position(|score| !score.is_finite()) {
-        None => Ok(()),
+        None => Ok(scores),
         Some(candidate) => {
             let (score, count) = (scores[candidate], scores.len());
             let message = format!("a score of {score} for candidate {} of {count}", candidate + 1);
@@ -197,26 +249,6 @@ fn is_probability(value: f64, what: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Model, format!("a probability {what} of {value}")).next_step("give 0 to 1"))
-}
-
-fn answered(
-    asked: Outcome,
-    context: &Context<'_>,
-    scores: &[f32],
-    probabilities: &Probabilities,
-    truth: Option<TrueDistribution<'_>>,
-) -> Outcome {
-    let first = first(context, scores);
-    let answer = context.candidates().iter().position(|&app| app == asked.answer);
-    Outcome {
-        first: first.map(|first| context.candidates()[first]),
-        rank: rank_of(context, scores, asked.answer).map(|rank| rank as u32),
-        confidence: first.map_or(0.0, |first| probabilities.of(scores[first])) as f32,
-        probability: answer.map_or(probabilities.none_of_these, |answer| probabilities.of(scores[answer]))
-            as f32,
-        expected: truth.map(|truth| Expected::of_scores(&truth, context, scores, probabilities)),
-        ..asked
-    }
 }
 
 impl Outcome {
@@ -263,38 +295,29 @@ pub fn fit_temperature(
     if predictor.is_calibrated() {
         return Ok(1.0);
     }
-    // Scores of each question and the position of its answer.
-    let of_person = |person: &PersonView<'_>| {
-        let numbers = person.validation();
-        let numbers = numbers.end.saturating_sub(TEMPERATURE_QUESTIONS).max(numbers.start)..numbers.end;
-        let (mut scratch, mut found, mut outcome) = (predictor.new_scratch(), Vec::new(), Ok(()));
-        view.replay(person, numbers.end, |number, question, context| {
-            let answer = context.candidates().iter().position(|&app| app == question.answer);
-            if let Some(answer) = answer.filter(|_| numbers.contains(&number) && outcome.is_ok()) {
-                let mut scores = Vec::new();
-                outcome = score(predictor, context, &mut scratch, &mut scores);
-                found.push((scores, answer));
-            }
-        });
-        progress.advance(1);
-        outcome.map(|()| found)
-    };
-    let by_person: Vec<Result<_>> = view.people().par_iter().map(of_person).collect();
-    let questions: Vec<(Vec<f32>, usize)> = by_person.into_iter().collect::<Result<Vec<_>>>()?.concat();
-    if questions.is_empty() {
-        return Ok(1.0);
+    Ok(best_temperature(predictor, &score_validation(view, predictor, TEMPERATURE_QUESTIONS, progress)?))
+}
+
+/// The same of validation questions that were scored, by person.
+fn best_temperature(predictor: &dyn Predictor, validation: &[Vec<Scored>]) -> f64 {
+    let last = |of_person: &'_ [Scored]| of_person.len().saturating_sub(TEMPERATURE_QUESTIONS);
+    let questions: Vec<(&[f32], f32)> = validation
+        .iter()
+        .flat_map(|of_person| &of_person[last(of_person)..])
+        .filter_map(|scored| Some((scored.scores.as_slice(), scored.answer?)))
+        .collect();
+    if questions.is_empty() || predictor.is_calibrated() {
+        return 1.0;
     }
     let loss = |ln_temperature: f64| {
         let temperature = ln_temperature.exp();
         let losses: Vec<f64> = questions
             .par_iter()
-            .map(|(scores, answer)| {
-                log_sum_exp(scores, temperature) - f64::from(scores[*answer]) / temperature
-            })
+            .map(|&(scores, answer)| log_sum_exp(scores, temperature) - f64::from(answer) / temperature)
             .collect();
         losses.iter().sum::<f64>()
     };
-    Ok(golden_section(loss, (0.05_f64).ln(), (20.0_f64).ln()).exp())
+    golden_section(loss, (0.05_f64).ln(), (20.0_f64).ln()).exp()
 }
 
 /// Where a function of one valley is lowest.

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::expected::Expected;
@@ -15,6 +14,7 @@ use crate::context::{Context, History, Question, Task, TrainingView, questions};
 use crate::data::simulate::TrueDistribution;
 use crate::data::{AppId, Event, Split, Timestamp, UserId};
 use crate::error::Result;
+use crate::parallel::largest_first;
 use crate::predict::{Predictor, Scratch};
 use crate::progress::Progress;
 use crate::router::blend::Blend;
@@ -71,7 +71,7 @@ fn record(
     progress: &dyn Progress,
 ) -> Vec<Vec<Example>> {
     let users = protocol.users.len();
-    let of_user = |(user, (events, split)): (usize, &(&[Event], Split))| {
+    let of_user = |user: usize, (events, split): &(&[Event], Split)| {
         let numbers = split.validation.clone();
         let (mut both, mut found) = (BothExperts::new(experts), Vec::new());
         let favourites = &protocol.favourites;
@@ -90,7 +90,7 @@ fn record(
         progress.advance(1);
         found
     };
-    protocol.users.par_iter().enumerate().map(of_user).collect()
+    largest_first(&protocol.users, |(events, _)| events.len(), of_user)
 }
 
 /// Where users are many, each is in one fold; few users' questions are parted by time.
@@ -115,7 +115,7 @@ fn record_stale(
     progress: &dyn Progress,
 ) -> Vec<Example> {
     let users = protocol.users.len();
-    let of_user = |(user, (events, split)): (usize, &(&[Event], Split))| {
+    let of_user = |user: usize, (events, split): &(&[Event], Split)| {
         let mut both = BothExperts::new(experts);
         let asked: Vec<Question> = questions(protocol.task, events);
         let mut histories = CUT_DAYS.map(|_| (History::new(Arc::clone(&protocol.favourites)), 0));
@@ -143,8 +143,7 @@ fn record_stale(
         progress.advance(1);
         found
     };
-    let by_user: Vec<Vec<Example>> = protocol.users.par_iter().enumerate().map(of_user).collect();
-    by_user.concat()
+    largest_first(&protocol.users, |(events, _)| events.len(), of_user).concat()
 }
 
 /// What comes of an answer.
@@ -281,15 +280,13 @@ pub fn test_router(
         raw: pair.router(&as_they_came, routing)?,
         shown,
     };
-    let by_user: Result<Vec<_>> = validation
-        .into_par_iter()
-        .enumerate()
-        .map(|(user, validation)| {
-            let lived = test.live(user, validation);
-            progress.advance(1);
-            lived
-        })
-        .collect();
+    let live = |user: usize, (events, split): &(&[Event], Split)| {
+        let lived = test.live(user, (events, split), &validation[user]);
+        progress.advance(1);
+        lived
+    };
+    let by_user: Result<Vec<_>> =
+        largest_first(&protocol.users, |(events, _)| events.len(), live).into_iter().collect();
     progress.finish();
     let (before, judged): (Vec<_>, Vec<_>) = by_user?.into_iter().unzip();
     let (before, judged): (Vec<[Outcome; 3]>, Vec<Judged>) =
@@ -332,15 +329,19 @@ struct Test<'a> {
 impl Test<'_> {
     /// Lets one user live through the log, who is asked the validation questions, by what both experts said of them, and the
     /// test questions.
-    fn live(&self, user: usize, validation: Vec<Example>) -> Result<(Vec<[Outcome; 3]>, Vec<Judged>)> {
-        let Protocol { task, users, .. } = self.protocol;
-        let (events, split) = &users[user];
+    fn live(
+        &self,
+        user: usize,
+        (events, split): (&[Event], &Split),
+        validation: &[Example],
+    ) -> Result<(Vec<[Outcome; 3]>, Vec<Judged>)> {
+        let task = self.protocol.task;
         let (mut routed, mut full) = (self.phone(&self.router, user)?, self.phone(&self.full, user)?);
         let mut both = BothExperts::new(self.experts);
-        let mut validation = validation.into_iter();
+        let mut validation = validation.iter();
         let (mut room, mut before, mut judged) = (Room::default(), Vec::new(), Vec::new());
         let mut lived = 0;
-        for (number, question) in questions(*task, events).iter().enumerate().take(split.test.end) {
+        for (number, question) in questions(task, events).iter().enumerate().take(split.test.end) {
             for (position, event) in (lived..).zip(&events[lived..=question.asked_at]) {
                 routed.observe(position, event)?;
                 full.observe(position, event)?;
@@ -351,20 +352,22 @@ impl Test<'_> {
                 continue;
             }
             let at = events[question.asked_at].at;
-            let context = routed.person.history().context_at(at, *task);
+            let context = routed.person.history().context_at(at, task);
             let asked = Outcome::asked(self.protocol, user, question, &context);
             let recorded = if is_validation { validation.next() } else { None };
             // Of a user without a history, the view may have had other favourites.
             let recorded = recorded.filter(|said| said.by_trees.len() == context.candidates().len());
             let said = match recorded {
-                Some(Example { by_trees, by_deep, .. }) => Said { by_trees, by_deep },
+                Some(Example { by_trees, by_deep, .. }) => {
+                    Said { by_trees: by_trees.clone(), by_deep: by_deep.clone() }
+                }
                 None => both.ask(&context),
             };
             let truth = self.protocol.truth_of(user, question);
-            let personal = judge(asked, truth, routed.ask(&said, *task, at, question, &mut room));
+            let personal = judge(asked, truth, routed.ask(&said, task, at, question, &mut room));
             let (gain, is_routed) = (room.answer.gain, room.answer.route == Route::Both);
-            let full = judge(asked, truth, full.ask(&said, *task, at, question, &mut room));
-            let context = routed.person.history().context_at(at, *task);
+            let full = judge(asked, truth, full.ask(&said, task, at, question, &mut room));
+            let context = routed.person.history().context_at(at, task);
             let mut without_habits = |router: &Router, is_routed: bool| {
                 let study = Study { is_routed: Some(is_routed), said: Some(&said) };
                 router.answer_as(study, &context, None, &mut room.scratch, &mut room.answer);

@@ -105,7 +105,7 @@ impl<'a> Round<'a> {
     fn contenders<'b>(
         &'b self,
         optimum: Option<&'b Optimum<'_>>,
-        routers: &'b [(&'static str, Router)],
+        routers: &'b [(&'static str, Arc<Router>)],
     ) -> Vec<Contender<'b>> {
         let both =
             |name, predictor: &'b dyn Predictor| Contender { name, predictor, for_validation: predictor };
@@ -118,7 +118,7 @@ impl<'a> Round<'a> {
                 for_validation: learned.without_validation.as_ref(),
             })
             .collect();
-        contenders.extend(routers.iter().map(|(name, router)| both(name, router)));
+        contenders.extend(routers.iter().map(|(name, router)| both(name, router.as_ref())));
         contenders.extend(optimum.map(|optimum| both(OPTIMUM, optimum)));
         contenders.retain(|contender| self.wants(contender.name));
         contenders

@@ -73,21 +73,21 @@ impl Round<'_> {
         Some([self.learned(&plan.trees)?, self.learned(&plan.deep)?])
     }
 
-    /// The routers of a test, as a phone has them, by their names.
+    /// The routers of a test, as a phone has them, by their names: what differs in habits alone is one router.
     pub(super) fn routers(
         &self,
         routed: &RoutedTest,
         plan: &RouterPlan,
-    ) -> Result<Vec<(&'static str, Router)>> {
+    ) -> Result<Vec<(&'static str, Arc<Router>)>> {
         let Some([trees, deep]) = self.experts(plan) else { return Ok(Vec::new()) };
         let [trees, deep] = [trees, deep].map(|learned| Arc::clone(&learned.predictor));
         let router = |routing| {
             let experts = Experts { trees: Some(Arc::clone(&trees)), deep: Some(Arc::clone(&deep)) };
-            Router::new(routed.fitted.model.clone(), experts, routing)
+            Router::new(routed.fitted.model.clone(), experts, routing).map(Arc::new)
         };
-        let all = [(ROUTER, plan.routing), (ROUTER_FULL, Routing::Share(1.0)), (ROUTER_SHARED, plan.routing)];
-        let wanted = all.into_iter().filter(|(name, _)| self.wants(name));
-        wanted.map(|(name, routing)| Ok((name, router(routing)?))).collect()
+        let (routed, full) = (router(plan.routing)?, router(Routing::Share(1.0))?);
+        let all = [(ROUTER, Arc::clone(&routed)), (ROUTER_FULL, full), (ROUTER_SHARED, routed)];
+        Ok(all.into_iter().filter(|(name, _)| self.wants(name)).collect())
     }
 }
 

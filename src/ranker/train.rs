@@ -9,6 +9,7 @@ use crate::context::features::{self, SCHEMA};
 use crate::context::{PersonView, TrainingView};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{Binner, CandidateSoftmax, Dataset, DatasetBuilder, GbdtConfig, train};
+use crate::parallel::largest_first;
 use crate::progress::Progress;
 
 /// What [`train_ranker`] gives.
@@ -79,26 +80,21 @@ impl Material<'_> {
         let questions = self.view.questions();
         // About 30 candidates a question; more only means a larger sample.
         let fraction = (BINNING_ROWS as f64 / 30.0 / questions.max(1) as f64).min(1.0);
-        let parts: Vec<Vec<f32>> = self
-            .view
-            .people()
-            .par_iter()
-            .enumerate()
-            .map(|(index, person)| {
-                let mut random = self.random(1, index);
-                let mut sample = Vec::new();
-                let mut matrix = Vec::new();
-                let train = person.train();
-                self.view.replay(person, train.end, |number, _, context| {
-                    if train.contains(&number) && random.random_bool(fraction) {
-                        features::fill(context, &mut matrix);
-                        sample.extend_from_slice(&matrix);
-                    }
-                });
-                progress.advance(1);
-                sample
-            })
-            .collect();
+        let sample = |index: usize, person: &PersonView<'_>| {
+            let mut random = self.random(1, index);
+            let mut sample = Vec::new();
+            let mut matrix = Vec::new();
+            let train = person.train();
+            self.view.replay(person, train.end, |number, _, context| {
+                if train.contains(&number) && random.random_bool(fraction) {
+                    features::fill(context, &mut matrix);
+                    sample.extend_from_slice(&matrix);
+                }
+            });
+            progress.advance(1);
+            sample
+        };
+        let parts: Vec<Vec<f32>> = largest_first(self.view.people(), |person| person.events().len(), sample);
         let binner = Binner::fit(&parts.concat(), SCHEMA.len(), self.config.gbdt.max_bins);
         binner.with_names(SCHEMA.iter().map(|feature| feature.name))
     }
@@ -114,35 +110,29 @@ impl Material<'_> {
         let mut all = DatasetBuilder::new(binner.clone()).finish();
         // A few users at a time: their rows exist twice until they are appended.
         for (chunk, people) in self.view.people().chunks(16).enumerate() {
-            let parts: Result<Vec<Dataset>> = people
-                .par_iter()
-                .enumerate()
-                .map(|(index, person)| {
-                    let numbers = part(person);
-                    let mut random = self.random(2, chunk * 16 + index);
-                    let mut builder = DatasetBuilder::new(binner.clone());
-                    let (mut matrix, mut labels, mut outcome) = (Vec::new(), Vec::new(), Ok(()));
-                    self.view.replay(person, numbers.end, |number, question, context| {
-                        let drawn = fraction >= 1.0 || random.random_bool(fraction);
-                        // An answer that no candidate can match teaches nothing about candidates.
-                        let known = context.candidates().contains(&question.answer);
-                        if !numbers.contains(&number) || !drawn || !known || outcome.is_err() {
-                            return;
-                        }
-                        features::fill(context, &mut matrix);
-                        labels.clear();
-                        labels.extend(
-                            context
-                                .candidates()
-                                .iter()
-                                .map(|&app| f32::from(u8::from(app == question.answer))),
-                        );
-                        outcome = builder.push_group(&matrix, &labels);
-                    });
-                    progress.advance(1);
-                    outcome.map(|()| builder.finish())
-                })
-                .collect();
+            let rows = |index: usize, person: &PersonView<'_>| {
+                let numbers = part(person);
+                let mut random = self.random(2, chunk * 16 + index);
+                let mut builder = DatasetBuilder::new(binner.clone());
+                let (mut matrix, mut labels, mut outcome) = (Vec::new(), Vec::new(), Ok(()));
+                self.view.replay(person, numbers.end, |number, question, context| {
+                    let drawn = fraction >= 1.0 || random.random_bool(fraction);
+                    // An answer that no candidate can match teaches nothing about candidates.
+                    let known = context.candidates().contains(&question.answer);
+                    if !numbers.contains(&number) || !drawn || !known || outcome.is_err() {
+                        return;
+                    }
+                    features::fill(context, &mut matrix);
+                    labels.clear();
+                    let is_answer = context.candidates().iter().map(|&app| app == question.answer);
+                    labels.extend(is_answer.map(|is_answer| f32::from(u8::from(is_answer))));
+                    outcome = builder.push_group(&matrix, &labels);
+                });
+                progress.advance(1);
+                outcome.map(|()| builder.finish())
+            };
+            let parts: Result<Vec<Dataset>> =
+                largest_first(people, |person| person.events().len(), rows).into_iter().collect();
             for part in parts? {
                 all = all.append(part)?;
             }
