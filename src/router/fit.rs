@@ -14,7 +14,7 @@
 
 use super::blend::{BASIS, Basis, Blend, Linear, STALENESS, Voices, basis};
 use super::calibrate::{Calibration, none_columns};
-use super::gains::{fit_gate, gains_across_folds, guesses_across_folds};
+use super::gains::{Gain, fit_gate, gains_across_folds, guesses_across_folds};
 use super::gate::Quantiles;
 use super::newton::newton;
 use super::{RouterModel, Routing};
@@ -88,18 +88,28 @@ pub struct Fitted {
 // Source: by hand, docs/constants.md.
 const PRIOR: [f64; BASIS] = [4.0, 20.0, 20.0, 4.0];
 
-/// Fits a router. The gate's temperature of the mixture is that of `routing`.
+/// Fits a router. A transformer that has no say in the blend is expected to gain nothing, and is asked nothing unless
+/// everything is to be asked. The gate's temperature of the mixture is that of `routing`.
 ///
 /// # Errors
 /// The routing is impossible, or an expert's scores are no numbers that weights could be fitted to.
 pub fn fit(examples: &[Example], routing: Routing) -> Result<Fitted> {
     let without_gate = vec![0.0; examples.len()];
-    let gains = gains_across_folds(examples, &without_gate)?;
+    let mut gains = gains_across_folds(examples, &without_gate)?;
     let guesses = guesses_across_folds(examples, &gains)?;
     let questions: Vec<Weighed<'_>> = examples.iter().zip(guesses).collect();
     let (blend, losses) = never_worse(&questions, fit_blend(&questions)?);
     let fresh = questions.iter().filter(|(example, _)| !example.is_stale);
-    let quantiles = Quantiles::of(fresh.map(|(_, guess)| *guess).collect());
+    let mut expected: Vec<f32> = fresh.map(|(_, guess)| *guess).collect();
+    let deep_weight = |&(example, guess): &Weighed<'_>| {
+        blend.weights(&example.voices(Who::Both), &example.basis(Who::Both, guess))[1]
+    };
+    if questions.iter().all(|question| deep_weight(question) == 0.0) {
+        // The transformer has no say in this blend, whatever it gained in those of the folds.
+        gains.fill(Gain::default());
+        expected.fill(0.0);
+    }
+    let quantiles = Quantiles::of(expected);
     let threshold = routing.pace(&quantiles)?.threshold;
     let calibration = Calibration {
         temperature: fit_temperature(&questions, &blend, threshold),
@@ -357,6 +367,31 @@ mod tests {
         let situation = &examples[0].situation;
         let none = model.calibration.none_of_these(situation, &basis(situation, 0.0));
         assert!((none - 0.05).abs() < 0.01, "{none}");
+    }
+
+    #[test]
+    fn a_transformer_without_a_say_is_asked_nothing() {
+        let mut examples = examples(600);
+        // It is sure, and wrong.
+        for example in &mut examples {
+            example.by_deep.rotate_right(1);
+        }
+        let Fitted { model, losses } = fit(&examples, Routing::Share(0.2)).unwrap();
+        let [trees, _, both] = losses.unwrap();
+        assert!(both <= trees, "{trees} {both}");
+        let mut scratch = ForestScratch::default();
+        for (routing, expected) in
+            [(Routing::Share(0.2), false), (Routing::Gain(0.0), false), (Routing::Share(1.0), true)]
+        {
+            let pace = routing.pace(&model.gains).unwrap();
+            let mut shift = 0.0;
+            for example in &examples {
+                let gain = model.gate.gain(&example.by_trees, &example.situation, &mut scratch);
+                let is_routed = pace.routes(gain, shift);
+                assert_eq!(is_routed, expected, "{routing:?}: {gain}");
+                shift = pace.next(shift, is_routed);
+            }
+        }
     }
 
     #[test]
