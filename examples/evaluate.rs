@@ -114,7 +114,9 @@ pub fn run(args: &Args) -> foretap::Result<()> {
     let bar = cli::Bar::new();
     let models = known_models(&args.models)?;
     let is_routed = models.iter().any(|model| model.starts_with("router"));
-    let router = is_routed.then(|| args.router.plan()).transpose()?;
+    // Refused also where no router takes part.
+    let plan = args.router.plan()?;
+    let router = is_routed.then_some(plan);
     if let Some(plan) = &router
         && !DEEP.contains(&plan.deep.as_str())
     {
@@ -187,10 +189,17 @@ fn known_models(names: &[String]) -> foretap::Result<Vec<String>> {
         "router-shared",
         "optimum",
     ];
-    match names.iter().find(|name| !KNOWN.contains(&name.as_str())) {
-        None => Ok(names.to_vec()),
-        Some(name) => Err(Error::new(ErrorKind::Config, format!("`{name}` is no model"))
-            .field("--models")
-            .next_step(format!("choose of {}", KNOWN.join(", ")))),
+    let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
+    let wrong = |message: String, next_step: &str| {
+        Err(Error::new(ErrorKind::Config, message).field("--models").next_step(next_step))
+    };
+    for (position, name) in names.iter().enumerate() {
+        if !KNOWN.contains(name) {
+            return wrong(format!("`{name}` is no model"), &format!("choose of {}", KNOWN.join(", ")));
+        }
+        if names[..position].contains(name) {
+            return wrong(format!("`{name}` is named twice"), "name each model once");
+        }
     }
+    Ok(names.into_iter().map(str::to_owned).collect())
 }

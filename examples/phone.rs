@@ -112,6 +112,11 @@ fn run(args: &Args) -> foretap::Result<()> {
     let bar = cli::Bar::new();
     let cli::Source { log, vocabulary, .. } = args.simulation.load_or_simulate(&args.data, &bar)?;
     let router = bundle.router(&vocabulary, args.router.routing()?)?;
+    if !(args.rupees_per_core_hour.is_finite() && args.rupees_per_core_hour > 0.0) {
+        let message = format!("{} is no price", args.rupees_per_core_hour);
+        let error = Error::new(ErrorKind::Config, message).field("--rupees-per-core-hour");
+        return Err(error.next_step("give a number above 0"));
+    }
     if let Some(reason) = router.degraded() {
         eprintln!("warning: {reason}");
     }

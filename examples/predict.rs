@@ -33,10 +33,10 @@ struct Args {
     #[arg(long, value_name = "USER")]
     user: Option<String>,
 
-    /// Ask at this moment of the log's wall clock, such as 2019-12-05T08:00; later events are not looked at.
-    /// Without it the moment is the log's end
+    /// Ask at this time on the log's wall clock, such as 2019-12-05T08:00, or at this moment, such as
+    /// 2019-12-05T08:00[Europe/Paris] or 2019-12-05T07:00:00Z; later events are not looked at. Without it, at the log's end
     #[arg(long, value_name = "TIME")]
-    at: Option<jiff::civil::DateTime>,
+    at: Option<String>,
 
     /// How many apps to show
     #[arg(long, default_value_t = 5)]
@@ -61,7 +61,8 @@ fn run(args: &Args) -> foretap::Result<()> {
     let log = args.data.load(&mut vocabulary, &cli::Bar::new())?;
     let user = args.user.as_deref().map(|user| hashed(user, &args.data)).transpose()?;
     let events = events_of(&log, user)?;
-    let (history, asked) = history_at(&model, events, args.at)?;
+    let at = args.at.as_deref().map(At::new).transpose()?;
+    let (history, asked) = history_at(&model, events, at)?;
     let context = history.context_at(asked.at, model.task());
     let (prediction, route) = model.answer(&context, &vocabulary)?;
     cli::say(&in_words(&prediction, &asked, model.task(), &vocabulary, args.top));
@@ -168,24 +169,41 @@ fn events_of(log: &Log, user: Option<UserId>) -> foretap::Result<&[Event]> {
     }
 }
 
-/// The history up to the moment asked about, and that moment as an event: an unlock where the task wants one.
-fn history_at(
-    model: &AnyModel,
-    events: &[Event],
-    at: Option<jiff::civil::DateTime>,
-) -> foretap::Result<(History, Event)> {
-    let until = match at {
-        None => events.len(),
-        Some(at) => {
-            let local_secs = at.to_zoned(jiff::tz::TimeZone::UTC).map(|at| at.timestamp().as_second());
-            let local_secs = local_secs.map_err(|error| {
-                Error::new(ErrorKind::Config, format!("{at} is out of range: {error}")).field("--at")
-            })?;
-            // From the end: on the night the clocks go back, an hour of the wall clock comes twice.
-            let before = |event: &Event| event.at.0 + i64::from(event.utc_offset_secs) <= local_secs;
-            events.iter().rposition(before).map_or(0, |last| last + 1)
+/// When the question is asked.
+#[derive(Clone, Copy)]
+enum At {
+    /// On the log's wall clock: seconds, as if it were UTC.
+    WallClock(i64),
+    Moment(Timestamp),
+}
+
+impl At {
+    fn new(text: &str) -> foretap::Result<Self> {
+        let is_zoned = text.contains('[') || text.parse::<jiff::Timestamp>().is_ok();
+        let moment = cli::moment("--at", text, None)?;
+        Ok(if is_zoned { Self::Moment(moment) } else { Self::WallClock(moment.0) })
+    }
+
+    /// Whether `event` had happened.
+    fn is_after(self, event: &Event) -> bool {
+        self.on_clock_of(event) >= event.at
+    }
+
+    /// The moment, on a clock as far from UTC as that of `event`.
+    fn on_clock_of(self, event: &Event) -> Timestamp {
+        match self {
+            Self::WallClock(secs) => Timestamp(secs - i64::from(event.utc_offset_secs)),
+            Self::Moment(moment) => moment,
         }
-    };
+    }
+}
+
+/// The history up to the moment asked about, and that moment as an event: an unlock where the task wants one.
+fn history_at(model: &AnyModel, events: &[Event], at: Option<At>) -> foretap::Result<(History, Event)> {
+    // From the end: on the night the clocks go back, an hour of the wall clock comes twice.
+    let until = at.map_or(events.len(), |at| {
+        events.iter().rposition(|event| at.is_after(event)).map_or(0, |last| last + 1)
+    });
     let Some(last) = until.checked_sub(1).and_then(|last| events.get(last)) else {
         return Err(Error::new(ErrorKind::Config, "the log begins later")
             .field("--at")
@@ -193,9 +211,7 @@ fn history_at(
     };
     let mut history = History::new(model.favourites());
     events[..until].iter().for_each(|event| history.observe(event));
-    let local_secs =
-        at.and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok()).map(|at| at.timestamp().as_second());
-    let now = local_secs.map_or(last.at, |local| Timestamp(local - i64::from(last.utc_offset_secs)));
+    let now = at.map_or(last.at, |at| at.on_clock_of(last));
     let days = now.secs_since(last.at) / 86_400;
     if days > 0 {
         eprintln!("warning: the log ends {days} days before: what happened since is not known");

@@ -130,11 +130,11 @@
 //!
 //! # Cargo features
 //!
-//! `train` is what learning needs: reading logs, simulating people, training, evaluating, reports, exports, and the
+//! `train`, the default, is what learning needs: reading logs, simulating people, training, evaluating, reports, exports, and the
 //! transformer. Without it (`default-features = false`) the predictor alone remains, small and quick to build: history,
-//! context, baselines, and a trained ranker with the file it comes in. `flex`, the default, `ndarray` and `wgpu` are
-//! Burn's devices to train on; each brings `train` along. `vault`, a part of `train` and small by itself, keeps a
-//! history's file: whole or not at all, checked, and encrypted under the caller's key.
+//! context, baselines, and a trained ranker with the file it comes in. `flex`, `ndarray` and `wgpu` are Burn's devices to
+//! train on, beside the crate's own engine; each brings `train` along and takes minutes to build. `vault`, a part of
+//! `train` and small by itself, keeps a history's file: whole or not at all, checked, and encrypted under the caller's key.
 
 // The words are those of the whole crate.
 #![cfg_attr(not(feature = "train"), allow(rustdoc::broken_intra_doc_links))]

@@ -23,8 +23,8 @@ pub struct DeepArgs {
     #[arg(long)]
     pub as_is: bool,
 
-    /// Where to compute: cpu (our own kernels), flex or ndarray (Burn on the processor), gpu (Burn on a graphics card;
-    /// build with --features wgpu)
+    /// Where to compute: cpu (our own kernels); flex or ndarray (Burn on the processor; build with --features flex or
+    /// ndarray); gpu (Burn on a graphics card; build with --features wgpu)
     #[arg(long, default_value_t)]
     pub device: Device,
 
@@ -234,7 +234,13 @@ impl RouterArgs {
             (None, Some(gain)) => Routing::Gain(gain),
             (None, None) => Routing::Share(self.routed_share),
         };
-        routing.check().map(|()| routing)
+        let flag = match routing {
+            Routing::Gain(_) => "--routed-gain",
+            Routing::Pays { deep, .. } if deep.is_finite() && deep >= 0.0 => "--nats-per-unit",
+            Routing::Pays { .. } => "--routed-cost",
+            Routing::Share(_) | Routing::Budget { .. } => "--routed-share",
+        };
+        routing.check().map(|()| routing).map_err(|error| error.field(flag))
     }
 
     /// The router that was asked for.
