@@ -55,20 +55,20 @@
 //!     math         logarithms and angles, the same to the last bit on every machine
 //!     saved        how each part of a history becomes bytes and comes back
 //!     counts       the bounded counters that a history is made of
-//!     first_uses   when an app is first used in a day: what is due
-//!     inclination  counters of what nothing foretells: resuming, answering, liking
-//!     recall       whole sequences of apps, and what followed them before
+//!     first_uses   when an app is first used in a day: the probability that it is due
+//!     propensity   statistics of resuming, answering, spontaneous launches and preferences
+//!     sequence_model  whole sequences of apps, and what followed them before
 //!     app_use      what a history knows of one app
-//!     motives      why apps were opened, as far as the past tells
+//!     attribution  what explains each launch
 //!     token        an event as the transformer reads it
 //!     task         the two questions, read off a stream of events
 //!     history      one user's past, event by event; the only maker of a Context
 //!     question     the Context
 //!     tokens       the sequence that ends with the question
 //!     replay       a user's log, question by question
-//!     situation    what a question looks like before anyone answers
+//!     question_features  features of the question, whatever the candidate
 //!     features     one row a candidate, for the ranker; the versioned schema
-//!     prospects    what is due, what is heralded, what is liked
+//!     prior_features  what is due, what is triggered, what is preferred
 //!     pointer      the same and more on a network's scales, for the transformer
 //!
 //!   predict      THE CONTRACT: Predictor, Prediction, ties

@@ -2,8 +2,8 @@
 
 use super::counts::{HOUR_SECS, Row, Tally};
 use super::first_uses::FirstUses;
-use super::inclination::{Answers, Liking, OwnAccord};
 use super::math;
+use super::propensity::{AnswerRate, Preference, SpontaneousLaunches};
 use super::saved::{Secs, Since, saved};
 use crate::data::{AppId, Battery, Timestamp};
 
@@ -19,7 +19,7 @@ pub(super) const REST_SECS: i64 = 2 * 3600;
 // Simulator's law: a notification's pull fades with 900 s there, so halves in 624; to be learned from people instead.
 const ANSWER_SECS: f32 = 600.0;
 
-/// So long a notification is taken to call; after that whatever is opened is not opened for its sake.
+/// For so long a notification may explain a launch of its app.
 // Simulator's law: by then its pull there is down to e^-2; to be learned from people instead.
 const CALL_SECS: i64 = 1800;
 
@@ -27,11 +27,12 @@ const CALL_SECS: i64 = 1800;
 // Simulator's law: none is answered there after two hours; to be learned from people instead.
 const LAPSE_SECS: i64 = 2 * 3600;
 
-/// Another app is opened on an app's account half an hour later, as before a meeting: so long after its last sign of life.
+/// An app triggers another about half an hour later, as a reminder does before a meeting: so long after its last launch or
+/// notification.
 // Simulator's law: a meeting leads to the map after 20 to 45 minutes there; to be learned from people instead.
-const HERALD_SECS: std::ops::Range<i64> = 20 * 60..45 * 60;
+const TRIGGER_SECS: std::ops::Range<i64> = 20 * 60..45 * 60;
 
-/// An app used a moment ago tempts so many times more.
+/// An app used a moment ago has so many times the choice weight.
 // Simulator's law: the median of its people's phases is 60; to be learned from people instead.
 const PHASE: f32 = 60.0;
 
@@ -129,13 +130,13 @@ pub struct AppUse {
     pub(super) notified_unlocks: u32,
     pub(super) answered_notifications: u32,
     /// Its notifications, however they were found.
-    pub(super) answers: Answers,
-    pub(super) own_accord: OwnAccord,
-    pub(super) liking: Liking,
-    /// Unlocks at which it [heralded](Self::is_heralding).
-    pub(super) heralding_unlocks: f32,
-    /// The apps that heralded at unlocks that this one was first in, each before it had been opened since.
-    pub(super) heralds: Row,
+    pub(super) answers: AnswerRate,
+    pub(super) spontaneous: SpontaneousLaunches,
+    pub(super) preference: Preference,
+    /// Unlocks at which it [was a trigger](Self::is_trigger).
+    pub(super) trigger_unlocks: f32,
+    /// The triggers at unlocks that opened this app first; of those, the ones since whose last sign it had not been opened.
+    pub(super) triggers: Row,
 
     /// The next different app.
     pub(super) next: Row,
@@ -162,10 +163,10 @@ saved!(AppUse {
     notified_unlocks,
     answered_notifications,
     answers as Since<2>,
-    own_accord as Since<2>,
-    liking as Since<3>,
-    heralding_unlocks as Since<3>,
-    heralds as Since<3>,
+    spontaneous as Since<2>,
+    preference as Since<3>,
+    trigger_unlocks as Since<3>,
+    triggers as Since<3>,
     next,
     next_unlock,
     next_unlock_by_departure,
@@ -230,19 +231,19 @@ impl AppUse {
     }
 
     /// Whether its last sign came half an hour ago, about.
-    pub(super) fn is_heralding(&self, now: Timestamp) -> bool {
-        self.last_sign().is_some_and(|at| HERALD_SECS.contains(&now.secs_since(at)))
+    pub(super) fn is_trigger(&self, now: Timestamp) -> bool {
+        self.last_sign().is_some_and(|at| TRIGGER_SECS.contains(&now.secs_since(at)))
     }
 
-    /// How much more it tempts than after a long rest: likings come in phases.
+    /// By how much its recent use raises its choice weight: people use one app often for some hours.
     pub(super) fn phase(&self, now: Timestamp) -> f32 {
         let fade = |at| math::exp(-(now.secs_since(at).max(0) as f32) / PHASE_SECS);
         1.0 + PHASE * self.last_launch().map_or(0.0, fade)
     }
 
-    /// How much it tempts a user who is free to choose.
-    pub(super) fn tempts(&self, now: Timestamp) -> f32 {
-        if self.launches() > 0 { self.liking.rate() * self.phase(now) } else { 0.0 }
+    /// Its weight in a spontaneous choice.
+    pub(super) fn choice_weight(&self, now: Timestamp) -> f32 {
+        if self.launches() > 0 { self.preference.rate() * self.phase(now) } else { 0.0 }
     }
 
     /// How fresh its notification is that waits for an answer: 1 at once, halved every ten minutes, 0 after two hours or
@@ -253,7 +254,7 @@ impl AppUse {
     }
 
     pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut Row> {
-        [&mut self.next, &mut self.next_unlock, &mut self.after_unlock_open, &mut self.heralds]
+        [&mut self.next, &mut self.next_unlock, &mut self.after_unlock_open, &mut self.triggers]
             .into_iter()
             .chain(&mut self.next_unlock_by_departure)
     }

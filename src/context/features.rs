@@ -9,7 +9,7 @@ use super::counts::{HourWeights, Row, Slot, hour_weights};
 use super::history::History;
 use super::math;
 use super::question::Context;
-use super::situation::ln_secs;
+use super::question_features::ln_secs;
 use crate::data::{Network, Timestamp};
 
 /// How files tell of columns: of version 1, trees by name and the transformer by number; from 2 on, all by their labels
@@ -230,7 +230,7 @@ struct AtQuestion<'a> {
     resume_rate: f32,
     last_launches: [Option<Slot>; 10],
     last_unlock_opens: [Option<Slot>; 10],
-    // What followed the same situations before.
+    // What followed the same question_features before.
     last_next: Option<&'a Row>,
     pair_next: Option<&'a Row>,
     last_next_unlock: Option<&'a Row>,

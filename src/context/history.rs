@@ -18,9 +18,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::app_use::{AppUse, Counters, Departure, MAX_PLACES, REST_SECS, charging_class};
+use super::attribution::{AttributedLaunch, LaunchAttribution};
 use super::counts::{HOUR_SECS, Pairs, Recent, Slot};
-use super::motives::{Motive, Motives};
-use super::recall::Recall;
+use super::sequence_model::SequenceModel;
 use super::task::Task;
 use super::token::{MAX_WINDOW, Token, octave};
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
@@ -75,7 +75,7 @@ pub struct History {
     pub(super) recent_launches: Recent<(Slot, Timestamp), 64>,
     pub(super) recent_unlock_opens: Recent<Slot, 10>,
     /// Whole sequences of apps, and what followed them.
-    pub(super) recall: Recall,
+    pub(super) sequences: SequenceModel,
     /// The last events as the transformer reads them.
     pub(super) tokens: Recent<Token, MAX_WINDOW>,
     pub(super) tokens_read: u64,
@@ -85,7 +85,7 @@ pub struct History {
     pub(super) resumes: [[[f32; 2]; ABSENCES]; Departure::KINDS],
     /// Notifications that an unlock found unseen and answered first, and all found.
     pub(super) answered_notifications: [f32; 2],
-    pub(super) motives: Motives,
+    pub(super) attribution: LaunchAttribution,
     places: Vec<PlaceId>,
     /// By task: questions whose answer had never been opened before, and all questions.
     answers: [[u32; 2]; 2],
@@ -237,8 +237,8 @@ impl History {
         let last = self.nth_last(0);
         let before = self.nth_last(1);
 
-        self.note_motive(slot, last, before, now, hour_of_day);
-        self.recall.launch(slot, self.awaits_first_app);
+        self.attribute_launch(slot, last, before, now, hour_of_day);
+        self.sequences.launch(slot, self.awaits_first_app);
         if std::mem::take(&mut self.awaits_first_app) {
             self.answer(Task::FirstAfterUnlock, is_known);
             self.unlock_open(slot, last, before, now, hour);
@@ -294,7 +294,7 @@ impl History {
     }
 
     /// Notes why `slot` may be opened now, before the rest of the history knows that it is.
-    fn note_motive(
+    fn attribute_launch(
         &mut self,
         slot: Slot,
         last: Option<Slot>,
@@ -305,9 +305,13 @@ impl History {
         let Some(last) = last else { return };
         let unlocked = self.unlocked.unwrap_or(now);
         let unused_secs = self.awaits_first_app.then(|| self.unused_secs(unlocked));
-        self.recall.recall_expected(unused_secs.is_some(), self.uses.len(), &mut self.motives.recalled);
-        let launch = Motive { slot, last, before, now, hour_of_day, unused_secs };
-        self.motives.note(launch, &mut self.uses, &self.recency);
+        self.sequences.count_expected(
+            unused_secs.is_some(),
+            self.uses.len(),
+            &mut self.attribution.sequence_counts,
+        );
+        let launch = AttributedLaunch { slot, last, before, now, hour_of_day, unused_secs };
+        self.attribution.note(launch, &mut self.uses, &self.recency);
     }
 
     fn leave_out_first_opened(&mut self) {
@@ -495,7 +499,7 @@ impl History {
         }
         self.recent_launches.retain(|(slot, _)| *slot != stalest);
         self.recent_unlock_opens.retain(|slot| *slot != stalest);
-        self.recall.forget(stalest);
+        self.sequences.forget(stalest);
         self.pairs.forget(stalest);
         self.unlock_pairs.forget(stalest);
         self.uses.iter_mut().flat_map(AppUse::rows_mut).for_each(|row| row.forget(stalest));

@@ -5,28 +5,28 @@
 
 use super::Task;
 use super::app_use::{AppUse, charging_class};
+use super::attribution::{LaunchAttribution, away};
 use super::counts::{HourWeights, Slot, hour_weights};
 use super::features::{self, QUESTION, SCHEMA, SharedFeatures, share, smoothed};
 use super::first_uses::{FirstUses, Nearby};
 use super::math;
-use super::motives::{Motives, away};
-use super::prospects::{Prospect, Prospects};
+use super::prior_features::{AppPrior, PriorFeatures};
 use super::question::Context;
-use super::recall::{ORDERS, Recalled};
+use super::sequence_model::{ORDERS, SequenceCounts};
 use crate::data::Timestamp;
 
 /// Columns of a candidate in the first version: those of the ranker, shares of what followed, shares of first uses in a
 /// day, six of its own.
 const FIRST: usize = QUESTION + 3 * ORDERS + FirstUses::SHARES + 6;
 
-/// And six of motives.
+/// And six of launch attribution.
 const WITH_MOTIVES: usize = FIRST + 6;
 
-/// Columns of a candidate: those of the first version, six of motives, seven of what is due, heralded and liked. A model
+/// Columns of a candidate: those of the first version, six of attribution, seven prior features. A model
 /// finds its own among them by name, and what comes after the last of these is not computed for it.
 pub const CANDIDATE_COLUMNS: usize = WITH_MOTIVES + 7;
 
-/// Columns of a question: those of the ranker, how often the present stretch was seen before, three rates, five of motives.
+/// Columns of a question: those of the ranker, how often the present stretch was seen before, three rates, five of attribution.
 pub const QUESTION_COLUMNS: usize = SCHEMA.len() - QUESTION + 3 * ORDERS + 3 + 5;
 
 /// Names of a candidate's columns, in order, as in a model file: see [`columns`](super::columns).
@@ -161,11 +161,11 @@ pub struct PointerRows {
     /// `[QUESTION_COLUMNS]`.
     pub question: Vec<f32>,
     features: SharedFeatures,
-    recalled: Recalled,
+    sequence_counts: SequenceCounts,
     near: Nearby,
     /// When the notifications came that wait for an answer, oldest first.
     waiting: Vec<Timestamp>,
-    prospects: Prospects,
+    prior_features: PriorFeatures,
     width: usize,
     never_used: AppUse,
 }
@@ -190,7 +190,7 @@ impl PointerRows {
         let enough = [FIRST, WITH_MOTIVES].into_iter().find(|&width| width >= columns);
         self.width = enough.unwrap_or(CANDIDATE_COLUMNS);
         let matrix = features.of(context);
-        context.history.recall.recall(context.history.uses.len(), &mut self.recalled);
+        context.history.sequences.count(context.history.uses.len(), &mut self.sequence_counts);
         self.fill_candidates(context, matrix);
         self.fill_question(context, matrix);
     }
@@ -202,10 +202,10 @@ impl PointerRows {
         self.near.set(hour);
         let hours = hour_weights(hour);
         if self.width > FIRST {
-            Motives::waiting(&history.uses, &mut self.waiting);
+            LaunchAttribution::waiting(&history.uses, &mut self.waiting);
         }
         if self.width > WITH_MOTIVES {
-            self.prospects.set(history, now);
+            self.prior_features.set(history, now);
         }
         let network = history.network as usize;
         let charging = charging_class(history.battery);
@@ -224,7 +224,7 @@ impl PointerRows {
                 }
             };
             let slot = history.slot(app).unwrap_or(Slot::NONE);
-            for shares in self.recalled.shares(slot, prior) {
+            for shares in self.sequence_counts.shares(slot, prior) {
                 self.candidates.extend(shares.map(ln_odds));
             }
             let is_used_today = used.is_used_today(now, hour);
@@ -245,15 +245,15 @@ impl PointerRows {
                 self.candidates.extend(of_motives(context, used, launch_share, &hours, &self.waiting));
             }
             if self.width > WITH_MOTIVES {
-                let Prospect { due, lift, heralded, liking, expected, phase, tempts } =
-                    self.prospects.of(used, slot, launch_share);
-                let [liking, expected, phase] = [liking, expected + LEAST[0], phase].map(math::ln);
+                let AppPrior { due, log_lift, conditional_share, preference, expected, phase, choice_share } =
+                    self.prior_features.of(used, slot, launch_share);
+                let [preference, expected, phase] = [preference, expected + LEAST[0], phase].map(math::ln);
                 self.candidates.extend([
                     ln_odds(due),
-                    lift,
-                    ln_odds(heralded),
-                    liking,
-                    ln_odds(tempts),
+                    log_lift,
+                    ln_odds(conditional_share),
+                    preference,
+                    ln_odds(choice_share),
                     expected,
                     phase,
                 ]);
@@ -268,8 +268,8 @@ impl PointerRows {
         self.question
             .extend(any.iter().zip(&SCHEMA[QUESTION..]).map(|(&value, column)| scaled(value, column.unit)));
         self.question.resize(SCHEMA.len() - QUESTION, f32::NAN);
-        let recalled = &self.recalled;
-        for total in recalled.totals() {
+        let sequence_counts = &self.sequence_counts;
+        for total in sequence_counts.totals() {
             self.question.extend(total.0.map(math::ln_1p));
         }
         let departure = history.departure(now) as usize;
@@ -283,13 +283,15 @@ impl PointerRows {
             ln_odds((resumed + ABSENCE_PRIOR * resume_rate) / (all + ABSENCE_PRIOR)),
             ln_odds((answered + ANSWERED_PRIOR[0]) / (notified + ANSWERED_PRIOR[1])),
         ]);
-        let resumed = &history.motives.resumed;
+        let resumed = &history.attribution.resumed;
         self.question.extend([
             ln_odds(resumed.at(away(history.unused_secs(now)), resume_rate)),
             ln_odds(resumed.mean(resume_rate)),
             math::ln_1p(resumed.points()),
-            ln_odds(history.motives.answers.rate()),
-            ln_odds((history.motives.own_accord.count + 1.0) / (history.motives.unprompted + 2.0)),
+            ln_odds(history.attribution.answers.rate()),
+            ln_odds(
+                (history.attribution.spontaneous.count + 1.0) / (history.attribution.all_spontaneous + 2.0),
+            ),
         ]);
     }
 }
@@ -305,20 +307,20 @@ fn of_motives(
     /// A notification that so many newer ones stand before is as good as unseen.
     // Simulator's law: the newest three are answered there, newest first; to be learned from people instead.
     const MOST_NEWER: usize = 5;
-    let motives = &context.history.motives;
+    let attribution = &context.history.attribution;
     let near = |part: f32, whole: f32, prior: f32| smoothed(part, whole, prior, OWN_ACCORD_PRIOR);
-    let own_accord = near(used.own_accord.count, motives.own_accord.count, launch_share);
-    let around = near(used.own_accord.around(hours), motives.own_accord.around(hours), own_accord);
+    let spontaneous = near(used.spontaneous.count, attribution.spontaneous.count, launch_share);
+    let around = near(used.spontaneous.around(hours), attribution.spontaneous.around(hours), spontaneous);
     let freshness = used.freshness(context.now());
     let older = waiting.partition_point(|&at| Some(at) <= used.last_notification);
     let newer = (waiting.len() - older).min(MOST_NEWER);
     [
-        ln_odds(own_accord),
+        ln_odds(spontaneous),
         ln_odds(around),
         math::ln(freshness + LEAST[1]),
         if freshness > 0.0 { newer as f32 } else { MOST_NEWER as f32 + 1.0 },
-        math::ln(freshness * used.answers.rate_near(motives.answers.rate()) + LEAST[2]),
-        ln_odds(near(used.own_accord.anew, motives.own_accord.anew, launch_share)),
+        math::ln(freshness * used.answers.rate_near(attribution.answers.rate()) + LEAST[2]),
+        ln_odds(near(used.spontaneous.anew, attribution.spontaneous.anew, launch_share)),
     ]
 }
 

@@ -55,7 +55,7 @@ fn example(
 ) -> Example {
     let Said { by_trees, by_deep } = experts.ask(context);
     Example {
-        situation: context.situation(),
+        question_features: context.question_features(),
         by_trees,
         by_deep,
         answer: context.candidates().iter().position(|&app| app == answer),

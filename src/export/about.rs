@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::wrong;
 use crate::bundle::Parts;
 use crate::context::features::{SCHEMA, SCHEMA_VERSION};
-use crate::context::{Situation, Task};
+use crate::context::{QuestionFeatures, Task};
 use crate::error::Result;
 use crate::kind::sha256_hex;
 use crate::network::Standardisation;
@@ -20,7 +20,7 @@ use crate::transformer::TransformerModel;
 /// | `vocabulary` | JSON: app names, by row |
 /// | `vocabulary_sha256` | of the names, a line feed after each: do two files speak of the same rows? |
 /// | `feature_schema` | JSON: version of this key, and name and unit of each feature that trees read, in order |
-/// | `situation` | JSON: names of the columns that the router's gate reads besides, in order |
+/// | `question_features` | JSON: names of the columns that the router's gate reads besides, in order |
 /// | `columns` | JSON: names of a network's columns in the order in which it reads them, and the mean and scale that they were brought to |
 /// | `temperature` | what logits are divided by to become probabilities |
 /// | `card` | JSON: what the models learned from, how good they are, who may use them |
@@ -77,7 +77,7 @@ impl About {
             ("vocabulary", json!(self.apps).to_string()),
             ("vocabulary_sha256", sha256_hex(names.as_bytes())),
             ("feature_schema", schema.to_string()),
-            ("situation", json!(Situation::NAMES).to_string()),
+            ("question_features", json!(QuestionFeatures::NAMES).to_string()),
         ];
         if let Some(columns) = &self.columns {
             let columns = serde_json::to_string(columns)

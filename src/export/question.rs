@@ -10,7 +10,7 @@
 //! | `question_columns` | `[batch, columns]` | what the moment looks like, standardised, in the order of the metadata's names |
 //!
 //! A router's graph reads two more: `features` `[batch, candidates, features]`, what trees read of each candidate, NaN where
-//! it is missing, and `situation` `[batch, columns]`, what the gate reads of the moment.
+//! it is missing, and `question_features` `[batch, columns]`, what the gate reads of the moment.
 //!
 //! The last token is the question itself. Shorter questions of a batch are padded: tokens in front, hidden from all others
 //! by class 48, and candidates at the end, with the row of no app, whose probability is zero.
@@ -106,7 +106,7 @@ pub(super) const FEATURES: Input = Input {
     is_whole: false,
 };
 pub(super) const SITUATION: Input = Input {
-    name: "situation",
+    name: "question_features",
     doc: "what the gate reads of the moment; NaN is unknown",
     dims: &[Dim::Batch],
     width: None,
@@ -190,14 +190,14 @@ pub fn question(batch: &Batch, config: &TransformerConfig) -> Vec<NamedTensor> {
 /// What the inputs of a router's graph add to those of its transformer's.
 ///
 /// # Shapes
-/// `features`: `[1, candidates, features]`; `situation`: `[1, columns]`.
+/// `features`: `[1, candidates, features]`; `question_features`: `[1, columns]`.
 pub fn router_question(context: &Context<'_>) -> [NamedTensor; 2] {
     let (mut matrix, candidates) = (Vec::new(), context.candidates().len());
     features::fill(context, &mut matrix);
-    let situation = context.situation().columns();
+    let question_features = context.question_features().columns();
     [
         NamedTensor::floats(FEATURES.name, vec![1, candidates, SCHEMA.len()], matrix),
-        NamedTensor::floats(SITUATION.name, vec![1, situation.len()], situation.into()),
+        NamedTensor::floats(SITUATION.name, vec![1, question_features.len()], question_features.into()),
     ]
 }
 

@@ -11,7 +11,7 @@
 //! weights that depend on the question. Weights that add up to less than one make an answer less sure, so they calibrate,
 //! too: a history of an hour, or one that is a week old, promises less.
 
-use crate::context::{Situation, math};
+use crate::context::{QuestionFeatures, math};
 
 /// Numbers that a weight depends on.
 // Source: units: as many as `Basis` names.
@@ -46,17 +46,17 @@ pub(crate) const GAINS: [f32; 2] = [-1.0, 2.0];
 pub(crate) const MOST_STALE: f32 = 4.0;
 
 /// The basis at a question. `gain` is the gate's, 0 where nobody asked it.
-pub fn basis(situation: &Situation, gain: f32) -> Basis {
-    let history = (situation.launches - HISTORY[0]) / HISTORY[1];
-    [1.0, history, gain.clamp(GAINS[0], GAINS[1]), staleness(situation)]
+pub fn basis(question_features: &QuestionFeatures, gain: f32) -> Basis {
+    let history = (question_features.launches - HISTORY[0]) / HISTORY[1];
+    [1.0, history, gain.clamp(GAINS[0], GAINS[1]), staleness(question_features)]
 }
 
 /// 0 up to a day, 1 after 2.7 days, 2 after a week, at most 4.
-fn staleness(situation: &Situation) -> f32 {
-    if situation.age.is_nan() {
+fn staleness(question_features: &QuestionFeatures) -> f32 {
+    if question_features.age.is_nan() {
         return 0.0;
     }
-    (situation.age - math::ln(FRESH_SECS)).clamp(0.0, MOST_STALE)
+    (question_features.age - math::ln(FRESH_SECS)).clamp(0.0, MOST_STALE)
 }
 
 /// The weights of the experts.
@@ -158,21 +158,21 @@ mod tests {
     use crate::context::{History, Task};
     use crate::data::Timestamp;
 
-    fn situation() -> Situation {
-        History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation()
+    fn question_features() -> QuestionFeatures {
+        History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).question_features()
     }
 
     #[test]
     fn old_histories_are_stale_and_long_ones_long() {
         let at = |age_secs: f32, launches: f32| {
             let age = math::ln_1p(age_secs);
-            basis(&Situation { age, launches: math::ln_1p(launches), ..situation() }, 0.25)
+            basis(&QuestionFeatures { age, launches: math::ln_1p(launches), ..question_features() }, 0.25)
         };
         assert_eq!(at(86_000.0, 600.0)[3], 0.0);
         assert!((at(7.0 * 86_400.0, 600.0)[3] - 1.946).abs() < 1e-3);
         assert_eq!(at(1e9, 600.0)[3], 4.0);
         assert!(at(0.0, 10.0)[1] < at(0.0, 1e4)[1] && at(0.0, 600.0)[1].abs() < 0.01);
-        assert_eq!(basis(&situation(), 9.0), [1.0, -0.8, 2.0, 0.0], "nothing is known");
+        assert_eq!(basis(&question_features(), 9.0), [1.0, -0.8, 2.0, 0.0], "nothing is known");
     }
 
     #[test]

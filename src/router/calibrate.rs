@@ -11,7 +11,7 @@
 //! Networks", 2017).
 
 use super::blend::{BASIS, Basis};
-use crate::context::{Situation, math};
+use crate::context::{QuestionFeatures, math};
 
 /// What makes probabilities of logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,16 +39,16 @@ pub(crate) const NONE_OF_THESE: [f32; 2] = [1e-5, 0.999];
 
 impl Calibration {
     /// Probability that none of the candidates is opened.
-    pub fn none_of_these(&self, situation: &Situation, basis: &Basis) -> f32 {
+    pub fn none_of_these(&self, question_features: &QuestionFeatures, basis: &Basis) -> f32 {
         let logit: f32 =
-            self.none.iter().zip(none_columns(situation, basis)).map(|(n, column)| n * column).sum();
+            self.none.iter().zip(none_columns(question_features, basis)).map(|(n, column)| n * column).sum();
         (1.0 / (1.0 + math::exp(-logit))).clamp(NONE_OF_THESE[0], NONE_OF_THESE[1])
     }
 }
 
 /// What the mass of "none of these" depends on.
-pub fn none_columns(situation: &Situation, basis: &Basis) -> [f32; BASIS] {
-    let share = situation.unforeseen.clamp(SHARES[0], SHARES[1]);
+pub fn none_columns(question_features: &QuestionFeatures, basis: &Basis) -> [f32; BASIS] {
+    let share = question_features.unforeseen.clamp(SHARES[0], SHARES[1]);
     [1.0, math::ln(share / (1.0 - share)), basis[1], basis[3]]
 }
 
@@ -89,25 +89,29 @@ mod tests {
 
     #[test]
     fn none_is_as_frequent_as_it_was_unless_told_otherwise() {
-        let mut situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        let mut question_features =
+            History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).question_features();
         for share in [0.01, 0.5, 0.9] {
-            situation.unforeseen = share;
-            let none = Calibration::default().none_of_these(&situation, &basis(&situation, 0.0));
+            question_features.unforeseen = share;
+            let none =
+                Calibration::default().none_of_these(&question_features, &basis(&question_features, 0.0));
             assert!((none - share).abs() < 1e-6, "{none} {share}");
         }
         let sure = Calibration { none: [99.0, 0.0, 0.0, 0.0], temperature: 1.0 };
-        assert_eq!(sure.none_of_these(&situation, &basis(&situation, 0.0)), 0.999);
+        assert_eq!(sure.none_of_these(&question_features, &basis(&question_features, 0.0)), 0.999);
     }
 
     /// `1 / (1 + exp(-logit))` of a weighted sum, by hand: each weight meets its own column.
     #[test]
     fn none_of_these_by_hand() {
-        let mut situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
-        situation.unforeseen = 0.2;
+        let mut question_features =
+            History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).question_features();
+        question_features.unforeseen = 0.2;
         // One, the length of the history, the gain, the staleness.
         let basis = [1.0, 0.5, 0.75, 2.0];
-        let of =
-            |none: [f32; BASIS]| Calibration { temperature: 1.0, none }.none_of_these(&situation, &basis);
+        let of = |none: [f32; BASIS]| {
+            Calibration { temperature: 1.0, none }.none_of_these(&question_features, &basis)
+        };
         let sigmoid = |logit: f32| 1.0 / (1.0 + (-logit).exp());
         let share = (0.2_f32 / 0.8).ln();
         for (none, logit) in [
@@ -127,10 +131,10 @@ mod tests {
         // No evidence is enough for certainty, either way, and a share of none or all is as good as one in 100,000.
         assert_eq!(of([-99.0, 0.0, 0.0, 0.0]), 1e-5);
         for (unforeseen, odds) in [(0.0, 1e-5_f32), (1.0, 1.0 - 1e-5)] {
-            situation.unforeseen = unforeseen;
+            question_features.unforeseen = unforeseen;
             let half = Calibration { temperature: 1.0, none: [0.0, 0.5, 0.0, 0.0] };
             let expected = sigmoid(0.5 * (odds / (1.0 - odds)).ln());
-            let found = half.none_of_these(&situation, &basis);
+            let found = half.none_of_these(&question_features, &basis);
             assert!((found / expected - 1.0).abs() < 1e-3, "{found}, not {expected}");
         }
     }

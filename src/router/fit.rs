@@ -18,14 +18,14 @@ use super::gains::{Gain, fit_gate, gains_across_folds, guesses_across_folds};
 use super::gate::Quantiles;
 use super::newton::newton;
 use super::{RouterModel, Routing};
-use crate::context::Situation;
+use crate::context::QuestionFeatures;
 use crate::error::Result;
 
 /// A question with what both experts said and what was opened.
 #[derive(Debug, Clone)]
 pub struct Example {
     /// What it looked like.
-    pub situation: Situation,
+    pub question_features: QuestionFeatures,
     /// Log-probabilities of the candidates by the trees.
     pub by_trees: Vec<f32>,
     /// The same by the transformer.
@@ -53,7 +53,7 @@ impl Example {
 
     /// The basis of these voices' weights; `guess` is what the gate expects, which nobody asks where there are no trees.
     fn basis(&self, who: Who, guess: f32) -> Basis {
-        basis(&self.situation, if who == Who::Deep { 0.0 } else { guess })
+        basis(&self.question_features, if who == Who::Deep { 0.0 } else { guess })
     }
 
     /// The blend's logits of these voices.
@@ -259,7 +259,8 @@ fn fit_none_of(examples: &[Example], prior: [f32; BASIS], age: Age) -> Result<[f
         (0..BASIS).for_each(|i| curvature[i][i] = PRIOR[i]);
         for example in examples.iter().filter(|example| age.teaches(example) && !example.by_trees.is_empty())
         {
-            let columns = none_columns(&example.situation, &basis(&example.situation, 0.0)).map(f64::from);
+            let columns = none_columns(&example.question_features, &basis(&example.question_features, 0.0))
+                .map(f64::from);
             let logit: f64 = weights.iter().zip(columns).map(|(w, x)| w * x).sum();
             let none = 1.0 / (1.0 + (-logit).exp());
             let error = none - f64::from(u8::from(example.answer.is_none()));
@@ -319,7 +320,8 @@ mod tests {
     /// Questions of eight candidates: the trees know the answer's first half of the time, the transformer where the hour is
     /// late, too.
     fn examples(count: usize) -> Vec<Example> {
-        let situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        let question_features =
+            History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).question_features();
         let mut random = ChaCha8Rng::seed_from_u64(3);
         let mut said = |answer: usize, knows: bool| {
             let mut logits: Vec<f32> = (0..8).map(|_| random.random_range(-0.5..0.5)).collect();
@@ -330,10 +332,10 @@ mod tests {
         let example = |number: usize| {
             let (answer, is_late) = (number * 5 % 8, number.is_multiple_of(3));
             Example {
-                situation: Situation {
+                question_features: QuestionFeatures {
                     hour: if is_late { 22.0 } else { 10.0 },
                     unforeseen: 0.1,
-                    ..situation
+                    ..question_features
                 },
                 by_trees: said(answer, !is_late),
                 by_deep: said(answer, is_late || number.is_multiple_of(2)),
@@ -354,8 +356,8 @@ mod tests {
         let mut scratch = ForestScratch::default();
         let pace = Routing::Share(0.35).pace(&model.gains).unwrap();
         let is_right = |example: &&Example| {
-            let gain = model.gate.gain(&example.by_trees, &example.situation, &mut scratch);
-            pace.routes(gain, 0.0) == (example.situation.hour > 20.0)
+            let gain = model.gate.gain(&example.by_trees, &example.question_features, &mut scratch);
+            pace.routes(gain, 0.0) == (example.question_features.hour > 20.0)
         };
         let right = examples.iter().filter(is_right).count();
         assert!(right > 2_850, "{right}");
@@ -364,8 +366,8 @@ mod tests {
             "who knows is right always here, and said three in four"
         );
         // One in twenty was none of them, where the past said one in ten.
-        let situation = &examples[0].situation;
-        let none = model.calibration.none_of_these(situation, &basis(situation, 0.0));
+        let question_features = &examples[0].question_features;
+        let none = model.calibration.none_of_these(question_features, &basis(question_features, 0.0));
         assert!((none - 0.05).abs() < 0.01, "{none}");
     }
 
@@ -386,7 +388,7 @@ mod tests {
             let pace = routing.pace(&model.gains).unwrap();
             let mut shift = 0.0;
             for example in &examples {
-                let gain = model.gate.gain(&example.by_trees, &example.situation, &mut scratch);
+                let gain = model.gate.gain(&example.by_trees, &example.question_features, &mut scratch);
                 let is_routed = pace.routes(gain, shift);
                 assert_eq!(is_routed, expected, "{routing:?}: {gain}");
                 shift = pace.next(shift, is_routed);

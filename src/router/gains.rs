@@ -77,7 +77,7 @@ pub(super) fn guesses_across_folds(examples: &[Example], gains: &[Gain]) -> Resu
     for fold in 0..Example::FOLDS {
         let gate = fit_gate(examples, gains, |example| example.fold != fold)?;
         for (guess, example) in guesses.iter_mut().zip(examples).filter(|(_, example)| example.fold == fold) {
-            *guess = gate.gain(&example.by_trees, &example.situation, &mut scratch);
+            *guess = gate.gain(&example.by_trees, &example.question_features, &mut scratch);
         }
     }
     Ok(guesses)
@@ -91,7 +91,7 @@ pub(super) fn fit_gate(
 ) -> Result<Gate> {
     let seen = || examples.iter().zip(gains).filter(|(example, _)| is_seen(example));
     let rows: Vec<f32> =
-        seen().flat_map(|(example, _)| gate::row(&example.by_trees, &example.situation)).collect();
+        seen().flat_map(|(example, _)| gate::row(&example.by_trees, &example.question_features)).collect();
     let foreseen: Vec<f32> = seen().map(|(_, gain)| gain.foreseen).collect();
     let surprise: Vec<f32> = seen().map(|(_, gain)| gain.realized - gain.foreseen).collect();
     let mut ensemble = fit_trees(&rows, &foreseen, &of_foreseen())?;
@@ -149,13 +149,14 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::context::{History, Situation, Task};
+    use crate::context::{History, QuestionFeatures, Task};
     use crate::data::Timestamp;
 
     /// Questions of six candidates that the trees know something of. In the evening the transformer knows more; in the
     /// morning it is as sure as then, of another app.
     fn questions(count: usize, seed: u64) -> Vec<Example> {
-        let situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        let question_features =
+            History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).question_features();
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         (0..count)
             .map(|number| {
@@ -169,7 +170,7 @@ mod tests {
                 };
                 let of = if hour > 12.0 { answer } else { (answer + 1) % 6 };
                 Example {
-                    situation: Situation { hour, unforeseen: 0.1, ..situation },
+                    question_features: QuestionFeatures { hour, unforeseen: 0.1, ..question_features },
                     by_trees: said(0.3, answer),
                     by_deep: said(2.0, of),
                     answer: Some(answer).filter(|_| number % 25 > 0),
@@ -196,8 +197,10 @@ mod tests {
         );
         let guesses = guesses_across_folds(&examples, &gains).unwrap();
         let mean = |is_late: bool, of: &dyn Fn(usize) -> f32| {
-            let part =
-                || (0..examples.len()).filter(|&number| (examples[number].situation.hour > 12.0) == is_late);
+            let part = || {
+                (0..examples.len())
+                    .filter(|&number| (examples[number].question_features.hour > 12.0) == is_late)
+            };
             part().map(of).sum::<f32>() / part().count() as f32
         };
         let [early, late] = [false, true].map(|is_late| mean(is_late, &|number| gains[number].realized));
@@ -220,7 +223,8 @@ mod tests {
         let gains = gains_across_folds(&examples, &vec![0.0; examples.len()]).unwrap();
         let gate = fit_gate(&examples, &gains, |_| true).unwrap();
         let mean = gains.iter().map(|gain| gain.realized).sum::<f32>() / 100.0;
-        let guess = gate.gain(&examples[0].by_trees, &examples[0].situation, &mut ForestScratch::default());
+        let guess =
+            gate.gain(&examples[0].by_trees, &examples[0].question_features, &mut ForestScratch::default());
         assert!((guess - mean).abs() < 1e-3, "{guess} {mean}");
         assert!(fit_gate(&[], &[], |_| true).is_ok());
     }

@@ -5,7 +5,7 @@
 //! ([`fit`](super::fit)). So a gain is in nats, and may be less than 0.
 
 use super::calibrate::sum;
-use crate::context::{Situation, math};
+use crate::context::{QuestionFeatures, math};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{Forest, ForestScratch};
 use crate::quantize::QuantizedTrees;
@@ -14,18 +14,18 @@ use crate::quantize::QuantizedTrees;
 const SURENESS: [&str; 6] = ["first", "margin", "first_gap", "second_gap", "entropy", "first_three"];
 
 /// Columns that the gate reads.
-pub const COLUMNS: usize = SURENESS.len() + Situation::NAMES.len();
+pub const COLUMNS: usize = SURENESS.len() + QuestionFeatures::NAMES.len();
 
 /// Names of the columns that the gate reads, in order.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    SURENESS.into_iter().chain(Situation::NAMES.iter().copied())
+    SURENESS.into_iter().chain(QuestionFeatures::NAMES.iter().copied())
 }
 
 /// The row of a question: of what the trees said, as log-probabilities, and of what it looks like.
 ///
 /// # Shapes
 /// `trees`: `[candidates]`.
-pub fn row(trees: &[f32], situation: &Situation) -> [f32; COLUMNS] {
+pub fn row(trees: &[f32], question_features: &QuestionFeatures) -> [f32; COLUMNS] {
     let mut best = [f32::NEG_INFINITY; 3];
     let entropy = sum(trees.iter().map(|&ln| math::exp(ln) * -ln));
     for &ln in trees {
@@ -39,7 +39,7 @@ pub fn row(trees: &[f32], situation: &Situation) -> [f32; COLUMNS] {
     // Of one candidate there is no second.
     let gap = |a: f32, b: f32| if b > f32::NEG_INFINITY { a - b } else { f32::NAN };
     let mut row = [0.0; COLUMNS];
-    let (sureness, situation_columns) = row.split_at_mut(SURENESS.len());
+    let (sureness, question_columns) = row.split_at_mut(SURENESS.len());
     sureness.copy_from_slice(&[
         first,
         first - second,
@@ -48,7 +48,7 @@ pub fn row(trees: &[f32], situation: &Situation) -> [f32; COLUMNS] {
         entropy,
         first + second + third,
     ]);
-    situation_columns.copy_from_slice(&situation.columns());
+    question_columns.copy_from_slice(&question_features.columns());
     row
 }
 
@@ -88,9 +88,14 @@ impl Gate {
     }
 
     /// What the transformer is expected to gain: nats of log loss, less than 0 where it is expected to do harm.
-    pub fn gain(&self, trees: &[f32], situation: &Situation, scratch: &mut ForestScratch) -> f32 {
+    pub fn gain(
+        &self,
+        trees: &[f32],
+        question_features: &QuestionFeatures,
+        scratch: &mut ForestScratch,
+    ) -> f32 {
         let mut gain = [0.0];
-        self.forest.score(&row(trees, situation), scratch, &mut gain);
+        self.forest.score(&row(trees, question_features), scratch, &mut gain);
         gain[0] as f32
     }
 }
@@ -255,18 +260,19 @@ mod tests {
 
     #[test]
     fn sureness_by_hand() {
-        let situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        let question_features =
+            History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).question_features();
         let ln = [0.2, 0.5, 0.1, 0.2_f32].map(f32::ln);
-        let row = row(&ln, &situation);
+        let row = row(&ln, &question_features);
         let entropy: f32 = ln.iter().map(|ln| -ln.exp() * ln).sum();
         let expected = [0.5, 0.3, 2.5_f32.ln(), 0.0, entropy, 0.9];
         for (found, expected) in row.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{row:?}");
         }
         assert_eq!(names().count(), COLUMNS);
-        let one = super::row(&[0.0], &situation);
+        let one = super::row(&[0.0], &question_features);
         assert!(one[0] == 1.0 && one[2].is_nan() && one[4] == 0.0);
-        assert!(super::row(&[], &situation)[..2].iter().all(|sure| *sure == 0.0));
+        assert!(super::row(&[], &question_features)[..2].iter().all(|sure| *sure == 0.0));
     }
 
     #[test]
@@ -340,12 +346,13 @@ mod tests {
     /// Of two candidates there is no third, and no gap to it.
     #[test]
     fn sureness_of_few_and_of_many() {
-        let situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
-        let two = row(&[0.25_f32.ln(), 0.75_f32.ln()], &situation);
+        let question_features =
+            History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).question_features();
+        let two = row(&[0.25_f32.ln(), 0.75_f32.ln()], &question_features);
         assert!((two[1] - 0.5).abs() < 1e-6 && (two[2] - 3.0_f32.ln()).abs() < 1e-6 && two[3].is_nan());
         assert!((two[5] - 1.0).abs() < 1e-6);
         // Falling, rising, equal: the order in which the trees list them does not matter.
-        let of = |probabilities: [f32; 4]| row(&probabilities.map(f32::ln), &situation)[..6].to_vec();
+        let of = |probabilities: [f32; 4]| row(&probabilities.map(f32::ln), &question_features)[..6].to_vec();
         let expected = of([0.4, 0.3, 0.2, 0.1]);
         assert!((expected[5] - 0.9).abs() < 1e-6 && (expected[3] - 1.5_f32.ln()).abs() < 1e-6);
         for listed in [[0.1, 0.2, 0.3, 0.4], [0.3, 0.1, 0.4, 0.2]] {
@@ -409,18 +416,21 @@ mod tests {
         let own: Vec<String> = names().map(str::to_owned).collect();
         let found = gate(own.clone()).unwrap();
         assert_eq!(found.len(), 1);
-        let situation = History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        let question_features =
+            History::default().context_at(Timestamp(0), Task::FirstAfterUnlock).question_features();
         let mut scratch = ForestScratch::default();
         let unsure = [0.25_f32.ln(); 4];
-        assert!((found.gain(&unsure, &situation, &mut scratch) - 0.5).abs() < 1e-3);
-        assert!((found.gain(&[0.9_f32.ln(), 0.1_f32.ln()], &situation, &mut scratch) + 0.25).abs() < 1e-3);
+        assert!((found.gain(&unsure, &question_features, &mut scratch) - 0.5).abs() < 1e-3);
+        assert!(
+            (found.gain(&[0.9_f32.ln(), 0.1_f32.ln()], &question_features, &mut scratch) + 0.25).abs() < 1e-3
+        );
         // In another order, the same tree asks for the margin: 0.1 here, where the first has 0.55.
         let mut swapped = own.clone();
         swapped.swap(0, 1);
         let by_name = gate(swapped).unwrap();
         let close = [0.55_f32.ln(), 0.45_f32.ln()];
-        assert!((by_name.gain(&close, &situation, &mut scratch) - 0.5).abs() < 1e-3);
-        assert!((found.gain(&close, &situation, &mut scratch) + 0.25).abs() < 1e-3);
+        assert!((by_name.gain(&close, &question_features, &mut scratch) - 0.5).abs() < 1e-3);
+        assert!((found.gain(&close, &question_features, &mut scratch) + 0.25).abs() < 1e-3);
         let mut unknown = own;
         unknown[0] = "sureness".to_owned();
         let error = gate(unknown).unwrap_err().to_string();

@@ -52,7 +52,7 @@ pub use suggest::{Feedback, MAX_SHOWN, Settings, Suggestion};
 use std::sync::Arc;
 
 use crate::context::features::SharedFeatures;
-use crate::context::{Context, Situation, math};
+use crate::context::{Context, QuestionFeatures, math};
 use crate::data::AppId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::ForestScratch;
@@ -101,7 +101,7 @@ struct ExpertScratch<'a> {
 
 /// What the experts said to one question.
 struct Consulted<'a> {
-    situation: Situation,
+    question_features: QuestionFeatures,
     voices: Voices<'a>,
     basis: Basis,
     route: Route,
@@ -167,7 +167,7 @@ impl Router {
     ) -> Consulted<'a> {
         let ExpertScratch { trees: trees_scratch, deep: deep_scratch, gate: gate_scratch, features } =
             scratch;
-        let situation = context.situation();
+        let question_features = context.question_features();
         features.clear();
         let mut gain = 0.0;
         let by_trees: &[f32] = match (&self.experts.trees, study.said) {
@@ -179,7 +179,7 @@ impl Router {
             }
         };
         if self.experts.trees.is_some() {
-            gain = self.model.gate.gain(by_trees, &situation, gate_scratch);
+            gain = self.model.gate.gain(by_trees, &question_features, gate_scratch);
         }
         let is_routed = study.is_routed.unwrap_or_else(|| self.pace.routes(gain, shift));
         let is_asked = is_routed || self.experts.trees.is_none();
@@ -196,7 +196,7 @@ impl Router {
             (Some(_), None) => (Voices::Trees(by_trees), Route::Trees),
             (None, by_deep) => (Voices::Deep(by_deep.unwrap_or_default()), Route::Deep),
         };
-        Consulted { voices, basis: basis(&situation, gain), route, gain, situation }
+        Consulted { voices, basis: basis(&question_features, gain), route, gain, question_features }
     }
 
     /// Answers a question, with a person's `habits` or without. What was in `answer` before is replaced, and its memory
@@ -239,14 +239,19 @@ impl Router {
         logits.iter_mut().for_each(|logit| *logit = math::exp(*logit));
         let ranked = order.iter().map(|&candidate| candidate as usize);
         answer.asked.set(last, apps, &consulted.voices, logits, ranked.clone());
-        answer.set(apps, logits, self.none_of_these_at(apps, &consulted.situation, &consulted.basis), ranked);
+        answer.set(
+            apps,
+            logits,
+            self.none_of_these_at(apps, &consulted.question_features, &consulted.basis),
+            ranked,
+        );
         answer.route = consulted.route;
         answer.gain = consulted.gain;
         answer.age_secs = context.age_secs();
     }
 
-    fn none_of_these_at(&self, apps: &[AppId], situation: &Situation, basis: &Basis) -> f32 {
-        if apps.is_empty() { 1.0 } else { self.model.calibration.none_of_these(situation, basis) }
+    fn none_of_these_at(&self, apps: &[AppId], question_features: &QuestionFeatures, basis: &Basis) -> f32 {
+        if apps.is_empty() { 1.0 } else { self.model.calibration.none_of_these(question_features, basis) }
     }
 }
 
@@ -280,8 +285,12 @@ impl Predictor for Router {
     }
 
     fn none_of_these(&self, context: &Context<'_>) -> f64 {
-        let situation = context.situation();
-        f64::from(self.none_of_these_at(context.candidates(), &situation, &basis(&situation, 0.0)))
+        let question_features = context.question_features();
+        f64::from(self.none_of_these_at(
+            context.candidates(),
+            &question_features,
+            &basis(&question_features, 0.0),
+        ))
     }
 
     fn read_ahead(&self, context: &Context<'_>, scratch: &mut Scratch) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! field                        bytes
-//! version                      4             of the weights' meaning: they read columns of the situation by number
+//! version                      4             of the weights' meaning: they read columns of the question features by number
 //! weights of the blend         4 x 4 x 4     trees alone, transformer alone, trees, transformer: f32
 //! temperature                  4             f32
 //! weights of none of these     4 x 4         f32
@@ -13,7 +13,7 @@
 use super::blend::{Blend, Linear};
 use super::calibrate::Calibration;
 use super::gate::{COLUMNS, Gate, Quantiles, names};
-use crate::context::Situation;
+use crate::context::QuestionFeatures;
 use crate::context::columns::find_all;
 use crate::error::{Error, Result};
 use crate::fields::{Put as _, Reader};
@@ -36,7 +36,7 @@ pub struct RouterModel {
 /// Of the format. 1: two of the three parts of a gain, hits among three one of them, could not be negative.
 // Source: units.
 const VERSION: u32 = 2;
-/// Columns of the situation that the weights of the blend and of none of these depend on, by [`basis`](super::blend::basis)
+/// Columns of the question features that the weights of the blend and of none of these depend on, by [`basis`](super::blend::basis)
 /// and [`none_columns`](super::calibrate::none_columns): what they meant when this version was made.
 const WEIGHTS_READ: [&str; 3] = ["launches", "age", "unforeseen"];
 const NEXT_STEP: &str = "fit the router again with this version of foretap: bundle make --base FILE --simulate 100, or with a log";
@@ -97,7 +97,7 @@ impl RouterModel {
         if version != VERSION {
             return Err(reader.wrong(format!("version {version}, but this build reads {VERSION}")));
         }
-        find_all("the router's weights read", &WEIGHTS_READ, Situation::NAMES).map_err(of_section)?;
+        find_all("the router's weights read", &WEIGHTS_READ, QuestionFeatures::NAMES).map_err(of_section)?;
         let mut linear = || -> Result<Linear> {
             let mut numbers = Linear::default();
             for number in &mut numbers {

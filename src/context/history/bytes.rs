@@ -22,8 +22,8 @@ use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{Put as _, Reader};
 
-/// The version that this build writes: it changes with any field. The second brought motives, the third likings
-/// and heralds.
+/// The version that this build writes: it changes with any field. The second brought launch attribution, the third
+/// preferences and triggers.
 // Source: units.
 const VERSION: u32 = 3;
 
@@ -50,13 +50,13 @@ saved!(History {
     unlock_pairs,
     recent_launches,
     recent_unlock_opens,
-    recall,
+    sequences,
     tokens,
     tokens_read,
     recent_resumes,
     resumes,
     answered_notifications,
-    motives as Since<2>,
+    attribution as Since<2>,
     places as UpTo<MAX_PLACES>,
     answers,
     utc_offset_secs,
@@ -267,9 +267,9 @@ mod tests {
             };
             history.observe(&Event::new(UserId(1), Timestamp(600 * i64::from(n)), signal));
         }
-        let resumed = |history: &History| history.motives.resumed.points();
+        let resumed = |history: &History| history.attribution.resumed.points();
         let expected =
-            |history: &History| history.uses.iter().map(|used| used.liking.expected()).sum::<f32>();
+            |history: &History| history.uses.iter().map(|used| used.preference.expected()).sum::<f32>();
         assert!(resumed(&history) > 0.0 && expected(&history) > 0.0, "or nothing is left out");
         let mut length = 0;
         for version in OLDEST..=VERSION {

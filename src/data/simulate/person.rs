@@ -155,10 +155,10 @@ fn draw_apps(config: &SimulationConfig, rng: &mut ChaCha8Rng) -> Vec<App> {
     chosen.sort_unstable();
 
     // The person's own ranking: popularity with a good deal of personal taste.
-    let liking: Vec<f64> =
+    let preference: Vec<f64> =
         chosen.iter().map(|&app| normal(rng, 0.0, 1.3, -4.0, 4.0) - 0.7 * ((app + 1) as f64).ln()).collect();
     let mut ranking: Vec<Slot> = (0..chosen.len()).collect();
-    ranking.sort_by(|&a, &b| liking[b].total_cmp(&liking[a]).then(a.cmp(&b)));
+    ranking.sort_by(|&a, &b| preference[b].total_cmp(&preference[a]).then(a.cmp(&b)));
     let exponent = normal(rng, 1.05, 0.15, 0.7, 1.4);
     let mut taste = vec![0.0; chosen.len()];
     for (rank, &slot) in ranking.iter().enumerate() {

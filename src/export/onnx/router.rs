@@ -10,7 +10,7 @@ use super::graph::{Graph, int};
 use super::proto::Element;
 use super::transformer::{Nodes, Numbers};
 use super::trees::{TreeOperator, add_trees};
-use crate::context::Situation;
+use crate::context::QuestionFeatures;
 use crate::context::columns::name_and_version;
 use crate::error::Result;
 use crate::export::network::{HIDDEN, Network, logits};
@@ -56,16 +56,16 @@ pub fn add_router(
     let scores = graph.node("Where", [&is_none, &hidden, &scores]);
     let by_trees = log_softmax(graph, &scores);
 
-    let situation = input(graph, &Input { width: Some(Situation::NAMES.len()), ..SITUATION });
-    let gain = gain(graph, together.router, operator, &by_trees, &situation)?; // [B, 1]
+    let question_features = input(graph, &Input { width: Some(QuestionFeatures::NAMES.len()), ..SITUATION });
+    let gain = gain(graph, together.router, operator, &by_trees, &question_features)?; // [B, 1]
     let threshold = graph.number(together.pace.threshold.clamp(f32::MIN, f32::MAX));
     let is_routed = graph.node("Greater", [&gain, &threshold]);
-    let basis = Basis::of(graph, &situation, &gain);
+    let basis = Basis::of(graph, &question_features, &gain);
     let mixed = blend(graph, together.router, &basis, &is_routed, [&by_trees, &by_deep]);
     let temperature = graph.number(together.router.calibration.temperature);
     let mixed = graph.node("Div", [&mixed, &temperature]);
     let among = graph.node_with("Softmax", [&mixed], [int("axis", -1)]);
-    let none = none_of_these(graph, together.router, &basis, &situation);
+    let none = none_of_these(graph, together.router, &basis, &question_features);
     let one = graph.number(1.0);
     let some = graph.node("Sub", [&one, &none]);
     let probabilities = graph.node("Mul", [&among, &some]);
@@ -109,7 +109,7 @@ fn gain(
     router: &RouterModel,
     operator: TreeOperator,
     by_trees: &str,
-    situation: &str,
+    question_features: &str,
 ) -> Result<String> {
     // Three more, so that there are always three.
     let (more, hidden) = (graph.sizes(&[0, 0, 0, 3]), graph.number(HIDDEN));
@@ -134,7 +134,7 @@ fn gain(
     let entropy = graph.node("Neg", [&entropy]);
     let two = graph.node("Add", [&p_first, &p_second]);
     let three = graph.node("Add", [&two, &p_third]);
-    let row = [&p_first, &margin, &first_gap, &second_gap, &entropy, &three, situation];
+    let row = [&p_first, &margin, &first_gap, &second_gap, &entropy, &three, question_features];
     let row = graph.node_with("Concat", row, [int("axis", 1)]);
     add_trees(graph, &router.gate.trees().to_ensemble(), operator, &row)
 }
@@ -150,8 +150,8 @@ struct Basis {
 }
 
 impl Basis {
-    fn of(graph: &mut Graph, situation: &str, gain: &str) -> Self {
-        let [launches, age] = ["launches", "age"].map(|name| named(graph, situation, name));
+    fn of(graph: &mut Graph, question_features: &str, gain: &str) -> Self {
+        let [launches, age] = ["launches", "age"].map(|name| named(graph, question_features, name));
         let [start, unit] = HISTORY.map(|number| graph.number(number));
         let history = graph.node("Sub", [&launches, &start]);
         let history = graph.node("Div", [&history, &unit]);
@@ -171,11 +171,13 @@ impl Basis {
     }
 }
 
-/// A column of the situation, by its name, whatever the version of its meaning: the formulas here are those of this build.
-fn named(graph: &mut Graph, situation: &str, name: &str) -> String {
-    let place =
-        Situation::NAMES.iter().position(|&label| name_and_version(label).0 == name).unwrap_or_default();
-    columns(graph, situation, place, place + 1)
+/// A column of the question features, by its name, whatever the version of its meaning: the formulas here are those of this build.
+fn named(graph: &mut Graph, question_features: &str, name: &str) -> String {
+    let place = QuestionFeatures::NAMES
+        .iter()
+        .position(|&label| name_and_version(label).0 == name)
+        .unwrap_or_default();
+    columns(graph, question_features, place, place + 1)
 }
 
 /// The logits of who answers: `src/router/blend.rs`.
@@ -210,8 +212,8 @@ fn blend(
 }
 
 /// `src/router/calibrate.rs`.
-fn none_of_these(graph: &mut Graph, router: &RouterModel, basis: &Basis, situation: &str) -> String {
-    let share = named(graph, situation, "unforeseen");
+fn none_of_these(graph: &mut Graph, router: &RouterModel, basis: &Basis, question_features: &str) -> String {
+    let share = named(graph, question_features, "unforeseen");
     let one = graph.number(1.0);
     let [least, most] = SHARES.map(|number| graph.number(number));
     let share = graph.node("Clip", [&share, &least, &most]);

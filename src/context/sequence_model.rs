@@ -1,4 +1,4 @@
-//! What followed when the user's last apps were the same as now: a variable-order memory of whole sequences.
+//! A sequence model of variable order: what followed when the user's last apps were the same as now.
 //!
 //! A [`Row`](super::counts::Row) knows what follows one app, [`Pairs`](super::counts::Pairs) what follows two. Routines
 //! are longer, and their ends often share a middle, so this keeps the launches themselves and looks for earlier stretches
@@ -40,7 +40,7 @@ impl Saved for Step {
 
 /// The last apps used, and what the last unlocks opened among them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Recall {
+pub(super) struct SequenceModel {
     /// Apps used, a run of one app once, oldest first.
     steps: VecDeque<Step>,
     /// Steps that are no longer remembered.
@@ -60,7 +60,7 @@ struct Open {
 }
 
 saved!(Open { step, was_run, app });
-saved!(Recall { steps as UpTo<STEPS>, dropped, is_run, opens as UpTo<OPENS> } checked by Recall::objection);
+saved!(SequenceModel { steps as UpTo<STEPS>, dropped, is_run, opens as UpTo<OPENS> } checked by SequenceModel::objection);
 
 /// How often each app followed, by the order of the match and all told.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -75,7 +75,7 @@ struct Followed {
 
 /// What followed earlier stretches that ended like the present one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Recalled {
+pub(super) struct SequenceCounts {
     /// For each earlier step, by how many apps the stretch up to it matches the present one.
     matches: Vec<u8>,
     /// The next different app.
@@ -86,7 +86,7 @@ pub(super) struct Recalled {
     opened_alike: Followed,
 }
 
-impl Recall {
+impl SequenceModel {
     fn objection(&self) -> Option<&'static str> {
         let steps = u64::from(self.dropped) + self.steps.len() as u64;
         let is_ahead = |open: &Open| u64::from(open.step) > steps;
@@ -123,12 +123,12 @@ impl Recall {
         self.opens.iter_mut().for_each(|open| forget(&mut open.app));
     }
 
-    /// Looks up what followed the present stretch before, among `slots` apps.
-    pub fn recall(&self, slots: usize, recalled: &mut Recalled) {
-        recalled.reset(slots);
-        self.recall_next(&mut recalled.next);
-        let Recalled { matches, opened, opened_alike, .. } = recalled;
-        self.recall_opened(matches, |app, order, is_alike| {
+    /// Counts what followed the present context before, among `slots` apps.
+    pub fn count(&self, slots: usize, sequence_counts: &mut SequenceCounts) {
+        sequence_counts.reset(slots);
+        self.count_next(&mut sequence_counts.next);
+        let SequenceCounts { matches, opened, opened_alike, .. } = sequence_counts;
+        self.count_opened(matches, |app, order, is_alike| {
             opened.add(app, order);
             if is_alike {
                 opened_alike.add(app, order);
@@ -138,14 +138,14 @@ impl Recall {
         opened_alike.add_up();
     }
 
-    /// The part of it that [`Recalled::expects`] reads: of a first app after an unlock, or of another.
-    pub fn recall_expected(&self, is_first: bool, slots: usize, recalled: &mut Recalled) {
-        recalled.reset(slots);
+    /// The part of it that [`SequenceCounts::expects`] reads: of a first app after an unlock, or of another.
+    pub fn count_expected(&self, is_first: bool, slots: usize, sequence_counts: &mut SequenceCounts) {
+        sequence_counts.reset(slots);
         if !is_first {
-            return self.recall_next(&mut recalled.next);
+            return self.count_next(&mut sequence_counts.next);
         }
-        let Recalled { matches, opened_alike, .. } = recalled;
-        self.recall_opened(matches, |app, order, is_alike| {
+        let SequenceCounts { matches, opened_alike, .. } = sequence_counts;
+        self.count_opened(matches, |app, order, is_alike| {
             if is_alike {
                 opened_alike.add(app, order);
             }
@@ -153,14 +153,14 @@ impl Recall {
         opened_alike.add_up();
     }
 
-    fn recall_next(&self, next: &mut Followed) {
+    fn count_next(&self, next: &mut Followed) {
         self.each_match(|step, order| next.add(self.steps[step + 1], order));
         next.add_up();
     }
 
     /// Shows `visit` what each unlock opened after a stretch like the present one, by how many apps that matches, and
     /// whether the newest app was a run then as it is now.
-    fn recall_opened(&self, matches: &mut Vec<u8>, mut visit: impl FnMut(Step, usize, bool)) {
+    fn count_opened(&self, matches: &mut Vec<u8>, mut visit: impl FnMut(Step, usize, bool)) {
         let Some(newest) = self.steps.len().checked_sub(1) else { return };
         // `matches[n]` speaks of the first n steps.
         matches.clear();
@@ -225,7 +225,7 @@ impl Followed {
     }
 }
 
-impl Recalled {
+impl SequenceCounts {
     fn reset(&mut self, slots: usize) {
         for followed in [&mut self.next, &mut self.opened, &mut self.opened_alike] {
             followed.reset(slots);
@@ -257,53 +257,59 @@ mod tests {
     /// 1 2 3 leads to 4, 5 2 3 to 6: only the third app back tells.
     #[test]
     fn the_longest_match_decides() {
-        let mut recall = Recall::default();
+        let mut model = SequenceModel::default();
         for _ in 0..5 {
             for slot in [1, 2, 3, 4, 5, 2, 3, 6] {
-                recall.launch(Slot::at(slot), false);
+                model.launch(Slot::at(slot), false);
             }
         }
-        let mut recalled = Recalled::default();
+        let mut sequence_counts = SequenceCounts::default();
         for (start, expected) in [(1, 4), (5, 6)] {
-            let mut present = recall.clone();
+            let mut present = model.clone();
             [start, 2, 3].into_iter().for_each(|slot| present.launch(Slot::at(slot), false));
-            present.recall(8, &mut recalled);
-            assert_eq!(recalled.next.total.0[..3], [10.0, 10.0, 5.0]);
-            assert_eq!(recalled.next.counts[expected].0[..3], [5.0, 5.0, 5.0]);
-            let [next, ..] = recalled.shares(Slot::at(expected), 0.0);
+            present.count(8, &mut sequence_counts);
+            assert_eq!(sequence_counts.next.total.0[..3], [10.0, 10.0, 5.0]);
+            assert_eq!(sequence_counts.next.counts[expected].0[..3], [5.0, 5.0, 5.0]);
+            let [next, ..] = sequence_counts.shares(Slot::at(expected), 0.0);
             assert!(next[2] > 0.9 && next[1] < 0.6, "{next:?}");
         }
     }
 
     #[test]
     fn runs_are_one_step_and_tell_unlocks_apart() {
-        let mut recall = Recall::default();
+        let mut model = SequenceModel::default();
         for _ in 0..4 {
-            recall.launch(Slot::at(1), false);
-            recall.launch(Slot::at(1), true); // resumed ...
-            recall.launch(Slot::at(2), true); // ... and then left for another
+            model.launch(Slot::at(1), false);
+            model.launch(Slot::at(1), true); // resumed ...
+            model.launch(Slot::at(2), true); // ... and then left for another
         }
-        recall.launch(Slot::at(1), false);
-        let mut recalled = Recalled::default();
-        recall.recall(3, &mut recalled);
-        assert_eq!((recalled.opened.counts[1].0[0], recalled.opened.counts[2].0[0]), (4.0, 4.0));
-        assert_eq!((recalled.opened_alike.counts[1].0[0], recalled.opened_alike.counts[2].0[0]), (4.0, 0.0));
-        assert_eq!(recall.steps.len(), 9);
+        model.launch(Slot::at(1), false);
+        let mut sequence_counts = SequenceCounts::default();
+        model.count(3, &mut sequence_counts);
+        assert_eq!(
+            (sequence_counts.opened.counts[1].0[0], sequence_counts.opened.counts[2].0[0]),
+            (4.0, 4.0)
+        );
+        assert_eq!(
+            (sequence_counts.opened_alike.counts[1].0[0], sequence_counts.opened_alike.counts[2].0[0]),
+            (4.0, 0.0)
+        );
+        assert_eq!(model.steps.len(), 9);
     }
 
     #[test]
     fn stays_bounded_and_forgets() {
-        let (mut recall, mut recalled) = (Recall::default(), Recalled::default());
+        let (mut model, mut sequence_counts) = (SequenceModel::default(), SequenceCounts::default());
         for step in 0..20_000 {
-            recall.launch(Slot::at(step % 7), step % 3 == 0);
+            model.launch(Slot::at(step % 7), step % 3 == 0);
         }
-        assert_eq!((recall.steps.len(), recall.opens.len()), (STEPS, OPENS));
-        recall.recall(7, &mut recalled);
-        assert!(recalled.opened.total.0[0] > 0.0);
-        recall.forget(Slot::at(3));
-        recall.recall(7, &mut recalled);
-        assert_eq!(recalled.next.counts[3], Counts::default());
-        Recall::default().recall(7, &mut recalled);
-        assert_eq!(recalled.shares(Slot::at(2), 0.5), [[0.5; ORDERS]; 3]);
+        assert_eq!((model.steps.len(), model.opens.len()), (STEPS, OPENS));
+        model.count(7, &mut sequence_counts);
+        assert!(sequence_counts.opened.total.0[0] > 0.0);
+        model.forget(Slot::at(3));
+        model.count(7, &mut sequence_counts);
+        assert_eq!(sequence_counts.next.counts[3], Counts::default());
+        SequenceModel::default().count(7, &mut sequence_counts);
+        assert_eq!(sequence_counts.shares(Slot::at(2), 0.5), [[0.5; ORDERS]; 3]);
     }
 }

@@ -1,15 +1,15 @@
-//! Why apps were opened, as far as the past tells: taken up again, called by a notification, heralded by another app,
-//! foretold by a sequence, or of the user's own accord.
+//! Launch attribution: each launch is put down to what explains it. That is a resumed app, a notification, another app that
+//! triggers it, the sequence before it, or nothing of these: a spontaneous launch.
 //!
-//! Plain shares of launches mix these. How often someone goes back to the last app where nothing else calls, how readily
-//! notifications are answered, and what is opened unprompted are habits of their own, and better known apart.
+//! Plain shares of launches mix these causes. Each is estimated better by itself: how often the last app is resumed where
+//! nothing else calls, how readily notifications are answered, what is opened spontaneously.
 
 use super::app_use::{AppUse, REST_SECS};
 use super::counts::Slot;
-use super::inclination::{Answers, Line, OwnAccord};
 use super::math;
-use super::recall::Recalled;
+use super::propensity::{AnswerRate, Line, SpontaneousLaunches};
 use super::saved::saved;
+use super::sequence_model::SequenceCounts;
 use crate::data::Timestamp;
 
 /// After so long the use of an app no longer shows in what is opened next.
@@ -20,32 +20,33 @@ const FORGOTTEN_SECS: i64 = 8 * 3600;
 // Simulator's law: a rest of four hours ends a day there; to be learned from people instead.
 const NIGHT_SECS: i64 = 4 * 3600;
 
-/// An app that followed the same sequence in so large a share was foretold by it.
+/// An app that followed the same sequence in so large a share is explained by it.
 // Simulator's law: half of its routines' strength is .43, and this was chosen on its people; to be learned from people
 // instead.
-const FORETOLD: f32 = 0.3;
+const EXPLAINED_SHARE: f32 = 0.3;
 
-/// What a history knows of its user's motives.
+/// What a history knows of the causes of its user's launches.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Motives {
+pub(super) struct LaunchAttribution {
     /// Unlocks where nothing called: whether they resumed the last app, by [`away`].
     pub resumed: Line,
-    pub own_accord: OwnAccord,
-    /// Launches that were no return, no answer and not foretold, whether or not the app had been in front lately.
-    pub unprompted: f32,
-    pub answers: Answers,
-    /// Room for a look at what is foretold.
-    pub recalled: Recalled,
-    /// Room for what tempts at a launch, by slot, and for what heralds.
+    /// Spontaneous launches of apps that had not been in front for a while.
+    pub spontaneous: SpontaneousLaunches,
+    /// Spontaneous launches, whether or not the app had been in front lately.
+    pub all_spontaneous: f32,
+    pub answers: AnswerRate,
+    /// Scratch: what followed the sequence before a launch.
+    pub sequence_counts: SequenceCounts,
+    /// Scratch, of one launch: each app's phase, by slot, and the apps that may have triggered it.
     phases: Vec<f32>,
-    heralding: Vec<Slot>,
+    triggers_now: Vec<Slot>,
 }
 
-saved!(Motives { resumed, own_accord, unprompted, answers } but { recalled, phases, heralding });
+saved!(LaunchAttribution { resumed, spontaneous, all_spontaneous, answers } but { sequence_counts, phases, triggers_now });
 
 /// A launch that is about to be folded in, where an app had been used before.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Motive {
+pub(super) struct AttributedLaunch {
     pub slot: Slot,
     pub last: Slot,
     /// The app used before the last.
@@ -56,26 +57,26 @@ pub(super) struct Motive {
     pub unused_secs: Option<i64>,
 }
 
-impl Motive {
+impl AttributedLaunch {
     fn is_first(&self) -> bool {
         self.unused_secs.is_some()
     }
 
-    /// Whether an app would be opened of the user's own accord: it is no return, no answer and not foretold.
-    fn leaves_free(&self, recalled: &Recalled, slot: Slot, used: &AppUse) -> bool {
+    /// Whether a launch of this app would be spontaneous: no return, no answer, and not explained by the sequence.
+    fn is_spontaneous(&self, sequence_counts: &SequenceCounts, slot: Slot, used: &AppUse) -> bool {
         let is_return = slot == self.last || (!self.is_first() && self.before == Some(slot));
-        !(is_return || used.is_calling(self.now) || is_foretold(recalled, slot, self.is_first()))
+        !(is_return || used.is_calling(self.now) || is_explained(sequence_counts, slot, self.is_first()))
     }
 }
 
-impl Motives {
-    /// Notes why `launch` may have been made. [`recalled`](Self::recalled) tells what the sequence before it foretold.
-    pub fn note(&mut self, launch: Motive, uses: &mut [AppUse], recency: &[Slot]) {
-        let Motive { slot, last, now, hour_of_day, unused_secs, .. } = launch;
+impl LaunchAttribution {
+    /// Counts what may have caused `launch`. [`sequence_counts`](Self::sequence_counts) are those before it.
+    pub fn note(&mut self, launch: AttributedLaunch, uses: &mut [AppUse], recency: &[Slot]) {
+        let AttributedLaunch { slot, last, now, hour_of_day, unused_secs, .. } = launch;
         if let Some(unused_secs) = unused_secs {
             let mut others = recency.iter().filter(|&&other| other != last);
             let is_quiet = !uses.iter().any(|used| used.is_calling(now))
-                && !others.any(|&other| is_foretold(&self.recalled, other, true));
+                && !others.any(|&other| is_explained(&self.sequence_counts, other, true));
             if is_quiet && unused_secs < NIGHT_SECS {
                 self.resumed.add(away(unused_secs), slot == last);
             }
@@ -89,53 +90,54 @@ impl Motives {
             }
         }
         if launch.is_first() {
-            self.note_heralds(&launch, uses);
+            self.count_triggers(&launch, uses);
         }
-        if !launch.leaves_free(&self.recalled, slot, &uses[slot.index()]) {
+        if !launch.is_spontaneous(&self.sequence_counts, slot, &uses[slot.index()]) {
             return;
         }
-        self.note_liking(&launch, uses);
+        self.count_choice(&launch, uses);
         let used = &mut uses[slot.index()];
-        self.unprompted += 1.0;
+        self.all_spontaneous += 1.0;
         if used.is_rested(now, REST_SECS) {
             let is_anew = used.is_rested(now, FORGOTTEN_SECS);
-            used.own_accord.add_one(hour_of_day, is_anew);
-            self.own_accord.add_one(hour_of_day, is_anew);
+            used.spontaneous.add_one(hour_of_day, is_anew);
+            self.spontaneous.add_one(hour_of_day, is_anew);
         }
     }
 
-    /// Notes on whose account an app may have been opened first.
-    fn note_heralds(&mut self, launch: &Motive, uses: &mut [AppUse]) {
-        let Motive { slot, now, .. } = *launch;
+    /// Counts the apps that may have triggered a first launch after an unlock.
+    fn count_triggers(&mut self, launch: &AttributedLaunch, uses: &mut [AppUse]) {
+        let AttributedLaunch { slot, now, .. } = *launch;
         let last_launch = uses[slot.index()].last_launch();
-        self.heralding.clear();
+        self.triggers_now.clear();
         for (index, used) in uses.iter_mut().enumerate() {
-            if index != slot.index() && used.is_heralding(now) {
-                used.heralding_unlocks += 1.0;
+            if index != slot.index() && used.is_trigger(now) {
+                used.trigger_unlocks += 1.0;
                 if last_launch < used.last_sign() {
-                    self.heralding.push(Slot::at(index));
+                    self.triggers_now.push(Slot::at(index));
                 }
             }
         }
-        self.heralding.iter().for_each(|&herald| uses[slot.index()].heralds.add_one(herald));
+        self.triggers_now.iter().for_each(|&trigger| uses[slot.index()].triggers.add_one(trigger));
     }
 
-    /// Notes what a free choice tells of all apps that could have been chosen.
-    fn note_liking(&mut self, launch: &Motive, uses: &mut [AppUse]) {
-        let Self { recalled, phases, .. } = self;
+    /// Counts a spontaneous launch as a choice among all apps that could have been chosen.
+    fn count_choice(&mut self, launch: &AttributedLaunch, uses: &mut [AppUse]) {
+        let Self { sequence_counts, phases, .. } = self;
         phases.clear();
         phases.extend(uses.iter().enumerate().map(|(index, used)| {
-            let takes_part = used.launches() > 0 && launch.leaves_free(recalled, Slot::at(index), used);
+            let takes_part =
+                used.launches() > 0 && launch.is_spontaneous(sequence_counts, Slot::at(index), used);
             if takes_part { used.phase(launch.now) } else { 0.0 }
         }));
-        let total: f32 = uses.iter().zip(&*phases).map(|(used, phase)| used.liking.rate() * phase).sum();
+        let total: f32 = uses.iter().zip(&*phases).map(|(used, phase)| used.preference.rate() * phase).sum();
         if total > 0.0 {
-            uses.iter_mut().zip(phases).for_each(|(used, phase)| used.liking.expect(*phase / total));
-            uses[launch.slot.index()].liking.choose();
+            uses.iter_mut().zip(phases).for_each(|(used, phase)| used.preference.expect(*phase / total));
+            uses[launch.slot.index()].preference.choose();
         }
     }
 
-    /// Writes into `waiting` when the notifications came that wait for an answer, one an app, oldest first.
+    /// Writes the times of the notifications that wait for an answer into `waiting`: one of each app, oldest first.
     pub fn waiting(uses: &[AppUse], waiting: &mut Vec<Timestamp>) {
         waiting.clear();
         let waits = |used: &&AppUse| used.pending_notifications > 0;
@@ -144,12 +146,12 @@ impl Motives {
     }
 }
 
-/// Whether the sequence before a launch foretold this app.
-fn is_foretold(recalled: &Recalled, slot: Slot, is_first: bool) -> bool {
-    recalled.expects(slot, is_first) >= FORETOLD
+/// Whether the sequence before a launch explains this app.
+fn is_explained(sequence_counts: &SequenceCounts, slot: Slot, is_first: bool) -> bool {
+    sequence_counts.expects(slot, is_first) >= EXPLAINED_SHARE
 }
 
-/// A time away, as the line of [`Motives::resumed`] has it.
+/// Seconds out of use on the scale of [`LaunchAttribution::resumed`].
 pub(super) fn away(unused_secs: i64) -> f32 {
     math::ln_1p(unused_secs.max(0) as f32)
 }
@@ -177,9 +179,9 @@ mod tests {
         let resumed =
             [(60, Signal::Unlock), (1, launch(1)), (9, launch(2)), (9, launch(1)), (9, Signal::ScreenOff)];
         day(&mut history, &resumed);
-        let motives =
-            |history: &History| (history.motives.resumed.points(), history.motives.own_accord.count);
-        assert_eq!(motives(&history), (1.0, 1.0));
+        let attribution =
+            |history: &History| (history.attribution.resumed.points(), history.attribution.spontaneous.count);
+        assert_eq!(attribution(&history), (1.0, 1.0));
         // Called by a notification: no quiet unlock, and nothing of its own accord.
         let called = [
             (9000, Signal::Notification(AppId(2))),
@@ -188,8 +190,8 @@ mod tests {
             (9, Signal::ScreenOff),
         ];
         day(&mut history, &called);
-        assert_eq!(motives(&history), (1.0, 1.0));
-        assert!(history.motives.answers.rate() > Answers::default().rate());
+        assert_eq!(attribution(&history), (1.0, 1.0));
+        assert!(history.attribution.answers.rate() > AnswerRate::default().rate());
     }
 
     /// What is at hand is opened more often than what is liked as well: the one is chosen among few, the other against odds.
@@ -208,7 +210,7 @@ mod tests {
             open(60, 5);
             open(60, 1);
         }
-        let rate = |app| history.app_use(AppId(app)).unwrap().liking.rate();
+        let rate = |app| history.app_use(AppId(app)).unwrap().preference.rate();
         let share = |app| history.app_use(AppId(app)).unwrap().launches();
         assert!(share(1) > 4 * share(3));
         assert!(rate(3) > 0.3 * rate(1), "{} {}", rate(3), rate(1));

@@ -1,5 +1,5 @@
-//! What a question looks like before anyone answers it: how long and how fresh the history is, how busy the moment, how
-//! familiar the way that led here.
+//! Features of the question, whatever the candidate: how long and how fresh the history is, how busy the moment, how
+//! familiar the sequence before it.
 
 use super::columns::label;
 use super::counts::HOUR_SECS;
@@ -7,21 +7,21 @@ use super::math;
 use super::question::Context;
 use crate::data::Timestamp;
 
-/// Last launches that [`Situation::recent_apps`] counts the different apps of.
+/// Last launches that [`QuestionFeatures::recent_apps`] counts the different apps of.
 // Source: by hand, not measured: one column of the gate.
 const RECENT_APPS: usize = 10;
 
 /// Declares the columns: the fields, their names, and what computes them come from the same lines.
 macro_rules! columns {
     (($context:ident) $($name:ident $(@ $version:literal)? $meaning:literal = $value:expr;)*) => {
-        /// What a question looks like before anyone answers it. Counts and times are on a log scale (`ln(1 + x)`); what is
+        /// Features of a question, whatever the candidate. Counts and times are on a log scale (`ln(1 + x)`); what is
         /// unknown is NaN.
         #[derive(Debug, Clone, Copy, PartialEq)]
-        pub struct Situation {
+        pub struct QuestionFeatures {
             $(#[doc = $meaning] pub $name: f32,)*
         }
 
-        impl Situation {
+        impl QuestionFeatures {
             /// Names of the [`columns`](Self::columns), in order: as in a model file, see [`columns`](super::columns).
             pub const NAMES: &[&str] = &[$(label!($name $(@ $version)?)),*];
 
@@ -56,9 +56,9 @@ columns! { (q)
 }
 
 impl Context<'_> {
-    /// What the question looks like before anyone answers it.
-    pub fn situation(&self) -> Situation {
-        Situation::of(self)
+    /// Its features, whatever the candidate.
+    pub fn question_features(&self) -> QuestionFeatures {
+        QuestionFeatures::of(self)
     }
 
     /// Seconds since the event before the question, which tells how old the history is; `None` before the second event.
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_situation_by_hand() {
         let mut history = History::default();
-        let nobody = history.context_at(Timestamp(0), Task::FirstAfterUnlock).situation();
+        let nobody = history.context_at(Timestamp(0), Task::FirstAfterUnlock).question_features();
         assert!(nobody.age.is_nan() && nobody.launches == 0.0);
         for (at, signal) in [
             (0, Signal::Launch(AppId(1))),
@@ -131,12 +131,15 @@ mod tests {
             history.observe(&Event::new(UserId(1), Timestamp(at), signal));
         }
         let context = history.context_at(Timestamp(40 + 3 * 86_400), Task::FirstAfterUnlock);
-        let situation = context.situation();
+        let question_features = context.question_features();
         assert_eq!(context.age_secs(), Some(3 * 86_400));
-        assert_eq!((situation.launches, situation.candidates), (math::ln_1p(4.0), math::ln_1p(2.0)));
-        assert_eq!((situation.pair_seen, situation.recent_apps), (math::ln_1p(1.0), 2.0));
-        assert_eq!(situation.launches_last_hour, 0.0);
-        assert_eq!(Situation::NAMES.len(), situation.columns().len());
+        assert_eq!(
+            (question_features.launches, question_features.candidates),
+            (math::ln_1p(4.0), math::ln_1p(2.0))
+        );
+        assert_eq!((question_features.pair_seen, question_features.recent_apps), (math::ln_1p(1.0), 2.0));
+        assert_eq!(question_features.launches_last_hour, 0.0);
+        assert_eq!(QuestionFeatures::NAMES.len(), question_features.columns().len());
         let earlier = history.context_at(Timestamp(0), Task::FirstAfterUnlock);
         assert_eq!(earlier.age_secs(), Some(0), "the clock went backwards");
     }

@@ -1,5 +1,5 @@
-//! Counters of what someone is inclined to, where nothing foretells it: to resume, to answer, to open something
-//! unprompted, to like one app better than another.
+//! Propensities, each a small sufficient statistic: to resume the last app, to answer a notification, to open an app
+//! spontaneously, to prefer one app to others.
 
 use super::counts::{HourWeights, around};
 use super::saved::saved;
@@ -20,15 +20,15 @@ const ANSWERS_PRIOR: [f32; 2] = [0.5, 4.0];
 // Source: measured (docs/constants.md).
 const ANSWERS_NEAR: f32 = 4.0;
 
-/// Choices, made and expected, that an app is liked as well as any by.
+/// Choices, made and expected, by which a preference is drawn towards the average one.
 // Source: measured (docs/constants.md).
-const LIKING_PRIOR: f32 = 0.5;
+const PREFERENCE_PRIOR: f32 = 0.5;
 
-/// Likings are kept within these, so that their products stay finite.
+/// Preferences are kept within these, so that their products stay finite.
 // Source: units.
-const LIKINGS: [f32; 2] = [1e-6, 1e6];
+const PREFERENCES: [f32; 2] = [1e-6, 1e6];
 
-/// A straight line through points that are 0 or 1: resumed or not, by the logarithm of the time away.
+/// Ridge regression of points that are 0 or 1 on one number: resumed or not, by the logarithm of the time away.
 // Simulator's law: resuming falls with the logarithm of the time away there; to be learned from people instead.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Line {
@@ -68,19 +68,19 @@ impl Line {
     }
 }
 
-/// Launches of the user's own accord, by the hour of the day.
+/// Spontaneous launches, by the hour of the day.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct OwnAccord {
+pub(super) struct SpontaneousLaunches {
     pub count: f32,
-    /// Of these: launches of an app that had not been in front for eight hours. Someone returns to an app for hours; how
-    /// often it is taken up without that tells how well it is liked.
+    /// Of these: launches of an app that had not been in front for eight hours. People return to an app for hours; how
+    /// often it is opened without that shows their preference.
     pub anew: f32,
     by_hour: [f32; 24],
 }
 
-saved!(OwnAccord { count, anew, by_hour });
+saved!(SpontaneousLaunches { count, anew, by_hour });
 
-impl OwnAccord {
+impl SpontaneousLaunches {
     pub fn add_one(&mut self, hour_of_day: usize, is_anew: bool) {
         self.count += 1.0;
         self.anew += f32::from(u8::from(is_anew));
@@ -95,14 +95,14 @@ impl OwnAccord {
 
 /// Notifications that an unlock found: those answered by it, and all, each counting for less the older it was.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Answers {
+pub(super) struct AnswerRate {
     answered: f32,
     asked: f32,
 }
 
-saved!(Answers { answered, asked });
+saved!(AnswerRate { answered, asked });
 
-impl Answers {
+impl AnswerRate {
     pub fn add(&mut self, freshness: f32, is_answered: bool) {
         self.answered += if is_answered { freshness } else { 0.0 };
         self.asked += freshness;
@@ -119,25 +119,25 @@ impl Answers {
     }
 }
 
-/// How well an app is liked beside the others, by free choices among them: Luce's choice axiom (1959), by the first step of
+/// How often an app is preferred to the others in spontaneous choices: Luce's choice axiom (1959), by the first step of
 /// Hunter's algorithm ("MM algorithms for generalized Bradley-Terry models", 2004) after every choice. A plain share
-/// would take an app that is at hand for one that is liked.
+/// would take an app that is at hand for a preferred one.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Liking {
+pub(super) struct Preference {
     /// Times that it was chosen.
     chosen: f32,
-    /// Times that an app liked as well as any would have been.
+    /// Times that an app of average preference would have been.
     expected: f32,
 }
 
-saved!(Liking { chosen, expected });
+saved!(Preference { chosen, expected });
 
-impl Liking {
+impl Preference {
     pub fn choose(&mut self) {
         self.chosen += 1.0;
     }
 
-    /// Adds a choice in which it took part with this share of what tempted, were it liked as well as any.
+    /// Adds a choice in which its share of the choice weights would be this, at average preference.
     pub fn expect(&mut self, share: f32) {
         self.expected += share;
     }
@@ -148,7 +148,8 @@ impl Liking {
 
     /// 1 as long as nothing is known.
     pub fn rate(&self) -> f32 {
-        ((self.chosen + LIKING_PRIOR) / (self.expected + LIKING_PRIOR)).clamp(LIKINGS[0], LIKINGS[1])
+        ((self.chosen + PREFERENCE_PRIOR) / (self.expected + PREFERENCE_PRIOR))
+            .clamp(PREFERENCES[0], PREFERENCES[1])
     }
 }
 
