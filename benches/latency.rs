@@ -25,7 +25,7 @@ use foretap::gbdt::ForestScratch;
 use foretap::predict::Predictor;
 use foretap::quantize::{QuantizedForward, QuantizedScratch, QuantizedTransformer, quantize};
 use foretap::ranker::{Ranker, RankerConfig};
-use foretap::router::{Answer, Habits, Routing};
+use foretap::router::{Answer, Personalization, Routing};
 use foretap::transformer::{
     Batch, Forward, ForwardScratch, Size, Standardisation, Transformer, TransformerConfig, TransformerModel,
     Weights, pretrained,
@@ -79,7 +79,7 @@ fn answers(criterion: &mut Criterion) {
             });
             if predictor.keeps_cache() {
                 // What a question finds in the cache serves it again.
-                predictor.read_ahead(&context, &mut scratch);
+                predictor.prefill(&context, &mut scratch);
                 group.bench_function(name(&format!("{expert}, prefilled")), |b| {
                     b.iter(|| predictor.score(black_box(&context), &mut scratch, &mut scores));
                 });
@@ -166,7 +166,7 @@ fn ranked_answers(criterion: &mut Criterion) {
     let (log, vocabulary) = people();
     let (history, now) = history_of(&log, vocabulary.len() as u32, 50);
     let context = history.context_at(now, Task::FirstAfterUnlock);
-    let (habits, mut answer) = (Habits::default(), Answer::default());
+    let (personalization, mut answer) = (Personalization::default(), Answer::default());
     let mut group = criterion.benchmark_group("ranked answer");
     for (name, share) in [("trees alone", 0.0), ("both experts", 1.0)] {
         let router = bundle.router(&vocabulary, Routing::Share(share)).expect("a share");
@@ -174,13 +174,15 @@ fn ranked_answers(criterion: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 router.clear_cache(&mut scratch);
-                router.answer(black_box(&context), Some(&habits), &mut scratch, &mut answer);
+                router.answer(black_box(&context), Some(&personalization), &mut scratch, &mut answer);
             });
         });
         if share > 0.0 {
-            router.read_ahead(&context, &mut scratch);
+            router.prefill(&context, &mut scratch);
             group.bench_function(format!("{name}, prefilled"), |b| {
-                b.iter(|| router.answer(black_box(&context), Some(&habits), &mut scratch, &mut answer));
+                b.iter(|| {
+                    router.answer(black_box(&context), Some(&personalization), &mut scratch, &mut answer)
+                });
             });
         }
     }

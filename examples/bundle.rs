@@ -18,7 +18,7 @@ use foretap::bundle::{Bundle, Parts, Sections, apply, diff};
 use foretap::data::SplitPlan;
 use foretap::experiment::Experiment;
 use foretap::file::write_atomically;
-use foretap::model::Model;
+use foretap::model::RankerModel;
 use foretap::quantize::{Kernel, QuantizedTrees, quantize};
 use foretap::router::{RouterModel, Routing};
 use foretap::transformer::{Size, TransformerModel, pretrained};
@@ -33,7 +33,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Put models into a bundle, in whole numbers; with a log (--data or --simulate), fit a router between trees and student
+    /// Put models into a bundle, quantized; with a log (--data or --simulate), fit a router between trees and student
     /// on its latest questions, which they should not have learned from
     Make(Box<Make>),
     /// Tell what a bundle holds
@@ -167,7 +167,7 @@ fn new_parts(args: &Make) -> foretap::Result<Parts> {
         Some(file) => Some(TransformerModel::load(file)?),
         None => Some(pretrained(Size::Student)?),
     };
-    let ranker = args.trees.as_deref().map(Model::load).transpose()?;
+    let ranker = args.trees.as_deref().map(RankerModel::load).transpose()?;
     let (task, apps) = match (&student, &ranker) {
         (Some(student), Some(ranker)) if student.weights.config().task != ranker.task => {
             let answers = student.weights.config().task;
@@ -191,7 +191,7 @@ fn new_parts(args: &Make) -> foretap::Result<Parts> {
     Ok(Parts { task, apps, student, trees, router: None, card: card(args.card.as_deref())? })
 }
 
-/// A router between the bundle's own experts, in whole numbers as phones have them.
+/// A router between the bundle's own experts, quantized as phones have them.
 fn fit_router(args: &Make, bundle: &Bundle) -> foretap::Result<RouterModel> {
     let (bar, parts) = (cli::Bar::new(), bundle.parts());
     let source = args.simulation.load(&args.data, &bar)?;

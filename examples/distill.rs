@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use foretap::distill::{Blend, Part};
+use foretap::distill::{TeacherEnsemble, WeightedTeacher};
 use foretap::experiment::Experiment;
-use foretap::model::Model;
+use foretap::model::RankerModel;
 use foretap::network::Window;
 use foretap::transformer::{Size, Teacher, Transformer, TransformerModel, pretrained};
 use foretap::{Error, ErrorKind};
@@ -83,22 +83,23 @@ fn run(args: &Args) -> foretap::Result<()> {
         None => pretrained(Size::Teacher)?,
     };
     let plan = args.deep.plan(Size::Student, args.run.start.as_deref(), args.training.seed)?;
-    let ranker = args.ranker.as_deref().map(Model::load).transpose()?;
+    let ranker = args.ranker.as_deref().map(RankerModel::load).transpose()?;
     let source = args.simulation.load(&args.data, &bar)?;
     // A teacher that is only learned from tells all that it knows: no phone has to keep up with it.
     let predictor = Transformer::with(&large, &source.vocabulary, Window::Sliding)?;
 
-    let mut parts = vec![Part { predictor: &predictor, temperature: large.temperature, weight: 1.0 }];
+    let mut parts =
+        vec![WeightedTeacher { predictor: &predictor, temperature: large.temperature, weight: 1.0 }];
     if let Some(model) = &ranker {
         check_task(model, args)?;
         parts[0].weight = 1.0 - args.ranker_weight;
-        parts.push(Part {
+        parts.push(WeightedTeacher {
             predictor: &model.ranker,
             temperature: model.temperature,
             weight: args.ranker_weight,
         });
     }
-    let blend = Blend::new(parts);
+    let blend = TeacherEnsemble::new(parts);
     let teacher = Teacher {
         predictor: &blend,
         temperature: args.temperature,
@@ -112,7 +113,7 @@ fn run(args: &Args) -> foretap::Result<()> {
 }
 
 /// The ranker reads features alone, so any vocabulary will do, but not any task.
-fn check_task(model: &Model, args: &Args) -> foretap::Result<()> {
+fn check_task(model: &RankerModel, args: &Args) -> foretap::Result<()> {
     if model.task == args.training.task {
         return Ok(());
     }

@@ -69,10 +69,10 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
 
-    /// What to compare, of recent, frequent, markov, gbdt, teacher, student, either with -int8 for whole numbers, router
+    /// What to compare, of recent, frequent, markov, gbdt, teacher, student, either with -int8 for INT8, router
     /// (gbdt, and a transformer where that pays), router-full (both always), router-shared (the first without habits of
-    /// each person), and optimum on simulated people
-    #[arg(long, value_delimiter = ',', default_value = "recent,frequent,markov,gbdt,optimum")]
+    /// each person), and bayes-optimal on simulated people
+    #[arg(long, value_delimiter = ',', default_value = "recent,frequent,markov,gbdt,bayes-optimal")]
     models: Vec<String>,
 
     #[command(flatten)]
@@ -145,8 +145,8 @@ pub fn run(args: &Args) -> foretap::Result<()> {
     }
     experiment.models = models;
     let cli::Source { log, vocabulary, truth } = args.simulation.load(&args.data, &bar)?;
-    if truth.is_none() && experiment.models == ["optimum"] {
-        return Err(Error::new(ErrorKind::Config, "of real people nobody knows the optimum")
+    if truth.is_none() && experiment.models == ["bayes-optimal"] {
+        return Err(Error::new(ErrorKind::Config, "of real people nobody knows the Bayes-optimal predictor")
             .field("--models")
             .next_step("name others, or simulate people with --simulate"));
     }
@@ -187,7 +187,7 @@ fn known_models(names: &[String]) -> foretap::Result<Vec<String>> {
         "router",
         "router-full",
         "router-shared",
-        "optimum",
+        "bayes-optimal",
     ];
     let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
     let wrong = |message: String, next_step: &str| {

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use any_model::AnyModel;
 use clap::{Parser, ValueEnum};
-use foretap::export::{Kit, OnnxExport, coreml, lightgbm, xgboost};
+use foretap::export::{ExportSet, OnnxExport, coreml, lightgbm, xgboost};
 use foretap::transformer::{Mapping, Precision};
 use foretap::{Error, ErrorKind};
 
@@ -64,7 +64,7 @@ enum Target {
     Onnx,
     /// ONNX in half precision: the transformer
     OnnxF16,
-    /// ONNX in whole numbers: the student in both dialects, the router over it
+    /// ONNX in INT8: the student in both dialects, the router over it
     OnnxInt8,
     /// The transformer's weights in single precision, for PyTorch and others
     Safetensors,
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> foretap::Result<()> {
-    let kit = load(args)?;
+    let export_set = load(args)?;
     let mut ready = Vec::new();
     for &target in &args.to {
         // What a bundle lacks is said of its file; what is wrong with a log has one already.
@@ -102,7 +102,7 @@ fn run(args: &Args) -> foretap::Result<()> {
             Some(file) if error.kind() == ErrorKind::Model => error.file(file),
             _ => error,
         };
-        ready.extend(make(target, &kit, args).map_err(of_file)?);
+        ready.extend(make(target, &export_set, args).map_err(of_file)?);
     }
     fs::create_dir_all(&args.out).map_err(|error| {
         Error::io(&args.out, "make this folder", error).next_step("name a folder that you may write to")
@@ -115,45 +115,47 @@ fn run(args: &Args) -> foretap::Result<()> {
     Ok(())
 }
 
-fn load(args: &Args) -> foretap::Result<Kit> {
+fn load(args: &Args) -> foretap::Result<ExportSet> {
     if let (Some(weights), Some(mapping)) = (&args.weights, &args.mapping) {
         let imported = Mapping::load(mapping)?.read(weights)?;
         if let Some(first) = imported.unused.first() {
             let count = imported.unused.len();
             eprintln!("warning: {count} tensors of {} are not used, such as `{first}`", weights.display());
         }
-        return Kit::of_transformer(imported.model);
+        return ExportSet::of_transformer(imported.model);
     }
     match AnyModel::load(args.bundle.as_deref())? {
-        AnyModel::Bundle(bundle) => Kit::of_bundle(*bundle),
-        AnyModel::Ranker(model) => Kit::of_ranker(&model),
-        AnyModel::Transformer(model) => Kit::of_transformer(*model),
+        AnyModel::Bundle(bundle) => ExportSet::of_bundle(*bundle),
+        AnyModel::Ranker(model) => ExportSet::of_ranker(&model),
+        AnyModel::Transformer(model) => ExportSet::of_transformer(*model),
     }
 }
 
-fn make(target: Target, kit: &Kit, args: &Args) -> foretap::Result<Vec<Ready>> {
+fn make(target: Target, export_set: &ExportSet, args: &Args) -> foretap::Result<Vec<Ready>> {
     let one = |ready: Ready| Ok(vec![ready]);
     match target {
-        Target::Onnx => Ok(onnx(kit.onnx()?)),
-        Target::OnnxF16 => Ok(onnx(kit.onnx_half()?)),
+        Target::Onnx => Ok(onnx(export_set.onnx()?)),
+        Target::OnnxF16 => Ok(onnx(export_set.onnx_half()?)),
         Target::OnnxInt8 => {
-            kit.student()?;
+            export_set.student()?;
             let source = args.simulation.load_or_simulate_people(20, &args.data, &cli::Bar::new())?;
-            let ranges = kit.ranges(&source.log, &source.vocabulary, args.calibration)?;
-            Ok(onnx(kit.onnx_whole(ranges)?))
+            let ranges = export_set.ranges(&source.log, &source.vocabulary, args.calibration)?;
+            Ok(onnx(export_set.onnx_whole(ranges)?))
         }
-        Target::Safetensors => one(safetensors(kit, "transformer.safetensors", Precision::F32)?),
-        Target::SafetensorsF16 => one(safetensors(kit, "transformer-f16.safetensors", Precision::F16)?),
+        Target::Safetensors => one(safetensors(export_set, "transformer.safetensors", Precision::F32)?),
+        Target::SafetensorsF16 => {
+            one(safetensors(export_set, "transformer-f16.safetensors", Precision::F16)?)
+        }
         Target::Lightgbm => {
-            let text = lightgbm::write(kit.ensemble()?)?;
+            let text = lightgbm::write(export_set.ensemble()?)?;
             one(text_file("trees.lightgbm.txt", "LightGBM 4, or whoever reads its text models", text))
         }
         Target::Xgboost => {
-            let text = xgboost::write(kit.ensemble()?)?;
+            let text = xgboost::write(export_set.ensemble()?)?;
             one(text_file("trees.xgboost.json", "XGBoost 3, or whoever reads its JSON models", text))
         }
         Target::Coreml => {
-            let model = coreml::transformer(kit.transformer()?, &kit.about())?;
+            let model = coreml::transformer(export_set.transformer()?, &export_set.model_card())?;
             let needs = model.requirements().to_string();
             let write = Box::new(move |path: &Path| model.save(path));
             one(Ready { name: "transformer.mlpackage".to_owned(), needs, write })
@@ -171,8 +173,8 @@ fn onnx(exports: Vec<OnnxExport>) -> Vec<Ready> {
     exports.into_iter().map(ready).collect()
 }
 
-fn safetensors(kit: &Kit, name: &str, precision: Precision) -> foretap::Result<Ready> {
-    let model = kit.transformer()?.clone();
+fn safetensors(export_set: &ExportSet, name: &str, precision: Precision) -> foretap::Result<Ready> {
+    let model = export_set.transformer()?.clone();
     Ok(Ready {
         name: name.to_owned(),
         needs: "any reader of safetensors; shapes, apps and columns are in the metadata".to_owned(),

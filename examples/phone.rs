@@ -170,7 +170,7 @@ impl Phone<'_> {
             let Some(question) = questions.next_if(|question| question.asked_at == position) else {
                 if self.prefill {
                     let context = person.history().context_at(event.at, task);
-                    self.router.read_ahead(&context, &mut self.scratch);
+                    self.router.prefill(&context, &mut self.scratch);
                 }
                 continue;
             };

@@ -46,7 +46,7 @@ struct Args {
     #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
     test_share: f64,
 
-    /// Write the model in whole numbers here, as a bundle
+    /// Write the quantized model here, as a bundle
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
@@ -84,8 +84,8 @@ fn run(args: &Args) -> foretap::Result<()> {
     };
     let mut aware = DeepPlan::new(Size::Student, Some(model.clone()));
     aware.quantization_aware = true;
-    aware.recipe.epochs = args.fine_tune;
-    aware.recipe.training.seed = args.training.seed;
+    aware.fine_tune.epochs = args.fine_tune;
+    aware.fine_tune.training.seed = args.training.seed;
     let plan = QuantizationPlan { aware, calibration: args.calibration, pruned: args.prune.clone() };
     let (log, vocabulary, truth) = (&source.log, &source.vocabulary, source.truth.as_ref());
     let found = experiment.quantize(&plan, &model, log, vocabulary, truth, &bar)?;

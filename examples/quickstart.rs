@@ -17,7 +17,7 @@ use foretap::data::simulate::{SimulationConfig, Truth, simulate};
 use foretap::data::{AppId, Log, SplitPlan, Vocabulary};
 use foretap::evaluate::{ModelReport, Report};
 use foretap::experiment::{DeepPlan, Experiment, Findings, RouterPlan};
-use foretap::model::Model;
+use foretap::model::RankerModel;
 use foretap::predict::{Prediction, Predictor};
 use foretap::quantize::{QuantizedModel, QuantizedTrees};
 use foretap::ranker::RankerConfig;
@@ -106,7 +106,7 @@ fn run(args: &Args) -> foretap::Result<()> {
 /// Student, trees and the router between them in one file, ready for a phone; what there is to say of it.
 fn write_bundle(
     student: QuantizedModel,
-    model: &Model,
+    model: &RankerModel,
     router: Option<RouterModel>,
     report: &Report,
     file: &Path,
@@ -137,7 +137,7 @@ fn write_bundle(
     bundle.save(file)?;
     let bytes = bundle.to_bytes()?.len();
     Ok(format!(
-        "for the phone: {} ({} kB: student and trees in whole numbers, router, {} golden questions)",
+        "for the phone: {} ({} kB: student and quantized trees, router, {} golden questions)",
         file.display(),
         bytes.div_ceil(1_000),
         bundle.golden_questions()
@@ -163,16 +163,16 @@ fn read_or_simulate(
 /// real ones.
 fn transformer(size: Size, args: &Args, is_simulated: bool) -> foretap::Result<DeepPlan> {
     let mut plan = DeepPlan::new(size, Some(pretrained(size)?));
-    plan.recipe.training.seed = args.seed;
+    plan.fine_tune.training.seed = args.seed;
     if is_simulated { plan.as_it_is() } else { Ok(plan) }
 }
 
 /// How far each predictor is from the best possible score of simulated people: in expectation, so that no luck of the draw is
 /// in it. `None` of real people.
 fn regrets(report: &Report) -> Option<String> {
-    let [markov, optimum] =
-        ["markov", "optimum"].map(|name| report.model(name).and_then(|model| model.expected));
-    let (markov, optimum) = (markov?, optimum?);
+    let [markov, bayes_optimal] =
+        ["markov", "bayes-optimal"].map(|name| report.model(name).and_then(|model| model.expected));
+    let (markov, bayes_optimal) = (markov?, bayes_optimal?);
     let part = |low: f64, here: f64, high: f64| 100.0 * (here - low) / (high - low);
     let line = |model: &ModelReport| {
         let (expected, regret) = (model.expected?, model.regret?);
@@ -186,15 +186,15 @@ fn regrets(report: &Report) -> Option<String> {
              {:.0} % in HR@1, {:.0} % in HR@3",
             model.name,
             relative(regret.mean),
-            part(markov.log_loss, expected.log_loss, optimum.log_loss),
-            part(markov.hr1, expected.hr1, optimum.hr1),
-            part(markov.hr3, expected.hr3, optimum.hr3),
+            part(markov.log_loss, expected.log_loss, bayes_optimal.log_loss),
+            part(markov.hr1, expected.hr1, bayes_optimal.hr1),
+            part(markov.hr3, expected.hr3, bayes_optimal.hr3),
         ))
     };
     let others = report
         .models
         .iter()
-        .filter(|model| !["recent", "frequent", "markov", "optimum"].contains(&model.name.as_str()));
+        .filter(|model| !["recent", "frequent", "markov", "bayes-optimal"].contains(&model.name.as_str()));
     let lines: Vec<String> = others.filter_map(line).collect();
     Some(format!("\nin expectation (in brackets the 95 % interval):\n{}", lines.join("\n")))
 }
@@ -221,7 +221,7 @@ fn three_predictions(
     log: &Log,
     vocabulary: &Vocabulary,
     experiment: &Experiment,
-    model: &Model,
+    model: &RankerModel,
 ) -> foretap::Result<Vec<String>> {
     let users: Vec<_> = log.users().collect();
     let users_shown = users.len().min(3);

@@ -10,7 +10,7 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
-use foretap::baseline::Optimum;
+use foretap::baseline::BayesOptimal;
 use foretap::experiment::Experiment;
 use foretap::transformer::{Size, Teacher};
 
@@ -117,9 +117,9 @@ fn train_transformer(
     bar: &cli::Bar,
 ) -> foretap::Result<()> {
     let plan = args.deep.plan(args.size, args.run.start.as_deref(), args.training.seed)?;
-    let optimum = source.truth.as_ref().map(|truth| Optimum { truth });
-    let teacher = optimum.as_ref().filter(|_| args.truth_weight > 0.0).map(|optimum| Teacher {
-        predictor: optimum,
+    let bayes_optimal = source.truth.as_ref().map(|truth| BayesOptimal { truth });
+    let teacher = bayes_optimal.as_ref().filter(|_| args.truth_weight > 0.0).map(|bayes_optimal| Teacher {
+        predictor: bayes_optimal,
         temperature: 1.0,
         weight: args.truth_weight,
         is_truth: true,

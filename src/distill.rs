@@ -1,4 +1,4 @@
-//! Several predictors that teach as one: any [`Blend`] of them can be the [`Teacher`](crate::transformer::Teacher) of a
+//! Several predictors that teach as one: any [`TeacherEnsemble`] of them can be the [`Teacher`](crate::transformer::Teacher) of a
 //! student, whose softened answers it learns beside the true ones.
 //!
 //! Hinton, Vinyals, Dean, *Distilling the Knowledge in a Neural Network* (2015), over each question's candidates.
@@ -7,13 +7,13 @@ use crate::context::Context;
 use crate::predict::{Predictor, Scratch, softmax};
 
 /// Several predictors that answer as one: the weighted mean of their probabilities.
-pub struct Blend<'a> {
-    parts: Vec<Part<'a>>,
+pub struct TeacherEnsemble<'a> {
+    parts: Vec<WeightedTeacher<'a>>,
 }
 
-/// One voice of a [`Blend`].
+/// One expert of a [`TeacherEnsemble`].
 #[derive(Clone, Copy)]
-pub struct Part<'a> {
+pub struct WeightedTeacher<'a> {
     /// Who.
     pub predictor: &'a dyn Predictor,
     /// What its logits are divided by to become probabilities.
@@ -22,9 +22,9 @@ pub struct Part<'a> {
     pub weight: f64,
 }
 
-impl<'a> Blend<'a> {
+impl<'a> TeacherEnsemble<'a> {
     /// A blend of `parts`.
-    pub fn new(parts: Vec<Part<'a>>) -> Self {
+    pub fn new(parts: Vec<WeightedTeacher<'a>>) -> Self {
         Self { parts }
     }
 }
@@ -36,7 +36,7 @@ struct BlendScratch {
     blended: Vec<f64>,
 }
 
-impl Predictor for Blend<'_> {
+impl Predictor for TeacherEnsemble<'_> {
     fn new_scratch(&self) -> Scratch {
         let parts = self.parts.iter().map(|part| part.predictor.new_scratch()).collect();
         Scratch::new(BlendScratch { parts, ..BlendScratch::default() })
@@ -90,9 +90,9 @@ mod tests {
             predictor.score(&context, &mut predictor.new_scratch(), &mut scores);
             softmax(&scores, temperature).collect::<Vec<f64>>()
         };
-        let blend = Blend::new(vec![
-            Part { predictor: &MostRecent, temperature: 2.0, weight: 0.25 },
-            Part { predictor: &MostFrequent, temperature: 1.0, weight: 0.75 },
+        let blend = TeacherEnsemble::new(vec![
+            WeightedTeacher { predictor: &MostRecent, temperature: 2.0, weight: 0.25 },
+            WeightedTeacher { predictor: &MostFrequent, temperature: 1.0, weight: 0.75 },
         ]);
         let parts = probabilities(&MostRecent, 2.0).into_iter().zip(probabilities(&MostFrequent, 1.0));
         for (blended, (recent, frequent)) in probabilities(&blend, 1.0).into_iter().zip(parts) {

@@ -72,14 +72,14 @@
 //!     pointer      the same and more on a network's scales, for the transformer
 //!
 //!   predict      THE CONTRACT: Predictor, Prediction, ties
-//!   baseline     most recent, most frequent, Markov, and the optimum of simulated people
+//!   baseline     most recent, most frequent, Markov, and the Bayes-optimal predictor of simulated people
 //!
 //!   gbdt/        THE FAST EXPERT
 //!     tree, ensemble, explain/       a model as plain data, and why it answers so
 //!     bitslice/, forest, batch       its answers, a question at a time or millions of rows
 //!     bins, dataset, table/          from values and text files to bytes
 //!     objective/, metric             what trees minimise, and how good they are
-//!     rounding -> histogram -> split -> grow, hang -> train
+//!     rounding -> histogram -> split -> grow, attach -> train
 //!   ranker       features + forest = a Predictor
 //!
 //!   network/     THE DEEP EXPERT'S PLAN
@@ -95,7 +95,7 @@
 //!     pretrained, predictor          the crate's own; a Predictor
 //!   distill      several predictors teach as one
 //!
-//!   quantize/    THE POCKET EXPERT
+//!   quantize/    THE QUANTIZED EXPERT
 //!     kernel, float                  integer products by the machine's best instructions; what happens between them
 //!     model, bytes                   plain data, and its section of a file
 //!     scheme, aware                  how plain weights become it, and how they get ready for it
@@ -115,7 +115,7 @@
 //!   export/      WEIGHTS THAT LEAVE
 //!     lightgbm/, xgboost/            trees to and from other engines
 //!     question, network              what a graph is asked; the formulas told once, for every writer of graphs
-//!     onnx/                          ONNX: transformer, trees, router, in floats and in whole numbers
+//!     onnx/                          ONNX: transformer, trees, router, in floats and in INT8
 //!     coreml/                        Core ML's ML Program
 //!     about, kit                     what a file says of itself; all files of a bundle, each with a golden question
 //!

@@ -45,7 +45,7 @@ pub trait Predictor: Send + Sync {
 
     /// Computes what the next question will ask of the events so far, where that can be done before it is known: at
     /// leisure, after an event. No answer depends on it.
-    fn read_ahead(&self, _context: &Context<'_>, _scratch: &mut Scratch) {}
+    fn prefill(&self, _context: &Context<'_>, _scratch: &mut Scratch) {}
 
     /// Whether keys and values of past tokens stay in the scratch for later questions (a KV cache). It changes the time of
     /// an answer, and never the answer.

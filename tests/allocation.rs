@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use counting::{LIVE_BYTES, REQUESTS, peak_bytes};
-use foretap::baseline::{Markov, MostFrequent, MostRecent, Optimum};
+use foretap::baseline::{BayesOptimal, Markov, MostFrequent, MostRecent};
 use foretap::bundle::Bundle;
 use foretap::context::{History, Task, features, replay};
 use foretap::data::{AppId, PlaceGrid, Signal, Timestamp};
@@ -45,7 +45,7 @@ fn scoring_allocates_nothing_once_warm() {
     let favourites: Arc<[AppId]> = (0..50).map(AppId).collect();
     for task in TASKS {
         let model = quick_model(&simulation, task);
-        let optimum = Optimum { truth: &simulation.truth };
+        let bayes_optimal = BayesOptimal { truth: &simulation.truth };
         let config = TransformerConfig::student(task, simulation.vocabulary.len());
         let transformer = TransformerModel {
             columns: Standardisation::none(&config),
@@ -58,11 +58,11 @@ fn scoring_allocates_nothing_once_warm() {
         let transformer = Transformer::new(&transformer, &simulation.vocabulary).unwrap();
         let predictors: [(&str, &dyn Predictor); 7] = [
             ("transformer", &transformer),
-            ("transformer in whole numbers", &whole),
+            ("transformer in INT8", &whole),
             ("recent", &MostRecent),
             ("frequent", &MostFrequent),
             ("markov", &Markov::default()),
-            ("optimum", &optimum),
+            ("bayes-optimal", &bayes_optimal),
             ("ranker", &model.ranker),
         ];
         for (name, predictor) in predictors {
@@ -113,7 +113,8 @@ fn a_whole_answer_allocates_nothing_once_warm() {
                         person.feedback(suggestion.id, Feedback::Ignored).unwrap();
                     }
                     // Of a new person's first questions each is larger than those before.
-                    requests += if person.habits().answers() > 200 { REQUESTS.get() - before } else { 0 };
+                    requests +=
+                        if person.personalization().answers() > 200 { REQUESTS.get() - before } else { 0 };
                     routed += u32::from(answer.route == Route::Both);
                     asked += 1;
                 }

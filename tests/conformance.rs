@@ -9,12 +9,12 @@ mod people;
 
 use std::sync::Arc;
 
-use foretap::baseline::{Markov, MostFrequent, MostRecent, Optimum};
+use foretap::baseline::{BayesOptimal, Markov, MostFrequent, MostRecent};
 use foretap::conformance::{Entrant, check_all};
 use foretap::context::Task;
 use foretap::data::simulate::Simulation;
-use foretap::distill::{Blend, Part};
-use foretap::model::Model;
+use foretap::distill::{TeacherEnsemble, WeightedTeacher};
+use foretap::model::RankerModel;
 use foretap::predict::Predictor;
 use foretap::quantize::{QuantizedModel, QuantizedTransformer, QuantizedTrees, quantize};
 use foretap::router::{Experts, Router, RouterModel, Routing};
@@ -30,7 +30,7 @@ fn every_predictor_keeps_the_contract() {
     let simulation = people(4, 6);
     let [unlock, launch] = TASKS.map(|task| quick_model(&simulation, task));
     let [unlock_again, launch_again] = [&unlock, &launch].map(saved_and_loaded);
-    let optimum = Optimum { truth: &simulation.truth };
+    let bayes_optimal = BayesOptimal { truth: &simulation.truth };
     let [deep_unlock, deep_launch] = TASKS.map(|task| random_transformer(&simulation, task));
     let [deep_unlock_again, deep_launch_again] = [&deep_unlock, &deep_launch].map(|model| {
         let folder = tempfile::tempdir().unwrap();
@@ -44,30 +44,32 @@ fn every_predictor_keeps_the_contract() {
     let models = [&whole_unlock, &whole_unlock_again, &whole_launch, &whole_launch_again];
     let [whole_unlock, whole_unlock_again, whole_launch, whole_launch_again] =
         models.map(|model| QuantizedTransformer::new(model, &simulation.vocabulary).unwrap());
-    let pocket = QuantizedTrees::new(unlock.ranker.forest().ensemble()).unwrap();
-    let pocket_again = QuantizedTrees::read(&pocket.write().unwrap()).unwrap();
-    let [pocket, pocket_again] = [pocket, pocket_again].map(|trees| trees.ranker().unwrap());
+    let quantized_trees = QuantizedTrees::new(unlock.ranker.forest().ensemble()).unwrap();
+    let quantized_trees_again = QuantizedTrees::read(&quantized_trees.write().unwrap()).unwrap();
+    let [quantized_trees, quantized_trees_again] =
+        [quantized_trees, quantized_trees_again].map(|trees| trees.ranker().unwrap());
     let models = [&deep_unlock, &deep_unlock_again, &deep_launch, &deep_launch_again];
     let [deep_unlock, deep_unlock_again, deep_launch, deep_launch_again] =
         models.map(|model| Transformer::new(model, &simulation.vocabulary).unwrap());
     let parts = [(&unlock.ranker as &dyn Predictor, 0.3), (&deep_unlock, 0.7)];
-    let blend =
-        Blend::new(parts.map(|(predictor, weight)| Part { predictor, temperature: 1.2, weight }).to_vec());
+    let blend = TeacherEnsemble::new(
+        parts.map(|(predictor, weight)| WeightedTeacher { predictor, temperature: 1.2, weight }).to_vec(),
+    );
     let [router, router_again] =
         [&simulation, &simulation].map(|simulation| router(simulation, unlock.clone()));
     #[rustfmt::skip]
     let entrants = [
         Entrant { name: "transformer of unlocks", predictor: &deep_unlock, reloaded: Some(&deep_unlock_again) },
         Entrant { name: "transformer of launches", predictor: &deep_launch, reloaded: Some(&deep_launch_again) },
-        Entrant { name: "whole numbers of unlocks", predictor: &whole_unlock, reloaded: Some(&whole_unlock_again) },
-        Entrant { name: "whole numbers of launches", predictor: &whole_launch, reloaded: Some(&whole_launch_again) },
-        Entrant { name: "trees in whole numbers", predictor: &pocket, reloaded: Some(&pocket_again) },
+        Entrant { name: "INT8 of unlocks", predictor: &whole_unlock, reloaded: Some(&whole_unlock_again) },
+        Entrant { name: "INT8 of launches", predictor: &whole_launch, reloaded: Some(&whole_launch_again) },
+        Entrant { name: "quantized trees", predictor: &quantized_trees, reloaded: Some(&quantized_trees_again) },
         Entrant { name: "blend", predictor: &blend, reloaded: None },
         Entrant { name: "router", predictor: &router, reloaded: Some(&router_again) },
         Entrant { name: "recent", predictor: &MostRecent, reloaded: None },
         Entrant { name: "frequent", predictor: &MostFrequent, reloaded: None },
         Entrant { name: "markov", predictor: &Markov::default(), reloaded: None },
-        Entrant { name: "optimum", predictor: &optimum, reloaded: None },
+        Entrant { name: "bayes-optimal", predictor: &bayes_optimal, reloaded: None },
         Entrant { name: "ranker of unlocks", predictor: &unlock.ranker, reloaded: Some(&unlock_again.ranker) },
         Entrant { name: "ranker of launches", predictor: &launch.ranker, reloaded: Some(&launch_again.ranker) },
     ];
@@ -84,7 +86,7 @@ fn random_transformer(simulation: &Simulation, task: Task) -> TransformerModel {
 }
 
 /// A router between trees and a transformer that knows nothing, which asks it often.
-fn router(simulation: &Simulation, trees: Model) -> Router {
+fn router(simulation: &Simulation, trees: RankerModel) -> Router {
     let whole = quantize(&random_transformer(simulation, Task::FirstAfterUnlock)).unwrap();
     let deep = QuantizedTransformer::new(&whole, &simulation.vocabulary).unwrap();
     let bytes = RouterModel::unfitted([1.0, 1.5]).unwrap().write().unwrap();
@@ -92,9 +94,9 @@ fn router(simulation: &Simulation, trees: Model) -> Router {
     Router::new(RouterModel::read(&bytes).unwrap(), experts, Routing::Gain(-1.0)).unwrap()
 }
 
-fn saved_and_loaded(model: &Model) -> Model {
+fn saved_and_loaded(model: &RankerModel) -> RankerModel {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model");
     model.save(&file).unwrap();
-    Model::load(&file).unwrap()
+    RankerModel::load(&file).unwrap()
 }

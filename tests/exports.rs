@@ -10,41 +10,42 @@ use std::{env, fs};
 use foretap::bundle::{Bundle, Parts};
 use foretap::data::simulate::{SimulationConfig, simulate};
 use foretap::export::onnx::{self, Numbers, TreeOperator};
-use foretap::export::{About, Kit, OnnxExport};
+use foretap::export::{ExportSet, ModelCard, OnnxExport};
 use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
-use foretap::network::{Layout, TransformerConfig};
+use foretap::network::{TransformerConfig, WeightLayout};
 use foretap::quantize::quantize;
 use foretap::transformer::{Precision, TransformerModel, Weights};
 
-fn kit() -> Kit {
-    Kit::of_bundle(Bundle::pretrained().unwrap()).unwrap()
+fn export_set() -> ExportSet {
+    ExportSet::of_bundle(Bundle::pretrained().unwrap()).unwrap()
 }
 
 /// The crate's bundle without some of its parts.
-fn without(change: fn(&mut Parts)) -> Kit {
+fn without(change: fn(&mut Parts)) -> ExportSet {
     let mut parts = Bundle::pretrained().unwrap().parts().clone();
     change(&mut parts);
-    Kit::of_bundle(Bundle::new(parts).unwrap()).unwrap()
+    ExportSet::of_bundle(Bundle::new(parts).unwrap()).unwrap()
 }
 
 /// The crate's bundle whose student mixes three softmaxes.
-fn mixture() -> Kit {
+fn mixture() -> ExportSet {
     let mut parts = Bundle::pretrained().unwrap().parts().clone();
-    let mut model = kit().transformer().unwrap().clone();
+    let mut model = export_set().transformer().unwrap().clone();
     let config = TransformerConfig { mixture: 3, ..model.weights.config().clone() };
     let mut values = model.weights.values.clone();
-    let added = Layout::new(&config).len() - values.len();
+    let added = WeightLayout::new(&config).len() - values.len();
     values.extend((0..added).map(|k| (k * 7919 % 255) as f32 / 255.0 - 0.5));
     model.weights = Weights::new(config, values).unwrap();
     parts.student = Some(quantize(&model).unwrap());
-    Kit::of_bundle(Bundle::new(parts).unwrap()).unwrap()
+    ExportSet::of_bundle(Bundle::new(parts).unwrap()).unwrap()
 }
 
-fn all(kit: &Kit) -> Vec<OnnxExport> {
+fn all(export_set: &ExportSet) -> Vec<OnnxExport> {
     let config = SimulationConfig { people: 2, days: 7, ..SimulationConfig::default() };
     let simulation = simulate(&config, &foretap::Silent).unwrap();
-    let ranges = kit.ranges(&simulation.log, &simulation.vocabulary, 50).unwrap();
-    [kit.onnx().unwrap(), kit.onnx_half().unwrap(), kit.onnx_whole(ranges).unwrap()].concat()
+    let ranges = export_set.ranges(&simulation.log, &simulation.vocabulary, 50).unwrap();
+    [export_set.onnx().unwrap(), export_set.onnx_half().unwrap(), export_set.onnx_whole(ranges).unwrap()]
+        .concat()
 }
 
 /// `FORETAP_ONNX_PYTHON`: a Python with the packages of `benches/peers/requirements-onnx.txt`. Without one there is nobody
@@ -61,13 +62,13 @@ fn python() -> Option<PathBuf> {
 #[test]
 fn those_who_define_the_format_accept_the_files_and_answer_as_we_do() {
     let Some(python) = python() else { return };
-    for kit in [kit(), mixture()] {
+    for export_set in [export_set(), mixture()] {
         let folder = tempfile::tempdir().unwrap();
-        for export in all(&kit) {
+        for export in all(&export_set) {
             export.save(&folder.path().join(export.name)).unwrap();
         }
         let weights = folder.path().join("transformer.safetensors");
-        kit.transformer().unwrap().save(&weights, Precision::F32).unwrap();
+        export_set.transformer().unwrap().save(&weights, Precision::F32).unwrap();
         let found = Command::new(&python).arg("tests/onnx_check.py").arg(folder.path()).output().unwrap();
         let (out, error) = (String::from_utf8_lossy(&found.stdout), String::from_utf8_lossy(&found.stderr));
         println!("{out}");
@@ -78,7 +79,7 @@ fn those_who_define_the_format_accept_the_files_and_answer_as_we_do() {
 #[test]
 fn every_model_has_its_golden_question_and_says_what_it_needs() {
     let folder = tempfile::tempdir().unwrap();
-    let exports = all(&kit());
+    let exports = all(&export_set());
     let names: Vec<&str> = exports.iter().map(|export| export.name).collect();
     assert_eq!(
         names.join(" "),
@@ -111,8 +112,10 @@ fn every_model_has_its_golden_question_and_says_what_it_needs() {
 
 #[test]
 fn the_same_model_gives_the_same_bytes() {
-    let bytes = |kit: &Kit| kit.onnx().unwrap().iter().map(|e| e.model.to_bytes()).collect::<Vec<_>>();
-    assert!(bytes(&kit()) == bytes(&kit()));
+    let bytes = |export_set: &ExportSet| {
+        export_set.onnx().unwrap().iter().map(|e| e.model.to_bytes()).collect::<Vec<_>>()
+    };
+    assert!(bytes(&export_set()) == bytes(&export_set()));
 }
 
 #[test]
@@ -120,8 +123,9 @@ fn a_part_that_is_missing_is_named() {
     let no_student = without(|parts| parts.student = None);
     let no_trees = without(|parts| parts.trees = None);
     let no_router = without(|parts| parts.router = None);
-    let names =
-        |kit: &Kit| kit.onnx().unwrap().iter().map(|export| export.name).collect::<Vec<_>>().join(" ");
+    let names = |export_set: &ExportSet| {
+        export_set.onnx().unwrap().iter().map(|export| export.name).collect::<Vec<_>>().join(" ")
+    };
     assert_eq!(names(&no_student), "trees trees-regressor trees-classifier trees-walk");
     assert_eq!(names(&no_trees), "transformer");
     assert_eq!(names(&no_router), "transformer trees trees-regressor trees-classifier trees-walk");
@@ -145,9 +149,9 @@ fn a_part_that_is_missing_is_named() {
 #[test]
 fn what_a_target_cannot_hold_is_refused() {
     let large = |value: f32| {
-        let mut model: TransformerModel = kit().transformer().unwrap().clone();
+        let mut model: TransformerModel = export_set().transformer().unwrap().clone();
         model.weights.values[7] = value;
-        onnx::transformer(&model, Numbers::Half, &About::transformer(&model))
+        onnx::transformer(&model, Numbers::Half, &ModelCard::transformer(&model))
             .map(|_| ())
             .map_err(|e| e.to_string())
     };
@@ -168,9 +172,9 @@ fn what_a_target_cannot_hold_is_refused() {
     };
     let tree = Tree { splits: vec![split], leaf_values: vec![1.0, 2.0], leaf_cover: vec![1.0; 2] };
     let ensemble = Ensemble::new(vec![tree], 1);
-    assert!(onnx::trees(&ensemble, TreeOperator::TreeEnsemble, &About::default()).is_ok());
+    assert!(onnx::trees(&ensemble, TreeOperator::TreeEnsemble, &ModelCard::default()).is_ok());
     for operator in [TreeOperator::Regressor, TreeOperator::Classifier, TreeOperator::Walk] {
-        let error = onnx::trees(&ensemble, operator, &About::default()).unwrap_err().to_string();
+        let error = onnx::trees(&ensemble, operator, &ModelCard::default()).unwrap_err().to_string();
         assert!(error.contains("tree 0 splits by category; export it by the current operator"), "{error}");
     }
 }
@@ -180,7 +184,7 @@ fn a_path_that_cannot_be_written_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("taken");
     fs::write(&file, "something else").unwrap();
-    let export = kit().onnx().unwrap().remove(0);
+    let export = export_set().onnx().unwrap().remove(0);
     for (target, says) in
         [(file.as_path(), "cannot make this folder"), (Path::new("/proc/none"), "cannot make this folder")]
     {

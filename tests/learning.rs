@@ -8,21 +8,21 @@ mod people;
 use std::sync::Arc;
 
 use foretap::Silent;
-use foretap::baseline::{MostRecent, Optimum};
+use foretap::baseline::{BayesOptimal, MostRecent};
 use foretap::context::{Task, TrainingView, questions, replay};
 use foretap::data::simulate::Simulation;
 use foretap::data::{Event, Split, SplitPlan, Vocabulary};
 use foretap::experiment::{DeepPlan, Experiment};
 use foretap::predict::{Predictor, log_sum_exp};
 use foretap::transformer::{
-    Course, Native, Recipe, Size, Standardisation, Teacher, TrainingConfig, Transformer, TransformerConfig,
-    TransformerModel, Weights, learn, pretrained,
+    FineTuneConfig, Native, Size, Standardisation, Teacher, TrainingConfig, TrainingSet, Transformer,
+    TransformerConfig, TransformerModel, Weights, learn, pretrained,
 };
 use people::{people, quick};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-fn recipe(epochs: f64) -> Recipe {
+fn fine_tune(epochs: f64) -> FineTuneConfig {
     let training = TrainingConfig {
         learning_rate: 4e-3,
         pointer_rate: 2.0,
@@ -30,13 +30,13 @@ fn recipe(epochs: f64) -> Recipe {
         validate_every: 100,
         ..Default::default()
     };
-    Recipe {
+    FineTuneConfig {
         size: Size::Student,
         training,
         epochs,
         batch_tokens: 256,
         unknown_share: 0.1,
-        ..Recipe::default()
+        ..FineTuneConfig::default()
     }
 }
 
@@ -55,14 +55,15 @@ fn view<'a>(simulation: &'a Simulation, vocabulary: &'a Vocabulary) -> TrainingV
 fn a_student_learns_from_nothing_and_goes_on_from_there() {
     let simulation = people(5, 8);
     let view = view(&simulation, &simulation.vocabulary);
-    let course = Course { view: &view, teacher: None };
+    let training_set = TrainingSet { view: &view, teacher: None };
     let mut engine = Native::new();
-    let (model, first) = learn(&recipe(2.0), &course, None, &mut engine, None, &Silent).unwrap();
+    let (model, first) = learn(&fine_tune(2.0), &training_set, None, &mut engine, None, &Silent).unwrap();
     let loss = |trained: &foretap::transformer::TrainedTransformer| trained.validation.unwrap().loss;
     let untrained = first.metrics.iter().find_map(|line| line.validation_loss).unwrap();
     assert!(loss(&first) < 0.6 * untrained, "{} of {untrained}", loss(&first));
 
-    let (again, second) = learn(&recipe(2.0), &course, Some(&model), &mut engine, None, &Silent).unwrap();
+    let (again, second) =
+        learn(&fine_tune(2.0), &training_set, Some(&model), &mut engine, None, &Silent).unwrap();
     assert_eq!(again.apps, model.apps);
     assert!(loss(&second) <= loss(&first) + 1e-3, "{} after {}", loss(&second), loss(&first));
 }
@@ -72,8 +73,8 @@ fn a_student_learns_what_its_teacher_says() {
     let simulation = people(4, 6);
     let view = view(&simulation, &simulation.vocabulary);
     let teacher = Teacher { predictor: &MostRecent, temperature: 1.0, weight: 1.0, is_truth: false };
-    let course = Course { view: &view, teacher: Some(teacher) };
-    let distilled = learn(&recipe(12.0), &course, None, &mut Native::new(), None, &Silent).unwrap();
+    let training_set = TrainingSet { view: &view, teacher: Some(teacher) };
+    let distilled = learn(&fine_tune(12.0), &training_set, None, &mut Native::new(), None, &Silent).unwrap();
     let student = Transformer::new(&distilled.0, &simulation.vocabulary).unwrap();
     // How far the student's answers are from the teacher's, in nats.
     let mut divergence = Vec::new();
@@ -105,15 +106,15 @@ fn a_student_learns_what_its_teacher_says() {
 fn the_vocabulary_grows_without_renumbering() {
     let known = people(3, 5);
     let first_view = view(&known, &known.vocabulary);
-    let first = Course { view: &first_view, teacher: None };
-    let (model, _) = learn(&recipe(1.0), &first, None, &mut Native::new(), None, &Silent).unwrap();
+    let first = TrainingSet { view: &first_view, teacher: None };
+    let (model, _) = learn(&fine_tune(1.0), &first, None, &mut Native::new(), None, &Silent).unwrap();
 
     let renamed = Vocabulary::from_names(
         known.vocabulary.names().iter().map(|name| format!("{name} of another store")),
     );
     let second_view = view(&known, &renamed);
-    let second = Course { view: &second_view, teacher: None };
-    let mut frozen = recipe(1.0);
+    let second = TrainingSet { view: &second_view, teacher: None };
+    let mut frozen = fine_tune(1.0);
     frozen.training.learning_rate = 1e-30;
     let (grown, _) = learn(&frozen, &second, Some(&model), &mut Native::new(), None, &Silent).unwrap();
     assert_eq!(grown.apps[..model.apps.len()], model.apps);
@@ -126,12 +127,12 @@ fn the_vocabulary_grows_without_renumbering() {
 fn layers_are_laid_on() {
     let simulation = people(4, 6);
     let view = view(&simulation, &simulation.vocabulary);
-    let course = Course { view: &view, teacher: None };
-    let learn = |recipe, start| learn(&recipe, &course, start, &mut Native::new(), None, &Silent);
+    let training_set = TrainingSet { view: &view, teacher: None };
+    let learn = |fine_tune, start| learn(&fine_tune, &training_set, start, &mut Native::new(), None, &Silent);
     let with = |layers, rate| {
-        let mut recipe = Recipe { layers: Some(layers), ..recipe(1.0) };
-        recipe.training.learning_rate = rate;
-        recipe
+        let mut fine_tune = FineTuneConfig { layers: Some(layers), ..fine_tune(1.0) };
+        fine_tune.training.learning_rate = rate;
+        fine_tune
     };
     let (shallow, _) = learn(with(1, 4e-3), None).unwrap();
     let (frozen, _) = learn(with(3, 1e-30), Some(&shallow)).unwrap();
@@ -149,12 +150,12 @@ fn layers_are_laid_on() {
 fn softmaxes_are_laid_on() {
     let simulation = people(4, 6);
     let view = view(&simulation, &simulation.vocabulary);
-    let course = Course { view: &view, teacher: None };
-    let learn = |recipe, start| learn(&recipe, &course, start, &mut Native::new(), None, &Silent);
+    let training_set = TrainingSet { view: &view, teacher: None };
+    let learn = |fine_tune, start| learn(&fine_tune, &training_set, start, &mut Native::new(), None, &Silent);
     let with = |mixture, rate| {
-        let mut recipe = Recipe { mixture, ..recipe(1.0) };
-        recipe.training.learning_rate = rate;
-        recipe
+        let mut fine_tune = FineTuneConfig { mixture, ..fine_tune(1.0) };
+        fine_tune.training.learning_rate = rate;
+        fine_tune
     };
     let tensor = |model: &TransformerModel, name: &str| -> Vec<f32> {
         let spec = model.weights.layout().tensors.iter().find(|spec| spec.name == name).unwrap();
@@ -185,7 +186,7 @@ fn softmaxes_are_laid_on() {
 fn columns_are_added_and_those_of_nobody_refused() {
     let simulation = people(1, 3);
     let view = view(&simulation, &simulation.vocabulary);
-    let course = Course { view: &view, teacher: None };
+    let training_set = TrainingSet { view: &view, teacher: None };
     let student = TransformerConfig::student(view.task(), 0);
     let model = |candidate_columns, question_columns| {
         let config = TransformerConfig { candidate_columns, question_columns, ..student.clone() };
@@ -194,9 +195,9 @@ fn columns_are_added_and_those_of_nobody_refused() {
         TransformerModel { weights, apps: Vec::new(), temperature: 1.0, columns }
     };
     let learn = |old: &TransformerModel, widened| {
-        let mut frozen = Recipe { widened, ..recipe(0.1) };
+        let mut frozen = FineTuneConfig { widened, ..fine_tune(0.1) };
         frozen.training.learning_rate = 1e-30;
-        learn(&frozen, &course, Some(old), &mut Native::new(), None, &Silent)
+        learn(&frozen, &training_set, Some(old), &mut Native::new(), None, &Silent)
     };
     let (candidate, question) = (student.candidate_columns, student.question_columns);
 
@@ -286,8 +287,8 @@ fn impossible_plans_are_refused() {
     // Nothing to learn from.
     let split = SplitPlan::Shares { validation: 0.1, test: 0.0 };
     let experiment = Experiment { split, ..Default::default() };
-    let optimum = Optimum { truth: &simulation.truth };
-    let teacher = Teacher { predictor: &optimum, temperature: 1.0, weight: 1.0, is_truth: true };
+    let bayes_optimal = BayesOptimal { truth: &simulation.truth };
+    let teacher = Teacher { predictor: &bayes_optimal, temperature: 1.0, weight: 1.0, is_truth: true };
     let nobody = foretap::data::Log::from_events(Vec::new());
     let error = experiment
         .train_transformer(&plan, &nobody, &simulation.vocabulary, Some(teacher), None, &Silent)

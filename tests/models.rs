@@ -13,7 +13,7 @@ use foretap::ErrorKind;
 use foretap::context::Task;
 use foretap::file::write_atomically;
 use foretap::gbdt::{Ensemble, Forest, Tree};
-use foretap::model::Model;
+use foretap::model::RankerModel;
 use foretap::ranker::Ranker;
 use people::{people, quick_model};
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// A model as it was trained, and as a file.
-static GOOD: LazyLock<(Model, Vec<u8>)> = LazyLock::new(|| {
+static GOOD: LazyLock<(RankerModel, Vec<u8>)> = LazyLock::new(|| {
     let model = quick_model(&people(2, 5), Task::FirstAfterUnlock);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("good.foretap");
@@ -30,11 +30,11 @@ static GOOD: LazyLock<(Model, Vec<u8>)> = LazyLock::new(|| {
 });
 
 /// Loads a file of these `bytes`; the error as text.
-fn load(bytes: &[u8]) -> Result<Model, (ErrorKind, String)> {
+fn load(bytes: &[u8]) -> Result<RankerModel, (ErrorKind, String)> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("phone.foretap");
     fs::write(&file, bytes).unwrap();
-    Model::load(&file).map_err(|error| (error.kind(), error.to_string()))
+    RankerModel::load(&file).map_err(|error| (error.kind(), error.to_string()))
 }
 
 /// The good file with its payload edited, and a header that fits it again.
@@ -231,7 +231,7 @@ fn bad_files_are_refused_with_a_next_step() {
 fn what_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().unwrap();
     for file in [folder.path().join("missing.foretap"), folder.path().to_path_buf()] {
-        let error = Model::load(&file).unwrap_err();
+        let error = RankerModel::load(&file).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
         let message = error.to_string();
         for part in [&*file.display().to_string(), "cannot read the model", "`train` example"] {
@@ -293,7 +293,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("model");
         model.save(&file).unwrap();
-        let again = Model::load(&file).unwrap();
+        let again = RankerModel::load(&file).unwrap();
         prop_assert_eq!(again.temperature.to_bits(), temperature.to_bits());
         prop_assert_eq!(again.ranker.forest().ensemble().trees[0].leaf_values[0].to_bits(), leaf.to_bits());
     }

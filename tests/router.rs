@@ -86,7 +86,7 @@ fn a_person_is_learned_saved_sealed_restored_and_forgotten() {
     let (earlier, later) = events.split_at(events.len() / 2);
     let mut person = world.person();
     world.live(&mut person, earlier);
-    assert!(person.habits().answers() > 50);
+    assert!(person.personalization().answers() > 50);
 
     // Saved under a key, and restored into the vocabulary of another bundle, whose ids are others.
     let folder = tempfile::tempdir().unwrap();
@@ -109,7 +109,7 @@ fn a_person_is_learned_saved_sealed_restored_and_forgotten() {
     let forgetful = &mut person.clone();
     let answers = world.live(&mut person, later);
     assert!(world.live(&mut restored, later) == answers, "the restored person is another");
-    forgetful.forget_habits();
+    forgetful.forget_personalization();
     let mut stranger = world.person();
     earlier.iter().for_each(|event| stranger.observe(event));
     let shared = world.live(&mut stranger, &later[..200]);
@@ -250,12 +250,12 @@ fn clocks_that_jump_and_feedback_for_nothing_do_no_harm() {
         })
         .collect();
     world.live(&mut person, &jumped);
-    let before = person.habits().clone();
+    let before = person.personalization().clone();
     for (id, feedback) in [(0, Feedback::Ignored), (u64::MAX, Feedback::Taken(AppId(0)))] {
         let error = person.feedback(id, feedback).unwrap_err();
         assert!(error.to_string().contains("suggestion"), "{error}");
     }
-    assert_eq!(person.habits(), &before);
+    assert_eq!(person.personalization(), &before);
 
     // What was shown and ignored is shown less.
     let mut answer = Answer::default();
@@ -286,7 +286,7 @@ fn a_new_phone_is_answered_too() {
     assert_eq!((answer.prediction.candidates.len(), answer.prediction.none_of_these), (0, 1.0));
     assert_eq!(nobody.suggest(&answer), None);
     nobody.observe(&event(5, Signal::Launch(AppId(3))));
-    assert_eq!(nobody.habits().answers(), 0, "it was no candidate");
+    assert_eq!(nobody.personalization().answers(), 0, "it was no candidate");
     nobody.observe(&Event::new(UserId(1), Timestamp(9), Signal::Unlock));
     nobody.ask(&world.router, UNLOCKS, Timestamp(9), &mut Scratch::none(), &mut answer);
     assert_eq!(answer.first(9).len(), 1);
@@ -309,7 +309,7 @@ fn an_experiment_compares_routers_with_their_experts() {
         experiment.run(&simulation.log, &simulation.vocabulary, Some(&simulation.truth), &Silent).unwrap();
     let report = &found.report;
     let names: Vec<&str> = report.models.iter().map(|model| model.name.as_str()).collect();
-    assert_eq!(names[5..], ["student-int8", ROUTER, ROUTER_FULL, ROUTER_SHARED, "optimum"]);
+    assert_eq!(names[5..], ["student-int8", ROUTER, ROUTER_FULL, ROUTER_SHARED, "bayes-optimal"]);
     let loss = |name: &str| report.model(name).unwrap().metrics.log_loss;
     assert!(loss(ROUTER) < loss("gbdt") - 0.02, "{} {}", loss(ROUTER), loss("gbdt"));
     assert!(loss(ROUTER_FULL) < loss(ROUTER));

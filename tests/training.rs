@@ -40,16 +40,16 @@ fn log_loss(report: &Report, name: &str) -> f64 {
     report.model(name).unwrap().metrics.log_loss
 }
 
-/// In expectation, where chance plays no part: the optimum has no regret within the rounding of its scores to 32 bits, every
+/// In expectation, where chance plays no part: the Bayes-optimal predictor has no regret within the rounding of its scores to 32 bits, every
 /// other model's regret is above zero with all of its interval, and no model is expected to hit more often.
 fn assert_none_is_ahead_of_the_bound(report: &Report) {
-    let best = report.model("optimum").unwrap();
+    let best = report.model("bayes-optimal").unwrap();
     assert_eq!(best.temperature, 1.0, "probabilities that are final");
     let (regret, bound) = (best.regret.unwrap(), best.expected.unwrap());
     for own in [regret.mean, regret.low.unwrap(), regret.high.unwrap(), bound.log_loss - bound.entropy] {
         assert!(own.abs() < 1e-6, "{regret:?} {bound:?}");
     }
-    for model in report.models.iter().filter(|model| model.name != "optimum") {
+    for model in report.models.iter().filter(|model| model.name != "bayes-optimal") {
         let (regret, expected) = (model.regret.unwrap(), model.expected.unwrap());
         assert!(regret.low > Some(0.0) && regret.low <= Some(regret.mean), "{}: {regret:?}", model.name);
         assert!(Some(regret.mean) <= regret.high, "{}: {regret:?}", model.name);
@@ -89,7 +89,7 @@ fn the_ranker_lies_between_the_baselines_and_the_truth() {
     let report = &findings.report;
     println!("{report}");
     let names: Vec<&str> = report.models.iter().map(|model| model.name.as_str()).collect();
-    assert_eq!(names, ["recent", "frequent", "markov", "gbdt", "optimum"]);
+    assert_eq!(names, ["recent", "frequent", "markov", "gbdt", "bayes-optimal"]);
     let asked = report.models[0].metrics.questions;
     assert!(asked > 400, "{asked}");
     assert!(report.models.iter().all(|model| model.metrics.questions == asked));
@@ -152,7 +152,7 @@ fn the_json_report_has_its_figures_by_name() {
     findings.report.write_json(&file).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     assert_eq!(json["task"], "first-after-unlock");
-    for name in ["recent", "frequent", "markov", "gbdt", "optimum"] {
+    for name in ["recent", "frequent", "markov", "gbdt", "bayes-optimal"] {
         let model = &json["models"][name];
         assert!(model["questions"].as_u64() > Some(0), "{name}");
         for figure in ["hr1", "hr3", "hr5", "mrr", "ndcg5", "log_loss", "coverage90"] {
@@ -474,7 +474,7 @@ fn who_fails_is_named_and_the_others_figures_are_kept() {
     }
     assert_eq!(errors.len(), 5, "each once: {errors:?}");
     let names: Vec<&str> = found.report.models.iter().map(|model| model.name.as_str()).collect();
-    assert_eq!(names, ["is sound", "recent", "frequent", "markov", "gbdt", "optimum"]);
+    assert_eq!(names, ["is sound", "recent", "frequent", "markov", "gbdt", "bayes-optimal"]);
     for model in &expected.models {
         assert_eq!(found.report.model(&model.name).unwrap().metrics, model.metrics, "{}", model.name);
     }
@@ -485,7 +485,7 @@ fn who_fails_is_named_and_the_others_figures_are_kept() {
     assert_eq!(found.report.cold_start.len(), 5);
 
     // A name that is taken, and one that means something else.
-    for name in ["gbdt", "router", "optimum"] {
+    for name in ["gbdt", "router", "bayes-optimal"] {
         let mut experiment = quickly();
         experiment.methods.push(faulty(name, |_, _| {}));
         let error = experiment.run(log, vocabulary, None, &Silent).unwrap_err().to_string();

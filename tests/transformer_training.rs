@@ -10,8 +10,8 @@ use std::sync::Mutex;
 use foretap::context::Task;
 use foretap::predict::log_sum_exp;
 use foretap::transformer::{
-    Batch, Engine, Lessons, Losses, Metrics, NO_TARGET, Pass, RunFolder, TrainedTransformer, TrainingConfig,
-    TransformerConfig, Weights, train,
+    Batch, DataLoader, Engine, Losses, Metrics, NO_TARGET, Pass, RunFolder, TrainedTransformer,
+    TrainingConfig, TransformerConfig, Weights, train,
 };
 use foretap::{Error, ErrorKind, Progress, Result, Silent};
 use rand::{RngExt as _, SeedableRng as _};
@@ -62,7 +62,7 @@ impl Popularity {
     }
 }
 
-impl Lessons for Popularity {
+impl DataLoader for Popularity {
     fn batch(&self, seed: u64, step: u64) -> Batch {
         questions(seed.wrapping_mul(1_000_003).wrapping_add(step), 16)
     }
@@ -270,11 +270,10 @@ fn patience_ends_a_run_and_the_best_weights_are_kept() {
 
 #[test]
 fn without_validation_the_last_weights_are_the_best() {
-    let lessons = Popularity { validation: Vec::new() };
+    let loader = Popularity { validation: Vec::new() };
     let folder = tempfile::tempdir().unwrap();
     let folder = RunFolder::open(folder.path()).unwrap();
-    let trained =
-        train(&config(), &mut Biases::default(), &lessons, start(), Some(&folder), &Silent).unwrap();
+    let trained = train(&config(), &mut Biases::default(), &loader, start(), Some(&folder), &Silent).unwrap();
     assert_eq!((trained.best_step, trained.steps, trained.validation), (60, 60, None));
     assert_eq!(bits(&folder.best_weights().unwrap().unwrap()), bits(&trained.weights));
 }
@@ -328,10 +327,8 @@ fn a_checkpoint_of_another_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     run(&config(), Biases { killed_at: Some(20), ..Biases::default() }, Some(folder.path())).unwrap_err();
     let place = RunFolder::open(folder.path()).unwrap();
-    let try_with = |config: &TrainingConfig, weights: Weights, lessons: &Popularity| {
-        train(config, &mut Biases::default(), lessons, weights, Some(&place), &Silent)
-            .unwrap_err()
-            .to_string()
+    let try_with = |config: &TrainingConfig, weights: Weights, loader: &Popularity| {
+        train(config, &mut Biases::default(), loader, weights, Some(&place), &Silent).unwrap_err().to_string()
     };
     let mut nudged = start();
     nudged.values[3] += 1.0;
@@ -348,8 +345,8 @@ fn a_checkpoint_of_another_run_is_refused() {
             try_with(&TrainingConfig { learning_rate: 0.01, ..config() }, start(), &same),
             "begun with learning_rate 0.05, not 0.01",
         ),
-        (try_with(&config(), nudged, &same), "other weights or other lessons"),
-        (try_with(&config(), start(), &others), "other weights or other lessons"),
+        (try_with(&config(), nudged, &same), "other weights or other data"),
+        (try_with(&config(), start(), &others), "other weights or other data"),
     ];
     for (message, says) in cases {
         for part in [says, "checkpoint.safetensors", "name another folder"] {

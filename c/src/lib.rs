@@ -145,7 +145,7 @@ pub unsafe extern "C" fn foretap_read_ahead(handle: *mut Handle) -> Status {
     guarded(|| {
         // SAFETY: the caller keeps the handle open until we return.
         let mut session = unsafe { Handle::session(handle) }?;
-        session.read_ahead();
+        session.prefill();
         Ok(())
     })
 }

@@ -89,9 +89,9 @@ impl Session {
     }
 
     /// Computes what the next question will ask of the events so far.
-    pub fn read_ahead(&mut self) {
+    pub fn prefill(&mut self) {
         if let Some(now) = self.last_event {
-            self.router.read_ahead(&self.person.history().context_at(now, self.task), &mut self.scratch);
+            self.router.prefill(&self.person.history().context_at(now, self.task), &mut self.scratch);
         }
     }
 

@@ -4,13 +4,13 @@ use std::io::Read as _;
 use std::path::Path;
 
 use foretap::bundle::Bundle;
-use foretap::model::Model;
+use foretap::model::RankerModel;
 use foretap::transformer::TransformerModel;
 
 /// A model file of any kind.
 pub enum AnyModel {
     Bundle(Box<Bundle>),
-    Ranker(Box<Model>),
+    Ranker(Box<RankerModel>),
     Transformer(Box<TransformerModel>),
 }
 
@@ -24,7 +24,7 @@ impl AnyModel {
         let read = std::fs::File::open(file).and_then(|mut file| file.read(&mut first));
         match (read, first[0]) {
             (Ok(1), 0x89) => Ok(Self::Bundle(Box::new(Bundle::load(file)?))),
-            (Ok(1), b'{') | (Ok(0) | Err(_), _) => Ok(Self::Ranker(Box::new(Model::load(file)?))),
+            (Ok(1), b'{') | (Ok(0) | Err(_), _) => Ok(Self::Ranker(Box::new(RankerModel::load(file)?))),
             _ => Ok(Self::Transformer(Box::new(TransformerModel::load(file)?))),
         }
     }

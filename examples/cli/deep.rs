@@ -6,7 +6,8 @@ use foretap::data::SplitPlan;
 use foretap::experiment::{DeepPlan, Experiment, RouterPlan};
 use foretap::router::Routing;
 use foretap::transformer::{
-    Device, Precision, Recipe, RunFolder, Size, Teacher, TrainedTransformer, TransformerModel, pretrained,
+    Device, FineTuneConfig, Precision, RunFolder, Size, Teacher, TrainedTransformer, TransformerModel,
+    pretrained,
 };
 
 use super::{Bar, Source, check_folders, say, write_json};
@@ -76,20 +77,20 @@ pub struct DeepArgs {
 
 impl DeepArgs {
     /// Puts what was given in the place of a recipe's own.
-    pub fn season(&self, recipe: &mut Recipe, seed: u64) {
-        recipe.layers = self.layers.or(recipe.layers);
-        recipe.widened |= self.widen;
-        recipe.mixture = self.mixture.or(recipe.mixture);
-        let training = &mut recipe.training;
+    pub fn season(&self, fine_tune: &mut FineTuneConfig, seed: u64) {
+        fine_tune.layers = self.layers.or(fine_tune.layers);
+        fine_tune.widened |= self.widen;
+        fine_tune.mixture = self.mixture.or(fine_tune.mixture);
+        let training = &mut fine_tune.training;
         training.seed = seed;
         training.learning_rate = self.deep_rate.unwrap_or(training.learning_rate);
         training.pointer_rate = self.pointer_rate.unwrap_or(training.pointer_rate);
         training.weight_decay = self.weight_decay.unwrap_or(training.weight_decay);
         training.dropout = self.dropout.unwrap_or(training.dropout);
         training.next_weight = self.next_weight.unwrap_or(training.next_weight);
-        recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
-        recipe.unknown_share = self.unknown_share.unwrap_or(recipe.unknown_share);
-        recipe.batch_tokens = self.batch_tokens.unwrap_or(recipe.batch_tokens);
+        fine_tune.epochs = self.epochs.unwrap_or(fine_tune.epochs);
+        fine_tune.unknown_share = self.unknown_share.unwrap_or(fine_tune.unknown_share);
+        fine_tune.batch_tokens = self.batch_tokens.unwrap_or(fine_tune.batch_tokens);
     }
 
     /// The plan for a transformer of `size`, beginning from `file`, or the crate's own checkpoint.
@@ -101,7 +102,7 @@ impl DeepArgs {
         };
         let mut plan = DeepPlan::new(size, start);
         plan.device = self.device;
-        self.season(&mut plan.recipe, seed);
+        self.season(&mut plan.fine_tune, seed);
         if self.as_is { plan.as_it_is() } else { Ok(plan) }
     }
 }

@@ -1,10 +1,10 @@
 //! The bar to clear, and the smallest [`Predictor`]s there are.
 
 #[cfg(feature = "train")]
-mod optimum;
+mod bayes_optimal;
 
 #[cfg(feature = "train")]
-pub use optimum::Optimum;
+pub use bayes_optimal::BayesOptimal;
 
 use crate::context::Context;
 use crate::data::AppId;

@@ -5,8 +5,8 @@
 //! | `META` | yes | JSON: task, how columns are told ([`SCHEMA_VERSION`]), temperatures |
 //! | `APPS` | yes | the vocabulary: count, then texts, by app id |
 //! | `FEAT` | yes | JSON: name and unit of every feature that the trees read, in order; none without trees |
-//! | `STUD` | where there is one | the student in whole numbers: [`QuantizedModel::read`] |
-//! | `TREE` | where there are some | the ranker in whole numbers: [`QuantizedTrees::read`] |
+//! | `STUD` | where there is one | the student in INT8: [`QuantizedModel::read`] |
+//! | `TREE` | where there are some | the quantized ranker: [`QuantizedTrees::read`] |
 //! | `ROUT` | where there is one | the router between the two: [`RouterModel::read`] |
 //! | `GOLD` | yes | golden questions with their answers |
 //! | `CARD` | no | JSON for people: what the models learned from, how good they are |
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::container::{Section, Sections, Tag};
-use super::golden::{Asked, Golden};
+use super::golden::{Golden, GoldenInputs};
 use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::context::{Context, Task, favourites};
 use crate::data::{AppId, Vocabulary};
@@ -43,9 +43,9 @@ const KNOWN: [Tag; 8] = [META, APPS, FEATURES, STUDENT, TREES, ROUTER, GOLDEN, C
 /// Who can answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expert {
-    /// The transformer in whole numbers.
+    /// The transformer in INT8.
     Student,
-    /// The ranker in whole numbers.
+    /// The quantized ranker.
     Trees,
     /// Both, as the router divides the work.
     Router,
@@ -127,7 +127,7 @@ impl Bundle {
         check(&parts)?;
         let experts = everyone(&parts)?;
         let favourites = favourites_of(&parts);
-        let asked = Asked { task: parts.task, favourites: &favourites, experts: &experts };
+        let asked = GoldenInputs { task: parts.task, favourites: &favourites, experts: &experts };
         let golden = Golden::new(&asked, parts.apps.len());
         Ok(Self { parts, golden })
     }
@@ -181,9 +181,9 @@ impl Bundle {
         let golden = Golden::read(&mut reader, experts.len())?;
         reader.finish()?;
         let favourites = favourites_of(&parts);
-        let asked = Asked { task: parts.task, favourites: &favourites, experts: &experts };
-        match golden.objection(&asked) {
-            Some(objection) => Err(wrong(GOLDEN, objection)),
+        let asked = GoldenInputs { task: parts.task, favourites: &favourites, experts: &experts };
+        match golden.validation_error(&asked) {
+            Some(validation_error) => Err(wrong(GOLDEN, validation_error)),
             None => Ok(Self { parts, golden }),
         }
     }
@@ -461,7 +461,7 @@ pub(super) mod tests {
     use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
     #[cfg(feature = "train")]
     use crate::network::{Batch, QuestionReader, ReaderScratch, Window};
-    use crate::network::{Layout, Standardisation, TransformerConfig};
+    use crate::network::{Standardisation, TransformerConfig, WeightLayout};
     use crate::quantize::{Description, QuantizedTensor, Storage};
     #[cfg(feature = "train")]
     use crate::quantize::{QuantizedForward, QuantizedScratch};
@@ -480,7 +480,7 @@ pub(super) mod tests {
             pointer_width: 4,
             ..TransformerConfig::student(Task::FirstAfterUnlock, APPS.len())
         };
-        let tensors = Layout::new(&config).tensors.into_iter().map(|spec| {
+        let tensors = WeightLayout::new(&config).tensors.into_iter().map(|spec| {
             let values = (0..spec.range.len()).map(|k| ((k * 7919 + spec.range.start) % 255) as i32 - 127);
             let scales = |count| vec![0.004; count];
             match Storage::of(&spec) {

@@ -26,11 +26,11 @@ const NOBODY: UserId = UserId(0);
 #[derive(Debug, Clone, PartialEq)]
 pub struct Golden {
     events: Vec<Event>,
-    questions: Vec<Question>,
+    questions: Vec<GoldenQuestion>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Question {
+struct GoldenQuestion {
     /// How many of the events come before it.
     after: usize,
     now: Timestamp,
@@ -39,7 +39,7 @@ struct Question {
 }
 
 /// Whom golden questions are asked.
-pub struct Asked<'a> {
+pub struct GoldenInputs<'a> {
     pub task: Task,
     pub favourites: &'a Arc<[AppId]>,
     pub experts: &'a [(Expert, Arc<dyn Predictor>)],
@@ -47,17 +47,17 @@ pub struct Asked<'a> {
 
 impl Golden {
     /// Asks a made-up person's questions, who uses `apps` apps and one that no vocabulary has.
-    pub fn new(asked: &Asked<'_>, apps: usize) -> Self {
+    pub fn new(asked: &GoldenInputs<'_>, apps: usize) -> Self {
         let events = made_up_log(apps as u32 + 1);
         let unlocks = (0..events.len()).filter(|&index| events[index].signal == Signal::Unlock);
         // The very first, when nothing is known, and then one now and again.
-        let questions = unlocks.step_by(9).map(|index| Question {
+        let questions = unlocks.step_by(9).map(|index| GoldenQuestion {
             after: index + 1,
             now: events[index].at,
             scores: Vec::new(),
         });
         let mut golden = Self { questions: questions.collect(), events };
-        golden.questions.insert(0, Question { after: 0, now: Timestamp(0), scores: Vec::new() });
+        golden.questions.insert(0, GoldenQuestion { after: 0, now: Timestamp(0), scores: Vec::new() });
         for (question, scores) in golden.answers(asked).into_iter().enumerate() {
             golden.questions[question].scores = scores;
         }
@@ -70,7 +70,7 @@ impl Golden {
     }
 
     /// What is wrong with the answers of `asked`; nothing where they are those of old.
-    pub fn objection(&self, asked: &Asked<'_>) -> Option<String> {
+    pub fn validation_error(&self, asked: &GoldenInputs<'_>) -> Option<String> {
         for (number, (question, answers)) in self.questions.iter().zip(self.answers(asked)).enumerate() {
             for ((expert, _), (found, old)) in asked.experts.iter().zip(answers.iter().zip(&question.scores))
             {
@@ -91,7 +91,7 @@ impl Golden {
     }
 
     /// By question, then by expert: the bits of its scores.
-    fn answers(&self, asked: &Asked<'_>) -> Vec<Vec<Vec<u32>>> {
+    fn answers(&self, asked: &GoldenInputs<'_>) -> Vec<Vec<Vec<u32>>> {
         let mut scratches: Vec<_> = asked.experts.iter().map(|(_, expert)| expert.new_scratch()).collect();
         let mut answers = Vec::new();
         self.ask(asked.task, asked.favourites, |context| {
@@ -142,7 +142,7 @@ impl Golden {
             return Err(reader.wrong("events that are not in the order of time"));
         }
         let count = reader.count(12 + 4 * experts)?;
-        let mut questions: Vec<Question> = Vec::new();
+        let mut questions: Vec<GoldenQuestion> = Vec::new();
         for _ in 0..count {
             let (after, now) = (reader.u32()? as usize, Timestamp(reader.i64()?));
             if after > events.len() || questions.last().is_some_and(|last| last.after > after) {
@@ -153,7 +153,7 @@ impl Golden {
                 let candidates = reader.count(4)?;
                 scores.push((0..candidates).map(|_| reader.u32()).collect::<Result<Vec<u32>>>()?);
             }
-            questions.push(Question { after, now, scores });
+            questions.push(GoldenQuestion { after, now, scores });
         }
         if questions.is_empty() {
             return Err(reader.wrong("no question"));

@@ -176,10 +176,10 @@ saved!(AppUse {
     recency_rank,
     frequency_rank,
     unlock_recency_rank,
-} checked by AppUse::objection);
+} checked by AppUse::validation_error);
 
 impl AppUse {
-    fn objection(&self) -> Option<&'static str> {
+    fn validation_error(&self) -> Option<&'static str> {
         let longest_secs = f64::from(self.stays) * i64::MAX as f64;
         (self.stay_secs > longest_secs).then_some("an app in front for longer than time lasts")
     }

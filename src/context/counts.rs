@@ -83,10 +83,10 @@ pub(super) struct Tally {
     habits: [Decayed; 24],
 }
 
-saved!(Tally { count, last, hour, day, week, by_hour, habits } checked by Tally::objection);
+saved!(Tally { count, last, hour, day, week, by_hour, habits } checked by Tally::validation_error);
 
 impl Tally {
-    fn objection(&self) -> Option<&'static str> {
+    fn validation_error(&self) -> Option<&'static str> {
         (self.last.is_some() != (self.count > 0)).then_some("a last time of nothing, or none of something")
     }
 
@@ -150,13 +150,13 @@ pub(super) struct Row {
     total: f32,
 }
 
-saved!(Row { counts as UpTo<{ Row::CAPACITY }>, total } checked by Row::objection);
+saved!(Row { counts as UpTo<{ Row::CAPACITY }>, total } checked by Row::validation_error);
 
 impl Row {
     // Source: memory. Eight bytes an entry; eight rows an app.
     const CAPACITY: usize = 32;
 
-    fn objection(&self) -> Option<&'static str> {
+    fn validation_error(&self) -> Option<&'static str> {
         let is_twice = |at: usize| self.counts[..at].iter().any(|(slot, _)| *slot == self.counts[at].0);
         (0..self.counts.len()).any(is_twice).then_some("an app that follows twice")
     }

@@ -50,7 +50,7 @@ pub(super) struct FirstUses {
     day: [f32; 2],
 }
 
-saved!(FirstUses { quarters, day } checked by FirstUses::objection);
+saved!(FirstUses { quarters, day } checked by FirstUses::validation_error);
 
 impl Default for FirstUses {
     fn default() -> Self {
@@ -62,7 +62,7 @@ impl FirstUses {
     /// Columns of [`shares`](Self::shares).
     pub const SHARES: usize = STRETCHES.len() + 1;
 
-    fn objection(&self) -> Option<&'static str> {
+    fn validation_error(&self) -> Option<&'static str> {
         let more = self.quarters.iter().any(|[hits, all]| hits > all) || self.day[0] > self.day[1];
         more.then_some("an app opened more often than there were unlocks")
     }

@@ -546,7 +546,7 @@ mod tests {
     /// The lists and what the apps say of their places in them agree, and all slots are apps.
     fn assert_tables_agree(history: &History) {
         let used = |slot: &Slot| &history.uses[slot.index()];
-        assert_eq!(history.objection(), None);
+        assert_eq!(history.validation_error(), None);
         assert!(history.uses.len() <= MAX_APPS);
         assert_eq!(history.slots.len(), history.uses.len());
         for (app, slot) in &history.slots {

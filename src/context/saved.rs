@@ -25,11 +25,11 @@ pub(super) trait SavedAs<T> {
     fn restore(from: &mut Restorer<'_>) -> Result<T>;
 }
 
-/// `saved!(Type { a, b as UpTo<9> } but { c } checked by Type::objection)`: fields `a` and `b` are saved, `c` can be told
+/// `saved!(Type { a, b as UpTo<9> } but { c } checked by Type::validation_error)`: fields `a` and `b` are saved, `c` can be told
 /// from the rest and is restored as its default, and what is restored is refused if the function finds a reason.
 macro_rules! saved {
     ($type:ident { $($field:ident $(as $how:ty)?),* $(,)? } $(but { $($left_out:ident),* $(,)? })?
-        $(checked by $objection:path)?) =>
+        $(checked by $validation_error:path)?) =>
     {
         impl $crate::context::saved::Saved for $type {
             fn save(&self, to: &mut $crate::context::saved::Saver) -> $crate::error::Result<()> {
@@ -46,8 +46,8 @@ macro_rules! saved {
                     )?,)*
                     $($($left_out: Default::default(),)*)?
                 };
-                $(if let Some(objection) = $objection(&restored) {
-                    return Err(from.wrong(objection));
+                $(if let Some(validation_error) = $validation_error(&restored) {
+                    return Err(from.wrong(validation_error));
                 })?
                 Ok(restored)
             }

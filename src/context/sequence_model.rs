@@ -60,7 +60,7 @@ struct Open {
 }
 
 saved!(Open { step, was_run, app });
-saved!(SequenceModel { steps as UpTo<STEPS>, dropped, is_run, opens as UpTo<OPENS> } checked by SequenceModel::objection);
+saved!(SequenceModel { steps as UpTo<STEPS>, dropped, is_run, opens as UpTo<OPENS> } checked by SequenceModel::validation_error);
 
 /// How often each app followed, by the order of the match and all told.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -87,7 +87,7 @@ pub(super) struct SequenceCounts {
 }
 
 impl SequenceModel {
-    fn objection(&self) -> Option<&'static str> {
+    fn validation_error(&self) -> Option<&'static str> {
         let steps = u64::from(self.dropped) + self.steps.len() as u64;
         let is_ahead = |open: &Open| u64::from(open.step) > steps;
         self.opens.iter().any(is_ahead).then_some("an unlock after more steps than there were")

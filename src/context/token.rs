@@ -61,10 +61,10 @@ pub struct Token {
     pub weekday: u8,
 }
 
-saved!(Token { at, app, kind, place, gap, network, battery, hour, weekday } checked by Token::objection);
+saved!(Token { at, app, kind, place, gap, network, battery, hour, weekday } checked by Token::validation_error);
 
 impl Token {
-    fn objection(&self) -> Option<&'static str> {
+    fn validation_error(&self) -> Option<&'static str> {
         let classes = [
             (self.kind, KINDS),
             (self.place, PLACES),

@@ -180,7 +180,7 @@ impl<'a> Stopwatch<'a> {
         scores.resize(context.candidates().len(), 0.0);
         if predictor.keeps_cache() && from_nothing.len() % PREFILLED_EVERY == 0 {
             // First, while the cache of the question before leaves little to compute outside the clock.
-            predictor.read_ahead(context, scratch);
+            predictor.prefill(context, scratch);
             prefilled.push(nanos_of(|| predictor.score(context, scratch, scores)));
         }
         predictor.clear_cache(scratch);
@@ -244,7 +244,7 @@ mod tests {
             }
         }
 
-        fn read_ahead(&self, _: &Context<'_>, scratch: &mut Scratch) {
+        fn prefill(&self, _: &Context<'_>, scratch: &mut Scratch) {
             *scratch.buffers() = Cache::Prefilled;
         }
 

@@ -20,8 +20,8 @@ use crate::progress::Progress;
 use crate::router::blend::Blend;
 use crate::router::calibrate::Calibration;
 use crate::router::{
-    Answer, BothExperts, Example, Experts, Feedback, Fitted, Person, Route, Router, RouterModel, Routing,
-    Said, Settings, Study, Suggestion, fit,
+    Answer, AskOptions, BothExperts, Example, ExpertAnswers, Experts, Feedback, Fitted, Person, Route,
+    Router, RouterModel, Routing, Settings, Suggestion, fit,
 };
 
 /// The experts of a router, as they are tested and as they are without the validation questions.
@@ -53,7 +53,7 @@ fn example(
     fold: usize,
     is_stale: bool,
 ) -> Example {
-    let Said { by_trees, by_deep } = experts.ask(context);
+    let ExpertAnswers { by_trees, by_deep } = experts.ask(context);
     Example {
         question_features: context.question_features(),
         by_trees,
@@ -359,7 +359,7 @@ impl Test<'_> {
             let recorded = recorded.filter(|said| said.by_trees.len() == context.candidates().len());
             let said = match recorded {
                 Some(Example { by_trees, by_deep, .. }) => {
-                    Said { by_trees: by_trees.clone(), by_deep: by_deep.clone() }
+                    ExpertAnswers { by_trees: by_trees.clone(), by_deep: by_deep.clone() }
                 }
                 None => both.ask(&context),
             };
@@ -369,7 +369,7 @@ impl Test<'_> {
             let full = judge(asked, truth, full.ask(&said, task, at, question, &mut room));
             let context = routed.person.history().context_at(at, task);
             let mut without_habits = |router: &Router, is_routed: bool| {
-                let study = Study { is_routed: Some(is_routed), said: Some(&said) };
+                let study = AskOptions { is_routed: Some(is_routed), said: Some(&said) };
                 router.answer_as(study, &context, None, &mut room.scratch, &mut room.answer);
                 judge(asked, truth, &room.answer)
             };
@@ -433,14 +433,14 @@ impl Phone<'_> {
 
     fn ask<'a>(
         &mut self,
-        said: &Said,
+        said: &ExpertAnswers,
         task: Task,
         at: Timestamp,
         question: &Question,
         room: &'a mut Room,
     ) -> &'a Answer {
         let Room { scratch, answer } = room;
-        let study = Study { said: Some(said), ..Study::default() };
+        let study = AskOptions { said: Some(said), ..AskOptions::default() };
         self.person.ask_as(study, self.router, task, at, scratch, answer);
         if self.shows {
             self.awaited = self.person.suggest(answer).map(|suggestion| (suggestion, *question));
@@ -531,7 +531,7 @@ impl Judged {
     }
 }
 
-/// Microseconds that "as much as pays" is judged at: the INT8 student from nothing (`docs/pocket.md`), ten of it, a hundred.
+/// Microseconds that "as much as pays" is judged at: the INT8 student from nothing (`docs/quantization.md`), ten of it, a hundred.
 const COSTS_US: [f32; 3] = [25.0, 250.0, 2_500.0];
 
 impl GateReport {
@@ -693,7 +693,7 @@ const STRETCHES: [(&str, i64); 8] = [
 ];
 
 /// With whom a comparison would say nothing.
-const KNOW_NOTHING_OR_ALL: [&str; 4] = ["recent", "frequent", "markov", "optimum"];
+const KNOW_NOTHING_OR_ALL: [&str; 4] = ["recent", "frequent", "markov", "bayes-optimal"];
 
 impl RoutingReport {
     /// Compares the routers among `tested` with everyone else there who has learned anything.

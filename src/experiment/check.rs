@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::round::OPTIMUM;
+use super::round::BAYES_OPTIMAL;
 use super::save;
-use super::{Experiment, Person};
+use super::{Experiment, PersonLog};
 use crate::data::{Split, SplitPlan, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::{ROUTER, ROUTER_FULL, ROUTER_SHARED};
@@ -12,7 +12,7 @@ use crate::evaluate::{ROUTER, ROUTER_FULL, ROUTER_SHARED};
 impl Experiment {
     /// Refuses names that are taken twice or mean something else, and a split that is none.
     pub(super) fn check(&self) -> Result<()> {
-        let mut names: BTreeSet<&str> = [ROUTER, ROUTER_FULL, ROUTER_SHARED, OPTIMUM].into();
+        let mut names: BTreeSet<&str> = [ROUTER, ROUTER_FULL, ROUTER_SHARED, BAYES_OPTIMAL].into();
         for method in &self.methods {
             if !names.insert(&method.name) {
                 let message = format!("the name `{}` is taken", method.name);
@@ -49,12 +49,12 @@ impl Experiment {
     }
 
     /// Refuses a split that leaves nothing to score, or nothing to learn from.
-    pub(super) fn check_parts(&self, people: &[Person<'_>]) -> Result<()> {
+    pub(super) fn check_parts(&self, people: &[PersonLog<'_>]) -> Result<()> {
         let splits: Vec<Split> = people.iter().map(|person| self.split.split(&person.times, 0)).collect();
         let too_short = |message: String, next_step: &str| {
             Err(Error::new(ErrorKind::Data, message).next_step(next_step.to_owned()))
         };
-        let most_questions = people.iter().map(Person::questions).max().unwrap_or(0);
+        let most_questions = people.iter().map(PersonLog::questions).max().unwrap_or(0);
         match self.split {
             SplitPlan::Shares { test, .. } if splits.iter().all(|split| split.test.is_empty()) => {
                 let questions: usize = people.iter().map(|person| person.questions()).sum();

@@ -9,8 +9,8 @@ use crate::predict::Predictor;
 use crate::progress::Progress;
 use crate::quantize::{QuantizationAware, QuantizedTransformer, quantize};
 use crate::transformer::{
-    Course, Device, Recipe, RunFolder, Size, Teacher, TrainedTransformer, Transformer, TransformerModel,
-    learn,
+    Device, FineTuneConfig, RunFolder, Size, Teacher, TrainedTransformer, TrainingSet, Transformer,
+    TransformerModel, learn,
 };
 
 /// A transformer that takes part in an experiment.
@@ -21,12 +21,12 @@ pub struct DeepPlan {
     /// The model to begin with; without one, random weights.
     pub start: Option<TransformerModel>,
     /// How it is trained. With no epochs, `start` is taken as it is.
-    pub recipe: Recipe,
+    pub fine_tune: FineTuneConfig,
     /// Where it is trained.
     pub device: Device,
     /// Weight of the answers of the first transformer before it in the experiment, beside the true ones.
     pub taught: f64,
-    /// Whether its weights are trained as if rounded to whole numbers.
+    /// Whether its weights are trained as if quantized.
     pub quantization_aware: bool,
 }
 
@@ -37,12 +37,14 @@ impl DeepPlan {
             Size::Teacher => 0.0,
             Size::Student => 0.5,
         };
-        let recipe =
-            Recipe { size, ..if start.is_some() { Recipe::fine_tuning() } else { Recipe::from_nothing() } };
+        let fine_tune = FineTuneConfig {
+            size,
+            ..if start.is_some() { FineTuneConfig::fine_tuning() } else { FineTuneConfig::from_nothing() }
+        };
         Self {
             name: size.to_string(),
             start,
-            recipe,
+            fine_tune,
             device: Device::default(),
             taught,
             quantization_aware: false,
@@ -58,13 +60,13 @@ impl DeepPlan {
             return Err(Error::new(ErrorKind::Config, format!("there is no {} to take as it is", self.name))
                 .next_step("let it be trained"));
         }
-        self.recipe.epochs = 0.0;
+        self.fine_tune.epochs = 0.0;
         Ok(self)
     }
 
     /// Whether it takes `start` as it is.
     pub(super) fn is_pretrained(&self) -> bool {
-        self.start.is_some() && self.recipe.epochs <= 0.0
+        self.start.is_some() && self.fine_tune.epochs <= 0.0
     }
 
     /// Follows the plan: trains on the people of the course, keeping the weights that are best on their validation questions.
@@ -73,12 +75,12 @@ impl DeepPlan {
     /// What [`learn`] says, or the device is missing.
     pub fn train(
         &self,
-        course: &Course<'_>,
+        training_set: &TrainingSet<'_>,
         folder: Option<&RunFolder>,
         progress: &dyn Progress,
     ) -> Result<(TransformerModel, Option<TrainedTransformer>)> {
-        if let Some(start) = self.start.as_ref().filter(|_| self.recipe.epochs <= 0.0) {
-            start.check_task(course.view.task())?;
+        if let Some(start) = self.start.as_ref().filter(|_| self.fine_tune.epochs <= 0.0) {
+            start.check_task(training_set.view.task())?;
             return Ok((start.clone(), None));
         }
         let mut engine = self.device.open()?;
@@ -86,7 +88,7 @@ impl DeepPlan {
             engine = Box::new(QuantizationAware::new(engine));
         }
         let (model, trained) =
-            learn(&self.recipe, course, self.start.as_ref(), engine.as_mut(), folder, progress)?;
+            learn(&self.fine_tune, training_set, self.start.as_ref(), engine.as_mut(), folder, progress)?;
         Ok((model, Some(trained)))
     }
 }
@@ -96,7 +98,7 @@ impl Learner for DeepPlan {
     /// best, on these too.
     fn learn(&self, training: &Training<'_>, progress: &dyn Progress) -> Result<Learned> {
         let mut plan = self.clone();
-        let seed = &mut plan.recipe.training.seed;
+        let seed = &mut plan.fine_tune.training.seed;
         *seed = seed.wrapping_add(u64::from(training.run));
         let view = training.view;
         let teacher = training
@@ -112,17 +114,17 @@ impl Learner for DeepPlan {
                 is_truth: false,
             })
         };
-        let course = Course { view, teacher: teacher(|learned| &learned.without_validation) };
-        let (early, trained) = plan.train(&course, None, progress)?;
+        let training_set = TrainingSet { view, teacher: teacher(|learned| &learned.without_validation) };
+        let (early, trained) = plan.train(&training_set, None, progress)?;
         let late = match trained.filter(|trained| view.has_validation() && trained.best_step > 0) {
             None => early.clone(),
             Some(trained) => {
                 let mut again = plan.clone();
-                again.recipe.training.steps = trained.best_step;
-                again.recipe.epochs = f64::INFINITY;
+                again.fine_tune.training.steps = trained.best_step;
+                again.fine_tune.epochs = f64::INFINITY;
                 let all = view.with_validation_learned();
-                let course = Course { view: &all, teacher: teacher(|learned| &learned.predictor) };
-                again.train(&course, None, progress)?.0
+                let training_set = TrainingSet { view: &all, teacher: teacher(|learned| &learned.predictor) };
+                again.train(&training_set, None, progress)?.0
             }
         };
         let predictor = |model: &TransformerModel| -> Result<Arc<dyn Predictor>> {

@@ -22,7 +22,7 @@ pub use routing::RouterPlan;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::baseline::Optimum;
+use crate::baseline::BayesOptimal;
 use crate::context::{Task, TrainingView, questions};
 use crate::data::simulate::Truth;
 use crate::data::{Event, Log, QuestionTime, Split, SplitPlan, UserId, Vocabulary};
@@ -30,12 +30,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::{
     AnswerLatency, ModelReport, ROUTER, ROUTER_FULL, ROUTER_SHARED, Report, Tested, fit_temperature,
 };
-use crate::model::Model;
+use crate::model::RankerModel;
 use crate::progress::Progress;
 use crate::quantize::QuantizedModel;
 use crate::ranker::{RankerConfig, train_ranker};
 use crate::router::RouterModel;
-use crate::transformer::{Course, RunFolder, Teacher, TrainedTransformer, Transformer, TransformerModel};
+use crate::transformer::{
+    RunFolder, Teacher, TrainedTransformer, TrainingSet, Transformer, TransformerModel,
+};
 use ranker::{RANKER, importance};
 
 /// What is compared, and how.
@@ -76,7 +78,7 @@ pub struct Findings {
     /// Methods that dropped out, which the report has no figures of.
     pub failures: Vec<Failure>,
     /// The ranker that was tested, where one was.
-    pub model: Option<Model>,
+    pub model: Option<RankerModel>,
     /// The first transformer that was tested in INT8.
     pub quantized: Option<QuantizedModel>,
     /// The router that was tested.
@@ -84,12 +86,12 @@ pub struct Findings {
 }
 
 /// One user: events and when the questions were asked and answered.
-struct Person<'a> {
+struct PersonLog<'a> {
     events: &'a [Event],
     times: Vec<QuestionTime>,
 }
 
-impl Person<'_> {
+impl PersonLog<'_> {
     fn questions(&self) -> usize {
         self.times.len()
     }
@@ -141,7 +143,8 @@ impl Experiment {
         self.check()?;
         let people = self.people(log)?;
         self.check_parts(&people)?;
-        let optimum = truth.filter(|_| self.task == Task::FirstAfterUnlock).map(|truth| Optimum { truth });
+        let bayes_optimal =
+            truth.filter(|_| self.task == Task::FirstAfterUnlock).map(|truth| BayesOptimal { truth });
         let router = self.router.as_ref();
         let (mut rounds, mut cold, mut last_round) = (Rounds::default(), Rounds::default(), None);
         let mut failures = Vec::new();
@@ -151,7 +154,8 @@ impl Experiment {
                 let splits = people.iter().map(|person| self.split.split(&person.times, number)).collect();
                 let round =
                     Round::new(self, &people, splits, vocabulary, (run, truth), &mut failures, progress)?;
-                let temperatures = rounds.test(&round, optimum.as_ref(), router, &mut failures, progress);
+                let temperatures =
+                    rounds.test(&round, bayes_optimal.as_ref(), router, &mut failures, progress);
                 if let Some(folder) = self.folder_of(run, number) {
                     let routed = router.zip(rounds.routed.as_ref());
                     save::round(&folder, &round, &temperatures, routed)
@@ -175,7 +179,7 @@ impl Experiment {
         }
         let routing = rounds.routing(router);
         let Rounds { tested, routed } = rounds;
-        let latencies = last_round.latency(&tested, optimum.as_ref(), routed.as_ref().zip(router))?;
+        let latencies = last_round.latency(&tested, bayes_optimal.as_ref(), routed.as_ref().zip(router))?;
         let users: Vec<UserId> = people.iter().map(|person| person.events[0].user).collect();
         let mut report = Report {
             task: self.task,
@@ -226,8 +230,13 @@ impl Experiment {
         let trained = train_ranker(config, &view, progress)?;
         let temperature = fit_temperature(&view, &trained.without_validation, progress)?;
         let apps = view.launched().iter().map(|&app| view.name(app).to_owned()).collect();
-        let model =
-            Model { task: self.task, ranker: trained.ranker, temperature, apps, config: config.clone() };
+        let model = RankerModel {
+            task: self.task,
+            ranker: trained.ranker,
+            temperature,
+            apps,
+            config: config.clone(),
+        };
         Ok(Trained { model, losses: trained.losses })
     }
 
@@ -246,7 +255,7 @@ impl Experiment {
         progress: &dyn Progress,
     ) -> Result<(TransformerModel, Option<TrainedTransformer>)> {
         let view = self.view(log, vocabulary)?;
-        let (mut model, trained) = plan.train(&Course { view: &view, teacher }, folder, progress)?;
+        let (mut model, trained) = plan.train(&TrainingSet { view: &view, teacher }, folder, progress)?;
         model.temperature = fit_temperature(&view, &Transformer::new(&model, vocabulary)?, progress)?;
         Ok((model, trained))
     }
@@ -261,15 +270,15 @@ impl Experiment {
         Ok(TrainingView::new(self.task, vocabulary, split))
     }
 
-    fn people<'a>(&self, log: &'a Log) -> Result<Vec<Person<'a>>> {
-        let mut people: Vec<Person<'_>> = log
+    fn people<'a>(&self, log: &'a Log) -> Result<Vec<PersonLog<'a>>> {
+        let mut people: Vec<PersonLog<'_>> = log
             .users()
             .map(|events| {
                 let time = |question: &crate::context::Question| QuestionTime {
                     asked: events[question.asked_at].at,
                     answered: events[question.answered_at].at,
                 };
-                Person { events, times: questions(self.task, events).iter().map(time).collect() }
+                PersonLog { events, times: questions(self.task, events).iter().map(time).collect() }
             })
             .filter(|person| person.questions() > 0)
             .collect();
@@ -292,7 +301,7 @@ impl Experiment {
     fn test_cold_start(
         &self,
         (run, truth): (u32, Option<&Truth>),
-        people: &[Person<'_>],
+        people: &[PersonLog<'_>],
         vocabulary: &Vocabulary,
         rounds: &mut Rounds,
         failures: &mut Vec<Failure>,
@@ -311,7 +320,7 @@ impl Experiment {
             self.methods.iter().filter(|method| !method.learner.is_pretrained()).cloned().collect();
         let only_trained = Self { methods, ..self.clone() };
         for unseen in folds {
-            let split = |(user, person): (usize, &Person<'_>)| match unseen.contains(&user) {
+            let split = |(user, person): (usize, &PersonLog<'_>)| match unseen.contains(&user) {
                 true => Split { train: 0..0, validation: 0..0, test: 0..person.questions() },
                 false => no_test(self, person),
             };
@@ -352,13 +361,13 @@ impl Experiment {
 #[derive(Debug)]
 pub struct Trained {
     /// The model.
-    pub model: Model,
+    pub model: RankerModel,
     /// Mean validation loss a question after each round; empty without validation questions.
     pub losses: Vec<f64>,
 }
 
 /// All of a person's questions that may be learned from, parted as by the experiment's split, and none to test.
-fn no_test(experiment: &Experiment, person: &Person<'_>) -> Split {
+fn no_test(experiment: &Experiment, person: &PersonLog<'_>) -> Split {
     let split = experiment.split.split(&person.times, 0);
     if let SplitPlan::From(_) = experiment.split {
         let end = person.questions();

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{DeepPlan, Experiment, Person};
+use super::{DeepPlan, Experiment, PersonLog};
 use crate::context::TrainingView;
 use crate::data::simulate::Truth;
 use crate::data::{Log, Split, UserId, Vocabulary};
@@ -25,7 +25,7 @@ use crate::quantize::{
     QuantizedForward, QuantizedModel, QuantizedScratch, QuantizedTransformer, TensorReport, calibrate,
     deflated_bytes, prune, quantize, quantize_calibrated, report,
 };
-use crate::transformer::{Course, Forward, ForwardScratch, Transformer, TransformerModel};
+use crate::transformer::{Forward, ForwardScratch, TrainingSet, Transformer, TransformerModel};
 
 /// What is tried.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,7 +105,7 @@ impl Experiment {
         let users = people.iter().map(|person| person.events).zip(splits).collect();
         let favourites = Arc::clone(view.favourites());
         let protocol = Protocol { task: self.task, favourites, users, truth, run: 0 };
-        let ids: Vec<UserId> = people.iter().map(|person: &Person<'_>| person.events[0].user).collect();
+        let ids: Vec<UserId> = people.iter().map(|person: &PersonLog<'_>| person.events[0].user).collect();
         let mut trial = Trial { view: &view, protocol, vocabulary, ids, tried: Vec::new(), progress };
 
         let mut window_cost = trial.plain_model("f32", model)?;
@@ -114,8 +114,8 @@ impl Experiment {
         let mut best = quantize_calibrated(model, &importance)?;
         trial.quantized("int8, calibrated", &best)?;
         let mut plain = model.clone();
-        if plan.aware.recipe.epochs > 0.0 {
-            plain = plan.aware.train(&Course { view: &view, teacher: None }, None, progress)?.0;
+        if plan.aware.fine_tune.epochs > 0.0 {
+            plain = plan.aware.train(&TrainingSet { view: &view, teacher: None }, None, progress)?.0;
             importance = calibrate(&plain, &questions)?;
             best = quantize(&plain)?;
             window_cost = trial.plain_model("f32, fine-tuned", &plain)?;

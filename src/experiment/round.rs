@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::method::{Artifact, Failure, Learned, Training};
 use super::routing::{RouterPlan, with_router};
-use super::{Experiment, Person};
-use crate::baseline::Optimum;
+use super::{Experiment, PersonLog};
+use crate::baseline::BayesOptimal;
 use crate::context::TrainingView;
 use crate::data::simulate::Truth;
 use crate::data::{Split, Vocabulary};
@@ -15,7 +15,7 @@ use crate::evaluate::{
     Contender, Latencies, Protocol, RoutedTest, RoutingReport, Tested, catch_panic, measure_latency, test,
 };
 use crate::gbdt::Forest;
-use crate::model::Model;
+use crate::model::RankerModel;
 use crate::predict::Predictor;
 use crate::progress::Progress;
 use crate::quantize::QuantizedModel;
@@ -23,7 +23,7 @@ use crate::ranker::Ranker;
 use crate::router::Router;
 
 /// The name of the best possible predictor of simulated people.
-pub(super) const OPTIMUM: &str = "optimum";
+pub(super) const BAYES_OPTIMAL: &str = "bayes-optimal";
 
 /// One split, and every method trained on it.
 pub(super) struct Round<'a> {
@@ -42,7 +42,7 @@ impl<'a> Round<'a> {
     /// A method's configuration is impossible.
     pub(super) fn new(
         experiment: &Experiment,
-        people: &[Person<'a>],
+        people: &[PersonLog<'a>],
         splits: Vec<Split>,
         vocabulary: &'a Vocabulary,
         (run, truth): (u32, Option<&'a Truth>),
@@ -86,11 +86,11 @@ impl<'a> Round<'a> {
     }
 
     /// The ranker called `name` with all that a file of it needs.
-    pub(super) fn model(&self, name: &str, temperature: f64) -> Option<Model> {
+    pub(super) fn model(&self, name: &str, temperature: f64) -> Option<RankerModel> {
         let Artifact::Ranker(trained) = &self.learned(name)?.artifact else { return None };
         let (ranker, config) = (**trained).clone();
         let apps = self.view.launched().iter().map(|&app| self.view.name(app).to_owned()).collect();
-        Some(Model { task: self.view.task(), ranker, temperature, apps, config })
+        Some(RankerModel { task: self.view.task(), ranker, temperature, apps, config })
     }
 
     /// The INT8 transformer called `name`, with its temperature.
@@ -104,7 +104,7 @@ impl<'a> Round<'a> {
     /// Those that are compared, in the order of the table: the bound stands last.
     fn contenders<'b>(
         &'b self,
-        optimum: Option<&'b Optimum<'_>>,
+        bayes_optimal: Option<&'b BayesOptimal<'_>>,
         routers: &'b [(&'static str, Arc<Router>)],
     ) -> Vec<Contender<'b>> {
         let both =
@@ -119,7 +119,7 @@ impl<'a> Round<'a> {
             })
             .collect();
         contenders.extend(routers.iter().map(|(name, router)| both(name, router.as_ref())));
-        contenders.extend(optimum.map(|optimum| both(OPTIMUM, optimum)));
+        contenders.extend(bayes_optimal.map(|bayes_optimal| both(BAYES_OPTIMAL, bayes_optimal)));
         contenders.retain(|contender| self.wants(contender.name));
         contenders
     }
@@ -133,14 +133,14 @@ impl<'a> Round<'a> {
     pub(super) fn latency(
         &self,
         tested: &[Tested],
-        optimum: Option<&Optimum<'_>>,
+        bayes_optimal: Option<&BayesOptimal<'_>>,
         routed: Option<(&RoutedTest, &RouterPlan)>,
     ) -> Result<Latencies> {
         let routers = match routed {
             Some((routed, plan)) => self.routers(routed, plan)?,
             None => Vec::new(),
         };
-        let mut contenders = self.contenders(optimum, &routers);
+        let mut contenders = self.contenders(bayes_optimal, &routers);
         contenders.retain(|contender| tested.iter().any(|tested| tested.name == contender.name));
         let forest: Option<&Forest> = self.ranker().map(|ranker| ranker.forest());
         Ok(measure_latency(&self.protocol, forest, &contenders))
@@ -161,13 +161,13 @@ impl Rounds {
     pub(super) fn test(
         &mut self,
         round: &Round<'_>,
-        optimum: Option<&Optimum<'_>>,
+        bayes_optimal: Option<&BayesOptimal<'_>>,
         router: Option<&RouterPlan>,
         failures: &mut Vec<Failure>,
         progress: &dyn Progress,
     ) -> Vec<(String, f64)> {
         let mut found = Vec::new();
-        for contender in round.contenders(optimum, &[]) {
+        for contender in round.contenders(bayes_optimal, &[]) {
             if failures.iter().any(|failure| failure.name == contender.name) {
                 continue;
             }

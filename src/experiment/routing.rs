@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Experiment;
 use super::method::Learned;
 use super::ranker::RANKER;
-use super::round::{OPTIMUM, Round};
+use super::round::{BAYES_OPTIMAL, Round};
 use crate::data::{Log, Vocabulary};
 use crate::error::Result;
 use crate::evaluate::{
@@ -27,7 +27,7 @@ pub struct RouterPlan {
 }
 
 impl Default for RouterPlan {
-    /// Over the student in whole numbers, one question in five.
+    /// Over the student in INT8, one question in five.
     fn default() -> Self {
         Self { trees: RANKER.to_owned(), deep: "student-int8".to_owned(), routing: Routing::default() }
     }
@@ -98,7 +98,7 @@ pub(super) fn with_router(
     routed: Option<&RoutedTest>,
 ) -> Vec<Tested> {
     let Some(routed) = routed else { return found };
-    let at = found.iter().position(|tested| tested.name == OPTIMUM).unwrap_or(found.len());
+    let at = found.iter().position(|tested| tested.name == BAYES_OPTIMAL).unwrap_or(found.len());
     found.splice(at..at, routed.tested.iter().filter(|tested| round.wants(&tested.name)).cloned());
     found
 }

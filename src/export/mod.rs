@@ -1,6 +1,6 @@
 //! Weights that leave: files of other runtimes, which answer as ours do.
 //!
-//! [`onnx`] writes transformer, trees and router for ONNX Runtime, tract, rten and whoever else reads ONNX; [`Kit`] makes
+//! [`onnx`] writes transformer, trees and router for ONNX Runtime, tract, rten and whoever else reads ONNX; [`ExportSet`] makes
 //! all that a bundle has, each with a golden question, and [`question`] is what graphs are asked. [`coreml`] writes the
 //! transformer for Apple's devices. Transformers leave as
 //! safetensors by [`TransformerModel::save`](crate::transformer::TransformerModel::save), and come in from elsewhere by
@@ -46,17 +46,17 @@
 //! # Ok::<(), foretap::Error>(())
 //! ```
 
-mod about;
 pub mod coreml;
-mod kit;
+mod export_set;
 pub mod lightgbm;
+mod model_card;
 mod network;
 pub mod onnx;
 pub mod question;
 pub mod xgboost;
 
-pub use about::About;
-pub use kit::{Kit, OnnxExport, Questions, TREES};
+pub use export_set::{ExportSet, OnnxExport, Questions, TREES};
+pub use model_card::ModelCard;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

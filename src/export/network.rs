@@ -11,7 +11,7 @@ use super::question::{
     CANDIDATE_APPS, CANDIDATE_COLUMNS, CLOCK, Dim, FACTS, GAP_CLASSES, Input, QUESTION_COLUMNS, TOKENS,
 };
 use crate::context::tokens::GAPS;
-use crate::network::{FARTHEST, LayerLayout, Layout, TransformerConfig, transposed};
+use crate::network::{FARTHEST, LayerLayout, TransformerConfig, WeightLayout, transposed};
 use crate::quantize::QuantizedModel;
 use crate::transformer::TransformerModel;
 
@@ -49,7 +49,7 @@ pub struct Matrix {
     pub inputs: usize,
     pub outputs: usize,
     pub values: Vec<f32>,
-    /// The same in whole numbers, where the model has them.
+    /// The same in INT8, where the model has them.
     pub steps: Option<Steps>,
     pub reads: Reads,
 }
@@ -61,7 +61,7 @@ pub struct Table {
     pub rows: usize,
     pub width: usize,
     pub values: Vec<f32>,
-    /// The same in whole numbers, where the model has them.
+    /// The same in INT8, where the model has them.
     pub steps: Option<Steps>,
 }
 
@@ -114,7 +114,7 @@ pub trait Writer {
 /// A transformer to be told: its shape and its numbers.
 pub struct Network<'a> {
     config: &'a TransformerConfig,
-    layout: &'a Layout,
+    layout: &'a WeightLayout,
     plain: Cow<'a, [f32]>,
     whole: Option<&'a QuantizedModel>,
     /// What logits are divided by to become probabilities.
@@ -134,7 +134,7 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// In whole numbers, and the plain ones that they stand for.
+    /// In INT8, and the plain ones that they stand for.
     pub fn whole(model: &'a QuantizedModel) -> Self {
         Self {
             config: model.config(),

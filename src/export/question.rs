@@ -51,7 +51,7 @@ pub(super) struct Input {
     pub dims: &'static [Dim],
     /// The last size, where it is a number.
     pub width: Option<usize>,
-    /// Whether it holds whole numbers, of 32 bits.
+    /// Whether it holds integers, of 32 bits.
     pub is_whole: bool,
 }
 
@@ -146,7 +146,7 @@ impl NamedTensor {
         Self { name, shape, values: Values::Floats(values) }
     }
 
-    /// A tensor of whole numbers.
+    /// A tensor of integers.
     pub fn whole(name: &'static str, shape: Vec<usize>, values: Vec<i32>) -> Self {
         Self { name, shape, values: Values::Whole(values) }
     }

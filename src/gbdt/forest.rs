@@ -160,7 +160,7 @@ pub(crate) mod tests {
         let mut splits: Vec<SplitNode> = Vec::new();
         // Ends that are leaves so far.
         let mut ends: Vec<Option<(usize, bool)>> = vec![None];
-        let hang = |splits: &mut Vec<SplitNode>, end: Option<(usize, bool)>, child: Child| match end {
+        let attach = |splits: &mut Vec<SplitNode>, end: Option<(usize, bool)>, child: Child| match end {
             Some((parent, true)) => splits[parent].left = child,
             Some((parent, false)) => splits[parent].right = child,
             None => {}
@@ -169,7 +169,7 @@ pub(crate) mod tests {
             let last = random.random_bool(shape.chain);
             let end =
                 ends.swap_remove(if last { ends.len() - 1 } else { random.random_range(0..ends.len()) });
-            hang(&mut splits, end, Child::Split(node));
+            attach(&mut splits, end, Child::Split(node));
             let test = if random.random_bool(shape.categories) {
                 let mut left: Vec<u32> = (0..random.random_range(0..5))
                     .map(|_| [0, 1, 2, 5, 4_294_967_040, u32::MAX][random.random_range(0..6)])
@@ -187,7 +187,7 @@ pub(crate) mod tests {
             ends.extend([Some((node, true)), Some((node, false))]);
         }
         for (leaf, end) in ends.into_iter().enumerate() {
-            hang(&mut splits, end, Child::Leaf(leaf));
+            attach(&mut splits, end, Child::Leaf(leaf));
         }
         let leaf_values = (0..leaves)
             .map(|_| if random.random_bool(0.1) { -0.0 } else { random.random_range(-1.0..1.0) })

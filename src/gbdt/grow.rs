@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::attach::{Side, attach};
 use super::bitslice::binned::{BinnedTree, LeftBins};
 use super::config::GbdtConfig;
 use super::dataset::Dataset;
-use super::hang::{Side, hang};
 use super::histogram::{Histogram, Numbers, Rows, Sums, Tables};
-use super::layout::{Block, Layout};
+use super::layout::{Block, BlockLayout};
 use super::objective::Gradient;
 use super::partition::partition;
 use super::rounding::Scale;
@@ -65,7 +65,7 @@ const ROWS_WALKING: usize = 8_192;
 /// What all trees of a training grow from.
 pub(super) struct Ground<'a, N: Numbers> {
     pub data: &'a Dataset,
-    pub layout: Layout<'a>,
+    pub layout: BlockLayout<'a>,
     pub config: &'a GbdtConfig,
     pub tables: Tables<N>,
 }
@@ -109,7 +109,7 @@ pub(super) fn grow<N: Numbers>(
         let mut leaf = leaves.swap_remove(index);
         let Some(split) = leaf.best.take() else { break };
         let node = splits.len();
-        hang(&mut splits, leaf.parent, Child::Split(node));
+        attach(&mut splits, leaf.parent, Child::Split(node));
         splits.push(SplitNode {
             feature: split.column,
             test: match &split.rule {
@@ -126,7 +126,7 @@ pub(super) fn grow<N: Numbers>(
         leaves.extend(grower.part(leaf, node, &split, is_last));
     }
     for (index, leaf) in leaves.iter().enumerate() {
-        hang(&mut splits, leaf.parent, Child::Leaf(index));
+        attach(&mut splits, leaf.parent, Child::Leaf(index));
     }
     let leaf_values = leaves.par_iter().map(|leaf| grower.value(leaf)).collect();
     let leaf_cover = leaves.iter().map(|leaf| leaf.rows.len() as f64).collect();

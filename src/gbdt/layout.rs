@@ -29,11 +29,11 @@ pub(super) enum Bins<'a> {
 }
 
 /// The columns worth asking about, in blocks.
-pub(super) struct Layout<'a> {
+pub(super) struct BlockLayout<'a> {
     pub blocks: Vec<Block<'a>>,
 }
 
-impl<'a> Layout<'a> {
+impl<'a> BlockLayout<'a> {
     /// Each of `columns` by itself.
     pub fn by_columns(data: &'a Dataset, columns: &[usize]) -> Self {
         let block = |&column: &usize| Block::new(data, &[column], Bins::Column(&data.columns[column]));

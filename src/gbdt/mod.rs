@@ -34,6 +34,8 @@ pub mod forest;
 pub mod tree;
 
 #[cfg(feature = "train")]
+pub(crate) mod attach;
+#[cfg(feature = "train")]
 mod batch;
 #[cfg(feature = "train")]
 pub mod bins;
@@ -45,8 +47,6 @@ pub mod dataset;
 pub mod explain;
 #[cfg(feature = "train")]
 mod grow;
-#[cfg(feature = "train")]
-pub(crate) mod hang;
 #[cfg(feature = "train")]
 mod histogram;
 #[cfg(feature = "train")]

@@ -337,7 +337,7 @@ mod tests {
     use super::*;
     use crate::gbdt::Binner;
     use crate::gbdt::histogram::{Full, Rows, Tables};
-    use crate::gbdt::layout::Layout;
+    use crate::gbdt::layout::BlockLayout;
     use crate::gbdt::objective::Gradient;
     use proptest::prelude::*;
 
@@ -350,7 +350,7 @@ mod tests {
     /// The best split of one column of `values`.
     fn best(values: &[f32], g: &[f32], config: &GbdtConfig, bounds: Bounds) -> Option<Split<f64>> {
         let data = Dataset::new(Binner::fit(values, 1, 255), values, &vec![0.0; values.len()]).unwrap();
-        let layout = Layout::by_rows(&data, &[0]);
+        let layout = BlockLayout::by_rows(&data, &[0]);
         let gradients: Vec<Gradient> = g.iter().map(|&g| Gradient { g, h: 1.0 }).collect();
         let histogram = Histogram::build(
             &layout.blocks[0],

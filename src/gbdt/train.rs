@@ -6,7 +6,7 @@ use super::ensemble::Ensemble;
 use super::forest::Forest;
 use super::grow::{Ground, GrownTree, TreeGradients, grow};
 use super::histogram::{Full, Numbers, Rounded, Tables};
-use super::layout::Layout;
+use super::layout::BlockLayout;
 use super::objective::{Gradient, Objective, all_gradients, mean_loss};
 use super::rounding::{self, Packed, Scale};
 use super::sample::{RowSample, sample_columns, sample_rows, useful_columns};
@@ -115,7 +115,7 @@ impl Boosting<'_> {
                 .collect();
             let ground = ground.get_or_insert_with(|| {
                 let tables = Tables::new();
-                let layout = Layout::measured(data, &useful, buffers[0].summed(&gradients), &tables);
+                let layout = BlockLayout::measured(data, &useful, buffers[0].summed(&gradients), &tables);
                 Ground { data, layout, config, tables }
             });
             let grow_one = |output: usize| {

@@ -34,7 +34,7 @@ const SCHEMA_BEFORE: u32 = 1;
 
 /// A ranker with all that is needed to ask it.
 #[derive(Debug, Clone)]
-pub struct Model {
+pub struct RankerModel {
     /// What it answers.
     pub task: Task,
     /// The trees.
@@ -68,13 +68,13 @@ struct Payload {
     ensemble: Ensemble,
 }
 
-impl Model {
+impl RankerModel {
     /// A vocabulary that begins with the model's apps, to read a log into.
     pub fn vocabulary(&self) -> Vocabulary {
         Vocabulary::from_names(&self.apps)
     }
 
-    /// Candidates for a user without a history, in ids of [`vocabulary`](Model::vocabulary).
+    /// Candidates for a user without a history, in ids of [`vocabulary`](RankerModel::vocabulary).
     pub fn favourites(&self) -> Arc<[AppId]> {
         favourites((0..self.apps.len() as u32).map(AppId))
     }

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::{FORMAT_VERSION, Header, Model, Payload};
+use super::{FORMAT_VERSION, Header, Payload, RankerModel};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::write_atomically;
 use crate::kind::sha256_hex;
 
-impl Model {
+impl RankerModel {
     /// Writes the model to `file`.
     ///
     /// # Errors

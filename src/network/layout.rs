@@ -50,7 +50,7 @@ pub struct TensorSpec {
 
 /// Where each tensor lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct WeightLayout {
     /// `[apps + 2, d_model]`: the vocabulary, the unknown app, no app.
     pub app_embedding: Range<usize>,
     /// `[KINDS, d_model]`.
@@ -124,7 +124,7 @@ pub struct LayerLayout {
     pub feed_out_bias: Range<usize>,
 }
 
-impl Layout {
+impl WeightLayout {
     /// The layout of `config`'s weights.
     pub fn new(config: &TransformerConfig) -> Self {
         let (d, ff, p) = (config.d_model, config.d_ff, config.pointer_width);
@@ -213,7 +213,7 @@ impl Layout {
         self.tensors.is_empty()
     }
 
-    /// [`len`](Layout::len) of the layout of `config`, which has passed [`TransformerConfig::check`], without making it:
+    /// [`len`](WeightLayout::len) of the layout of `config`, which has passed [`TransformerConfig::check`], without making it:
     /// what `check` lets pass may be more than a phone's `usize` can count.
     pub fn count(config: &TransformerConfig) -> u64 {
         let of = |size: usize| size as u64;
@@ -252,7 +252,7 @@ mod tests {
             ..student.clone()
         };
         for config in [student, odd, TransformerConfig::teacher(Task::NextLaunch, 1_000)] {
-            assert_eq!(Layout::count(&config), Layout::new(&config).len() as u64, "{config:?}");
+            assert_eq!(WeightLayout::count(&config), WeightLayout::new(&config).len() as u64, "{config:?}");
         }
     }
 }

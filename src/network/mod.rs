@@ -12,5 +12,5 @@ pub(crate) use columns::FARTHEST;
 pub use columns::{ColumnReader, Standardisation};
 pub use config::TransformerConfig;
 pub(crate) use layout::transposed;
-pub use layout::{LayerLayout, Layout, NORM_EPSILON, TensorSpec};
+pub use layout::{LayerLayout, NORM_EPSILON, TensorSpec, WeightLayout};
 pub use reader::{QuestionReader, ReaderScratch, Window};

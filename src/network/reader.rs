@@ -116,7 +116,7 @@ impl QuestionReader {
     }
 
     /// Reads the tokens that a question after the last event of `context` will find before its own.
-    pub fn read_ahead(&self, context: &Context<'_>, scratch: &mut ReaderScratch) {
+    pub fn prefill(&self, context: &Context<'_>, scratch: &mut ReaderScratch) {
         self.read_tokens(context, scratch);
         if !context.is_last_token() {
             scratch.batch.pop_token();

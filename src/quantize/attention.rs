@@ -109,7 +109,7 @@ fn gap_class(secs: u32) -> u8 {
 
 /// What attention reads, besides the memory.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct Queries<'a> {
     /// `[tokens, width]`: of the asking tokens, already divided by the root of a head's width.
     pub query: &'a [f32],
     /// Which token is the first that asks.
@@ -127,7 +127,7 @@ pub struct Asked<'a> {
 pub fn attend(
     kernel: Kernel,
     heads: Heads,
-    asked: Asked<'_>,
+    asked: Queries<'_>,
     memory: &Memory,
     shares: &mut Vec<f32>,
     mixed: &mut [f32],

@@ -7,7 +7,7 @@
 //! length of the description                 4
 //! description, as JSON                      as told      {"config": .., "temperature": .., "columns": ..}, then blanks;
 //!                                                        before columns had names, they were told by their number
-//! tensors, in the order of Layout::tensors
+//! tensors, in the order of WeightLayout::tensors
 //!   of embeddings and matrices: scales      4 each       f32, one a row or a column
 //!                               values      1 each       signed, row by row
 //!   of all others: numbers                  4 each       f32, row by row
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::model::{Description, QuantizedModel, QuantizedTensor, Storage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{Put as _, Reader};
-use crate::network::{Layout, Standardisation, TensorSpec, TransformerConfig};
+use crate::network::{Standardisation, TensorSpec, TransformerConfig, WeightLayout};
 
 /// What to do about bytes that are none of ours.
 const NEXT_STEP: &str = "quantize the model again with this version of foretap";
@@ -74,7 +74,7 @@ impl QuantizedModel {
     pub fn read(bytes: &[u8], apps: Vec<String>) -> Result<Self> {
         let mut reader = Reader::new("student", bytes, NEXT_STEP);
         let Head { config, temperature, columns } = read_head(&mut reader)?;
-        let layout = Layout::new(&config);
+        let layout = WeightLayout::new(&config);
         let tensors =
             layout.tensors.iter().map(|spec| read_tensor(&mut reader, spec)).collect::<Result<Vec<_>>>()?;
         reader.finish()?;
@@ -89,7 +89,7 @@ fn read_head(reader: &mut Reader<'_>) -> Result<Head> {
     let head: Head = serde_json::from_slice(json)
         .map_err(|error| reader.wrong(format!("no description of a model: {error}")))?;
     head.config.check().map_err(|error| reader.wrong(error.to_string()))?;
-    let (numbers, left) = (Layout::count(&head.config), reader.rest().len());
+    let (numbers, left) = (WeightLayout::count(&head.config), reader.rest().len());
     if numbers > left as u64 {
         return Err(reader.wrong(format!("a model of {numbers} numbers, but {left} bytes are left")));
     }
@@ -135,7 +135,8 @@ mod tests {
         };
         [small, student].map(|config| {
             let mut random = ChaCha8Rng::seed_from_u64(1);
-            let tensors = Layout::new(&config).tensors.iter().map(|spec| tensor(spec, &mut random)).collect();
+            let tensors =
+                WeightLayout::new(&config).tensors.iter().map(|spec| tensor(spec, &mut random)).collect();
             let mut columns = Standardisation::none(&config);
             columns.candidate_mean.fill_with(|| random.random_range(-1.0..1.0));
             let apps = apps(&config);

@@ -1,11 +1,11 @@
-//! One question's answer in whole numbers, from nothing or from what the last question left.
+//! One question's answer in INT8, from nothing or from what the last question left.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fearless_simd::dispatch;
 
-use super::attention::{Asked, Heads, Memory, attend, gap_classes};
+use super::attention::{Heads, Memory, Queries, attend, gap_classes};
 use super::float::{self, Block, Bytes, Range, Sums, Write, blocks, blocks_mut, load, room, store};
 use super::kernel::{Kernel, LANES};
 use super::mixture::Mixture;
@@ -17,7 +17,7 @@ use crate::network::{Batch, FARTHEST, TransformerConfig};
 /// Tokens that are the same as last time cost nothing: a token sees only what came before it, so its keys and values
 /// stay what they were. The bits of an answer do not depend on it.
 #[derive(Debug, Clone, Default)]
-struct Remembered {
+struct KvCache {
     /// Which forward pass the memory belongs to; 0 is none.
     owner: u64,
     /// The tokens whose keys and values are kept.
@@ -25,7 +25,7 @@ struct Remembered {
     layers: Vec<Memory>,
 }
 
-/// Weights made ready for one question at a time, in whole numbers.
+/// Weights made ready for one question at a time, in INT8.
 #[derive(Debug, Clone)]
 pub struct QuantizedForward {
     id: u64,
@@ -37,7 +37,7 @@ pub struct QuantizedForward {
 /// allocated.
 #[derive(Debug, Clone, Default)]
 pub struct QuantizedScratch {
-    remembered: Remembered,
+    remembered: KvCache,
     /// `[tokens, room]`
     classes: Vec<u8>,
     /// `[tokens, padded d_model]`: the residual stream.
@@ -134,7 +134,7 @@ impl QuantizedForward {
     ///
     /// # Shapes
     /// `batch`: at most one sequence, without a question.
-    pub fn read_ahead(&self, batch: &Batch, scratch: &mut QuantizedScratch) {
+    pub fn prefill(&self, batch: &Batch, scratch: &mut QuantizedScratch) {
         if batch.length > 0 {
             self.read(batch, 0, scratch);
         }
@@ -218,7 +218,7 @@ impl QuantizedForward {
         let [query, mixed] = [query, mixed].map(|list| room(list, asking * heads.width));
         self.product(bytes, &layer.query, products).write(kernel, Write::Set, query);
         let classes = &classes[(tokens - asking) * heads.room..];
-        let asked = Asked { query, first: length - asking, classes, gap_bias: &layer.gap_bias };
+        let asked = Queries { query, first: length - asking, classes, gap_bias: &layer.gap_bias };
         attend(kernel, heads, asked, memory, shares, mixed);
         float::quantize(kernel, mixed, Range::Signed, bytes);
         self.product(bytes, &layer.output, products).write(kernel, Write::Add, x);
@@ -341,7 +341,7 @@ fn observe(observed: &mut Observed, bytes: &Bytes, matrix: &Matrix) {
     }
 }
 
-impl Remembered {
+impl KvCache {
     /// Makes the memory that of `forward` and `batch`, and returns the first token that is not in it, at most `most`.
     fn take_over(&mut self, forward: &QuantizedForward, batch: &Batch, most: usize) -> usize {
         let config = forward.config();
@@ -461,7 +461,7 @@ mod tests {
                 assert_eq!(answer(&mut scratch, &batch), expected, "after the same");
                 for known in [0, 1, length / 2, length - 1] {
                     scratch.forget();
-                    forward.read_ahead(&beginning(&batch, known), &mut scratch);
+                    forward.prefill(&beginning(&batch, known), &mut scratch);
                     assert_eq!(
                         answer(&mut scratch, &batch),
                         expected,

@@ -1,4 +1,4 @@
-//! The pocket expert: the student and the ranker's trees in whole numbers, with the same bits on every machine.
+//! Quantization: the student in INT8 and the ranker's trees as integers, with the same bits on every machine.
 //!
 //! A [`QuantizedModel`] is the student as plain data, a [`QuantizedTransformer`] answers from it. [`QuantizedTrees`] are the
 //! ranker's forest, which answers as a [`Ranker`](crate::ranker::Ranker). Both are written into a bundle's sections, and

@@ -1,11 +1,11 @@
-//! A transformer in whole numbers: plain data, as a bundle keeps it.
+//! A transformer in INT8: plain data, as a bundle keeps it.
 //!
 //! Matrices are signed bytes with a scale a column (an output), embeddings signed bytes with a scale a row (a token's
 //! share), and what is small and added up in `f32` anyway stays `f32`: norms, biases, the pointer's last row and what
 //! mixes its answers.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::network::{Layout, Standardisation, TensorSpec, TransformerConfig};
+use crate::network::{Standardisation, TensorSpec, TransformerConfig, WeightLayout};
 
 /// What to do about parts that do not fit together.
 const NEXT_STEP: &str = "quantize the model again";
@@ -59,12 +59,12 @@ pub struct QuantizedTensor {
     pub floats: Vec<f32>,
 }
 
-/// A transformer in whole numbers, with all that is needed to ask it.
+/// A transformer in INT8, with all that is needed to ask it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantizedModel {
     config: TransformerConfig,
-    layout: Layout,
-    /// In the order of [`Layout::tensors`].
+    layout: WeightLayout,
+    /// In the order of [`WeightLayout::tensors`].
     tensors: Vec<QuantizedTensor>,
     /// App names by row of the embedding.
     pub apps: Vec<String>,
@@ -88,14 +88,14 @@ pub struct Description {
 }
 
 impl QuantizedModel {
-    /// A model of `tensors`, in the order of [`Layout::tensors`].
+    /// A model of `tensors`, in the order of [`WeightLayout::tensors`].
     ///
     /// # Errors
     /// Its parts do not fit together, or a number is not finite or so large that an answer might not be.
     pub fn new(description: Description, tensors: Vec<QuantizedTensor>) -> Result<Self> {
         let Description { config, apps, temperature, columns } = description;
         config.check()?;
-        let layout = Layout::new(&config);
+        let layout = WeightLayout::new(&config);
         if tensors.len() != layout.tensors.len() {
             let message =
                 format!("{} tensors where the shape asks for {}", tensors.len(), layout.tensors.len());
@@ -120,11 +120,11 @@ impl QuantizedModel {
     }
 
     /// Where each tensor would lie in a list of plain weights.
-    pub fn layout(&self) -> &Layout {
+    pub fn layout(&self) -> &WeightLayout {
         &self.layout
     }
 
-    /// All tensors, in the order of [`Layout::tensors`].
+    /// All tensors, in the order of [`WeightLayout::tensors`].
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = (&TensorSpec, &QuantizedTensor)> {
         self.layout.tensors.iter().zip(&self.tensors)
     }

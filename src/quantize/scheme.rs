@@ -1,4 +1,4 @@
-//! From plain weights to whole numbers: scales and rounding.
+//! From float weights to INT8: scales and rounding.
 //!
 //! A line of a tensor (a matrix's column, an embedding's row) is divided by its scale and rounded to the nearest whole
 //! number of steps, halves to even, from -127 to 127. The scale is the largest number's 127th, or less where cutting the

@@ -1,4 +1,4 @@
-//! The student in whole numbers as a [`Predictor`].
+//! The student in INT8 as a [`Predictor`].
 
 use super::forward::{QuantizedForward, QuantizedScratch};
 use super::kernel::Kernel;
@@ -10,10 +10,10 @@ use crate::error::Result;
 use crate::network::{QuestionReader, ReaderScratch, Window};
 use crate::predict::{Predictor, Scratch};
 
-/// A transformer in whole numbers that knows the apps of one vocabulary.
+/// A transformer in INT8 that knows the apps of one vocabulary.
 ///
 /// Of a user who is asked again with the same scratch it computes only the tokens that are new; the answer is the same to
-/// the last bit as with a fresh one. [`read_ahead`](Predictor::read_ahead) after an event leaves one token to a question.
+/// the last bit as with a fresh one. [`prefill`](Predictor::prefill) after an event leaves one token to a question.
 #[derive(Debug, Clone)]
 pub struct QuantizedTransformer {
     reader: QuestionReader,
@@ -70,10 +70,10 @@ impl Predictor for QuantizedTransformer {
         self.forward.score(&reader.batch, forward, scores);
     }
 
-    fn read_ahead(&self, context: &Context<'_>, scratch: &mut Scratch) {
+    fn prefill(&self, context: &Context<'_>, scratch: &mut Scratch) {
         let (reader, forward): &mut (ReaderScratch, QuantizedScratch) = scratch.buffers();
-        self.reader.read_ahead(context, reader);
-        self.forward.read_ahead(&reader.batch, forward);
+        self.reader.prefill(context, reader);
+        self.forward.prefill(&reader.batch, forward);
     }
 
     fn keeps_cache(&self) -> bool {

@@ -1,6 +1,6 @@
 //! One calibrated answer.
 
-use super::habits::Asked;
+use super::personalization::PendingQuestion;
 use crate::data::AppId;
 use crate::predict::{Candidate, Prediction};
 
@@ -27,7 +27,7 @@ pub struct Answer {
     pub gain: f32,
     /// How old the history was: seconds since the event before the question.
     pub age_secs: Option<i64>,
-    pub(super) asked: Asked,
+    pub(super) pending: PendingQuestion,
 }
 
 impl Answer {

@@ -90,7 +90,7 @@ impl Default for Blend {
 /// # Shapes
 /// All slices: `[candidates]`.
 #[derive(Debug, Clone, Copy)]
-pub enum Voices<'a> {
+pub enum ExpertLogProbs<'a> {
     /// The trees alone.
     Trees(&'a [f32]),
     /// The transformer alone.
@@ -99,7 +99,7 @@ pub enum Voices<'a> {
     Both(&'a [f32], &'a [f32]),
 }
 
-impl<'a> Voices<'a> {
+impl<'a> ExpertLogProbs<'a> {
     /// What the trees and the transformer said; nothing of who is silent.
     pub fn said(&self) -> (&'a [f32], &'a [f32]) {
         match *self {
@@ -111,14 +111,14 @@ impl<'a> Voices<'a> {
 }
 
 impl Blend {
-    /// Weights of the trees and the transformer for these voices; zero for who is silent.
-    pub fn weights(&self, voices: &Voices<'_>, basis: &Basis) -> [f32; 2] {
+    /// Weights of the trees and the transformer for these answers; zero for who is silent.
+    pub fn weights(&self, log_probs: &ExpertLogProbs<'_>, basis: &Basis) -> [f32; 2] {
         let weight = |linear: &Linear| at(linear, basis);
-        match voices {
+        match log_probs {
             // Somebody has to decide.
-            Voices::Trees(_) => [weight(&self.trees_alone).max(LEAST_WEIGHT), 0.0],
-            Voices::Deep(_) => [0.0, weight(&self.deep_alone).max(LEAST_WEIGHT)],
-            Voices::Both(..) => {
+            ExpertLogProbs::Trees(_) => [weight(&self.trees_alone).max(LEAST_WEIGHT), 0.0],
+            ExpertLogProbs::Deep(_) => [0.0, weight(&self.deep_alone).max(LEAST_WEIGHT)],
+            ExpertLogProbs::Both(..) => {
                 let [trees, deep] = [&self.trees, &self.deep].map(|linear| weight(linear).max(0.0));
                 if trees + deep < LEAST_WEIGHT { [LEAST_WEIGHT / 2.0; 2] } else { [trees, deep] }
             }
@@ -126,12 +126,12 @@ impl Blend {
     }
 
     /// Writes the answer's logits; their softmax is the probabilities.
-    pub fn mix(&self, voices: &Voices<'_>, basis: &Basis, logits: &mut [f32]) {
-        let [trees, deep] = self.weights(voices, basis);
-        match voices {
-            Voices::Trees(said) => weigh(trees, said, logits),
-            Voices::Deep(said) => weigh(deep, said, logits),
-            Voices::Both(by_trees, by_deep) => {
+    pub fn mix(&self, log_probs: &ExpertLogProbs<'_>, basis: &Basis, logits: &mut [f32]) {
+        let [trees, deep] = self.weights(log_probs, basis);
+        match log_probs {
+            ExpertLogProbs::Trees(said) => weigh(trees, said, logits),
+            ExpertLogProbs::Deep(said) => weigh(deep, said, logits),
+            ExpertLogProbs::Both(by_trees, by_deep) => {
                 for (logit, (by_trees, by_deep)) in logits.iter_mut().zip(by_trees.iter().zip(*by_deep)) {
                     *logit = trees * by_trees + deep * by_deep;
                 }
@@ -180,19 +180,19 @@ mod tests {
         let (trees, deep) = ([-0.1, -3.0], [-2.0, -0.2]);
         let blend = Blend { deep: [-0.5, 0.0, 1.0, 0.0], ..Blend::default() };
         let cases = [
-            (Voices::Trees(&trees), 0.0, [1.0, 0.0]),
-            (Voices::Deep(&deep), 0.0, [0.0, 1.0]),
-            (Voices::Both(&trees, &deep), 0.0, [0.5, 0.0]),
-            (Voices::Both(&trees, &deep), 0.75, [0.5, 0.25]),
+            (ExpertLogProbs::Trees(&trees), 0.0, [1.0, 0.0]),
+            (ExpertLogProbs::Deep(&deep), 0.0, [0.0, 1.0]),
+            (ExpertLogProbs::Both(&trees, &deep), 0.0, [0.5, 0.0]),
+            (ExpertLogProbs::Both(&trees, &deep), 0.75, [0.5, 0.25]),
         ];
-        for (voices, gain, expected) in cases {
-            assert_eq!(blend.weights(&voices, &[1.0, 0.0, gain, 0.0]), expected, "{voices:?}");
+        for (log_probs, gain, expected) in cases {
+            assert_eq!(blend.weights(&log_probs, &[1.0, 0.0, gain, 0.0]), expected, "{log_probs:?}");
         }
         let mut logits = [0.0; 2];
-        blend.mix(&Voices::Both(&trees, &deep), &[1.0, 0.0, 0.75, 0.0], &mut logits);
+        blend.mix(&ExpertLogProbs::Both(&trees, &deep), &[1.0, 0.0, 0.75, 0.0], &mut logits);
         assert_eq!(logits, [0.5 * -0.1 + 0.25 * -2.0, 0.5 * -3.0 + 0.25 * -0.2]);
         let nobody = Blend { trees: [-1.0; 4], deep: [-1.0; 4], trees_alone: [-1.0; 4], ..blend };
-        assert_eq!(nobody.weights(&Voices::Both(&trees, &deep), &[1.0; 4]), [0.025; 2]);
-        assert_eq!(nobody.weights(&Voices::Trees(&trees), &[1.0; 4]), [0.05, 0.0]);
+        assert_eq!(nobody.weights(&ExpertLogProbs::Both(&trees, &deep), &[1.0; 4]), [0.025; 2]);
+        assert_eq!(nobody.weights(&ExpertLogProbs::Trees(&trees), &[1.0; 4]), [0.05, 0.0]);
     }
 }

@@ -12,7 +12,7 @@
 //! three people's validation questions are hundreds, not millions. Should the blend still be worse than an expert alone on
 //! these very questions, it becomes that expert.
 
-use super::blend::{BASIS, Basis, Blend, Linear, STALENESS, Voices, basis};
+use super::blend::{BASIS, Basis, Blend, ExpertLogProbs, Linear, STALENESS, basis};
 use super::calibrate::{Calibration, none_columns};
 use super::gains::{Gain, fit_gate, gains_across_folds, guesses_across_folds};
 use super::gate::Quantiles;
@@ -43,23 +43,23 @@ impl Example {
     // Source: units: each more costs another fit.
     pub const FOLDS: usize = 4;
 
-    fn voices(&self, who: Who) -> Voices<'_> {
+    fn log_probs(&self, who: Who) -> ExpertLogProbs<'_> {
         match who {
-            Who::Trees => Voices::Trees(&self.by_trees),
-            Who::Deep => Voices::Deep(&self.by_deep),
-            Who::Both => Voices::Both(&self.by_trees, &self.by_deep),
+            Who::Trees => ExpertLogProbs::Trees(&self.by_trees),
+            Who::Deep => ExpertLogProbs::Deep(&self.by_deep),
+            Who::Both => ExpertLogProbs::Both(&self.by_trees, &self.by_deep),
         }
     }
 
-    /// The basis of these voices' weights; `guess` is what the gate expects, which nobody asks where there are no trees.
+    /// The basis of these answers' weights; `guess` is what the gate expects, which nobody asks where there are no trees.
     fn basis(&self, who: Who, guess: f32) -> Basis {
         basis(&self.question_features, if who == Who::Deep { 0.0 } else { guess })
     }
 
-    /// The blend's logits of these voices.
+    /// The blend's logits of these answers.
     pub(super) fn logits(&self, blend: &Blend, who: Who, guess: f32) -> Vec<f32> {
         let mut logits = vec![0.0; self.by_trees.len()];
-        blend.mix(&self.voices(who), &self.basis(who, guess), &mut logits);
+        blend.mix(&self.log_probs(who), &self.basis(who, guess), &mut logits);
         logits
     }
 }
@@ -102,7 +102,7 @@ pub fn fit(examples: &[Example], routing: Routing) -> Result<Fitted> {
     let fresh = questions.iter().filter(|(example, _)| !example.is_stale);
     let mut expected: Vec<f32> = fresh.map(|(_, guess)| *guess).collect();
     let deep_weight = |&(example, guess): &Weighed<'_>| {
-        blend.weights(&example.voices(Who::Both), &example.basis(Who::Both, guess))[1]
+        blend.weights(&example.log_probs(Who::Both), &example.basis(Who::Both, guess))[1]
     };
     if questions.iter().all(|question| deep_weight(question) == 0.0) {
         // The transformer has no say in this blend, whatever it gained in those of the folds.
@@ -110,7 +110,7 @@ pub fn fit(examples: &[Example], routing: Routing) -> Result<Fitted> {
         expected.fill(0.0);
     }
     let quantiles = Quantiles::of(expected);
-    let threshold = routing.pace(&quantiles)?.threshold;
+    let threshold = routing.threshold(&quantiles)?.gain;
     let calibration = Calibration {
         temperature: fit_temperature(&questions, &blend, threshold),
         none: fit_none(examples)?,
@@ -183,7 +183,7 @@ impl Age {
 fn fit_weights(questions: &[Weighed<'_>], who: Who, prior: [Linear; 2], age: Age) -> Result<[Linear; 2]> {
     const SIZE: usize = 2 * BASIS;
     let prior: [f64; SIZE] = std::array::from_fn(|i| f64::from(prior[i / BASIS][i % BASIS]));
-    let is_voice = [who != Who::Deep, who != Who::Trees];
+    let takes_part = [who != Who::Deep, who != Who::Trees];
     let weights = newton(prior, |weights| {
         let (mut slope, mut curvature) = ([0.0; SIZE], [[0.0; SIZE]; SIZE]);
         for i in 0..SIZE {
@@ -193,26 +193,26 @@ fn fit_weights(questions: &[Weighed<'_>], who: Who, prior: [Linear; 2], age: Age
         for &(example, guess) in questions.iter().filter(|(example, _)| age.teaches(example)) {
             let Some(answer) = example.answer else { continue };
             let basis = example.basis(who, guess).map(f64::from);
-            let weight = |voice: usize| -> f64 {
-                let own = &weights[voice * BASIS..][..BASIS];
-                if is_voice[voice] { own.iter().zip(basis).map(|(w, z)| w * z).sum() } else { 0.0 }
+            let weight = |expert: usize| -> f64 {
+                let own = &weights[expert * BASIS..][..BASIS];
+                if takes_part[expert] { own.iter().zip(basis).map(|(w, z)| w * z).sum() } else { 0.0 }
             };
             let Moments { mean, covariance } = Moments::of(example, [weight(0), weight(1)]);
             let said = [&example.by_trees, &example.by_deep].map(|said| f64::from(said[answer]));
             for a in 0..SIZE {
-                let (voice_a, za) = (a / BASIS, basis[a % BASIS]);
-                if !(is_voice[voice_a] && age.frees(a % BASIS)) {
+                let (expert_a, za) = (a / BASIS, basis[a % BASIS]);
+                if !(takes_part[expert_a] && age.frees(a % BASIS)) {
                     continue;
                 }
-                slope[a] += (mean[voice_a] - said[voice_a]) * za;
-                for b in (0..SIZE).filter(|b| is_voice[b / BASIS] && age.frees(b % BASIS)) {
-                    curvature[a][b] += covariance[voice_a][b / BASIS] * za * basis[b % BASIS];
+                slope[a] += (mean[expert_a] - said[expert_a]) * za;
+                for b in (0..SIZE).filter(|b| takes_part[b / BASIS] && age.frees(b % BASIS)) {
+                    curvature[a][b] += covariance[expert_a][b / BASIS] * za * basis[b % BASIS];
                 }
             }
         }
         (slope, curvature)
     })?;
-    Ok(std::array::from_fn(|voice| std::array::from_fn(|b| weights[voice * BASIS + b] as f32)))
+    Ok(std::array::from_fn(|expert| std::array::from_fn(|b| weights[expert * BASIS + b] as f32)))
 }
 
 /// Of the two experts' log-probabilities, under the probabilities of their blend.
@@ -354,10 +354,10 @@ mod tests {
         let [trees, deep, both] = losses.unwrap();
         assert!(both < 0.8 * trees.min(deep), "{trees} {deep} {both}");
         let mut scratch = ForestScratch::default();
-        let pace = Routing::Share(0.35).pace(&model.gains).unwrap();
+        let threshold = Routing::Share(0.35).threshold(&model.gains).unwrap();
         let is_right = |example: &&Example| {
             let gain = model.gate.gain(&example.by_trees, &example.question_features, &mut scratch);
-            pace.routes(gain, 0.0) == (example.question_features.hour > 20.0)
+            threshold.routes(gain, 0.0) == (example.question_features.hour > 20.0)
         };
         let right = examples.iter().filter(is_right).count();
         assert!(right > 2_850, "{right}");
@@ -385,13 +385,13 @@ mod tests {
         for (routing, expected) in
             [(Routing::Share(0.2), false), (Routing::Gain(0.0), false), (Routing::Share(1.0), true)]
         {
-            let pace = routing.pace(&model.gains).unwrap();
+            let threshold = routing.threshold(&model.gains).unwrap();
             let mut shift = 0.0;
             for example in &examples {
                 let gain = model.gate.gain(&example.by_trees, &example.question_features, &mut scratch);
-                let is_routed = pace.routes(gain, shift);
+                let is_routed = threshold.routes(gain, shift);
                 assert_eq!(is_routed, expected, "{routing:?}: {gain}");
-                shift = pace.next(shift, is_routed);
+                shift = threshold.next(shift, is_routed);
             }
         }
     }

@@ -140,7 +140,7 @@ impl Routing {
     pub const NATS_PER_US: f32 = 1e-5;
 
     /// Wherever the transformer is expected to gain more than it costs: 25 microseconds of the INT8 student from nothing
-    /// (`docs/pocket.md`), at [`NATS_PER_US`](Self::NATS_PER_US).
+    /// (`docs/quantization.md`), at [`NATS_PER_US`](Self::NATS_PER_US).
     pub const AS_MUCH_AS_PAYS: Self = Self::Pays { deep: 25.0, nats_per_unit: Self::NATS_PER_US };
 
     /// Refuses what cannot be routed by.
@@ -178,18 +178,18 @@ impl Routing {
     ///
     /// # Errors
     /// A share that is none, or a cost that is not positive.
-    pub fn pace(self, gains: &Quantiles) -> Result<Pace> {
+    pub fn threshold(self, gains: &Quantiles) -> Result<RoutingThreshold> {
         self.check()?;
         // A fortieth of the way from a gain that is among the largest tenth to the median one.
         let step = (gains.0[Quantiles::PARTS / 10] - gains.0[Quantiles::PARTS / 2]) / 40.0;
-        let wherever = |threshold| Ok(Pace { threshold, share: None, step });
+        let wherever = |gain| Ok(RoutingThreshold { gain, share: None, step });
         let share = match self {
             Self::Gain(threshold) => return wherever(threshold),
             Self::Pays { deep, nats_per_unit } => return wherever(deep * nats_per_unit),
             Self::Share(share) => share,
             Self::Budget { mean, trees, deep } => ((mean - trees) / deep).clamp(0.0, 1.0),
         };
-        Ok(Pace { threshold: gains.above(share), share: Some(share), step })
+        Ok(RoutingThreshold { gain: gains.above(share), share: Some(share), step })
     }
 }
 
@@ -199,24 +199,24 @@ impl Routing {
 /// own threshold a little: up after a question that went to the transformer, down after one that did not, such that it
 /// rests where the share is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
+pub struct RoutingThreshold {
     /// The gain above which a question is routed before a phone has moved it.
-    pub threshold: f32,
+    pub gain: f32,
     /// The share to keep, where one is asked for.
     share: Option<f32>,
     /// A step.
     step: f32,
 }
 
-impl Pace {
+impl RoutingThreshold {
     /// Whether a question of this gain is routed on a phone that has moved its threshold by `shift`.
     pub fn routes(&self, gain: f32, shift: f32) -> bool {
-        gain > self.threshold + shift
+        gain > self.gain + shift
     }
 
     /// The phone's shift after a question that was routed or not.
     pub fn next(&self, shift: f32, was_routed: bool) -> f32 {
-        let Some(share) = self.share.filter(|_| self.threshold.is_finite()) else { return shift };
+        let Some(share) = self.share.filter(|_| self.gain.is_finite()) else { return shift };
         let most = 50.0 * self.step;
         (shift + self.step * (f32::from(u8::from(was_routed)) - share)).clamp(-most, most)
     }
@@ -285,7 +285,7 @@ mod tests {
             }
         }));
         let threshold = |routing: Routing| {
-            routing.pace(&gains).map(|pace| pace.threshold).map_err(|error| error.to_string())
+            routing.threshold(&gains).map(|threshold| threshold.gain).map_err(|error| error.to_string())
         };
         assert_eq!(threshold(Routing::Share(0.0)), Ok(f32::INFINITY));
         assert_eq!(threshold(Routing::Share(1.0)), Ok(f32::NEG_INFINITY));
@@ -317,19 +317,19 @@ mod tests {
         let mut gains = [0.0; Quantiles::PARTS];
         gains.iter_mut().enumerate().for_each(|(part, gain)| *gain = 0.5 - part as f32 / 100.0);
         let gains = Quantiles(gains);
-        let pace = Routing::Share(0.2).pace(&gains).unwrap();
+        let threshold = Routing::Share(0.2).threshold(&gains).unwrap();
         // A phone whose gains are all half as large, and lower: its own fifth begins at 0.05, where others have 0.3.
         let (mut shift, mut routed) = (0.0, 0);
         for question in 0..4_000_u32 {
             let gain = 0.15 - 0.005 * (question * 37 % 100) as f32;
-            let is_routed = pace.routes(gain, shift);
-            shift = pace.next(shift, is_routed);
+            let is_routed = threshold.routes(gain, shift);
+            shift = threshold.next(shift, is_routed);
             routed += u32::from(is_routed && question >= 2_000);
         }
         assert!((380..420).contains(&routed), "{routed} of 2000");
         for routing in [Routing::Gain(0.1), Routing::Share(0.0), Routing::Share(1.0)] {
-            let pace = routing.pace(&gains).unwrap();
-            assert_eq!((pace.next(0.0, true), pace.next(0.0, false)), (0.0, 0.0), "{routing:?}");
+            let threshold = routing.threshold(&gains).unwrap();
+            assert_eq!((threshold.next(0.0, true), threshold.next(0.0, false)), (0.0, 0.0), "{routing:?}");
         }
     }
 
@@ -367,7 +367,7 @@ mod tests {
         let mut gains = [0.0; Quantiles::PARTS];
         gains.iter_mut().enumerate().for_each(|(part, gain)| *gain = 1.0 - part as f32 / 128.0);
         let gains = Quantiles(gains);
-        let above_zero = Routing::Gain(0.0).pace(&gains).unwrap();
+        let above_zero = Routing::Gain(0.0).threshold(&gains).unwrap();
         assert!(
             !above_zero.routes(0.0, 0.0)
                 && above_zero.routes(1e-6, 0.0)
@@ -375,15 +375,15 @@ mod tests {
                 && !above_zero.routes(0.1, 0.1)
         );
         // 25 microseconds at 1e-5 nats each.
-        let pays = Routing::AS_MUCH_AS_PAYS.pace(&gains).unwrap();
+        let pays = Routing::AS_MUCH_AS_PAYS.threshold(&gains).unwrap();
         assert!(!pays.routes(2.4e-4, 0.0) && pays.routes(2.6e-4, 0.0));
 
-        let half = Routing::Share(0.5).pace(&gains).unwrap();
+        let half = Routing::Share(0.5).threshold(&gains).unwrap();
         // From part 10 to part 50.
         let step = 40.0 / 128.0 / 40.0;
         assert_eq!(half.next(0.0, true), 0.5 * step);
         assert_eq!(half.next(0.0, false), -0.5 * step);
-        let tenth = Routing::Share(0.1).pace(&gains).unwrap();
+        let tenth = Routing::Share(0.1).threshold(&gains).unwrap();
         assert!(
             (tenth.next(0.0, true) - 0.9 * step).abs() < 1e-9
                 && (tenth.next(0.0, false) + 0.1 * step).abs() < 1e-9

@@ -12,9 +12,9 @@
 //! | [`gate`] | which questions the transformer is asked, too |
 //! | [`blend`] | how much each expert counts, by what is known before they answer |
 //! | [`calibrate`] | what the scores are worth as probabilities |
-//! | [`Habits`] | what one person's phone adds, and can take back |
+//! | [`Personalization`] | what one person's phone adds, and can take back |
 //! | [`Person`] | history, habits and suggestions of one phone: what is observed, asked, shown, saved |
-//! | [`Study`] | what an evaluation asks beside what a phone does |
+//! | [`AskOptions`] | what an evaluation asks beside what a phone does |
 //!
 //! A [`Router`] is as immutable as the experts in it and serves any number of people and threads; what belongs to a
 //! thread is in the scratch, what belongs to a user in the [`Person`]. [`Router`] is a [`Predictor`] too, without habits.
@@ -28,25 +28,25 @@ mod fit;
 #[cfg(feature = "train")]
 mod gains;
 pub mod gate;
-mod habits;
 mod model;
 #[cfg(feature = "train")]
 mod newton;
 mod person;
+mod personalization;
 mod study;
 mod suggest;
 
 pub use answer::{Answer, Route};
-pub use blend::Voices;
+pub use blend::ExpertLogProbs;
 #[cfg(feature = "train")]
 pub use fit::{Example, Fitted, fit};
-pub use gate::{Pace, Routing};
-pub use habits::{Asked, Habits};
+pub use gate::{Routing, RoutingThreshold};
 pub use model::RouterModel;
 #[cfg(test)]
 pub(crate) use model::tests::sample;
 pub use person::Person;
-pub use study::{BothExperts, Said, Study};
+pub use personalization::{PendingQuestion, Personalization};
+pub use study::{AskOptions, BothExperts, ExpertAnswers};
 pub use suggest::{Feedback, MAX_SHOWN, Settings, Suggestion};
 
 use std::sync::Arc;
@@ -74,7 +74,7 @@ pub struct Router {
     model: RouterModel,
     experts: Experts,
     /// Which gains send a question to the transformer.
-    pace: Pace,
+    threshold: RoutingThreshold,
     degraded: Option<&'static str>,
 }
 
@@ -86,7 +86,7 @@ struct RouterScratch {
     gate: ForestScratch,
     features: SharedFeatures,
     /// That of the transformer is of this question only where it was asked.
-    said: Said,
+    said: ExpertAnswers,
     logits: Vec<f32>,
     order: Vec<u32>,
 }
@@ -102,7 +102,7 @@ struct ExpertScratch<'a> {
 /// What the experts said to one question.
 struct Consulted<'a> {
     question_features: QuestionFeatures,
-    voices: Voices<'a>,
+    log_probs: ExpertLogProbs<'a>,
     basis: Basis,
     route: Route,
     gain: f32,
@@ -118,13 +118,13 @@ impl Router {
             return Err(Error::new(ErrorKind::Config, "a router without any expert")
                 .next_step("give it trees, a transformer, or both"));
         }
-        let pace = routing.pace(&model.gains)?;
+        let threshold = routing.threshold(&model.gains)?;
         let degraded = match (&experts.trees, &experts.deep) {
             (Some(_), Some(_)) => None,
             (Some(_), None) => Some("there is no transformer: the trees answer alone"),
             (None, _) => Some("there are no trees: the transformer answers alone, and every question"),
         };
-        Ok(Self { model, experts, pace, degraded })
+        Ok(Self { model, experts, threshold, degraded })
     }
 
     /// What it has learned.
@@ -137,13 +137,13 @@ impl Router {
     /// # Errors
     /// The routing is impossible; it is then as it was.
     pub fn route_by(&mut self, routing: Routing) -> Result<()> {
-        self.pace = routing.pace(&self.model.gains)?;
+        self.threshold = routing.threshold(&self.model.gains)?;
         Ok(())
     }
 
     /// Which gains send a question to the transformer.
-    pub fn pace(&self) -> &Pace {
-        &self.pace
+    pub fn routing_threshold(&self) -> &RoutingThreshold {
+        &self.threshold
     }
 
     /// Why it answers less well than it could, if it does.
@@ -161,9 +161,9 @@ impl Router {
         &self,
         context: &Context<'_>,
         shift: f32,
-        study: Study<'a>,
+        study: AskOptions<'a>,
         scratch: ExpertScratch<'_>,
-        said: &'a mut Said,
+        said: &'a mut ExpertAnswers,
     ) -> Consulted<'a> {
         let ExpertScratch { trees: trees_scratch, deep: deep_scratch, gate: gate_scratch, features } =
             scratch;
@@ -181,7 +181,7 @@ impl Router {
         if self.experts.trees.is_some() {
             gain = self.model.gate.gain(by_trees, &question_features, gate_scratch);
         }
-        let is_routed = study.is_routed.unwrap_or_else(|| self.pace.routes(gain, shift));
+        let is_routed = study.is_routed.unwrap_or_else(|| self.threshold.routes(gain, shift));
         let is_asked = is_routed || self.experts.trees.is_none();
         let by_deep: Option<&[f32]> = match (&self.experts.deep, study.said) {
             (Some(_), Some(said)) if is_asked => Some(&said.by_deep),
@@ -191,12 +191,12 @@ impl Router {
             }
             _ => None,
         };
-        let (voices, route) = match (&self.experts.trees, by_deep) {
-            (Some(_), Some(by_deep)) => (Voices::Both(by_trees, by_deep), Route::Both),
-            (Some(_), None) => (Voices::Trees(by_trees), Route::Trees),
-            (None, by_deep) => (Voices::Deep(by_deep.unwrap_or_default()), Route::Deep),
+        let (log_probs, route) = match (&self.experts.trees, by_deep) {
+            (Some(_), Some(by_deep)) => (ExpertLogProbs::Both(by_trees, by_deep), Route::Both),
+            (Some(_), None) => (ExpertLogProbs::Trees(by_trees), Route::Trees),
+            (None, by_deep) => (ExpertLogProbs::Deep(by_deep.unwrap_or_default()), Route::Deep),
         };
-        Consulted { voices, basis: basis(&question_features, gain), route, gain, question_features }
+        Consulted { log_probs, basis: basis(&question_features, gain), route, gain, question_features }
     }
 
     /// Answers a question, with a person's `habits` or without. What was in `answer` before is replaced, and its memory
@@ -204,33 +204,33 @@ impl Router {
     pub fn answer(
         &self,
         context: &Context<'_>,
-        habits: Option<&Habits>,
+        personalization: Option<&Personalization>,
         scratch: &mut Scratch,
         answer: &mut Answer,
     ) {
-        self.answer_as(Study::default(), context, habits, scratch, answer);
+        self.answer_as(AskOptions::default(), context, personalization, scratch, answer);
     }
 
     /// The same as a `study` wants it.
     pub fn answer_as(
         &self,
-        study: Study<'_>,
+        study: AskOptions<'_>,
         context: &Context<'_>,
-        habits: Option<&Habits>,
+        personalization: Option<&Personalization>,
         scratch: &mut Scratch,
         answer: &mut Answer,
     ) {
         let RouterScratch { trees, deep, gate, features, said, logits, order } = scratch.buffers();
-        let shift = habits.map_or(0.0, Habits::shift);
+        let shift = personalization.map_or(0.0, Personalization::shift);
         let room = ExpertScratch { trees, deep, gate, features };
         let consulted = self.consult(context, shift, study, room, said);
         let apps = context.candidates();
         logits.clear();
         logits.resize(apps.len(), 0.0);
-        self.model.logits(&consulted.voices, &consulted.basis, logits);
+        self.model.logits(&consulted.log_probs, &consulted.basis, logits);
         let last = context.last_app();
-        if let Some(habits) = habits {
-            habits.adjust(last, apps, &consulted.voices, logits);
+        if let Some(personalization) = personalization {
+            personalization.adjust(last, apps, &consulted.log_probs, logits);
         }
         order.clear();
         order.extend(0..apps.len() as u32);
@@ -238,7 +238,7 @@ impl Router {
         log_softmax(logits);
         logits.iter_mut().for_each(|logit| *logit = math::exp(*logit));
         let ranked = order.iter().map(|&candidate| candidate as usize);
-        answer.asked.set(last, apps, &consulted.voices, logits, ranked.clone());
+        answer.pending.set(last, apps, &consulted.log_probs, logits, ranked.clone());
         answer.set(
             apps,
             logits,
@@ -260,9 +260,9 @@ impl RouterModel {
     /// candidates.
     ///
     /// # Shapes
-    /// `logits` and those of `voices`: `[candidates]`.
-    pub fn logits(&self, voices: &Voices<'_>, basis: &Basis, logits: &mut [f32]) {
-        self.blend.mix(voices, basis, logits);
+    /// `logits` and those of `log_probs`: `[candidates]`.
+    pub fn logits(&self, log_probs: &ExpertLogProbs<'_>, basis: &Basis, logits: &mut [f32]) {
+        self.blend.mix(log_probs, basis, logits);
         let temperature = self.calibration.temperature;
         logits.iter_mut().for_each(|logit| *logit /= temperature);
     }
@@ -280,8 +280,8 @@ impl Predictor for Router {
     fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
         let RouterScratch { trees, deep, gate, features, said, .. } = scratch.buffers();
         let room = ExpertScratch { trees, deep, gate, features };
-        let consulted = self.consult(context, 0.0, Study::default(), room, said);
-        self.model.logits(&consulted.voices, &consulted.basis, scores);
+        let consulted = self.consult(context, 0.0, AskOptions::default(), room, said);
+        self.model.logits(&consulted.log_probs, &consulted.basis, scores);
     }
 
     fn none_of_these(&self, context: &Context<'_>) -> f64 {
@@ -293,11 +293,11 @@ impl Predictor for Router {
         ))
     }
 
-    fn read_ahead(&self, context: &Context<'_>, scratch: &mut Scratch) {
+    fn prefill(&self, context: &Context<'_>, scratch: &mut Scratch) {
         let RouterScratch { trees, deep, .. } = scratch.buffers();
         for (expert, scratch) in [(&self.experts.trees, trees), (&self.experts.deep, deep)] {
             if let Some(expert) = expert {
-                expert.read_ahead(context, scratch);
+                expert.prefill(context, scratch);
             }
         }
     }

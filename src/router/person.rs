@@ -5,7 +5,7 @@
 //! version                   4
 //! suggestions made          8
 //! state of the draws        8
-//! habits                    list of u8    as `Habits::write` writes them
+//! habits                    list of u8    as `Personalization::write` writes them
 //! history                   list of u8    as `History::write` writes it
 //! ```
 //!
@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use super::Router;
 use super::answer::{Answer, Route};
-use super::habits::{Asked, Habits};
-use super::study::Study;
+use super::personalization::{PendingQuestion, Personalization};
+use super::study::AskOptions;
 use super::suggest::{Feedback, Settings, Suggestion, Suggestions};
 use crate::context::{History, Task};
 use crate::data::{AppId, Event, Signal, Timestamp, Vocabulary};
@@ -28,14 +28,14 @@ use crate::predict::Scratch;
 
 /// One person's history, habits and suggestions, in constant memory.
 ///
-/// Observe events, ask where an answer is wanted: what is opened then teaches the [`Habits`] by itself.
+/// Observe events, ask where an answer is wanted: what is opened then teaches the [`Personalization`] by itself.
 #[derive(Debug, Clone, Default)]
 pub struct Person {
     history: History,
-    habits: Habits,
+    personalization: Personalization,
     suggestions: Suggestions,
     settings: Settings,
-    asked: Asked,
+    pending: PendingQuestion,
     /// What was asked last, until it is answered.
     awaited: Option<Task>,
     /// When that was, and by how much the gate's threshold is to be moved then: with the next question, so that the same one
@@ -61,13 +61,13 @@ impl Person {
     }
 
     /// What was learned from it beside the shared models.
-    pub fn habits(&self) -> &Habits {
-        &self.habits
+    pub fn personalization(&self) -> &Personalization {
+        &self.personalization
     }
 
     /// Takes back all that was learned: answers are those of the shared models again. The history stays.
-    pub fn forget_habits(&mut self) {
-        self.habits = Habits::default();
+    pub fn forget_personalization(&mut self) {
+        self.personalization = Personalization::default();
         (self.awaited, self.paced) = (None, None);
     }
 
@@ -78,7 +78,7 @@ impl Person {
                 let is_same = self.history.last_app() == Some(app);
                 if task == Task::FirstAfterUnlock || !is_same {
                     let was_opened = self.history.app_use(app).is_some_and(|used| used.launches() > 0);
-                    self.habits.learn(&self.asked, app, was_opened || self.asked.shows(app));
+                    self.personalization.learn(&self.pending, app, was_opened || self.pending.shows(app));
                     self.awaited = None;
                 }
             }
@@ -100,14 +100,14 @@ impl Person {
         scratch: &mut Scratch,
         answer: &mut Answer,
     ) {
-        self.ask_as(Study::default(), router, task, now, scratch, answer);
+        self.ask_as(AskOptions::default(), router, task, now, scratch, answer);
     }
 
     /// The same as a `study` wants it. The person learns from what is opened then, and keeps to the router's share, as
     /// from any other question.
     pub fn ask_as(
         &mut self,
-        study: Study<'_>,
+        study: AskOptions<'_>,
         router: &Router,
         task: Task,
         now: Timestamp,
@@ -115,13 +115,14 @@ impl Person {
         answer: &mut Answer,
     ) {
         if let Some((_, shift)) = self.paced.filter(|(at, _)| *at != now) {
-            self.habits.set_shift(shift);
+            self.personalization.set_shift(shift);
         }
         let context = self.history.context_at(now, task);
-        router.answer_as(study, &context, Some(&self.habits), scratch, answer);
-        let shift = router.pace().next(self.habits.shift(), answer.route == Route::Both);
+        router.answer_as(study, &context, Some(&self.personalization), scratch, answer);
+        let shift =
+            router.routing_threshold().next(self.personalization.shift(), answer.route == Route::Both);
         self.paced = (answer.route != Route::Deep).then_some((now, shift));
-        self.asked.clone_from(&answer.asked);
+        self.pending.clone_from(&answer.pending);
         self.awaited = Some(task);
     }
 
@@ -137,7 +138,7 @@ impl Person {
     pub fn feedback(&mut self, id: u64, feedback: Feedback) -> Result<()> {
         let suggestion = self.suggestions.settle(id, feedback)?;
         if feedback == Feedback::Ignored {
-            suggestion.apps().iter().for_each(|&app| self.habits.ignore(app));
+            suggestion.apps().iter().for_each(|&app| self.personalization.ignore(app));
         }
         Ok(())
     }
@@ -151,11 +152,11 @@ impl Person {
         bytes.put_u32(VERSION);
         self.suggestions.state().into_iter().for_each(|number| bytes.put_u64(number));
         // Whoever reads this asks another question next.
-        let mut habits = self.habits.clone();
+        let mut personalization = self.personalization.clone();
         if let Some((_, shift)) = self.paced {
-            habits.set_shift(shift);
+            personalization.set_shift(shift);
         }
-        for part in [habits.write(vocabulary)?, self.history.write(vocabulary)?] {
+        for part in [personalization.write(vocabulary)?, self.history.write(vocabulary)?] {
             bytes.put_count(part.len())?;
             bytes.extend(part);
         }
@@ -183,12 +184,18 @@ impl Person {
         let state = [reader.u64()?, reader.u64()?];
         let count = reader.count(1)?;
         let mut of_habits = Reader::new("habits", reader.bytes(count)?, NEXT_STEP);
-        let habits = Habits::read(&mut of_habits, vocabulary)?;
+        let personalization = Personalization::read(&mut of_habits, vocabulary)?;
         of_habits.finish()?;
         let count = reader.count(1)?;
         let history = History::read(reader.bytes(count)?, vocabulary, favourites)?;
         reader.finish()?;
-        Ok(Self { history, habits, settings, suggestions: Suggestions::from_state(state), ..Self::default() })
+        Ok(Self {
+            history,
+            personalization,
+            settings,
+            suggestions: Suggestions::from_state(state),
+            ..Self::default()
+        })
     }
 }
 

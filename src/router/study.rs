@@ -1,8 +1,8 @@
 //! What a study asks of a router that no phone does: another way of routing, and answers of experts who were asked before.
 //!
 //! ```text
-//! BothExperts   asks both experts every question, once          -> Said
-//! Study         answers from what was said, routed as it wants  -> Router::answer_as, Person::ask_as
+//! BothExperts   asks both experts every question, once          -> ExpertAnswers
+//! AskOptions         answers from what was said, routed as it wants  -> Router::answer_as, Person::ask_as
 //! ```
 //!
 //! All else is as on a phone, by the same code: an evaluation that compares ten ways of routing asks each expert once, and
@@ -18,7 +18,7 @@ use crate::predict::{Predictor, Scratch};
 /// # Shapes
 /// Both: `[candidates]`, or empty of an expert that was not asked.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Said {
+pub struct ExpertAnswers {
     /// The trees.
     pub by_trees: Vec<f32>,
     /// The transformer.
@@ -27,11 +27,11 @@ pub struct Said {
 
 /// How a question is answered in a study. By default as on a phone: the gate decides, and the experts are asked.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Study<'a> {
+pub struct AskOptions<'a> {
     /// Whether the transformer is asked, whatever the gate expects of it. Without trees it always is.
     pub is_routed: Option<bool>,
     /// What both experts said of this question before. Nobody is asked again.
-    pub said: Option<&'a Said>,
+    pub said: Option<&'a ExpertAnswers>,
 }
 
 /// Trees and transformer, of whom a study asks both every question.
@@ -49,9 +49,9 @@ impl<'a> BothExperts<'a> {
     }
 
     /// What both say of a question.
-    pub fn ask(&mut self, context: &Context<'_>) -> Said {
+    pub fn ask(&mut self, context: &Context<'_>) -> ExpertAnswers {
         let ([trees, deep], [of_trees, of_deep]) = (self.experts, &mut self.scratches);
-        let mut said = Said::default();
+        let mut said = ExpertAnswers::default();
         self.features.clear();
         ask(trees, context, &mut self.features, of_trees, &mut said.by_trees);
         ask(deep, context, &mut self.features, of_deep, &mut said.by_deep);

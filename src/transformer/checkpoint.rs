@@ -75,10 +75,10 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    pub(super) fn new(training: &TrainingConfig, start: &Weights, lessons: &[&Batch]) -> Self {
+    pub(super) fn new(training: &TrainingConfig, start: &Weights, loader: &[&Batch]) -> Self {
         let mut sha = Sha256::new();
         start.values.iter().for_each(|value| sha.update(value.to_le_bytes()));
-        for batch in lessons {
+        for batch in loader {
             for list in
                 [&batch.apps, &batch.secs, &batch.next_apps, &batch.question_tokens, &batch.candidate_apps]
             {
@@ -139,7 +139,7 @@ impl Checkpoint {
         check_same(&file, "training", &origin.training)?;
         check_same(&file, "transformer", &origin.shape)?;
         if file.text("origin")? != origin.digest {
-            return Err(other_run("this run was begun from other weights or other lessons".to_owned()));
+            return Err(other_run("this run was begun from other weights or other data".to_owned()));
         }
         let weights = read_weights(&file, origin.shape.clone(), "weights")?;
         let shape = [weights.values.len()];
@@ -180,7 +180,7 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 fn read_weights(file: &TensorFile<'_>, config: TransformerConfig, name: &str) -> Result<Weights> {
-    let length = crate::network::Layout::new(&config).len();
+    let length = crate::network::WeightLayout::new(&config).len();
     Weights::new(config, file.values(name, &[length])?)
 }
 

@@ -1,6 +1,6 @@
 //! A trained transformer in a file: safetensors, checked whole before it is believed, written whole or not at all.
 //!
-//! The tensors are those of [`Layout`], by name and shape. The metadata:
+//! The tensors are those of [`WeightLayout`], by name and shape. The metadata:
 //!
 //! ```text
 //! foretap      "transformer"
@@ -19,7 +19,7 @@ use super::tensors::{self, Kind, Named, Precision, TensorFile};
 use super::weights::Weights;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::write_atomically;
-use crate::network::{Layout, Standardisation, TensorSpec, TransformerConfig};
+use crate::network::{Standardisation, TensorSpec, TransformerConfig, WeightLayout};
 
 /// Version of the file format.
 pub const FORMAT_VERSION: u32 = 2;
@@ -97,7 +97,7 @@ impl TransformerModel {
         let file = TensorFile::parse(bytes, KIND)?;
         let config: TransformerConfig = file.json("config")?;
         config.check().map_err(|error| file.wrong("config", error.to_string()))?;
-        let layout = Layout::new(&config);
+        let layout = WeightLayout::new(&config);
         let mut values = Vec::new();
         for tensor in &layout.tensors {
             values.extend(file.values(&tensor.name, &tensor.shape)?);

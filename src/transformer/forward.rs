@@ -12,7 +12,7 @@ use super::native::layers::{add, add_bias, add_bias_relu, rms_norm};
 use super::native::level;
 use super::native::linear::{Packed, Rows, RowsMut, Write, multiply};
 use super::native::pointer::{Pointer, Question};
-use super::native::prepared::{For, Model, Prepared};
+use super::native::prepared::{For, Prepared, PreparedModel};
 use super::weights::Weights;
 use crate::network::Batch;
 
@@ -57,7 +57,7 @@ impl Forward {
     pub fn score(&self, batch: &Batch, scratch: &mut ForwardScratch, scores: &mut [f32]) {
         debug_assert!(batch.fits(self.weights.config()), "a batch of another shape");
         debug_assert!(batch.sequences() == 1 && batch.questions() == 1, "one question of one sequence");
-        let model = Model { level: self.level, weights: &self.weights, prepared: &self.prepared };
+        let model = PreparedModel { level: self.level, weights: &self.weights, prepared: &self.prepared };
         let (config, length) = (model.config(), batch.length);
         let shape = Shape { length, heads: config.heads, d_head: config.d_head() };
         let ForwardScratch { block, output, classes, packed, last, pointer } = scratch;

@@ -28,7 +28,7 @@ use super::file::TransformerModel;
 use super::tensors::numbers;
 use super::weights::Weights;
 use crate::error::{Error, ErrorKind, Result};
-use crate::network::{Layout, Standardisation, TensorSpec, TransformerConfig, transposed};
+use crate::network::{Standardisation, TensorSpec, TransformerConfig, WeightLayout, transposed};
 
 /// What to read, under which names.
 #[derive(Debug, Clone, Deserialize)]
@@ -110,7 +110,7 @@ impl Mapping {
         let tensors = SafeTensors::deserialize(bytes)
             .map_err(|error| wrong(format!("this is no file of safetensors: {error}")).source(error))?;
         self.config.check()?;
-        let layout = Layout::new(&self.config);
+        let layout = WeightLayout::new(&self.config);
         if let Some(name) = self.tensors.keys().find(|name| layout.tensors.iter().all(|t| t.name != **name)) {
             return Err(
                 wrong(format!("the mapping names `{name}`, which is no tensor of this shape")).field(name)

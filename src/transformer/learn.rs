@@ -10,9 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::dataset::{DatasetConfig, SequenceDataset, Teacher};
 use super::engine::Engine;
 use super::file::TransformerModel;
-use super::lessons::{PhoneLessons, Syllabus, Teacher};
 use super::run::RunFolder;
 use super::schedule::TrainingConfig;
 use super::train::{TrainedTransformer, train};
@@ -75,7 +75,7 @@ impl FromStr for Size {
 /// How a transformer is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Recipe {
+pub struct FineTuneConfig {
     /// How big it becomes, where it begins from nothing.
     pub size: Size,
     /// How many layers it has instead of its size's own: a transformer of one layer learns several times as fast, and
@@ -101,7 +101,7 @@ pub struct Recipe {
     pub max_validation: usize,
 }
 
-impl Default for Recipe {
+impl Default for FineTuneConfig {
     fn default() -> Self {
         Self {
             size: Size::Teacher,
@@ -124,7 +124,7 @@ impl Default for Recipe {
     }
 }
 
-impl Recipe {
+impl FineTuneConfig {
     /// For random weights and the logs of a few people.
     pub fn from_nothing() -> Self {
         Self::default()
@@ -140,7 +140,7 @@ impl Recipe {
 
 /// What is learned from.
 #[derive(Clone, Copy)]
-pub struct Course<'a> {
+pub struct TrainingSet<'a> {
     /// The people.
     pub view: &'a TrainingView<'a>,
     /// Who teaches beside the answers.
@@ -152,52 +152,52 @@ pub struct Course<'a> {
 /// # Errors
 /// Nothing to learn from, a model for another task, or what [`train`] says.
 pub fn learn(
-    recipe: &Recipe,
-    course: &Course<'_>,
+    fine_tune: &FineTuneConfig,
+    training_set: &TrainingSet<'_>,
     start: Option<&TransformerModel>,
     engine: &mut dyn Engine,
     folder: Option<&RunFolder>,
     progress: &dyn Progress,
 ) -> Result<(TransformerModel, TrainedTransformer)> {
-    let names = course.most_launched();
-    let seed = recipe.training.seed;
+    let names = training_set.most_launched();
+    let seed = fine_tune.training.seed;
     let start = match start {
-        None => course.beginning(recipe, names)?,
+        None => training_set.beginning(fine_tune, names)?,
         Some(start) => {
-            let start = if recipe.widened { start.widened(course)? } else { start.clone() };
-            start.extended(course.view.task(), &names, seed)?.grown(recipe, seed)?
+            let start = if fine_tune.widened { start.widened(training_set)? } else { start.clone() };
+            start.extended(training_set.view.task(), &names, seed)?.grown(fine_tune, seed)?
         }
     };
-    let rows = start.rows(course.view.names());
-    let syllabus = Syllabus {
+    let rows = start.rows(training_set.view.names());
+    let dataset_config = DatasetConfig {
         config: start.weights.config(),
         rows: &rows,
-        batch_tokens: recipe.batch_tokens,
-        unknown_share: recipe.unknown_share,
-        max_questions: recipe.max_questions,
-        max_validation: recipe.max_validation,
-        teacher: course.teacher,
+        batch_tokens: fine_tune.batch_tokens,
+        unknown_share: fine_tune.unknown_share,
+        max_questions: fine_tune.max_questions,
+        max_validation: fine_tune.max_validation,
+        teacher: training_set.teacher,
         seed,
     };
-    let lessons = PhoneLessons::new(&syllabus, &start.columns.reader()?, course.view, progress);
-    if lessons.questions() == 0 {
+    let loader = SequenceDataset::new(&dataset_config, &start.columns.reader()?, training_set.view, progress);
+    if loader.questions() == 0 {
         return Err(Error::new(
             ErrorKind::Data,
-            format!("no question of the task {} to learn from", course.view.task()),
+            format!("no question of the task {} to learn from", training_set.view.task()),
         )
         .next_step("give a longer log, or the other task: a log without unlocks has no first-after-unlock"));
     }
-    let mut training = recipe.training.clone();
-    let steps = (recipe.epochs * lessons.batches_an_epoch(seed) as f64).ceil() as u64;
+    let mut training = fine_tune.training.clone();
+    let steps = (fine_tune.epochs * loader.batches_an_epoch(seed) as f64).ceil() as u64;
     training.steps = training.steps.min(steps.max(1));
     training.warmup_steps = training.warmup_steps.min(training.steps / 10);
     training.validate_every = training.validate_every.min(training.steps).max(training.steps / 20).max(1);
-    let trained = train(&training, engine, &lessons, start.weights.clone(), folder, progress)?;
+    let trained = train(&training, engine, &loader, start.weights.clone(), folder, progress)?;
     let model = TransformerModel { weights: trained.weights.clone(), ..start };
     Ok((model, trained))
 }
 
-impl Course<'_> {
+impl TrainingSet<'_> {
     /// Names of the apps launched most, most first.
     fn most_launched(&self) -> Vec<String> {
         let apps = self.view.launched().iter().take(MAX_VOCABULARY);
@@ -205,11 +205,11 @@ impl Course<'_> {
     }
 
     /// Random weights, and columns as these people's are.
-    fn beginning(&self, recipe: &Recipe, apps: Vec<String>) -> Result<TransformerModel> {
-        let mut config = recipe.size.config(self.view.task(), apps.len());
-        config.layers = recipe.layers.unwrap_or(config.layers);
-        config.mixture = recipe.mixture.unwrap_or(config.mixture);
-        let mut random = ChaCha8Rng::seed_from_u64(recipe.training.seed);
+    fn beginning(&self, fine_tune: &FineTuneConfig, apps: Vec<String>) -> Result<TransformerModel> {
+        let mut config = fine_tune.size.config(self.view.task(), apps.len());
+        config.layers = fine_tune.layers.unwrap_or(config.layers);
+        config.mixture = fine_tune.mixture.unwrap_or(config.mixture);
+        let mut random = ChaCha8Rng::seed_from_u64(fine_tune.training.seed);
         let weights = Weights::random(config, &mut random)?;
         Ok(TransformerModel { weights, apps, temperature: 1.0, columns: self.columns() })
     }
@@ -274,12 +274,12 @@ impl TransformerModel {
 
     /// The same model with all columns that this build computes. Those that it does not read, which were added since it was
     /// trained, begin without weight.
-    fn widened(&self, course: &Course<'_>) -> Result<Self> {
+    fn widened(&self, training_set: &TrainingSet<'_>) -> Result<Self> {
         let old = self.weights.config();
         if (old.candidate_columns, old.question_columns) == (CANDIDATE_COLUMNS, QUESTION_COLUMNS) {
             return Ok(self.clone());
         }
-        let columns = self.columns.widened(&course.columns())?;
+        let columns = self.columns.widened(&training_set.columns())?;
         let config = TransformerConfig {
             candidate_columns: columns.candidate_names.len(),
             question_columns: columns.question_names.len(),
@@ -325,11 +325,11 @@ impl TransformerModel {
 
     /// The same model under as many layers as `recipe` asks for, which add nothing until they have learned to, and with
     /// as many softmaxes, which begin near the first.
-    fn grown(self, recipe: &Recipe, seed: u64) -> Result<Self> {
+    fn grown(self, fine_tune: &FineTuneConfig, seed: u64) -> Result<Self> {
         let (old, has) = (self.weights.layout(), self.weights.config());
         let config = TransformerConfig {
-            layers: recipe.layers.unwrap_or(has.layers),
-            mixture: recipe.mixture.unwrap_or(has.mixture),
+            layers: fine_tune.layers.unwrap_or(has.layers),
+            mixture: fine_tune.mixture.unwrap_or(has.mixture),
             ..has.clone()
         };
         for (field, what, asked, has) in [

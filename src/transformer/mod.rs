@@ -4,13 +4,13 @@
 mod burn;
 mod checkpoint;
 mod curve;
+mod dataset;
 mod device;
 mod engine;
 mod file;
 mod forward;
 mod import;
 mod learn;
-mod lessons;
 mod metrics;
 mod native;
 mod optimizer;
@@ -28,13 +28,13 @@ mod weights;
 
 #[cfg(feature = "burn")]
 pub use self::burn::BurnEngine;
+pub use dataset::{DatasetConfig, SequenceDataset, Teacher};
 pub use device::Device;
 pub use engine::{Engine, Losses, Pass};
 pub use file::{FORMAT_VERSION, TransformerModel};
 pub use forward::{Forward, ForwardScratch};
 pub use import::{Imported, Mapping, Theirs};
-pub use learn::{Course, MAX_VOCABULARY, Recipe, Size, learn};
-pub use lessons::{PhoneLessons, Syllabus, Teacher};
+pub use learn::{FineTuneConfig, MAX_VOCABULARY, Size, TrainingSet, learn};
 pub use metrics::Metrics;
 pub use native::Native;
 pub use optimizer::{AdamW, clip};
@@ -43,10 +43,10 @@ pub use pretrained::pretrained;
 pub use run::RunFolder;
 pub use schedule::TrainingConfig;
 pub use tensors::Precision;
-pub use train::{Lessons, TrainedTransformer, train};
+pub use train::{DataLoader, TrainedTransformer, train};
 pub use validate::{Validation, validate};
 pub use weights::Weights;
 
 pub use crate::network::{
-    Batch, LayerLayout, Layout, NO_TARGET, NORM_EPSILON, Standardisation, TensorSpec, TransformerConfig,
+    Batch, LayerLayout, NO_TARGET, NORM_EPSILON, Standardisation, TensorSpec, TransformerConfig, WeightLayout,
 };

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::schedule::TrainingConfig;
-use crate::network::Layout;
+use crate::network::WeightLayout;
 
 /// AdamW's memory: two moments a weight.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ struct Group {
 
 impl AdamW {
     /// Before the first update.
-    pub fn new(layout: &Layout) -> Self {
+    pub fn new(layout: &WeightLayout) -> Self {
         let tensors = layout
             .tensors
             .iter()
@@ -101,7 +101,7 @@ mod tests {
         let decayed = [0.88, 0.835_730, 0.752_213];
         let plain = [0.9, 0.873_330, 0.806_528];
         let shape = TransformerConfig::student(Task::FirstAfterUnlock, 3);
-        let layout = Layout::new(&shape);
+        let layout = WeightLayout::new(&shape);
         let config = TrainingConfig { weight_decay: 0.2, beta2: 0.99, ..TrainingConfig::default() };
         let mut optimizer = AdamW::new(&layout);
         let mut weights = vec![1.0; layout.len()];

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::weights::Weights;
 use crate::context::tokens::{CLOCK, GAPS, gap};
 use crate::error::Result;
-use crate::network::{Batch, Layout, NO_TARGET, NORM_EPSILON, TransformerConfig};
+use crate::network::{Batch, NO_TARGET, NORM_EPSILON, TransformerConfig, WeightLayout};
 
 /// What a pass over a batch finds.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +51,7 @@ pub fn answer(weights: &Weights, batch: &Batch) -> Answer {
 /// The same of weights that are no floats, where `drop` leaves some out.
 ///
 /// # Shapes
-/// `values`: `[Layout::len]`.
+/// `values`: `[WeightLayout::len]`.
 pub fn answer_of(config: &TransformerConfig, values: &[f64], batch: &Batch, drop: DropFn<'_>) -> Answer {
     let mut nearest = f64::INFINITY;
     let answer = pass(config, values, batch, drop, &mut |_, inputs| {
@@ -144,7 +144,7 @@ fn pass(
     drop: DropFn<'_>,
     rectified: Rectified<'_>,
 ) -> Answer {
-    let layout = Layout::new(config);
+    let layout = WeightLayout::new(config);
     let h = hidden(config, &layout, values, batch, drop, rectified);
     let mut answer = Answer { question: 0.0, next: 0.0, logits: Vec::new(), nearest_kink: f64::INFINITY };
     for (h, &next) in h.iter().zip(&batch.next_apps).filter(|&(_, &next)| next != NO_TARGET) {
@@ -162,7 +162,7 @@ fn pass(
 /// `[tokens, d_model]`: what the last layer says of each token.
 fn hidden(
     config: &TransformerConfig,
-    layout: &Layout,
+    layout: &WeightLayout,
     values: &[f64],
     batch: &Batch,
     drop: DropFn<'_>,
@@ -228,7 +228,7 @@ fn hidden(
 }
 
 /// What the classifier says of `app` where the last layer says `h`.
-fn classified(layout: &Layout, values: &[f64], h: &[f64], app: usize) -> f64 {
+fn classified(layout: &WeightLayout, values: &[f64], h: &[f64], app: usize) -> f64 {
     let row = &values[layout.app_embedding.start + app * h.len()..][..h.len()];
     dot(h, row) + values[layout.app_bias.clone()][app]
 }
@@ -236,7 +236,7 @@ fn classified(layout: &Layout, values: &[f64], h: &[f64], app: usize) -> f64 {
 /// Question by question, the logits of its candidates.
 fn of_candidates(
     config: &TransformerConfig,
-    layout: &Layout,
+    layout: &WeightLayout,
     values: &[f64],
     batch: &Batch,
     h: &[Vec<f64>],

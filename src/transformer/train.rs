@@ -24,7 +24,7 @@ use crate::network::Batch;
 use crate::progress::Progress;
 
 /// What is learned from.
-pub trait Lessons: Sync {
+pub trait DataLoader: Sync {
     /// The batch of `step`. It depends on `seed` and `step` alone, or a resumed run would not be the same run. Called
     /// on another thread, while the engine works on earlier batches.
     fn batch(&self, seed: u64, step: u64) -> Batch;
@@ -65,17 +65,17 @@ const RECENT: f64 = 0.9;
 pub fn train(
     config: &TrainingConfig,
     engine: &mut dyn Engine,
-    lessons: &dyn Lessons,
+    loader: &dyn DataLoader,
     start: Weights,
     folder: Option<&RunFolder>,
     progress: &dyn Progress,
 ) -> Result<TrainedTransformer> {
     config.check()?;
-    let first = lessons.batch(config.seed, 0);
-    let checked: Vec<&Batch> = [&first].into_iter().chain(lessons.validation()).collect();
+    let first = loader.batch(config.seed, 0);
+    let checked: Vec<&Batch> = [&first].into_iter().chain(loader.validation()).collect();
     checked.iter().try_for_each(|batch| batch.check(start.config()))?;
     let origin = Origin::new(config, &start, &checked);
-    let mut run = Run::open(config, lessons.validation(), origin, start, folder, progress)?;
+    let mut run = Run::open(config, loader.validation(), origin, start, folder, progress)?;
     let first_step = run.state.standing.step;
     progress.start(&format!("training on {}", engine.name()), config.steps);
     progress.advance(first_step);
@@ -84,7 +84,7 @@ pub fn train(
         scope.spawn(move || {
             for step in first_step..config.steps {
                 // A closed channel means that training is over.
-                if sender.send(lessons.batch(config.seed, step)).is_err() {
+                if sender.send(loader.batch(config.seed, step)).is_err() {
                     break;
                 }
             }
@@ -155,7 +155,7 @@ impl<'a> Run<'a> {
         let mut gradient = vec![0.0; self.state.weights.values.len()];
         while self.state.standing.step < self.config.steps && !self.has_lost_patience() {
             let waiting = Instant::now();
-            let ended = |_| Error::new(ErrorKind::Data, "the lessons ended before the last step");
+            let ended = |_| Error::new(ErrorKind::Data, "the data ended before the last step");
             let batch = batches.recv().map_err(ended)?;
             batch.check(self.state.weights.config())?;
             self.step(engine, &batch, &mut gradient)?;

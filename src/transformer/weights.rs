@@ -1,29 +1,29 @@
-//! Plain f32 weights: one flat list of numbers, in which [`Layout`] says where each tensor lies.
+//! Plain f32 weights: one flat list of numbers, in which [`WeightLayout`] says where each tensor lies.
 
 use half::f16;
 use rand::{Rng, RngExt as _};
 use rand_distr::StandardNormal;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::network::{Layout, TensorSpec, TransformerConfig};
+use crate::network::{TensorSpec, TransformerConfig, WeightLayout};
 
 /// A transformer's numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     config: TransformerConfig,
-    layout: Layout,
-    /// Every tensor, in the order of [`Layout::tensors`].
+    layout: WeightLayout,
+    /// Every tensor, in the order of [`WeightLayout::tensors`].
     pub values: Vec<f32>,
 }
 
 impl Weights {
-    /// Wraps `values`, which lie as [`Layout::new`] says.
+    /// Wraps `values`, which lie as [`WeightLayout::new`] says.
     ///
     /// # Errors
     /// The shape is impossible, or there are more or fewer values than it asks for, or one is not finite.
     pub fn new(config: TransformerConfig, values: Vec<f32>) -> Result<Self> {
         config.check()?;
-        let layout = Layout::new(&config);
+        let layout = WeightLayout::new(&config);
         if values.len() != layout.len() {
             let message = format!("{} weights where the shape asks for {}", values.len(), layout.len());
             return Err(Error::new(ErrorKind::Model, message));
@@ -43,7 +43,7 @@ impl Weights {
     /// The shape is impossible.
     pub fn random(config: TransformerConfig, random: &mut impl Rng) -> Result<Self> {
         config.check()?;
-        let layout = Layout::new(&config);
+        let layout = WeightLayout::new(&config);
         let mut values = vec![0.0; layout.len()];
         // Outputs into the residual stream start smaller the more of them there are (GPT-2).
         let residual = 1.0 / (2.0 * config.layers as f32).sqrt();
@@ -101,7 +101,7 @@ impl Weights {
     }
 
     /// Where each tensor lies in `values`.
-    pub fn layout(&self) -> &Layout {
+    pub fn layout(&self) -> &WeightLayout {
         &self.layout
     }
 }

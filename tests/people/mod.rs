@@ -9,7 +9,7 @@ use foretap::data::simulate::{Simulation, SimulationConfig, simulate};
 use foretap::data::{AppId, Event, Signal, Timestamp, UserId};
 use foretap::experiment::Experiment;
 use foretap::gbdt::GbdtConfig;
-use foretap::model::Model;
+use foretap::model::RankerModel;
 use foretap::ranker::RankerConfig;
 
 pub const TASKS: [Task; 2] = [Task::FirstAfterUnlock, Task::NextLaunch];
@@ -26,7 +26,7 @@ pub fn quick() -> RankerConfig {
 }
 
 /// A model trained quickly on all that `simulation` shows.
-pub fn quick_model(simulation: &Simulation, task: Task) -> Model {
+pub fn quick_model(simulation: &Simulation, task: Task) -> RankerModel {
     let experiment = Experiment { task, ..Default::default() };
     experiment.train(&quick(), &simulation.log, &simulation.vocabulary, &Silent).unwrap().model
 }

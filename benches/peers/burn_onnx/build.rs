@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use burn_onnx::ModelGen;
 use foretap::bundle::Bundle;
-use foretap::export::Kit;
+use foretap::export::ExportSet;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(std::env::var("OUT_DIR")?);
     let file = folder.join("transformer.onnx");
-    let exports = Kit::of_bundle(Bundle::pretrained()?)?.onnx()?;
+    let exports = ExportSet::of_bundle(Bundle::pretrained()?)?.onnx()?;
     let transformer = exports.iter().find(|export| export.name == "transformer");
     transformer.ok_or("the bundle has no transformer")?.model.save(&file)?;
     let file = file.to_str().ok_or("a folder whose name is no text")?;

@@ -75,7 +75,7 @@ impl Open {
         unsafe { foretap_observe(self.0, event) }
     }
 
-    fn read_ahead(&self) -> Status {
+    fn prefill(&self) -> Status {
         // SAFETY: the handle is open.
         unsafe { foretap_read_ahead(self.0) }
     }
@@ -160,7 +160,7 @@ fn answers_are_those_of_the_crate() {
             for (at, signal, app) in days() {
                 assert_eq!(open.observe(&event(at, signal, app)), Status::Ok, "{name}: {}", said());
                 if reads_ahead {
-                    assert_eq!(open.read_ahead(), Status::Ok);
+                    assert_eq!(open.prefill(), Status::Ok);
                 }
                 if signal == Signal::Unlock {
                     assert_eq!(open.ask(at, 100).as_ref(), Ok(expected.next().unwrap()), "{name}");
@@ -177,7 +177,7 @@ fn answers_are_those_of_the_crate() {
 #[test]
 fn what_is_not_known_may_be_left_zero() {
     let open = Open::new(&with_student(&APPS));
-    assert_eq!(open.read_ahead(), Status::Ok, "before the first event");
+    assert_eq!(open.prefill(), Status::Ok, "before the first event");
     let favourites = open.ask(0, 100).unwrap().0;
     assert_eq!(favourites.len(), APPS.len(), "before the first event: {favourites:?}");
     let bare = Event {
@@ -232,7 +232,7 @@ fn a_panic_breaks_one_handle_and_nothing_else() {
     assert!(said().contains("a bug in foretap: seventeen is not even; close the handle"), "{}", said());
 
     let good = event(MORNING, Signal::Unlock, None);
-    let refused = [broken.ask(MORNING, 3).unwrap_err(), broken.observe(&good), broken.read_ahead()];
+    let refused = [broken.ask(MORNING, 3).unwrap_err(), broken.observe(&good), broken.prefill()];
     assert_eq!(refused, [Status::Broken; 3]);
     assert!(said().contains("close it, and open the bundle anew"), "{}", said());
     assert_eq!(whole.observe(&good), Status::Ok);

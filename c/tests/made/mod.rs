@@ -7,7 +7,7 @@ use foretap::bundle::{Bundle, Parts};
 use foretap::context::Task;
 use foretap::context::features::SCHEMA;
 use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
-use foretap::network::{Layout, Standardisation, TensorSpec, TransformerConfig};
+use foretap::network::{WeightLayout, Standardisation, TensorSpec, TransformerConfig};
 use foretap::quantize::{Description, QuantizedModel, QuantizedTensor, QuantizedTrees, Storage};
 use foretap::router::RouterModel;
 
@@ -31,7 +31,7 @@ pub fn with_student(apps: &[&str]) -> Bundle {
     let apps: Vec<String> = apps.iter().map(|&app| app.to_owned()).collect();
     let config = TransformerConfig::student(Task::FirstAfterUnlock, apps.len());
     let mut random = Random(1);
-    let tensors = Layout::new(&config).tensors.iter().map(|spec| tensor(spec, &mut random)).collect();
+    let tensors = WeightLayout::new(&config).tensors.iter().map(|spec| tensor(spec, &mut random)).collect();
     let columns = Standardisation::none(&config);
     let description = Description { config, apps: apps.clone(), temperature: 1.5, columns };
     let student = QuantizedModel::new(description, tensors).unwrap();

@@ -157,8 +157,8 @@ impl History {
         }
         let names = read_names(&mut reader)?;
         let mut history: History = Restorer::new(reader, version, names.len()).all()?;
-        if let Some((field, objection)) = history.objection() {
-            return Err(Error::new(ErrorKind::Model, objection)
+        if let Some((field, validation_error)) = history.validation_error() {
+            return Err(Error::new(ErrorKind::Model, validation_error)
                 .field(format!("history.{field}"))
                 .next_step(NEXT_STEP));
         }
@@ -180,7 +180,7 @@ impl History {
     }
 
     /// The first field, if any, that contradicts others, and how: each by itself has been checked.
-    pub(super) fn objection(&self) -> Option<(&'static str, &'static str)> {
+    pub(super) fn validation_error(&self) -> Option<(&'static str, &'static str)> {
         let opened = self.slots_with(|used| used.launches());
         let opened_first = self.slots_with(|used| used.counters.unlock_opens.count);
         let launches = |slot: &Slot| self.uses[slot.index()].launches();
@@ -219,7 +219,7 @@ impl History {
         is_right
             .into_iter()
             .find(|(_, is_right, _)| !is_right)
-            .map(|(field, _, objection)| (field, objection))
+            .map(|(field, _, validation_error)| (field, validation_error))
     }
 
     fn slots_with(&self, count: impl Fn(&AppUse) -> u32) -> BTreeSet<Slot> {

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::Exp1;
 
 use super::SimulationConfig;
-use super::person::{Person, Slot, normal};
+use super::person::{SimulatedPerson, Slot, normal};
 use crate::data::{Network, PlaceId, Timestamp};
 
 const DAY_SECS: i64 = 86_400;
@@ -35,7 +35,7 @@ pub(super) struct Stay {
 
 impl Plan {
     /// Draws the plan of every day.
-    pub(super) fn draw(person: &Person, config: &SimulationConfig, rng: &mut ChaCha8Rng) -> Self {
+    pub(super) fn draw(person: &SimulatedPerson, config: &SimulationConfig, rng: &mut ChaCha8Rng) -> Self {
         let mut plan = Self::default();
         let offset = i64::from(person.utc_offset_secs);
         let first = (config.start_unix_secs + offset).div_euclid(DAY_SECS);
@@ -52,7 +52,7 @@ impl Plan {
 
 /// One day. Hours are local and count from midnight; those beyond 24 are the small hours of the next day.
 struct Day<'a> {
-    person: &'a Person,
+    person: &'a SimulatedPerson,
     midnight: i64,
     wake: f64,
     sleep: f64,
@@ -62,7 +62,7 @@ struct Day<'a> {
 }
 
 impl<'a> Day<'a> {
-    fn draw(person: &'a Person, day: i64, rng: &mut ChaCha8Rng) -> Self {
+    fn draw(person: &'a SimulatedPerson, day: i64, rng: &mut ChaCha8Rng) -> Self {
         let rhythm = &person.rhythm;
         // 1970-01-01 was a Thursday.
         let weekday = (day + 3).rem_euclid(7) as usize;

@@ -7,7 +7,7 @@
 use std::f64::consts::TAU;
 
 use super::past::{Past, REACH};
-use super::person::{App, Person, Slot};
+use super::person::{App, SimulatedPerson, Slot};
 use crate::data::{Network, Timestamp};
 
 /// Writes the probability of each installed app to be opened next, and returns on how many past launches it
@@ -15,7 +15,7 @@ use crate::data::{Network, Timestamp};
 ///
 /// Right after an unlock (no app in front) this is the first app of the session. With an app in front it is the
 /// next different one, given that the session goes on.
-pub(super) fn next_app(person: &Person, past: &Past, probabilities: &mut Vec<f32>) -> u8 {
+pub(super) fn next_app(person: &SimulatedPerson, past: &Past, probabilities: &mut Vec<f32>) -> u8 {
     let mut claims =
         Claims { shares: vec![0.0; person.apps.len()], left: 1.0, memory: 0, barred: past.in_front };
     if past.in_front.is_none() {
@@ -31,7 +31,7 @@ pub(super) fn next_app(person: &Person, past: &Past, probabilities: &mut Vec<f32
 
 /// The routine that the last launches are in the middle of: its next step, how many launches told, and whether
 /// that step is its last. The longest match wins.
-pub(super) fn routine_step(person: &Person, past: &Past) -> Option<(Slot, usize, bool)> {
+pub(super) fn routine_step(person: &SimulatedPerson, past: &Past) -> Option<(Slot, usize, bool)> {
     let mut best: Option<(Slot, usize, bool)> = None;
     for routine in &person.habits.routines {
         if past.recent.ends_with(routine) {
@@ -73,7 +73,7 @@ impl Claims {
     }
 }
 
-fn first_after_unlock(person: &Person, past: &Past, claims: &mut Claims) {
+fn first_after_unlock(person: &SimulatedPerson, past: &Past, claims: &mut Claims) {
     let habits = &person.habits;
     morning(person, past, claims);
     // A routine that was left in its middle is less binding than one with only its last step to go; a single
@@ -100,7 +100,7 @@ fn first_after_unlock(person: &Person, past: &Past, claims: &mut Claims) {
     }
 }
 
-fn within_session(person: &Person, past: &Past, claims: &mut Claims) {
+fn within_session(person: &SimulatedPerson, past: &Past, claims: &mut Claims) {
     let habits = &person.habits;
     morning(person, past, claims);
     if let Some((next, launches, _)) = routine_step(person, past) {
@@ -124,7 +124,7 @@ fn within_session(person: &Person, past: &Past, claims: &mut Claims) {
 }
 
 /// After a night's rest, the same apps in the same order, for as long as nothing else comes between.
-fn morning(person: &Person, past: &Past, claims: &mut Claims) {
+fn morning(person: &SimulatedPerson, past: &Past, claims: &mut Claims) {
     let Some((since, launches)) = past.rested else { return };
     let steps = &person.habits.morning;
     let early = (4.5..12.0).contains(&past.hour()) && past.now.secs_since(since) < 3600;
@@ -135,7 +135,7 @@ fn morning(person: &Person, past: &Past, claims: &mut Claims) {
 }
 
 /// A meeting (its notification, or a look at the calendar) leads to the map about half an hour later.
-fn meeting(person: &Person, past: &Past, claims: &mut Claims) {
+fn meeting(person: &SimulatedPerson, past: &Past, claims: &mut Claims) {
     let Some((since, launches)) = past.meeting else { return };
     if (20 * 60..45 * 60).contains(&past.now.secs_since(since)) {
         claims.claim(person.habits.maps, 0.65, launches.unwrap_or(0));
@@ -143,7 +143,7 @@ fn meeting(person: &Person, past: &Past, claims: &mut Claims) {
 }
 
 /// Some apps are opened once a day, from a certain hour on.
-fn daily(person: &Person, past: &Past, claims: &mut Claims) {
+fn daily(person: &SimulatedPerson, past: &Past, claims: &mut Claims) {
     let today = past.day_of(past.now);
     for &(slot, from_hour) in &person.habits.daily {
         let due = (from_hour..from_hour + 3.0).contains(&past.hour());
@@ -155,7 +155,7 @@ fn daily(person: &Person, past: &Past, claims: &mut Claims) {
 }
 
 /// Unseen notifications draw the person in, the newest first, less and less as they age.
-fn notifications(person: &Person, past: &Past, claims: &mut Claims, weight: f64) {
+fn notifications(person: &SimulatedPerson, past: &Past, claims: &mut Claims, weight: f64) {
     const FADES_SECS: f64 = 900.0;
     const HORIZON_SECS: i64 = 7200;
     let mut newest: Vec<(i64, Slot)> = past
@@ -175,7 +175,7 @@ fn notifications(person: &Person, past: &Past, claims: &mut Claims, weight: f64)
 /// Tastes come in phases: an app used lately is liked more, and that fades within hours.
 const PHASE_SECS: f64 = 7200.0;
 
-fn taste(person: &Person, past: &Past, claims: &mut Claims) {
+fn taste(person: &SimulatedPerson, past: &Past, claims: &mut Claims) {
     let hour = past.hour();
     let low_battery =
         past.battery.percent.is_some_and(|percent| percent <= 20) && past.battery.charging == Some(false);

@@ -12,7 +12,7 @@ use super::SimulationConfig;
 use super::day::Plan;
 use super::habits::{next_app, routine_step};
 use super::past::Past;
-use super::person::{Person, Slot};
+use super::person::{SimulatedPerson, Slot};
 use super::truth::PersonTruth;
 use crate::data::{Battery, Event, Network, Signal, Timestamp};
 
@@ -21,7 +21,7 @@ const LIT_SECS: i64 = 5;
 
 /// All events of one person in time order, and what the launches were drawn from.
 pub(super) fn live(
-    person: &Person,
+    person: &SimulatedPerson,
     config: &SimulationConfig,
     rng: &mut ChaCha8Rng,
 ) -> (Vec<Event>, PersonTruth) {
@@ -36,7 +36,7 @@ pub(super) fn live(
 }
 
 struct Phone<'a> {
-    person: &'a Person,
+    person: &'a SimulatedPerson,
     plan: &'a Plan,
     record_every_launch: bool,
     past: Past,
@@ -54,7 +54,7 @@ struct Phone<'a> {
 }
 
 impl<'a> Phone<'a> {
-    fn new(person: &'a Person, config: &SimulationConfig, plan: &'a Plan) -> Self {
+    fn new(person: &'a SimulatedPerson, config: &SimulationConfig, plan: &'a Plan) -> Self {
         let apps = person.apps.iter().map(|app| app.id).collect();
         let begin = plan.stays.first().map_or(Timestamp(0), |stay| stay.since);
         Self {
@@ -252,10 +252,10 @@ mod tests {
 
     /// Folds the emitted log alone and calls `check` with the past at every launch that is recorded, with the
     /// probabilities that were recorded for it.
-    fn refold(mut check: impl FnMut(&Person, &Past, &[f32], u8)) {
+    fn refold(mut check: impl FnMut(&SimulatedPerson, &Past, &[f32], u8)) {
         let config = SimulationConfig { days: 14, record_every_launch: true, ..Default::default() };
         for index in 0..6 {
-            let person = Person::draw(&config, index);
+            let person = SimulatedPerson::draw(&config, index);
             let (events, truth) = live(&person, &config, &mut stream(config.seed, 2 * index as u64 + 1));
             let truth = Truth::new([(person.user, truth)]);
             let mut past = Past::new(&person);

@@ -37,7 +37,7 @@ pub use truth::{TrueDistribution, Truth};
 use super::{Log, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use person::Person;
+use person::SimulatedPerson;
 
 /// How many people, for how long, and how strong their habits are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -139,7 +139,7 @@ pub fn simulate(config: &SimulationConfig, progress: &dyn Progress) -> Result<Si
     let lives: Vec<_> = (0..config.people)
         .into_par_iter()
         .map(|index| {
-            let person = Person::draw(config, index);
+            let person = SimulatedPerson::draw(config, index);
             let mut rng = person::stream(config.seed, 2 * index as u64 + 1);
             let (events, truth) = live::live(&person, config, &mut rng);
             progress.advance(1);

@@ -1,6 +1,6 @@
 //! What has been observed of one person so far: the only thing, besides the person, that a launch depends on.
 
-use super::person::{Person, Slot};
+use super::person::{SimulatedPerson, Slot};
 use crate::data::{Battery, Event, Network, PlaceId, Signal, Timestamp};
 
 /// A rest of this long ends a day.
@@ -40,7 +40,7 @@ pub(super) struct Past {
 
 impl Past {
     /// Nothing has happened yet.
-    pub(super) fn new(person: &Person) -> Self {
+    pub(super) fn new(person: &SimulatedPerson) -> Self {
         Self {
             now: Timestamp::default(),
             utc_offset_secs: person.utc_offset_secs,
@@ -61,7 +61,7 @@ impl Past {
     }
 
     /// Folds one emitted event in.
-    pub(super) fn observe(&mut self, person: &Person, event: &Event) {
+    pub(super) fn observe(&mut self, person: &SimulatedPerson, event: &Event) {
         self.now = event.at;
         self.utc_offset_secs = event.utc_offset_secs;
         self.place = event.place;
@@ -106,7 +106,7 @@ impl Past {
         self.now.0 + i64::from(self.utc_offset_secs)
     }
 
-    fn launch(&mut self, person: &Person, slot: Slot) {
+    fn launch(&mut self, person: &SimulatedPerson, slot: Slot) {
         self.launched[slot] = Some(self.now);
         self.unseen[slot] = None;
         self.in_front = Some(slot);

@@ -13,7 +13,7 @@ pub(super) type Slot = usize;
 
 /// A person. Shares are probabilities from 0 to 1; hours are local.
 #[derive(Debug, Clone)]
-pub(super) struct Person {
+pub(super) struct SimulatedPerson {
     pub user: UserId,
     pub utc_offset_secs: i32,
     pub apps: Vec<App>,
@@ -101,7 +101,7 @@ pub(super) struct Habits {
     pub phase: f64,
 }
 
-impl Person {
+impl SimulatedPerson {
     /// The `index`-th person of a simulation: a function of the seed and the index alone.
     pub(super) fn draw(config: &SimulationConfig, index: usize) -> Self {
         let mut rng = stream(config.seed, 2 * index as u64);

@@ -33,7 +33,7 @@ use crate::error::Result;
 use crate::file::write_atomically;
 
 /// The contender that knows what the simulator drew from: a bound, so it wins no column.
-const BOUND: &str = "optimum";
+const BOUND: &str = "bayes-optimal";
 /// Rates over fewer questions are drawn as open markers: chance moves them by some ten percentage points.
 const FEW_QUESTIONS: usize = 30;
 const MOST_FEATURES: usize = 20;
@@ -149,7 +149,7 @@ impl Report {
                  The best of each column is bold; the range below a figure holds it with 95&nbsp;% confidence.{}</p>\n\
                  {}{features}",
                 if self.models.iter().any(is_bound) {
-                    " The <em>optimum</em> knows what the simulator drew from: it shows what was possible and \
+                    " The <em>bayes-optimal</em> knows what the simulator drew from: it shows what was possible and \
                      takes no part."
                 } else {
                     ""

@@ -38,7 +38,7 @@ impl Report {
         let words = format!(
             "<p>These people are simulated, so the probabilities are known that their apps were drawn from. Here each model \
              is judged by them and not by the apps, which scatter. Regret is what its expected log loss has above the least \
-             possible, the entropy of {}; it is zero for the <em>optimum</em> alone, and the range below it holds it with \
+             possible, the entropy of {}; it is zero for the <em>bayes-optimal</em> alone, and the range below it holds it with \
              95&nbsp;% confidence.</p>\n",
             decimals(expected.entropy, 4)
         );

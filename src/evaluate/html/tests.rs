@@ -239,7 +239,7 @@ fn the_bound_wins_no_column() {
         .page(&[]);
     let row = |name: &str| page.lines().find(|line| line.starts_with("<tr>") && line.contains(name)).unwrap();
     assert!(row("</svg>b</th>").contains("<strong>"));
-    assert!(!row("</svg>optimum</th>").contains("<strong>"));
+    assert!(!row("</svg>bayes-optimal</th>").contains("<strong>"));
     assert!(page.contains("The users of <strong>b</strong>"));
 }
 

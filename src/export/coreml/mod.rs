@@ -6,7 +6,7 @@
 //!
 //! A call asks one question, of 1 to `window` tokens and 1 to [`MOST_CANDIDATES`] candidates; nothing need be padded.
 //! An `.mlpackage` is a folder: Xcode compiles it with an app, `MLModel.compileModel(at:)` on a device. Its metadata
-//! tell the rest: see [`About`].
+//! tell the rest: see [`ModelCard`].
 //!
 //! Weights and operations are 32-bit floats, so that an app computes the numbers that we do, on the processor or the
 //! graphics unit: Apple's Neural Engine computes in 16 bits alone. An app may allow its device half precision
@@ -24,8 +24,8 @@ use std::path::Path;
 
 use prost::Message as _;
 
-use super::about::About;
 use super::check_size;
+use super::model_card::ModelCard;
 use super::network::{Network, describe};
 use crate::error::Result;
 use crate::transformer::TransformerModel;
@@ -85,7 +85,7 @@ impl fmt::Display for Requirements {
 ///
 /// # Errors
 /// The program is too large for a file.
-pub fn transformer(model: &TransformerModel, about: &About) -> Result<CoreMlModel> {
+pub fn transformer(model: &TransformerModel, model_card: &ModelCard) -> Result<CoreMlModel> {
     let network = Network::plain(model);
     let mut operations = Operations { window: network.config().window, ..Operations::default() };
     let answer = describe(&network, &mut operations);
@@ -109,7 +109,7 @@ pub fn transformer(model: &TransformerModel, about: &About) -> Result<CoreMlMode
         version_string: env!("CARGO_PKG_VERSION").to_owned(),
         author: "foretap".to_owned(),
         license: env!("CARGO_PKG_LICENSE").to_owned(),
-        user_defined: about.lines()?.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        user_defined: model_card.lines()?.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
     };
     let (program, weights) = program.finish();
     let description = ModelDescription { input: inputs, output: outputs, metadata: Some(metadata) };
@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn made(model: &TransformerModel) -> CoreMlModel {
-        transformer(model, &About::transformer(model)).unwrap()
+        transformer(model, &ModelCard::transformer(model)).unwrap()
     }
 
     fn block(model: &CoreMlModel) -> &Block {

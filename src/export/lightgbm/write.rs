@@ -5,7 +5,7 @@ use std::fmt::{Display, Write as _};
 use super::{BY_CATEGORY, DEFAULT_LEFT, MISSING_IS_NAN, beside_zero, objective_there};
 use crate::error::Result;
 use crate::export::{check, check_categories, wrong};
-use crate::gbdt::hang::{Side, hang};
+use crate::gbdt::attach::{Side, attach};
 use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
 
 /// A tree that sends missing values left of categories grows by copies; beyond this many times its nodes it is
@@ -229,7 +229,7 @@ fn missing_right_of_categories(tree: &Tree, index: usize) -> Result<Tree> {
                 Child::Split(first)
             }
         };
-        hang(&mut grown.splits, parent, copy);
+        attach(&mut grown.splits, parent, copy);
     }
     Ok(grown)
 }

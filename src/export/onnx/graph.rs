@@ -103,7 +103,7 @@ impl Graph {
         })
     }
 
-    /// The same of 32-bit whole numbers.
+    /// The same of 32-bit integers.
     pub fn ids(&mut self, name: &str, values: &[i32]) -> String {
         self.constant(name, |name| TensorProto::ids(name, &[values.len()], values))
     }
@@ -182,7 +182,7 @@ pub fn floats(name: &str, values: Vec<f32>) -> AttributeProto {
     AttributeProto { name: name.to_owned(), floats: values, r#type: 6, ..AttributeProto::default() }
 }
 
-/// An attribute that is a list of whole numbers.
+/// An attribute that is a list of integers.
 pub fn ints(name: &str, values: Vec<i64>) -> AttributeProto {
     AttributeProto { name: name.to_owned(), ints: values, r#type: 7, ..AttributeProto::default() }
 }

@@ -3,12 +3,12 @@
 //! | function | answers | its inputs |
 //! | --- | --- | --- |
 //! | [`transformer`] | `logits`, `probabilities` `[batch, candidates]` | [`question`](super::question::question) |
-//! | [`student`] | the same, in whole numbers | the same |
+//! | [`student`] | the same, in INT8 | the same |
 //! | [`trees`] | `scores` `[rows, outputs]` | `features` `[rows, features]`, NaN is missing |
 //! | [`router`] | `probabilities`, `order`, `ranked_probabilities`, `none_of_these`, `gain`, `is_routed` | [`router_question`](super::question::router_question) |
 //!
 //! Operators are those of opset 17, so that runtimes of the last years load them; inputs, outputs and sizes have names,
-//! and `batch`, `tokens`, `candidates` and `rows` may be any number. The file's metadata tell the rest: see [`About`].
+//! and `batch`, `tokens`, `candidates` and `rows` may be any number. The file's metadata tell the rest: see [`ModelCard`].
 
 mod golden;
 mod graph;
@@ -28,7 +28,7 @@ pub use golden::TestData;
 pub use transformer::{Numbers, Ranges};
 pub use trees::TreeOperator;
 
-use super::about::About;
+use super::model_card::ModelCard;
 use super::network::{Network, describe};
 use super::question::{Dim, FEATURES, Input};
 use super::{check_size, wrong};
@@ -88,7 +88,7 @@ impl fmt::Display for Requirements {
 ///
 /// # Errors
 /// A weight is too large for half precision, or the graph for a file.
-pub fn transformer(model: &TransformerModel, numbers: Numbers, about: &About) -> Result<OnnxModel> {
+pub fn transformer(model: &TransformerModel, numbers: Numbers, model_card: &ModelCard) -> Result<OnnxModel> {
     if numbers == Numbers::Half
         && let Some(spec) = model.weights.beyond_half()
     {
@@ -96,18 +96,18 @@ pub fn transformer(model: &TransformerModel, numbers: Numbers, about: &About) ->
             .field(&*spec.name)
             .next_step("export it in single precision"));
     }
-    network(&Network::plain(model), &numbers, about)
+    network(&Network::plain(model), &numbers, model_card)
 }
 
-/// The student of `model` in whole numbers: [`Numbers::Dynamic`] or [`Numbers::Static`].
+/// The student of `model` in INT8: [`Numbers::Dynamic`] or [`Numbers::Static`].
 ///
 /// # Errors
 /// The graph is too large for a file.
-pub fn student(model: &QuantizedModel, numbers: &Numbers, about: &About) -> Result<OnnxModel> {
-    network(&Network::whole(model), numbers, about)
+pub fn student(model: &QuantizedModel, numbers: &Numbers, model_card: &ModelCard) -> Result<OnnxModel> {
+    network(&Network::whole(model), numbers, model_card)
 }
 
-fn network(network: &Network<'_>, numbers: &Numbers, about: &About) -> Result<OnnxModel> {
+fn network(network: &Network<'_>, numbers: &Numbers, model_card: &ModelCard) -> Result<OnnxModel> {
     let mut graph = Graph::default();
     let answer = describe(network, &mut Nodes { graph: &mut graph, numbers });
     for (value, name, doc) in [
@@ -125,7 +125,7 @@ fn network(network: &Network<'_>, numbers: &Numbers, about: &About) -> Result<On
         "foretap_transformer",
         "which app is opened next, from the last events",
         None,
-        about,
+        model_card,
     )
 }
 
@@ -134,7 +134,7 @@ fn network(network: &Network<'_>, numbers: &Numbers, about: &About) -> Result<On
 ///
 /// # Errors
 /// The model is damaged, has splits by category that the operator cannot say, or is too large for a file.
-pub fn trees(ensemble: &Ensemble, operator: TreeOperator, about: &About) -> Result<OnnxModel> {
+pub fn trees(ensemble: &Ensemble, operator: TreeOperator, model_card: &ModelCard) -> Result<OnnxModel> {
     ensemble.check()?;
     let mut graph = Graph::default();
     let input = Input { width: Some(ensemble.columns()), ..FEATURES };
@@ -143,7 +143,7 @@ pub fn trees(ensemble: &Ensemble, operator: TreeOperator, about: &About) -> Resu
     let scores = trees::add_trees(&mut graph, ensemble, operator, &rows)?;
     let dims = [Dim::Rows, Dim::Fixed(ensemble.outputs())];
     graph.output(&scores, "scores", "of each row, higher is more probable", Element::Float, &dims);
-    OnnxModel::new(graph, "foretap_trees", "a score a row", operator.version(), about)
+    OnnxModel::new(graph, "foretap_trees", "a score a row", operator.version(), model_card)
 }
 
 /// Who answers together in one graph.
@@ -166,22 +166,28 @@ pub fn router(
     routing: Routing,
     numbers: &Numbers,
     operator: TreeOperator,
-    about: &About,
+    model_card: &ModelCard,
 ) -> Result<OnnxModel> {
     let together = Together {
         network: Network::whole(experts.student),
         trees: &experts.trees.to_ensemble(),
         router: experts.router,
-        pace: routing.pace(&experts.router.gains)?,
+        threshold: routing.threshold(&experts.router.gains)?,
     };
     let mut graph = Graph::default();
     add_router(&mut graph, &together, numbers, operator)?;
     let doc = "which app is opened next: trees, transformer, gate, blend and calibration";
-    OnnxModel::new(graph, "foretap_router", doc, operator.version(), about)
+    OnnxModel::new(graph, "foretap_router", doc, operator.version(), model_card)
 }
 
 impl OnnxModel {
-    fn new(graph: Graph, name: &str, doc: &str, ml_opset: Option<i64>, about: &About) -> Result<Self> {
+    fn new(
+        graph: Graph,
+        name: &str,
+        doc: &str,
+        ml_opset: Option<i64>,
+        model_card: &ModelCard,
+    ) -> Result<Self> {
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
         let ml = ml_opset.map(|version| opset(graph::ML, version));
         let proto = ModelProto {
@@ -194,7 +200,7 @@ impl OnnxModel {
             doc_string: doc.to_owned(),
             graph: Some(graph.finish(name, doc)),
             opset_import: [opset("", OPSET)].into_iter().chain(ml).collect(),
-            metadata_props: about
+            metadata_props: model_card
                 .lines()?
                 .into_iter()
                 .map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value })

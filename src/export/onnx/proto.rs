@@ -126,7 +126,7 @@ impl TensorProto {
         Self::new(name, shape, Element::Float, values.iter().flat_map(|x| x.to_le_bytes()).collect())
     }
 
-    /// A tensor of 32-bit whole numbers.
+    /// A tensor of 32-bit integers.
     pub fn ids(name: &str, shape: &[usize], values: &[i32]) -> Self {
         Self::new(name, shape, Element::Int32, values.iter().flat_map(|x| x.to_le_bytes()).collect())
     }

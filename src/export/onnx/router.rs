@@ -18,7 +18,7 @@ use crate::export::question::{CANDIDATE_APPS, Dim, FEATURES, Input, SITUATION};
 use crate::gbdt::Ensemble;
 use crate::router::blend::{FRESH_SECS, GAINS, HISTORY, LEAST_WEIGHT, Linear, MOST_STALE};
 use crate::router::calibrate::{NONE_OF_THESE, SHARES};
-use crate::router::{Pace, RouterModel};
+use crate::router::{RouterModel, RoutingThreshold};
 
 /// What answers together.
 pub struct Together<'a> {
@@ -26,7 +26,7 @@ pub struct Together<'a> {
     pub trees: &'a Ensemble,
     pub router: &'a RouterModel,
     /// Which gains send a question to both.
-    pub pace: Pace,
+    pub threshold: RoutingThreshold,
 }
 
 /// Adds the router, with its inputs and outputs.
@@ -58,7 +58,7 @@ pub fn add_router(
 
     let question_features = input(graph, &Input { width: Some(QuestionFeatures::NAMES.len()), ..SITUATION });
     let gain = gain(graph, together.router, operator, &by_trees, &question_features)?; // [B, 1]
-    let threshold = graph.number(together.pace.threshold.clamp(f32::MIN, f32::MAX));
+    let threshold = graph.number(together.threshold.gain.clamp(f32::MIN, f32::MAX));
     let is_routed = graph.node("Greater", [&gain, &threshold]);
     let basis = Basis::of(graph, &question_features, &gain);
     let mixed = blend(graph, together.router, &basis, &is_routed, [&by_trees, &by_deep]);

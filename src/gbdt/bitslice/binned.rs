@@ -27,7 +27,7 @@ pub(in crate::gbdt) enum LeftBins {
 /// A tree ready to be walked by binned rows.
 #[derive(Debug)]
 pub(in crate::gbdt) struct BinnedTree {
-    questions: Vec<Question>,
+    questions: Vec<BinTest>,
     /// Leaves that each piece has room for.
     leaves: usize,
     pieces: Vec<Piece>,
@@ -36,7 +36,7 @@ pub(in crate::gbdt) struct BinnedTree {
 
 /// A split, as asked of bins.
 #[derive(Debug, Clone, Copy)]
-struct Question {
+struct BinTest {
     column: usize,
     left: LeftBins,
     missing_left: bool,
@@ -48,7 +48,7 @@ impl BinnedTree {
     /// # Shapes
     /// `left_bins`: `[splits]`.
     pub fn new(tree: &Tree, left_bins: &[LeftBins]) -> Self {
-        let question = |(split, &left): (&crate::gbdt::tree::SplitNode, &LeftBins)| Question {
+        let question = |(split, &left): (&crate::gbdt::tree::SplitNode, &LeftBins)| BinTest {
             column: split.feature,
             left,
             missing_left: split.missing_left,
@@ -110,7 +110,7 @@ impl BinnedTree {
     }
 }
 
-impl Question {
+impl BinTest {
     /// The rows whose bin goes left.
     ///
     /// # Shapes

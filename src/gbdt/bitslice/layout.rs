@@ -20,7 +20,7 @@ const FIXED_COST: usize = 50;
 pub(in crate::gbdt) fn lay_out(trees: &[&Tree], tests: &[&[u32]], answers: &mut usize) -> Bitsliced {
     let leaves = room(trees);
     let laid = Bitsliced { leaves, steps: Vec::new(), values: Vec::new(), exits: Vec::new() };
-    let mut layout = Layout { laid, group: Vec::new() };
+    let mut layout = StepLayout { laid, group: Vec::new() };
     for (tree, tests) in trees.iter().zip(tests) {
         for piece in pieces(tree, tests, leaves, answers) {
             layout.push(piece);
@@ -66,13 +66,13 @@ impl Piece {
     }
 }
 
-struct Layout {
+struct StepLayout {
     laid: Bitsliced,
     /// The pieces that will walk side by side.
     group: Vec<Piece>,
 }
 
-impl Layout {
+impl StepLayout {
     fn push(&mut self, piece: Piece) {
         // What a piece waits for must have been walked by an earlier group.
         let waits = |other: &Piece| other.exits.iter().any(|&(_, answer)| Some(answer) == piece.entry);

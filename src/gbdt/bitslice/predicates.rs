@@ -44,12 +44,12 @@ struct Categories {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key<'a> {
     feature: usize,
-    asked: Asked<'a>,
+    asked: Condition<'a>,
     missing_left: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Asked<'a> {
+enum Condition<'a> {
     UpTo(Threshold),
     OneOf(&'a [u32]),
 }
@@ -81,8 +81,8 @@ impl Eq for Threshold {}
 impl<'a> Key<'a> {
     fn of(split: &'a SplitNode) -> Self {
         let asked = match &split.test {
-            Test::Threshold(threshold) => Asked::UpTo(Threshold(*threshold)),
-            Test::Categories(left) => Asked::OneOf(left),
+            Test::Threshold(threshold) => Condition::UpTo(Threshold(*threshold)),
+            Test::Categories(left) => Condition::OneOf(left),
         };
         Self { feature: split.feature, asked, missing_left: split.missing_left }
     }
@@ -96,7 +96,7 @@ impl Predicates {
         let mut all = Self::default();
         let mut tests: Vec<(&Key<'_>, &mut u32)> = keys.iter_mut().collect();
         let same_column = |a: &(&Key<'_>, &mut u32), b: &(&Key<'_>, &mut u32)| {
-            let kind = |key: &Key<'_>| matches!(key.asked, Asked::UpTo(_));
+            let kind = |key: &Key<'_>| matches!(key.asked, Condition::UpTo(_));
             a.0.feature == b.0.feature && kind(a.0) == kind(b.0)
         };
         for column in tests.chunk_by_mut(same_column) {
@@ -119,8 +119,8 @@ impl Predicates {
         let mut listed: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for (test, key) in keys.iter().enumerate() {
             match key.asked {
-                Asked::UpTo(Threshold(threshold)) => thresholds.push(threshold),
-                Asked::OneOf(left) => {
+                Condition::UpTo(Threshold(threshold)) => thresholds.push(threshold),
+                Condition::OneOf(left) => {
                     left.iter().for_each(|&code| listed.entry(code).or_default().push(test as u32));
                 }
             }

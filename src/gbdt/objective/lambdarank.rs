@@ -10,7 +10,7 @@ use super::{Batch, Gradient, Objective, wrong_setting};
 use crate::error::Result;
 use crate::gbdt::dataset::Dataset;
 
-/// Ranks the rows of each group by relevance. Labels are whole numbers from 0 to 31, a row of relevance `l` being
+/// Ranks the rows of each group by relevance. Labels are integers from 0 to 31, a row of relevance `l` being
 /// worth `2^l - 1`. A group whose rows are all as relevant gives no gradient. The weight of a row multiplies its
 /// gradients.
 ///

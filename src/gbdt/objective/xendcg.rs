@@ -14,7 +14,7 @@ use super::{Batch, Gradient, Objective};
 use crate::error::Result;
 use crate::gbdt::dataset::Dataset;
 
-/// Ranks the rows of each group by relevance. Labels are whole numbers from 0 to 31. A group without a relevant row
+/// Ranks the rows of each group by relevance. Labels are integers from 0 to 31. A group without a relevant row
 /// gives no gradient (LightGBM pushes it at random). The weight of a row multiplies its gradients.
 ///
 /// Quicker than [`Lambdarank`](super::Lambdarank), whose work grows with the pairs of a group. Early stopping

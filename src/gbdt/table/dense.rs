@@ -7,7 +7,7 @@ use super::options::TableOptions;
 use super::roles::{Role, check_names, roles, roles_for};
 use super::text::{Block, Blocks};
 use super::{
-    GroupSizes, Layout, Parsed, Table, Wanted, check_category, check_cells, label, number, numbered,
+    GroupSizes, Parsed, Table, TableFormat, Wanted, check_category, check_cells, label, number, numbered,
     shortened, weight,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -206,7 +206,7 @@ impl Rows<'_> {
             labels,
             weights: None,
             group_sizes: None,
-            layout: Layout::Dense,
+            layout: TableFormat::Dense,
             header: self.header.map(<[String]>::to_vec),
             left_out: Vec::new(),
         }

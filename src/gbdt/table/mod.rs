@@ -60,7 +60,7 @@ pub struct Table {
     pub weights: Option<Vec<f32>>,
     /// Rows of each group, in order; `None` where rows stand alone.
     pub group_sizes: Option<Vec<usize>>,
-    layout: Layout,
+    layout: TableFormat,
     /// Names of all columns of the file, in its order; none where it has no header.
     header: Option<Vec<String>>,
     left_out: Vec<String>,
@@ -68,7 +68,7 @@ pub struct Table {
 
 /// How a file writes its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Layout {
+enum TableFormat {
     /// Every value.
     Dense,
     /// `index:value`, where the value is not zero.
@@ -232,7 +232,7 @@ impl Table {
         };
         // A row without features looks like a table of one column.
         let was_sparse =
-            wanted.and_then(|wanted| wanted.training).map(|training| training.layout == Layout::Sparse);
+            wanted.and_then(|wanted| wanted.training).map(|training| training.layout == TableFormat::Sparse);
         let is_sparse = was_sparse == Some(true) || sparse::is_sparse(&first);
         let refused = |message: String| {
             let next_step = "give both files in the same layout";
@@ -325,7 +325,7 @@ fn weight(text: &str) -> Parsed<f32> {
 
 /// The number of a category: whole, and one that floats tell from its neighbours. A negative one is missing.
 fn check_category(value: f32) -> Parsed<()> {
-    // 2^24: whole numbers beyond are no longer told apart in 32-bit floats.
+    // 2^24: integers beyond are no longer told apart in 32-bit floats.
     if value.is_nan() || value.abs() < 16_777_216.0 && value.fract() == 0.0 {
         return Ok(());
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::options::{Column, TableOptions};
 use super::text::{Block, Blocks};
 use super::{
-    GroupSizes, Layout, MAX_COLUMNS, Parsed, Table, check_category, check_cells, label, number, numbered,
-    shortened,
+    GroupSizes, MAX_COLUMNS, Parsed, Table, TableFormat, check_category, check_cells, label, number,
+    numbered, shortened,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::bins::ColumnKind;
@@ -67,7 +67,7 @@ pub(super) fn read(
         labels: all.labels,
         weights: None,
         group_sizes: is_grouped.then_some(groups.sizes),
-        layout: Layout::Sparse,
+        layout: TableFormat::Sparse,
         header: None,
         left_out: Vec::new(),
     })

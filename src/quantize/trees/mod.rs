@@ -1,4 +1,4 @@
-//! The ranker's forest for a phone: features in bins, leaves in steps, sums in whole numbers.
+//! The ranker's forest for a phone: features in bins, leaves in steps, integer sums.
 //!
 //! Few of a tree's numbers need their 32 or 64 bits. A feature is asked by few thresholds, which all trees share: a
 //! split names one by a byte, its *bin*. Leaf values become multiples of one *step*, in 16 bits:
@@ -12,14 +12,14 @@
 //!
 //! Bins lose nothing: every row comes to the leaves that it came to before. Leaves lose at most half a step each, so
 //! scores at most half a step a tree, and **two candidates whose scores were further apart than twice
-//! [`TreesReport::largest_score_error`] keep their order** (`tests/pocket.rs` holds trained forests to it).
+//! [`TreesReport::largest_score_error`] keep their order** (`tests/quantized_trees.rs` holds trained forests to it).
 //!
 //! The step is the finest power of two at which leaves fit into 16 bits and no score exceeds 2^24 steps. Then every sum
 //! on the way is exact, even in `f32` and in any order. So [`Forest`] over [`QuantizedTrees::to_ensemble`], the fast
-//! engine, gives the very bits of [`QuantizedTrees::score`], the plain walk in whole numbers, on every machine; and a
+//! engine, gives the very bits of [`QuantizedTrees::score`], the plain integer walk, on every machine; and a
 //! phone needs no second engine: [`QuantizedTrees::ranker`] is a [`Ranker`] like any other.
 //!
-//! Measured on 20 simulated people (`tests/pocket.rs`): 300 trees with 8,331 splits are 52,763 bytes; in 3,127 questions of
+//! Measured on 20 simulated people (`tests/quantized_trees.rs`): 300 trees with 8,331 splits are 52,763 bytes; in 3,127 questions of
 //! 41 candidates the first five apps are the same, in the same order, but in 5. There, the score that was ahead was so
 //! by at most 0.0005, where the largest possible error is 0.009: rounding errors of 300 trees mostly cancel each other.
 //!
@@ -114,7 +114,7 @@ impl QuantizedTrees {
         self.step.value()
     }
 
-    /// Scores rows by the plain walk, in whole numbers: the reference for [`Forest::score`] over
+    /// Scores rows by the plain integer walk: the reference for [`Forest::score`] over
     /// [`to_ensemble`](Self::to_ensemble), which gives the same bits.
     ///
     /// # Shapes

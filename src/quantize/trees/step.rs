@@ -1,7 +1,7 @@
 //! What one in a leaf is worth: the finest power of two that suits all trees.
 //!
 //! A power of two, because multiplying and dividing by it are exact: a leaf's value is its whole number to the last bit,
-//! and sums of values are sums of whole numbers.
+//! and sums of values are sums of integers.
 
 use std::ops::RangeInclusive;
 

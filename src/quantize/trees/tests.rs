@@ -39,7 +39,7 @@ fn scores(trees: &QuantizedTrees, rows: &[f32]) -> Vec<f64> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The walk in whole numbers, the forest over plain trees, and both after a journey as bytes; all within the bound of
+    /// The integer walk, the forest over plain trees, and both after a journey as bytes; all within the bound of
     /// what they were made of, missing values and categories included.
     #[test]
     fn random_forests_answer_alike(shape in shapes(), count in 0_usize..130) {

@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::{Device, Distribution, Tensor};
 
-use super::inputs::{Inputs, NextApps, Questions, cells};
-use super::model::Model;
+use super::inputs::{Inputs, NextApps, QuestionTensors, cells};
+use super::model::BurnModel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Batch, NO_TARGET};
 use crate::transformer::engine::{Engine, Losses, Pass};
@@ -100,7 +100,7 @@ impl Engine for BurnEngine {
         batch.check(weights.config())?;
         let device = self.device.clone().autodiff();
         let next = NextApps::new(batch, &device);
-        let questions = Questions::new(batch, weights.config(), &device);
+        let questions = QuestionTensors::new(batch, weights.config(), &device);
         let mut losses = Losses {
             questions: batch.questions(),
             next_tokens: batch.next_apps.iter().filter(|&&app| app != NO_TARGET).count(),
@@ -111,7 +111,7 @@ impl Engine for BurnEngine {
             return Ok(losses);
         }
 
-        let model = Model::new(weights, &device);
+        let model = BurnModel::new(weights, &device);
         let hidden = model.hidden(&Inputs::new(batch, &device), self.masks(weights, batch, pass));
         let nothing = || Tensor::zeros([1], &device);
         let question_loss = questions.map_or_else(nothing, |asked| model.question_loss(&hidden, &asked));
@@ -136,10 +136,10 @@ impl Engine for BurnEngine {
 
     fn logits(&mut self, weights: &Weights, batch: &Batch) -> Result<Vec<f32>> {
         batch.check(weights.config())?;
-        let Some(questions) = Questions::new(batch, weights.config(), &self.device) else {
+        let Some(questions) = QuestionTensors::new(batch, weights.config(), &self.device) else {
             return Ok(Vec::new());
         };
-        let model = Model::new(weights, &self.device);
+        let model = BurnModel::new(weights, &self.device);
         let hidden = model.hidden(&Inputs::new(batch, &self.device), Vec::new());
         let logits = download(model.candidate_logits(&hidden, &questions))?;
         Ok(cells(batch, questions.widest).map(|cell| logits[cell]).collect())
@@ -165,7 +165,7 @@ mod tests {
         let config = TransformerConfig::student(Task::NextLaunch, 3);
         let batch = Batch { length: 32, apps: vec![0; 32 * 32], ..Batch::default() };
         let weights =
-            Weights::new(config.clone(), vec![0.0; crate::transformer::Layout::new(&config).len()])?;
+            Weights::new(config.clone(), vec![0.0; crate::transformer::WeightLayout::new(&config).len()])?;
         for dropout in [0.1, 0.5, 1.0] {
             let pass = Pass { next_weight: 0.0, dropout, seed: 5 };
             let masks = BurnEngine::flex().masks(&weights, &batch, pass);

@@ -37,7 +37,7 @@ pub(super) struct NextApps {
 }
 
 /// The questions, each with as many candidates as the one that has most, `widest`.
-pub(super) struct Questions {
+pub(super) struct QuestionTensors {
     pub(super) count: usize,
     pub(super) widest: usize,
     /// `[questions]`: the token at which each is asked.
@@ -86,7 +86,7 @@ impl NextApps {
     }
 }
 
-impl Questions {
+impl QuestionTensors {
     /// Uploads the questions, unless there is no candidate.
     pub(super) fn new(batch: &Batch, config: &TransformerConfig, device: &Device) -> Option<Self> {
         let (count, columns) = (batch.questions(), config.candidate_columns);

@@ -4,19 +4,19 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
-use super::inputs::{Inputs, NextApps, Questions};
-use crate::network::{LayerLayout, Layout, NORM_EPSILON, TransformerConfig};
+use super::inputs::{Inputs, NextApps, QuestionTensors};
+use crate::network::{LayerLayout, NORM_EPSILON, TransformerConfig, WeightLayout};
 use crate::transformer::weights::Weights;
 
 /// The weights on the device, each a leaf of the graph whose gradient is asked for.
-pub(super) struct Model<'a> {
+pub(super) struct BurnModel<'a> {
     config: &'a TransformerConfig,
-    layout: &'a Layout,
-    /// In the order of [`Layout::tensors`], flat.
+    layout: &'a WeightLayout,
+    /// In the order of [`WeightLayout::tensors`], flat.
     pub(super) leaves: Vec<Tensor<1>>,
 }
 
-impl<'a> Model<'a> {
+impl<'a> BurnModel<'a> {
     /// Uploads `weights`.
     pub(super) fn new(weights: &'a Weights, device: &Device) -> Self {
         let (config, layout) = (weights.config(), weights.layout());
@@ -98,7 +98,7 @@ impl<'a> Model<'a> {
     }
 
     /// A logit for every candidate, and one far below them beyond a question's own: `[questions, widest]`.
-    pub(super) fn candidate_logits(&self, hidden: &Tensor<2>, questions: &Questions) -> Tensor<2> {
+    pub(super) fn candidate_logits(&self, hidden: &Tensor<2>, questions: &QuestionTensors) -> Tensor<2> {
         let layout = self.layout;
         let (count, widest, width) = (questions.count, questions.widest, self.config.pointer_width);
         let h = hidden.clone().select(0, questions.tokens.clone()); // [questions, d_model]
@@ -138,7 +138,7 @@ impl<'a> Model<'a> {
     }
 
     /// The summed cross entropy of all questions, `[1]`.
-    pub(super) fn question_loss(&self, hidden: &Tensor<2>, questions: &Questions) -> Tensor<1> {
+    pub(super) fn question_loss(&self, hidden: &Tensor<2>, questions: &QuestionTensors) -> Tensor<1> {
         let chances = activation::log_softmax(self.candidate_logits(hidden, questions), 1);
         -(chances * questions.targets.clone()).sum()
     }

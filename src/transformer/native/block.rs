@@ -6,12 +6,12 @@ use super::layers::{
     Normed, add, add_bias, add_bias_relu, add_column_sums, relu_backward, rms_norm, rms_norm_backward,
 };
 use super::linear::{Packed, Rows, RowsMut, Write, add_weight_gradient, multiply};
-use super::prepared::Model;
+use super::prepared::PreparedModel;
 
 /// What all layers know of the tokens that they are given.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::transformer) struct Run<'a> {
-    pub model: Model<'a>,
+    pub model: PreparedModel<'a>,
     pub shape: Shape,
     /// Which token of the batch is the first, and how many there are.
     pub first: usize,

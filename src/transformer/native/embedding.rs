@@ -2,13 +2,13 @@
 
 use super::layers::add;
 use super::linear::{Packed, Rows, RowsMut, Write, multiply, multiply_transposed};
-use super::prepared::Model;
+use super::prepared::PreparedModel;
 use crate::context::tokens::CLOCK;
 use crate::network::Batch;
 use std::ops::Range;
 
 /// The rows that token `token` adds up, besides its clock: where each one's tensor begins, and which row it is.
-fn rows(model: Model<'_>, batch: &Batch, token: usize) -> [(usize, usize); 6] {
+fn rows(model: PreparedModel<'_>, batch: &Batch, token: usize) -> [(usize, usize); 6] {
     let layout = model.layout();
     [
         (layout.app_embedding.start, batch.apps[token] as usize),
@@ -24,7 +24,12 @@ fn rows(model: Model<'_>, batch: &Batch, token: usize) -> [(usize, usize); 6] {
 ///
 /// # Shapes
 /// `x`: `[tokens, d_model]`.
-pub(in crate::transformer) fn embed(model: Model<'_>, batch: &Batch, tokens: Range<usize>, x: &mut [f32]) {
+pub(in crate::transformer) fn embed(
+    model: PreparedModel<'_>,
+    batch: &Batch,
+    tokens: Range<usize>,
+    x: &mut [f32],
+) {
     let d = model.config().d_model;
     let clock = Rows::new(&batch.clock[tokens.start * CLOCK..], CLOCK);
     let projection = &model.prepared.clock_projection.forward;
@@ -38,7 +43,7 @@ pub(in crate::transformer) fn embed(model: Model<'_>, batch: &Batch, tokens: Ran
 
 /// Adds what the embeddings get of `d_x` to `gradient`.
 pub(in crate::transformer) fn embed_backward(
-    model: Model<'_>,
+    model: PreparedModel<'_>,
     batch: &Batch,
     tokens: Range<usize>,
     d_x: &[f32],

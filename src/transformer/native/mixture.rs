@@ -10,7 +10,7 @@
 
 use super::layers::{add, add_scaled, dot, exp_less, softmax};
 use super::linear::{Packed, Rows, RowsMut, Write, add_weight_gradient, multiply};
-use super::prepared::Model;
+use super::prepared::PreparedModel;
 
 /// Room for one question.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +53,7 @@ impl Mixture {
     /// # Shapes
     /// `shared`: `[pointer_width]`, before the rectifier; `second`: `[candidates, pointer_width]`; `logits`:
     /// `[candidates]`.
-    pub fn forward(&mut self, model: Model<'_>, shared: &[f32], second: &[f32], logits: &mut [f32]) {
+    pub fn forward(&mut self, model: PreparedModel<'_>, shared: &[f32], second: &[f32], logits: &mut [f32]) {
         let (layout, level, rows) = (model.layout(), model.level, logits.len());
         let (p, mixture) = (model.config().pointer_width, model.config().mixture);
         if rows == 0 {
@@ -107,7 +107,7 @@ impl Mixture {
     /// Takes the gradient back through [`forward`](Self::forward), which was called with the same `second` before.
     pub fn backward(
         &mut self,
-        model: Model<'_>,
+        model: PreparedModel<'_>,
         second: &[f32],
         to: MixtureGradient<'_>,
         packed: &mut Packed,

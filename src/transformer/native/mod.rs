@@ -39,7 +39,7 @@ use crate::error::Result;
 use crate::network::{Batch, NO_TARGET};
 use dropout::Dropout;
 use linear::{Packed, Rows, RowsMut, Write, add_weight_gradient, multiply};
-use prepared::{For, Model, Prepared};
+use prepared::{For, Prepared, PreparedModel};
 use shard::{Job, LossWeights, Shard};
 
 /// The vectors that eight numbers fill. AVX-512's would stay half empty, and a question's pass take a tenth longer
@@ -126,7 +126,7 @@ impl Engine for Native {
         let questions = self.begin(weights, batch, For::Training)?;
         let next_tokens = batch.next_apps.iter().filter(|&&app| app != NO_TARGET).count();
         let loss_weights = LossWeights::new(batch, pass, next_tokens);
-        let model = Model { level: self.level, weights, prepared: &self.prepared };
+        let model = PreparedModel { level: self.level, weights, prepared: &self.prepared };
         let dropout = Dropout::new(pass.dropout, pass.seed);
         let job = Job { model, batch, questions: &questions, dropout };
         let app_pointer = self.prepared.app_pointer.len();
@@ -168,7 +168,7 @@ impl Engine for Native {
 
     fn logits(&mut self, weights: &Weights, batch: &Batch) -> Result<Vec<f32>> {
         let questions = self.begin(weights, batch, For::Inference)?;
-        let model = Model { level: self.level, weights, prepared: &self.prepared };
+        let model = PreparedModel { level: self.level, weights, prepared: &self.prepared };
         let job = Job { model, batch, questions: &questions, dropout: Dropout::none() };
         let of_groups: Vec<Vec<f32>> = self.shards[..groups(batch)]
             .par_iter_mut()

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::layers::{add, add_bias, add_column_sums, softmax};
 use super::linear::{Packed, Rows, RowsMut, Write, add_weight_gradient, multiply};
-use super::prepared::Model;
+use super::prepared::PreparedModel;
 use crate::network::{Batch, NO_TARGET};
 
 /// Numbers of logits that are worked on at once: 128 KiB, so that a large vocabulary stays in the cache too.
@@ -40,7 +40,7 @@ impl NextApp {
     /// `h`: `[tokens, d_model]`.
     pub fn learn(
         &mut self,
-        model: Model<'_>,
+        model: PreparedModel<'_>,
         batch: &Batch,
         tokens: Range<usize>,
         weight: f32,

@@ -5,13 +5,13 @@ use std::ops::Range;
 use super::layers::{add, add_bias_relu, add_column_sums, add_scaled, dot, relu_backward, softmax};
 use super::linear::{Packed, Rows, RowsMut, Write, add_weight_gradient, multiply};
 use super::mixture::{Mixture, MixtureGradient};
-use super::prepared::Model;
+use super::prepared::PreparedModel;
 use crate::network::Batch;
 
 /// A question of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::transformer) struct Question<'a> {
-    pub model: Model<'a>,
+    pub model: PreparedModel<'a>,
     pub batch: &'a Batch,
     pub index: usize,
     /// `[d_model]`: the final hidden state of the question's token.

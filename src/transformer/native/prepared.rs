@@ -5,7 +5,7 @@ use fearless_simd::Level;
 use super::super::weights::Weights;
 use super::linear::{Packed, Rows, RowsMut, Write, multiply};
 use crate::network::TransformerConfig;
-use crate::network::{LayerLayout, Layout};
+use crate::network::{LayerLayout, WeightLayout};
 
 /// A weight matrix, `[inputs, outputs]`.
 #[derive(Debug, Clone, Default)]
@@ -101,18 +101,18 @@ impl Prepared {
 
 /// Weights and what was made of them.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::transformer) struct Model<'a> {
+pub(in crate::transformer) struct PreparedModel<'a> {
     pub level: Level,
     pub weights: &'a Weights,
     pub prepared: &'a Prepared,
 }
 
-impl<'a> Model<'a> {
+impl<'a> PreparedModel<'a> {
     pub fn config(&self) -> &'a TransformerConfig {
         self.weights.config()
     }
 
-    pub fn layout(&self) -> &'a Layout {
+    pub fn layout(&self) -> &'a WeightLayout {
         self.weights.layout()
     }
 

@@ -11,13 +11,13 @@ use super::layers::{Normed, rms_norm, rms_norm_backward};
 use super::linear::Packed;
 use super::next_app::{NextApp, NextAppGradient};
 use super::pointer::{Pointer, PointerGradient, Question};
-use super::prepared::Model;
+use super::prepared::PreparedModel;
 use crate::network::Batch;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::transformer) struct Job<'a> {
-    pub model: Model<'a>,
+    pub model: PreparedModel<'a>,
     pub batch: &'a Batch,
     /// The batch's questions, by their tokens.
     pub questions: &'a [u32],

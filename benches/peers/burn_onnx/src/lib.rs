@@ -15,7 +15,7 @@ pub mod transformer {
 mod tests {
     use burn::tensor::{Device, Int, Tensor, TensorData};
     use foretap::bundle::Bundle;
-    use foretap::export::Kit;
+    use foretap::export::ExportSet;
     use foretap::export::question::{NamedTensor, Values, question};
     use foretap::transformer::{Batch, Forward, ForwardScratch};
 
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn what_went_out_comes_in_and_answers_alike() {
-        let kit = Kit::of_bundle(Bundle::pretrained().unwrap()).unwrap();
+        let kit = ExportSet::of_bundle(Bundle::pretrained().unwrap()).unwrap();
         let (model, ours) = (Model::default(), kit.transformer().unwrap());
         let golden = &kit.onnx().unwrap()[0].test;
         let [logits, probabilities] = asked(&model, &golden.inputs);

@@ -1,4 +1,4 @@
-//! `int8`: the student in whole numbers, beside ONNX Runtime on graphs of the same shape and weights.
+//! `int8`: the student in INT8, beside ONNX Runtime on graphs of the same shape and weights.
 //!
 //! [`ours`] and [`onnx`] are who answers, the latter from [`question`]s in a graph's form; [`agreement`] compares what
 //! all compute, [`latency`] how long they take, into the [`report`].

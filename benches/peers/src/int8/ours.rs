@@ -50,7 +50,7 @@ pub enum Memory {
     Warm,
 }
 
-/// In whole numbers.
+/// In INT8.
 pub struct Whole<'a> {
     forward: QuantizedForward,
     scratch: QuantizedScratch,
@@ -90,7 +90,7 @@ impl Entrant for Whole<'_> {
     }
 }
 
-/// `weights` in whole numbers, for the fastest kernel of this machine.
+/// `weights` in INT8, for the fastest kernel of this machine.
 ///
 /// # Errors
 /// They are beyond all reason.

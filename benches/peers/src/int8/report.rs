@@ -13,17 +13,17 @@ pub struct Report {
     pub setting: BTreeMap<String, String>,
     /// Of the wheels.
     pub versions: BTreeMap<String, String>,
-    /// What our whole numbers are computed with.
+    /// What our integer products are computed with.
     pub kernel: String,
     /// Ours in plain numbers.
     pub f32_us: Option<f64>,
-    /// Ours in whole numbers, from nothing.
+    /// Ours in INT8, from nothing.
     pub int8_cold_us: Option<f64>,
     /// The same where all but the last token are those of the question before.
     pub int8_warm_us: Option<f64>,
     /// ONNX Runtime's in plain numbers.
     pub onnx_f32_us: Option<f64>,
-    /// ONNX Runtime's in whole numbers, all or most: of its fastest such graph.
+    /// ONNX Runtime's in INT8, all or most: of its fastest such graph.
     pub onnx_int8_us: Option<f64>,
     /// A call of ONNX Runtime that computes next to nothing; the two above contain it.
     pub onnx_overhead_us: Option<f64>,

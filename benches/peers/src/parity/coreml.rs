@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use foretap::export::question::NamedTensor;
-use foretap::export::{Kit, coreml};
+use foretap::export::{ExportSet, coreml};
 use serde::Deserialize;
 
-use super::model::Model;
+use super::model::RankerModel;
 use super::people::Question;
 use super::report::Row;
 use crate::material::{self, Field};
@@ -30,13 +30,13 @@ struct Checked {
 ///
 /// # Errors
 /// The package cannot be written.
-pub fn rows(kit: &Kit, asked: &[Question], folder: &Path) -> Result<Vec<Row>> {
+pub fn rows(export_set: &ExportSet, asked: &[Question], folder: &Path) -> Result<Vec<Row>> {
     let venv = wheels::environment("PEERS_COREML_VENV", ".venv-coreml");
     if !wheels::packages(&venv).is_some_and(|packages| packages.join("coremltools").is_dir()) {
         return Ok(Vec::new());
     }
     let package = folder.join("transformer.mlpackage");
-    coreml::transformer(kit.transformer()?, &kit.about())?.save(&package)?;
+    coreml::transformer(export_set.transformer()?, &export_set.model_card())?.save(&package)?;
     let questions = folder.join("questions");
     std::fs::create_dir_all(&questions)?;
     let of_transformer = Model::ALL.iter().position(|&model| model == Model::Transformer).unwrap_or_default();

@@ -20,13 +20,13 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use foretap::bundle::Bundle;
-use foretap::export::{Kit, OnnxExport};
+use foretap::export::{ExportSet, OnnxExport};
 
 use crate::report::save;
 use crate::timing::load_average;
 use crate::{Result, wheels};
 use latency::{Entrant, TheirTurn, time};
-use model::Model;
+use model::RankerModel;
 use ours::{Memory, OurTurn, Ours};
 use people::{Moment, People, Question, typical};
 use report::{Report, Row};
@@ -83,10 +83,10 @@ impl Parity {
         let rten = Rten::start();
         let onnx = wheels::environment("PEERS_ONNX_VENV", ".venv-onnx");
         let (onnxruntime, openvino) = (OnnxRuntime::open(&onnx)?, OpenVino::open(&onnx)?);
-        let kit = Kit::of_bundle(Bundle::pretrained()?)?;
-        let people = People::simulate(&kit, scale.people, ASKED_SEED)?;
-        let ours = Ours::of(&kit, &people.vocabulary)?;
-        let asked = people.questions(&kit, &ours, scale.questions)?;
+        let export_set = ExportSet::of_bundle(Bundle::pretrained()?)?;
+        let people = People::simulate(&export_set, scale.people, ASKED_SEED)?;
+        let ours = Ours::of(&export_set, &people.vocabulary)?;
+        let asked = people.questions(&export_set, &ours, scale.questions)?;
         let sample = people.moments(&asked, &typical(&asked, scale.timed));
         if sample.is_empty() {
             return Err("the people were never asked anything".into());
@@ -103,7 +103,7 @@ impl Parity {
         report.setting("timed_sizes", sizes(&asked, &sample));
         report.setting("timed_routed_share", format!("{:.2}", ours.routed_share(&sample)));
 
-        let mut exports = exports(&kit)?;
+        let mut exports = exports(&export_set)?;
         exports.retain(|export| self.only.is_empty() || self.only.iter().any(|name| name == export.name));
         let folder = tempfile::tempdir()?;
         let bench = Bench {
@@ -119,17 +119,17 @@ impl Parity {
             let rows = exports.iter().map(|export| bench.measure(export, folder.path()));
             rows.collect::<Result<Vec<_>>>().map(|rows| rows.concat())
         })?;
-        report.rows.extend(coreml::rows(&kit, &asked, folder.path())?);
+        report.rows.extend(coreml::rows(&export_set, &asked, folder.path())?);
         report.print();
         self.json.as_ref().map_or(Ok(()), |file| save(&report, file))
     }
 }
 
 /// Every export of `kit`.
-fn exports(kit: &Kit) -> Result<Vec<OnnxExport>> {
-    let calibration = People::simulate(kit, CALIBRATION_PEOPLE, CALIBRATION_SEED)?;
-    let ranges = kit.ranges(&calibration.log, &calibration.vocabulary, CALIBRATION_QUESTIONS)?;
-    Ok([kit.onnx()?, kit.onnx_half()?, kit.onnx_whole(ranges)?].concat())
+fn exports(export_set: &ExportSet) -> Result<Vec<OnnxExport>> {
+    let calibration = People::simulate(export_set, CALIBRATION_PEOPLE, CALIBRATION_SEED)?;
+    let ranges = export_set.ranges(&calibration.log, &calibration.vocabulary, CALIBRATION_QUESTIONS)?;
+    Ok([export_set.onnx()?, export_set.onnx_half()?, export_set.onnx_whole(ranges)?].concat())
 }
 
 /// How many tokens and candidates the questions of `sample` have.

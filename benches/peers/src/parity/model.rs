@@ -10,13 +10,13 @@ use crate::Result;
 pub enum Model {
     /// The transformer in plain numbers.
     Transformer,
-    /// The transformer in whole numbers.
+    /// The transformer in INT8.
     Student,
     /// The trees alone.
     Trees,
     /// Trees and transformer in plain numbers.
     PlainRouter,
-    /// Trees and transformer in whole numbers.
+    /// Trees and transformer in INT8.
     Router,
 }
 

@@ -2,7 +2,7 @@
 
 use foretap::context::Context;
 use foretap::data::Vocabulary;
-use foretap::export::Kit;
+use foretap::export::ExportSet;
 use foretap::gbdt::{Forest, ForestScratch};
 use foretap::predict::{Predictor as _, Scratch, softmax};
 use foretap::quantize::{QuantizedForward, QuantizedScratch};
@@ -10,7 +10,7 @@ use foretap::router::{Answer, Route, Router, Routing};
 use foretap::transformer::{Forward, ForwardScratch};
 
 use super::latency::Entrant;
-use super::model::Model;
+use super::model::RankerModel;
 use super::people::{Moment, Question};
 use crate::Result;
 
@@ -63,18 +63,18 @@ impl Ours {
     ///
     /// # Errors
     /// The bundle lacks one.
-    pub fn of(kit: &Kit, vocabulary: &Vocabulary) -> Result<Self> {
+    pub fn of(export_set: &ExportSet, vocabulary: &Vocabulary) -> Result<Self> {
         Ok(Self {
-            transformer: Forward::new(kit.transformer()?.weights.clone()),
-            student: QuantizedForward::new(kit.student()?),
-            temperature: kit.student()?.temperature,
-            forest: Forest::new(kit.ensemble()?.clone())?,
-            plain_router: kit.plain_router(vocabulary, Routing::default())?,
-            router: kit.bundle().router(vocabulary, Routing::default())?,
+            transformer: Forward::new(export_set.transformer()?.weights.clone()),
+            student: QuantizedForward::new(export_set.student()?),
+            temperature: export_set.student()?.temperature,
+            forest: Forest::new(export_set.ensemble()?.clone())?,
+            plain_router: export_set.plain_router(vocabulary, Routing::default())?,
+            router: export_set.bundle().router(vocabulary, Routing::default())?,
         })
     }
 
-    /// The instructions that whole numbers are computed with.
+    /// The instructions that integer products are computed with.
     pub fn kernel(&self) -> &'static str {
         self.student.kernel().name()
     }
@@ -160,7 +160,7 @@ impl Entrant for OurTurn<'_> {
         let router = self.ours.router_of(self.model);
         router.clear_cache(&mut self.room.router);
         if self.memory == Memory::Phone {
-            router.read_ahead(&self.sample[index].context_before(), &mut self.room.router);
+            router.prefill(&self.sample[index].context_before(), &mut self.room.router);
         }
     }
 

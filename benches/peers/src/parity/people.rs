@@ -6,7 +6,7 @@ use foretap::Silent;
 use foretap::context::{Context, History, Task, questions, replay};
 use foretap::data::simulate::{SimulationConfig, simulate};
 use foretap::data::{AppId, Event, Log, Timestamp, Vocabulary};
-use foretap::export::Kit;
+use foretap::export::ExportSet;
 use foretap::export::question::NamedTensor;
 use foretap::transformer::Batch;
 
@@ -79,21 +79,21 @@ impl People {
     ///
     /// # Errors
     /// The simulator's settings are impossible.
-    pub fn simulate(kit: &Kit, people: usize, seed: u64) -> Result<Self> {
+    pub fn simulate(export_set: &ExportSet, people: usize, seed: u64) -> Result<Self> {
         let config = SimulationConfig { people, seed, ..SimulationConfig::default() };
         let simulation = simulate(&config, &Silent)?;
-        let favourites = kit.bundle().favourites_in(&simulation.vocabulary);
+        let favourites = export_set.bundle().favourites_in(&simulation.vocabulary);
         let (log, vocabulary) = (simulation.log, simulation.vocabulary);
-        Ok(Self { log, vocabulary, favourites, task: kit.bundle().parts().task })
+        Ok(Self { log, vocabulary, favourites, task: export_set.bundle().parts().task })
     }
 
     /// About `count` questions, spread evenly over people and time, with what `ours` answer.
     ///
     /// # Errors
     /// The transformer reads other columns than this build computes.
-    pub fn questions(&self, kit: &Kit, ours: &Ours, count: usize) -> Result<Vec<Question>> {
+    pub fn questions(&self, export_set: &ExportSet, ours: &Ours, count: usize) -> Result<Vec<Question>> {
         let (mut reader, mut room, mut read) =
-            (kit.questions(&self.vocabulary)?, Room::default(), Vec::with_capacity(count));
+            (export_set.questions(&self.vocabulary)?, Room::default(), Vec::with_capacity(count));
         let people: Vec<&[Event]> = self.log.users().collect();
         for (person, events) in people.iter().enumerate() {
             let share = count * (person + 1) / people.len() - count * person / people.len();

@@ -11,19 +11,19 @@ use crate::predict::{Predictor, Scratch};
 ///
 /// It knows the first apps after an unlock. Of all else it knows nothing.
 #[derive(Debug, Clone, Copy)]
-pub struct Optimum<'a> {
+pub struct BayesOptimal<'a> {
     /// What the simulator drew from.
     pub truth: &'a Truth,
 }
 
-impl Optimum<'_> {
+impl BayesOptimal<'_> {
     fn known(&self, context: &Context<'_>) -> Option<TrueDistribution<'_>> {
         let user = context.user().filter(|_| context.task() == Task::FirstAfterUnlock)?;
         self.truth.first_after_unlock(user, context.now())
     }
 }
 
-impl Predictor for Optimum<'_> {
+impl Predictor for BayesOptimal<'_> {
     fn new_scratch(&self) -> Scratch {
         Scratch::none()
     }

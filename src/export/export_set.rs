@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::about::About;
+use super::model_card::ModelCard;
 use super::network::APPS;
 use super::onnx::{self, Numbers, OnnxModel, Ranges, TestData, TreeOperator};
 use super::question::{NamedTensor, question, router_question};
@@ -13,7 +13,7 @@ use crate::context::{Context, features, replay};
 use crate::data::{Log, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{Ensemble, Forest, ForestScratch};
-use crate::model::Model;
+use crate::model::RankerModel;
 use crate::network::{QuestionReader, ReaderScratch, Window};
 use crate::predict::{Predictor as _, softmax};
 use crate::quantize::{
@@ -24,7 +24,7 @@ use crate::transformer::{Batch, Forward, ForwardScratch, Transformer, Transforme
 
 /// The models of a bundle, ready to leave.
 #[derive(Debug, Clone)]
-pub struct Kit {
+pub struct ExportSet {
     bundle: Bundle,
     /// The transformer in plain numbers: of a bundle, those that its bytes stand for.
     plain: Option<TransformerModel>,
@@ -61,7 +61,7 @@ pub const TREES: [(&str, TreeOperator); 4] = [
     ("trees-walk", TreeOperator::Walk),
 ];
 
-impl Kit {
+impl ExportSet {
     /// Whatever a bundle has.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Kit {
     /// A transformer alone, with its numbers as they are.
     ///
     /// # Errors
-    /// It cannot be put into whole numbers.
+    /// It cannot be quantized.
     pub fn of_transformer(model: TransformerModel) -> Result<Self> {
         let parts = Parts {
             task: model.weights.config().task,
@@ -90,8 +90,8 @@ impl Kit {
     /// A ranker alone, with its numbers as they are.
     ///
     /// # Errors
-    /// It cannot be put into whole numbers.
-    pub fn of_ranker(model: &Model) -> Result<Self> {
+    /// It cannot be quantized.
+    pub fn of_ranker(model: &RankerModel) -> Result<Self> {
         let ensemble = model.ranker.forest().ensemble();
         let parts = Parts {
             task: model.task,
@@ -108,8 +108,8 @@ impl Kit {
     }
 
     /// What files say of themselves.
-    pub fn about(&self) -> About {
-        About::parts(self.bundle.parts())
+    pub fn model_card(&self) -> ModelCard {
+        ModelCard::parts(self.bundle.parts())
     }
 
     /// The transformer in plain numbers.
@@ -120,7 +120,7 @@ impl Kit {
         self.plain.as_ref().ok_or_else(|| missing("transformer", "STUD", "make it without --no-student"))
     }
 
-    /// The transformer in whole numbers.
+    /// The transformer in INT8.
     ///
     /// # Errors
     /// There is none.
@@ -154,16 +154,16 @@ impl Kit {
     /// # Errors
     /// A model is too large for a file.
     pub fn onnx(&self) -> Result<Vec<OnnxExport>> {
-        let about = self.about();
+        let model_card = self.model_card();
         let mut exports = Vec::new();
         if let Ok(transformer) = self.transformer() {
-            let model = onnx::transformer(transformer, Numbers::Single, &about)?;
+            let model = onnx::transformer(transformer, Numbers::Single, &model_card)?;
             exports.push(OnnxExport { name: "transformer", model, test: self.ask_transformer(transformer)? });
         }
         if let Ok(ensemble) = self.ensemble() {
             let test = self.ask_trees(ensemble)?;
             for (name, operator) in TREES {
-                let model = onnx::trees(ensemble, operator, &about)?;
+                let model = onnx::trees(ensemble, operator, &model_card)?;
                 exports.push(OnnxExport { name, model, test: test.clone() });
             }
         }
@@ -180,22 +180,22 @@ impl Kit {
     /// There is none, or a weight is too large.
     pub fn onnx_half(&self) -> Result<Vec<OnnxExport>> {
         let transformer = self.transformer()?;
-        let model = onnx::transformer(transformer, Numbers::Half, &self.about())?;
+        let model = onnx::transformer(transformer, Numbers::Half, &self.model_card())?;
         Ok(vec![OnnxExport { name: "transformer-f16", model, test: self.ask_transformer(transformer)? }])
     }
 
-    /// In whole numbers: the student in both dialects, and the router over it where there is one.
+    /// In INT8: the student in both dialects, and the router over it where there is one.
     ///
     /// # Errors
     /// There is no student, or the graph is too large for a file.
     pub fn onnx_whole(&self, ranges: Ranges) -> Result<Vec<OnnxExport>> {
-        let (student, about) = (self.student()?, self.about());
+        let (student, model_card) = (self.student()?, self.model_card());
         let test = self.ask_student(student)?;
         let mut exports = Vec::new();
         for (name, numbers) in
             [("student-static", Numbers::Static(ranges)), ("student-dynamic", Numbers::Dynamic)]
         {
-            let model = onnx::student(student, &numbers, &about)?;
+            let model = onnx::student(student, &numbers, &model_card)?;
             exports.push(OnnxExport { name, model, test: test.clone() });
         }
         if let Ok(experts) = self.router() {
@@ -213,7 +213,7 @@ impl Kit {
         operator: TreeOperator,
     ) -> Result<OnnxExport> {
         let routing = Routing::default();
-        let model = onnx::router(experts, routing, numbers, operator, &self.about())?;
+        let model = onnx::router(experts, routing, numbers, operator, &self.model_card())?;
         let vocabulary = self.bundle.vocabulary();
         let router = match numbers {
             Numbers::Dynamic | Numbers::Static(_) => self.bundle.router(&vocabulary, routing)?,

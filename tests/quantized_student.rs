@@ -1,4 +1,4 @@
-//! The student in whole numbers on real histories: every kernel, every way to come to an answer, the same bits.
+//! The student in INT8 on real histories: every kernel, every way to come to an answer, the same bits.
 
 #![cfg(feature = "train")]
 #![allow(clippy::unwrap_used)] // a failed step is a failed test
@@ -97,7 +97,7 @@ fn what_the_window_costs_is_a_row_of_its_own() {
     let simulation = people(12, 10);
     let student = pretrained(Size::Student).unwrap();
     let mut aware = DeepPlan::new(Size::Student, Some(student.clone()));
-    aware.recipe.epochs = 0.0;
+    aware.fine_tune.epochs = 0.0;
     let plan = QuantizationPlan { aware, calibration: 50, pruned: Vec::new() };
     let (log, vocabulary) = (&simulation.log, &simulation.vocabulary);
     let found = Experiment::default().quantize(&plan, &student, log, vocabulary, None, &Silent).unwrap();
@@ -147,7 +147,7 @@ fn reading_ahead_after_every_event_changes_no_bit() {
     let (mut history, mut scratch) = (History::default(), predictor.new_scratch());
     for event in simulation.log.users().next().unwrap().iter().take(1_500) {
         history.observe(event);
-        predictor.read_ahead(&history.context_at(event.at, Task::FirstAfterUnlock), &mut scratch);
+        predictor.prefill(&history.context_at(event.at, Task::FirstAfterUnlock), &mut scratch);
         let later = foretap::data::Timestamp(event.at.0 + 7);
         for now in [event.at, later] {
             let context = history.context_at(now, Task::FirstAfterUnlock);

@@ -13,8 +13,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::blend::Voices;
-use super::gate::Pace;
+use super::blend::ExpertLogProbs;
+use super::gate::RoutingThreshold;
 use crate::data::{AppId, Vocabulary};
 use crate::error::Result;
 use crate::fields::{Put as _, Reader};
@@ -55,7 +55,7 @@ const MOST_ASKED: usize = 64;
 
 /// A question that is waiting for its answer: what was said, of the most probable candidates.
 #[derive(Debug)]
-pub struct Asked {
+pub struct PendingQuestion {
     /// The app used last.
     last: Option<AppId>,
     apps: Vec<AppId>,
@@ -65,20 +65,20 @@ pub struct Asked {
     probabilities: Vec<f32>,
 }
 
-impl Asked {
+impl PendingQuestion {
     /// A question with these `ranked` candidates, as positions in the slices, most probable first.
     ///
     /// # Shapes
-    /// `apps`, `probabilities` and those of `voices`: `[candidates]`.
+    /// `apps`, `probabilities` and those of `log_probs`: `[candidates]`.
     pub fn set(
         &mut self,
         last: Option<AppId>,
         apps: &[AppId],
-        voices: &Voices<'_>,
+        log_probs: &ExpertLogProbs<'_>,
         probabilities: &[f32],
         ranked: impl Iterator<Item = usize>,
     ) {
-        let (by_trees, by_deep) = voices.said();
+        let (by_trees, by_deep) = log_probs.said();
         self.last = last;
         self.apps.clear();
         self.by_trees.clear();
@@ -98,7 +98,7 @@ impl Asked {
     }
 }
 
-impl Default for Asked {
+impl Default for PendingQuestion {
     /// With room for every question that comes.
     fn default() -> Self {
         Self {
@@ -111,7 +111,7 @@ impl Default for Asked {
     }
 }
 
-impl Clone for Asked {
+impl Clone for PendingQuestion {
     fn clone(&self) -> Self {
         let mut clone = Self::default();
         clone.clone_from(self);
@@ -130,7 +130,7 @@ impl Clone for Asked {
 
 /// What one person's phone adds to the shared models.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Habits {
+pub struct Personalization {
     /// Added to the weights of the trees and the transformer.
     weights: [f32; 2],
     apps: Scores<AppId>,
@@ -138,11 +138,11 @@ pub struct Habits {
     pairs: Scores<(AppId, AppId)>,
     /// Answers learned from.
     answers: u64,
-    /// By how much this phone has moved the gate's threshold: [`Pace`](super::gate::Pace).
+    /// By how much this phone has moved the gate's threshold: [`RoutingThreshold`](super::gate::RoutingThreshold).
     shift: f32,
 }
 
-impl Default for Habits {
+impl Default for Personalization {
     /// None: the shared models' answers stay as they are.
     fn default() -> Self {
         Self {
@@ -155,7 +155,7 @@ impl Default for Habits {
     }
 }
 
-impl Habits {
+impl Personalization {
     /// How many answers they were learned from.
     pub fn answers(&self) -> u64 {
         self.answers
@@ -172,16 +172,22 @@ impl Habits {
     }
 
     /// Notes whether a question went to the transformer, so that the phone keeps to its share.
-    pub fn pace(&mut self, pace: &Pace, was_routed: bool) {
-        self.shift = pace.next(self.shift, was_routed);
+    pub fn move_threshold(&mut self, threshold: &RoutingThreshold, was_routed: bool) {
+        self.shift = threshold.next(self.shift, was_routed);
     }
 
     /// Adds to the `logits` of a blend.
     ///
     /// # Shapes
-    /// `apps`, `logits` and those of `voices`: `[candidates]`.
-    pub fn adjust(&self, last: Option<AppId>, apps: &[AppId], voices: &Voices<'_>, logits: &mut [f32]) {
-        let (by_trees, by_deep) = voices.said();
+    /// `apps`, `logits` and those of `log_probs`: `[candidates]`.
+    pub fn adjust(
+        &self,
+        last: Option<AppId>,
+        apps: &[AppId],
+        log_probs: &ExpertLogProbs<'_>,
+        logits: &mut [f32],
+    ) {
+        let (by_trees, by_deep) = log_probs.said();
         for (weight, said) in self.weights.iter().zip([by_trees, by_deep]) {
             logits.iter_mut().zip(said).for_each(|(logit, said)| *logit += weight * said);
         }
@@ -195,25 +201,25 @@ impl Habits {
 
     /// Learns that `asked` was answered by `answer`. What was opened for the first time teaches nothing of the
     /// candidates.
-    pub fn learn(&mut self, asked: &Asked, answer: AppId, was_candidate: bool) {
+    pub fn learn(&mut self, pending: &PendingQuestion, answer: AppId, was_candidate: bool) {
         if !was_candidate {
             return;
         }
         self.answers = self.answers.saturating_add(1);
         let mut gradient = [0.0; 2];
-        for (candidate, (&app, &probability)) in asked.apps.iter().zip(&asked.probabilities).enumerate() {
+        for (candidate, (&app, &probability)) in pending.apps.iter().zip(&pending.probabilities).enumerate() {
             let error = f32::from(u8::from(app == answer)) - probability;
             if error.abs() < LEAST_ERROR {
                 continue;
             }
-            for (gradient, said) in gradient.iter_mut().zip([&asked.by_trees, &asked.by_deep]) {
+            for (gradient, said) in gradient.iter_mut().zip([&pending.by_trees, &pending.by_deep]) {
                 *gradient += error * said.get(candidate).copied().unwrap_or(0.0);
             }
-            self.step(asked.last, app, RATE * error);
+            self.step(pending.last, app, RATE * error);
         }
         // Too improbable to be remembered.
-        if !asked.apps.contains(&answer) {
-            self.step(asked.last, answer, RATE);
+        if !pending.apps.contains(&answer) {
+            self.step(pending.last, answer, RATE);
         }
         for (weight, gradient) in self.weights.iter_mut().zip(gradient) {
             let step = (WEIGHT_RATE * gradient).clamp(-LARGEST_STEP, LARGEST_STEP);
@@ -262,20 +268,20 @@ impl Habits {
     /// # Errors
     /// It is cut off, or holds numbers that learning never gives.
     pub fn read(reader: &mut Reader<'_>, vocabulary: &mut Vocabulary) -> Result<Self> {
-        let mut habits =
+        let mut personalization =
             Self { answers: reader.u64()?, shift: within(reader, LARGEST_SHIFT)?, ..Self::default() };
-        for weight in &mut habits.weights {
+        for weight in &mut personalization.weights {
             *weight = within(reader, LARGEST_WEIGHT)?;
         }
         for _ in 0..at_most(reader, 6, MOST_APPS)? {
             let app = vocabulary.intern(reader.text()?);
-            habits.apps.scores.insert(app, within(reader, LARGEST_SCORE)?);
+            personalization.apps.scores.insert(app, within(reader, LARGEST_SCORE)?);
         }
         for _ in 0..at_most(reader, 8, MOST_PAIRS)? {
             let pair = (vocabulary.intern(reader.text()?), vocabulary.intern(reader.text()?));
-            habits.pairs.scores.insert(pair, within(reader, LARGEST_SCORE)?);
+            personalization.pairs.scores.insert(pair, within(reader, LARGEST_SCORE)?);
         }
-        Ok(habits)
+        Ok(personalization)
     }
 }
 
@@ -336,85 +342,95 @@ mod tests {
         [0.5, 0.3, 0.2].map(f32::ln)
     }
 
-    fn probabilities(habits: &Habits, last: Option<AppId>) -> [f32; 3] {
+    fn probabilities(personalization: &Personalization, last: Option<AppId>) -> [f32; 3] {
         let said = said();
         let mut logits = said;
-        habits.adjust(last, &APPS, &Voices::Trees(&said), &mut logits);
+        personalization.adjust(last, &APPS, &ExpertLogProbs::Trees(&said), &mut logits);
         super::super::calibrate::log_softmax(&mut logits);
         logits.map(f32::exp)
     }
 
-    fn opened(habits: &mut Habits, last: AppId, answer: AppId) {
-        let mut asked = Asked::default();
-        let now = probabilities(habits, Some(last));
-        asked.set(Some(last), &APPS, &Voices::Trees(&said()), &now, 0..3);
-        habits.learn(&asked, answer, true);
+    fn opened(personalization: &mut Personalization, last: AppId, answer: AppId) {
+        let mut pending = PendingQuestion::default();
+        let now = probabilities(personalization, Some(last));
+        pending.set(Some(last), &APPS, &ExpertLogProbs::Trees(&said()), &now, 0..3);
+        personalization.learn(&pending, answer, true);
     }
 
     #[test]
     fn what_is_opened_against_the_odds_gains_where_it_was_opened() {
-        let mut habits = Habits::default();
-        assert_eq!(probabilities(&habits, None), said().map(f32::exp));
+        let mut personalization = Personalization::default();
+        assert_eq!(probabilities(&personalization, None), said().map(f32::exp));
         for _ in 0..200 {
-            opened(&mut habits, AppId(0), AppId(2));
-            opened(&mut habits, AppId(1), AppId(0));
+            opened(&mut personalization, AppId(0), AppId(2));
+            opened(&mut personalization, AppId(1), AppId(0));
         }
-        let [after_zero, after_one] = [0, 1].map(|last| probabilities(&habits, Some(AppId(last))));
+        let [after_zero, after_one] = [0, 1].map(|last| probabilities(&personalization, Some(AppId(last))));
         assert!(after_zero[2] > 0.6 && after_one[0] > 0.6, "{after_zero:?} {after_one:?}");
-        assert_eq!(habits.answers(), 400);
+        assert_eq!(personalization.answers(), 400);
         // An app opened for the first time was no candidate.
-        let before = habits.clone();
-        habits.learn(&Asked::default(), AppId(9), false);
-        assert_eq!(habits, before);
+        let before = personalization.clone();
+        personalization.learn(&PendingQuestion::default(), AppId(9), false);
+        assert_eq!(personalization, before);
     }
 
     #[test]
     fn answers_as_probable_as_said_change_little() {
-        let mut habits = Habits::default();
+        let mut personalization = Personalization::default();
         for round in 0..400 {
-            opened(&mut habits, AppId(0), [0, 0, 0, 0, 0, 1, 1, 1, 2, 2].map(AppId)[round * 7 % 10]);
+            opened(&mut personalization, AppId(0), [0, 0, 0, 0, 0, 1, 1, 1, 2, 2].map(AppId)[round * 7 % 10]);
         }
-        let now = probabilities(&habits, Some(AppId(0)));
+        let now = probabilities(&personalization, Some(AppId(0)));
         assert!(now.iter().zip(said()).all(|(now, said)| (now - said.exp()).abs() < 0.07), "{now:?}");
     }
 
     #[test]
     fn ignored_suggestions_sink() {
-        let mut habits = Habits::default();
-        (0..20).for_each(|_| habits.ignore(AppId(0)));
-        assert!(probabilities(&habits, None)[0] < 0.42);
-        (0..2_000).for_each(|_| habits.ignore(AppId(0)));
-        assert_eq!(habits.apps.get(AppId(0)), -LARGEST_SCORE);
+        let mut personalization = Personalization::default();
+        (0..20).for_each(|_| personalization.ignore(AppId(0)));
+        assert!(probabilities(&personalization, None)[0] < 0.42);
+        (0..2_000).for_each(|_| personalization.ignore(AppId(0)));
+        assert_eq!(personalization.apps.get(AppId(0)), -LARGEST_SCORE);
     }
 
     #[test]
     fn memory_is_constant_and_bytes_are_the_same() {
         let mut vocabulary = Vocabulary::new();
-        let mut habits = Habits::default();
+        let mut personalization = Personalization::default();
         let apps: Vec<AppId> = (0..3_000).map(|app| vocabulary.intern(&format!("app {app}"))).collect();
-        let room = (habits.apps.scores.capacity(), habits.pairs.scores.capacity());
+        let room = (personalization.apps.scores.capacity(), personalization.pairs.scores.capacity());
         for (n, &app) in apps.iter().enumerate() {
-            habits.step(Some(apps[n / 2]), app, 0.001 * (n % 50) as f32);
+            personalization.step(Some(apps[n / 2]), app, 0.001 * (n % 50) as f32);
         }
-        assert_eq!((habits.apps.scores.len(), habits.pairs.scores.len()), (MOST_APPS, MOST_PAIRS));
-        assert!((habits.apps.scores.capacity(), habits.pairs.scores.capacity()) <= room, "nothing grew");
+        assert_eq!(
+            (personalization.apps.scores.len(), personalization.pairs.scores.len()),
+            (MOST_APPS, MOST_PAIRS)
+        );
+        assert!(
+            (personalization.apps.scores.capacity(), personalization.pairs.scores.capacity()) <= room,
+            "nothing grew"
+        );
 
-        let bytes = habits.write(&vocabulary).unwrap();
+        let bytes = personalization.write(&vocabulary).unwrap();
         let mut reader = Reader::new("habits", &bytes, "start anew");
-        assert_eq!(Habits::read(&mut reader, &mut vocabulary).unwrap(), habits);
+        assert_eq!(Personalization::read(&mut reader, &mut vocabulary).unwrap(), personalization);
         reader.finish().unwrap();
         // Another vocabulary: the same apps under other numbers.
         let mut other = Vocabulary::new();
         other.intern("app 7");
-        let read = Habits::read(&mut Reader::new("habits", &bytes, "start anew"), &mut other).unwrap();
+        let read =
+            Personalization::read(&mut Reader::new("habits", &bytes, "start anew"), &mut other).unwrap();
         for &app in &apps {
             let score = other.id(vocabulary.name(app)).map_or(0.0, |app| read.apps.get(app));
-            assert_eq!(score, habits.apps.get(app));
+            assert_eq!(score, personalization.apps.get(app));
         }
         for at in (0..bytes.len()).step_by(5) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x81;
-            let _ = Habits::read(&mut Reader::new("habits", &damaged, "start anew"), &mut Vocabulary::new());
+            let _ = Personalization::read(
+                &mut Reader::new("habits", &damaged, "start anew"),
+                &mut Vocabulary::new(),
+            );
         }
     }
 }

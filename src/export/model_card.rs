@@ -25,7 +25,7 @@ use crate::transformer::TransformerModel;
 /// | `temperature` | what logits are divided by to become probabilities |
 /// | `card` | JSON: what the models learned from, how good they are, who may use them |
 #[derive(Debug, Clone, Default)]
-pub struct About {
+pub struct ModelCard {
     /// What it answers.
     pub task: Task,
     /// App names by row.
@@ -38,7 +38,7 @@ pub struct About {
     pub card: Map<String, Value>,
 }
 
-impl About {
+impl ModelCard {
     /// What there is to say of a bundle's models.
     pub fn parts(parts: &Parts) -> Self {
         let student = parts.student.as_ref();

@@ -17,7 +17,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::train::Lessons;
+use super::train::DataLoader;
 use crate::context::pointer::PointerRows;
 use crate::context::tokens::Token;
 use crate::context::{Context, PersonView, TrainingView};
@@ -30,7 +30,7 @@ use crate::progress::Progress;
 
 /// What lessons are made of, besides people.
 #[derive(Clone, Copy)]
-pub struct Syllabus<'a> {
+pub struct DatasetConfig<'a> {
     /// The transformer's shape.
     pub config: &'a TransformerConfig,
     /// By app id: its row of the app embedding. Apps beyond are unknown.
@@ -63,13 +63,13 @@ pub struct Teacher<'a> {
     pub is_truth: bool,
 }
 
-/// Lessons held in memory: tokens, and the columns of all questions in half precision.
+/// A data loader held in memory: tokens, and the columns of all questions in half precision.
 #[derive(Debug)]
-pub struct PhoneLessons {
+pub struct SequenceDataset {
     config: TransformerConfig,
     batch_tokens: usize,
     unknown_share: f64,
-    people: Vec<Notes>,
+    people: Vec<UserSequences>,
     validation: Vec<Batch>,
     timetable: Mutex<Timetable>,
 }
@@ -89,12 +89,12 @@ const MOST_UNKNOWN: f64 = 1.5;
 
 /// One person's log as it is learned from.
 #[derive(Debug, Default)]
-struct Notes {
+struct UserSequences {
     tokens: Vec<Token>,
     /// By token: rows of the app embedding.
     apps: Vec<u32>,
     next_apps: Vec<u32>,
-    questions: Vec<Asked>,
+    questions: Vec<SequenceQuestion>,
     /// How many of the tokens and questions are for learning; the rest are for validation.
     learned_tokens: usize,
     learned_questions: usize,
@@ -105,7 +105,7 @@ struct Notes {
 }
 
 #[derive(Debug, Clone)]
-struct Asked {
+struct SequenceQuestion {
     token: usize,
     candidates: Range<usize>,
 }
@@ -120,36 +120,36 @@ struct Window {
 
 type Epoch = Vec<Vec<Window>>;
 
-impl PhoneLessons {
+impl SequenceDataset {
     /// Replays the log of everyone in `view`.
     pub fn new(
-        syllabus: &Syllabus<'_>,
+        dataset_config: &DatasetConfig<'_>,
         columns: &ColumnReader,
         view: &TrainingView<'_>,
         progress: &dyn Progress,
     ) -> Self {
         let questions = view.questions();
-        let kept = match syllabus.max_questions {
+        let kept = match dataset_config.max_questions {
             0 => 1.0,
             most => (most as f64 / questions.max(1) as f64).min(1.0),
         };
         progress.start("reading sequences", view.people().len() as u64);
-        let people: Vec<Notes> = view
+        let people: Vec<UserSequences> = view
             .people()
             .par_iter()
             .enumerate()
             .map(|(index, person)| {
-                let random = random(syllabus.seed, index as u64, 1);
-                let notes = Notes::take(syllabus, columns, view, person, kept, random);
+                let random = random(dataset_config.seed, index as u64, 1);
+                let sequences = UserSequences::take(dataset_config, columns, view, person, kept, random);
                 progress.advance(1);
-                notes
+                sequences
             })
             .collect();
         progress.finish();
         let mut made = Self {
-            config: syllabus.config.clone(),
-            batch_tokens: syllabus.batch_tokens,
-            unknown_share: syllabus.unknown_share,
+            config: dataset_config.config.clone(),
+            batch_tokens: dataset_config.batch_tokens,
+            unknown_share: dataset_config.unknown_share,
             people,
             validation: Vec::new(),
             timetable: Mutex::default(),
@@ -157,9 +157,9 @@ impl PhoneLessons {
         let mut windows = made.windows(|person| (person.learned_tokens..person.tokens.len(), 0));
         let asked = |window: &Window| made.people[window.person].asked(&window.zone).len();
         let questions: usize = windows.iter().map(asked).sum();
-        if syllabus.max_validation > 0 && questions > syllabus.max_validation {
+        if dataset_config.max_validation > 0 && questions > dataset_config.max_validation {
             // Evenly, so that everybody is asked.
-            let every = questions.div_ceil(syllabus.max_validation);
+            let every = questions.div_ceil(dataset_config.max_validation);
             windows = windows.into_iter().step_by(every).collect();
         }
         made.validation = made.batches(windows).iter().map(|windows| made.fill(windows, None)).collect();
@@ -181,7 +181,7 @@ impl PhoneLessons {
     }
 
     /// All windows whose zones part the tokens that `part` names, the first zone being so long.
-    fn windows(&self, mut part: impl FnMut(&Notes) -> (Range<usize>, usize)) -> Vec<Window> {
+    fn windows(&self, mut part: impl FnMut(&UserSequences) -> (Range<usize>, usize)) -> Vec<Window> {
         let zone_length = self.zone_length();
         let mut windows = Vec::new();
         for (index, person) in self.people.iter().enumerate() {
@@ -293,7 +293,7 @@ impl PhoneLessons {
     }
 }
 
-impl Lessons for PhoneLessons {
+impl DataLoader for SequenceDataset {
     fn batch(&self, seed: u64, step: u64) -> Batch {
         let (epoch, begin) = self.epoch_of(seed, step);
         match epoch.get((step - begin) as usize) {
@@ -307,27 +307,27 @@ impl Lessons for PhoneLessons {
     }
 }
 
-impl Notes {
+impl UserSequences {
     fn take(
-        syllabus: &Syllabus<'_>,
+        dataset_config: &DatasetConfig<'_>,
         columns: &ColumnReader,
         view: &TrainingView<'_>,
         person: &PersonView<'_>,
         kept: f64,
         mut random: ChaCha8Rng,
     ) -> Self {
-        let mut notes = Self::default();
+        let mut sequences = Self::default();
         let mut rows = PointerRows::default();
         let (mut of_candidates, mut of_question) = (Vec::new(), Vec::new());
-        let mut teaching = syllabus.teacher.map(Teaching::new);
+        let mut teaching = dataset_config.teacher.map(Teaching::new);
         let (train, validation) = (person.train(), person.validation());
         let last = train.end.max(validation.end);
         let mut seen = 0;
         view.replay(person, last, |number, question, context| {
-            context.tokens_since(&mut seen, &mut notes.tokens);
+            context.tokens_since(&mut seen, &mut sequences.tokens);
             let is_validation = validation.contains(&number);
             if !is_validation {
-                notes.learned_tokens = notes.tokens.len();
+                sequences.learned_tokens = sequences.tokens.len();
             }
             let answer = context.candidates().iter().position(|&app| app == question.answer);
             let Some(answer) = answer else { return };
@@ -338,12 +338,14 @@ impl Notes {
             of_candidates.clear();
             of_question.clear();
             columns.read(context, &mut rows, &mut of_candidates, &mut of_question);
-            notes.candidate_columns.extend(of_candidates.iter().map(|&value| f16::from_f32(value)));
-            notes.question_columns.extend(of_question.iter().map(|&value| f16::from_f32(value)));
-            notes.candidate_apps.extend(context.candidates().iter().map(|&app| syllabus.row(Some(app))));
-            let first = notes.targets.len();
-            notes.targets.resize(first + context.candidates().len(), 0.0);
-            let targets = &mut notes.targets[first..];
+            sequences.candidate_columns.extend(of_candidates.iter().map(|&value| f16::from_f32(value)));
+            sequences.question_columns.extend(of_question.iter().map(|&value| f16::from_f32(value)));
+            sequences
+                .candidate_apps
+                .extend(context.candidates().iter().map(|&app| dataset_config.row(Some(app))));
+            let first = sequences.targets.len();
+            sequences.targets.resize(first + context.candidates().len(), 0.0);
+            let targets = &mut sequences.targets[first..];
             targets[answer] = 1.0;
             // Validated is what really happened, or what it was drawn from.
             if let Some(teaching) =
@@ -351,13 +353,13 @@ impl Notes {
             {
                 teaching.soften(context, targets);
             }
-            let candidates = first..notes.targets.len();
-            notes.questions.push(Asked { token: notes.tokens.len() - 1, candidates });
-            notes.learned_questions += usize::from(!is_validation);
+            let candidates = first..sequences.targets.len();
+            sequences.questions.push(SequenceQuestion { token: sequences.tokens.len() - 1, candidates });
+            sequences.learned_questions += usize::from(!is_validation);
         });
-        notes.apps = notes.tokens.iter().map(|token| syllabus.row(token.app)).collect();
-        notes.next_apps = next_apps(&notes.tokens, &notes.apps);
-        notes
+        sequences.apps = sequences.tokens.iter().map(|token| dataset_config.row(token.app)).collect();
+        sequences.next_apps = next_apps(&sequences.tokens, &sequences.apps);
+        sequences
     }
 
     /// Numbers of the questions asked at `tokens`.
@@ -367,7 +369,7 @@ impl Notes {
     }
 }
 
-impl Syllabus<'_> {
+impl DatasetConfig<'_> {
     fn row(&self, app: Option<AppId>) -> u32 {
         app.map_or(self.config.no_app(), |app| {
             self.rows.get(app.0 as usize).copied().unwrap_or(self.config.unknown_app())
@@ -444,7 +446,7 @@ mod tests {
         simulate(&config, &Silent).unwrap().log.users().map(<[Event]>::to_vec).collect()
     }
 
-    fn lessons(people: &[Vec<Event>], config: &TransformerConfig, unknown_share: f64) -> PhoneLessons {
+    fn loader(people: &[Vec<Event>], config: &TransformerConfig, unknown_share: f64) -> SequenceDataset {
         taught_lessons(people, config, unknown_share, None)
     }
 
@@ -453,7 +455,7 @@ mod tests {
         config: &TransformerConfig,
         unknown_share: f64,
         teacher: Option<Teacher<'_>>,
-    ) -> PhoneLessons {
+    ) -> SequenceDataset {
         let vocabulary = Vocabulary::new();
         let split = |events: &'_ Vec<Event>| {
             let all = questions(config.task, events).len();
@@ -462,7 +464,7 @@ mod tests {
         };
         let people = people.iter().map(|events| (&events[..], split(events)));
         let view = TrainingView::new(config.task, &vocabulary, people);
-        let syllabus = Syllabus {
+        let dataset_config = DatasetConfig {
             config,
             rows: &(0..config.apps as u32).collect::<Vec<u32>>(),
             batch_tokens: 200,
@@ -472,7 +474,12 @@ mod tests {
             teacher,
             seed: 1,
         };
-        PhoneLessons::new(&syllabus, &Standardisation::none(config).reader().unwrap(), &view, &Silent)
+        SequenceDataset::new(
+            &dataset_config,
+            &Standardisation::none(config).reader().unwrap(),
+            &view,
+            &Silent,
+        )
     }
 
     /// Answers tell when to stop, and a teacher does only if it knows what they were drawn from.
@@ -482,11 +489,11 @@ mod tests {
         let people = people(4);
         for is_truth in [false, true] {
             let teacher = Teacher { predictor: &MostRecent, temperature: 1.0, weight: 1.0, is_truth };
-            let lessons = taught_lessons(&people, &config, 0.0, Some(teacher));
+            let loader = taught_lessons(&people, &config, 0.0, Some(teacher));
             let is_drawn = |batch: &Batch| batch.targets.iter().all(|&target| target == 0.0 || target == 1.0);
-            assert!(!lessons.validation().is_empty());
-            assert_eq!(lessons.validation().iter().all(is_drawn), !is_truth);
-            assert!(!is_drawn(&lessons.batch(1, 0)), "learned from is the teacher");
+            assert!(!loader.validation().is_empty());
+            assert_eq!(loader.validation().iter().all(is_drawn), !is_truth);
+            assert!(!is_drawn(&loader.batch(1, 0)), "learned from is the teacher");
         }
     }
 
@@ -495,23 +502,23 @@ mod tests {
         for task in [Task::FirstAfterUnlock, Task::NextLaunch] {
             let config = TransformerConfig::student(task, 40);
             let people = people(4);
-            let lessons = lessons(&people, &config, 0.0);
+            let loader = loader(&people, &config, 0.0);
             let mut step = 0;
             for epoch in 0..3 {
                 let mut asked = 0;
-                while asked < lessons.questions() {
-                    let batch = lessons.batch(5, step);
+                while asked < loader.questions() {
+                    let batch = loader.batch(5, step);
                     assert!(batch.fits(&config) && batch.questions() > 0);
                     asked += batch.questions();
                     step += 1;
                 }
-                assert_eq!(asked, lessons.questions(), "{task}, epoch {epoch}");
+                assert_eq!(asked, loader.questions(), "{task}, epoch {epoch}");
             }
             let all: usize = people.iter().map(|events| questions(task, events).len()).sum();
-            let validation: usize = lessons.validation().iter().map(Batch::questions).sum();
+            let validation: usize = loader.validation().iter().map(Batch::questions).sum();
             // Those whose answer is an app opened for the first time are not among them.
-            assert!((all * 8 / 10..=all).contains(&(lessons.questions() + validation)), "{all}");
-            assert!(lessons.validation().iter().all(|batch| batch.fits(&config)));
+            assert!((all * 8 / 10..=all).contains(&(loader.questions() + validation)), "{all}");
+            assert!(loader.validation().iter().all(|batch| batch.fits(&config)));
         }
     }
 
@@ -519,26 +526,26 @@ mod tests {
     fn a_batch_follows_from_seed_and_step_alone() {
         let config = TransformerConfig::student(Task::FirstAfterUnlock, 87);
         let people = people(3);
-        let lessons = lessons(&people, &config, 0.5);
-        let in_order: Vec<Batch> = (0..60).map(|step| lessons.batch(9, step)).collect();
+        let loader = loader(&people, &config, 0.5);
+        let in_order: Vec<Batch> = (0..60).map(|step| loader.batch(9, step)).collect();
         for step in [59, 0, 31, 3] {
-            assert_eq!(lessons.batch(9, step as u64), in_order[step]);
+            assert_eq!(loader.batch(9, step as u64), in_order[step]);
         }
-        assert_ne!(lessons.batch(10, 0), in_order[0]);
+        assert_ne!(loader.batch(10, 0), in_order[0]);
     }
 
     #[test]
     fn apps_made_unknown_are_unknown_everywhere_in_their_sequence() {
         let config = TransformerConfig::student(Task::FirstAfterUnlock, 87);
         let people = people(3);
-        let share = |lessons: &PhoneLessons| {
-            let batches: Vec<Batch> = (0..40).map(|step| lessons.batch(1, step)).collect();
+        let share = |loader: &SequenceDataset| {
+            let batches: Vec<Batch> = (0..40).map(|step| loader.batch(1, step)).collect();
             let apps: Vec<u32> = batches.into_iter().flat_map(|batch| batch.candidate_apps).collect();
             apps.iter().filter(|&&app| app == config.unknown_app()).count() as f64 / apps.len() as f64
         };
-        assert_eq!(share(&lessons(&people, &config, 0.0)), 0.0);
+        assert_eq!(share(&loader(&people, &config, 0.0)), 0.0);
         // A uniform share up to one and a half, cut at one: two thirds on average.
-        let found = share(&lessons(&people, &config, 1.0));
+        let found = share(&loader(&people, &config, 1.0));
         assert!((0.5..0.8).contains(&found), "{found}");
     }
 

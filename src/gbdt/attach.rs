@@ -12,7 +12,7 @@ pub(crate) enum Side {
 }
 
 /// Hangs `child` under a split of a tree that is being built; a root hangs nowhere.
-pub(crate) fn hang(splits: &mut [SplitNode], parent: Option<(usize, Side)>, child: Child) {
+pub(crate) fn attach(splits: &mut [SplitNode], parent: Option<(usize, Side)>, child: Child) {
     match parent {
         Some((node, Side::Left)) => splits[node].left = child,
         Some((node, Side::Right)) => splits[node].right = child,
