@@ -50,7 +50,7 @@ static int observe(foretap_handle *phone, int64_t at, foretap_signal signal, con
         return failed("observe an event");
     }
     /* While the screen is dark there is time to prepare the next answer. */
-    if (signal == FORETAP_SIGNAL_SCREEN_OFF && foretap_read_ahead(phone) != FORETAP_STATUS_OK) {
+    if (signal == FORETAP_SIGNAL_SCREEN_OFF && foretap_prefill(phone) != FORETAP_STATUS_OK) {
         return failed("read ahead");
     }
     return 0;

@@ -211,7 +211,7 @@ fn compared(found: &Quantization) -> (Option<&Variant>, Option<&Variant>) {
 }
 
 /// The two that are [`compared`]. `latency_us_*` are answers from nothing, `latency_us_int8_prefilled` with all tokens but the
-/// question's own computed before (also as `latency_us_int8_read_ahead`); `pass_us_*` the network's pass alone, its inputs in
+/// question's own computed before; `pass_us_*` the network's pass alone, its inputs in
 /// place. All are medians, `clock` says what is inside. `window_cost_log_loss` is the log loss of f32 with the window that
 /// ships less that with a sliding one, `variants` has every row of the table.
 fn for_machines(found: &Quantization, bundle_bytes: usize) -> serde_json::Value {
@@ -235,7 +235,6 @@ fn for_machines(found: &Quantization, bundle_bytes: usize) -> serde_json::Value 
         "latency_us_f32": plain_us,
         "latency_us_int8": whole_us,
         "latency_us_int8_prefilled": prefilled_us,
-        "latency_us_int8_read_ahead": prefilled_us,
         "pass_us_f32": plain_pass,
         "pass_us_int8": whole_pass,
         "pass_us_int8_prefilled": prefilled_pass,

@@ -41,7 +41,7 @@ pub fn replace(file: &Path, access: Access, write: impl FnOnce(&mut dyn Write) -
     check_folder(file)?;
     let mut temporary = tempfile::Builder::new();
     temporary.prefix(".foretap-");
-    // A temporary file is private unless it is told otherwise.
+    // A temporary file is private unless set otherwise.
     #[cfg(unix)]
     if access == Access::Ordinary {
         temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -36,14 +36,14 @@
 //! src/
 //!   error        one Error: a kind, a place (file, line, field), a next step
 //!   fields       numbers, texts and lists as bytes, and back without believing any
-//!   kind         a file is told by its first bytes
+//!   kind         a file is recognised by its first bytes
 //!   progress     what a long job tells of itself
 //!   file         files written whole or not at all
 //!   vault        a history's file, checked by a sum or sealed under a key
 //!
 //!   data/        WHAT HAPPENED
 //!     place        city-level buckets
-//!     event        Event, Signal and the ids they are told in
+//!     event        Event, Signal and their ids
 //!     vocabulary   app names <-> ids
 //!     privacy      coordinates -> city-level buckets, user ids -> keyed hashes
 //!     log/         one file a format: native, app_usage, usagestats, lsapp, tsinghua
@@ -90,7 +90,7 @@
 //!     native/, forward               the passes by hand: training, and one question
 //!     burn/, device                  the same on Burn's tensors: processors and graphics cards
 //!     schedule -> optimizer -> train the loop; checkpoint, run, metrics, curve: what it keeps
-//!     lessons -> learn               from people's logs to a trained model
+//!     dataset -> learn               from people's logs to a trained model
 //!     file, import                   a model file; weights that were trained elsewhere
 //!     pretrained, predictor          the crate's own; a Predictor
 //!   distill      several predictors teach as one
@@ -114,10 +114,10 @@
 //!   bundle/      one self-verifying file for phones: container, and deltas between two files
 //!   export/      WEIGHTS THAT LEAVE
 //!     lightgbm/, xgboost/            trees to and from other engines
-//!     question, network              what a graph is asked; the formulas told once, for every writer of graphs
+//!     question, network              what a graph is asked; the formulas, described once for every writer of graphs
 //!     onnx/                          ONNX: transformer, trees, router, in floats and in INT8
 //!     coreml/                        Core ML's ML Program
-//!     about, kit                     what a file says of itself; all files of a bundle, each with a golden question
+//!     model_card, export_set         what a file says of itself; all files of a bundle, each with a golden question
 //!
 //!   evaluate/    HOW GOOD IT IS: expected, metrics, intervals, replay, latency, routing, report, text, html
 //!   conformance  what a Predictor promises, checked: yours too

@@ -151,7 +151,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "blend",
             "calibrate",
             "gate",
-            "habits",
+            "personalization",
             "answer",
             "study",
             "suggest",
@@ -178,7 +178,7 @@ fn modules_import_only_from_modules_before_them() {
         let text = fs::read_to_string(&file).unwrap();
         seen.insert(module[0].clone());
         for (line, used) in imports(&module, &text) {
-            if let Some(why) = objection(&module, &used) {
+            if let Some(why) = breach(&module, &used) {
                 wrong.push(format!("{}:{line}: {why}", file.display()));
             }
         }
@@ -228,7 +228,7 @@ fn each_module_with_children_has_one_row_that_names_them_all() {
 }
 
 /// Why `module` may not use `used`, both as paths from the crate's root.
-fn objection(module: &[String], used: &[String]) -> Option<String> {
+fn breach(module: &[String], used: &[String]) -> Option<String> {
     let rank = |name: &String| JOURNEY.iter().position(|m| m == name);
     let (Some(own), Some(other)) = (module.first(), used.first()) else { return None };
     if own == "lib" {
@@ -400,6 +400,6 @@ fn what_is_objected_to() {
     ];
     for Case { module, used, allowed } in cases {
         let path = |text: &str| text.split("::").map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(objection(&path(module), &path(used)).is_none(), allowed, "{module} uses {used}");
+        assert_eq!(breach(&path(module), &path(used)).is_none(), allowed, "{module} uses {used}");
     }
 }

@@ -135,7 +135,7 @@ fn known(history: &History, now: Timestamp, names: &Vocabulary) -> Known {
     known
 }
 
-/// The same event, told in the ids of another vocabulary.
+/// The same event, in the ids of another vocabulary.
 fn renamed(event: &Event, from: &Vocabulary, to: &mut Vocabulary) -> Event {
     let mut id = |app| to.intern(from.name(app));
     let signal = match event.signal {

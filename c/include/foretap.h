@@ -153,7 +153,7 @@ foretap_status foretap_observe(foretap_handle *handle,
 //
 // # Safety
 // `handle` is open.
-foretap_status foretap_read_ahead(foretap_handle *handle);
+foretap_status foretap_prefill(foretap_handle *handle);
 
 // Ranks the apps that may be opened next, after what was observed until `now_utc_secs`: at an unlock, observe it and ask
 // at its time.

@@ -4,19 +4,21 @@
 //! src/
 //!   types     what crosses the border: structs, signals, and the codes that calls return
 //!   border    panics become codes, failures messages, pointers references
-//!   told      an event of C's, checked
+//!   event     an event of C's, checked
 //!   session   what a handle holds, in safe Rust
 //!   lib       the functions
 //! ```
 //!
 //! `include/foretap.h` is made of this package, comments included: they speak C. All `unsafe` is in the functions below,
-//! in `border` and in `told`.
+//! in `border` and in `event`.
+
+#![allow(unsafe_code)]
 
 mod border;
+mod event;
 mod session;
 #[cfg(test)]
 mod tests;
-mod told;
 mod types;
 
 #[cfg(test)]
@@ -30,8 +32,8 @@ use std::slice;
 use std::sync::{Mutex, MutexGuard};
 
 use border::{Failure, guarded, last_error, required, text};
+use event::CheckedEvent;
 use session::{Session, check_size};
-use told::Told;
 pub use types::{
     Charging, Event, FORETAP_APP_BYTES, FORETAP_MAX_SUGGESTIONS, Network, Signal, Status, Suggestion,
 };
@@ -130,8 +132,8 @@ pub unsafe extern "C" fn foretap_observe(handle: *mut Handle, event: *const Even
         // SAFETY: the caller lets us read it, and leaves it alone until we return. Any number is a valid field.
         let event = unsafe { event.as_ref() };
         // SAFETY: its texts are texts.
-        let told = unsafe { Told::read(event) }?;
-        session.observe(&told)
+        let event = unsafe { CheckedEvent::read(event) }?;
+        session.observe(&event)
     })
 }
 
@@ -141,7 +143,7 @@ pub unsafe extern "C" fn foretap_observe(handle: *mut Handle, event: *const Even
 /// # Safety
 /// `handle` is open.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn foretap_read_ahead(handle: *mut Handle) -> Status {
+pub unsafe extern "C" fn foretap_prefill(handle: *mut Handle) -> Status {
     guarded(|| {
         // SAFETY: the caller keeps the handle open until we return.
         let mut session = unsafe { Handle::session(handle) }?;

@@ -9,7 +9,7 @@ use foretap::predict::{Prediction, Predictor as _, Scratch};
 use foretap::router::{Answer, Person, Router, Routing, Settings};
 
 use crate::border::Failure;
-use crate::told::{Told, What, moment};
+use crate::event::{CheckedEvent, What, moment};
 use crate::types::{FORETAP_APP_BYTES, Status};
 
 /// Bytes of a bundle at most: a hundred times what is meant for a phone.
@@ -26,7 +26,7 @@ const USER: UserId = UserId(0);
 pub struct Session {
     task: Task,
     pub(crate) router: Router,
-    /// Begins with the bundle's apps. The experts were made for these: what comes later is unknown to them, and told apart
+    /// Begins with the bundle's apps. The experts were made for these: what comes later is unknown to them, and distinguished
     /// by how it was used alone.
     vocabulary: Vocabulary,
     most_apps: usize,
@@ -76,13 +76,13 @@ impl Session {
     }
 
     /// Folds in what happened.
-    pub fn observe(&mut self, told: &Told<'_>) -> Result<(), Failure> {
-        self.check_order(told.at, "an event")?;
-        let signal = match told.what {
+    pub fn observe(&mut self, event: &CheckedEvent<'_>) -> Result<(), Failure> {
+        self.check_order(event.at, "an event")?;
+        let signal = match event.what {
             What::App(signal, name) => signal(self.app(name)?),
             What::Phone(signal) => signal,
         };
-        let Told { at, utc_offset_secs, place, battery, network, .. } = *told;
+        let CheckedEvent { at, utc_offset_secs, place, battery, network, .. } = *event;
         self.person.observe(&Event { user: USER, at, utc_offset_secs, signal, place, battery, network });
         self.last_event = Some(at);
         Ok(())

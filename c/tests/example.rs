@@ -76,9 +76,9 @@ fn library() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let manifest = Path::new(PACKAGE).join("Cargo.toml");
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--release", "--lib"]);
+    build.args(["build", "--quiet", "--profile", "phone", "--lib"]);
     run(build.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target));
-    target.join("release")
+    target.join("phone")
 }
 
 /// Compiles the example into `folder`, and returns the program.

@@ -1,7 +1,7 @@
 //! include/foretap.h is what cbindgen makes of the package. To make it again, after a change:
 //!
 //! ```text
-//! UPDATE_HEADER=1 cargo test --release --manifest-path c/Cargo.toml --test header
+//! UPDATE_HEADER=1 cargo test --release -p foretap-c --test header
 //! ```
 
 #![allow(clippy::unwrap_used)] // a failed step is a failed test
@@ -31,6 +31,6 @@ fn the_header_is_that_of_the_sources() {
     assert!(
         found == made,
         "include/foretap.h is not that of the sources; make it again:\n\
-         UPDATE_HEADER=1 cargo test --release --manifest-path c/Cargo.toml --test header"
+         UPDATE_HEADER=1 cargo test --release -p foretap-c --test header"
     );
 }

@@ -76,7 +76,7 @@ pub struct DeepArgs {
 }
 
 impl DeepArgs {
-    /// Puts what was given in the place of a recipe's own.
+    /// Puts what was given in the place of the configuration's own.
     pub fn season(&self, fine_tune: &mut FineTuneConfig, seed: u64) {
         fine_tune.layers = self.layers.or(fine_tune.layers);
         fine_tune.widened |= self.widen;

@@ -215,7 +215,7 @@ impl<'a> Sections<'a> {
         Ok(())
     }
 
-    /// Length of the file, if it can be told.
+    /// Length of the file, if it is known.
     fn file_bytes(&self) -> Option<usize> {
         self.iter().try_fold(header_bytes(self.sections.len()), |end, section| {
             end.checked_next_multiple_of(ALIGNMENT)?.checked_add(section.bytes.len())
@@ -289,10 +289,11 @@ fn read_header(bytes: &[u8]) -> Result<Vec<Entry>> {
     if count > MAX_SECTIONS {
         return Err(reader.wrong(too_many(count)));
     }
-    let (length, told) = (bytes.len(), reader.u64()?);
-    if length as u64 != told {
-        let what = if (length as u64) < told { "cut off" } else { "damaged" };
-        let message = format!("the header tells of {told} bytes, but {length} are there: the file is {what}");
+    let (length, declared) = (bytes.len(), reader.u64()?);
+    if length as u64 != declared {
+        let what = if (length as u64) < declared { "cut off" } else { "damaged" };
+        let message =
+            format!("the header declares {declared} bytes, but {length} are there: the file is {what}");
         return Err(reader.wrong(message));
     }
     if length > MAX_FILE_BYTES {

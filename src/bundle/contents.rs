@@ -2,7 +2,7 @@
 //!
 //! | section | required | content |
 //! | --- | --- | --- |
-//! | `META` | yes | JSON: task, how columns are told ([`SCHEMA_VERSION`]), temperatures |
+//! | `META` | yes | JSON: task, how columns are named ([`SCHEMA_VERSION`]), temperatures |
 //! | `APPS` | yes | the vocabulary: count, then texts, by app id |
 //! | `FEAT` | yes | JSON: name and unit of every feature that the trees read, in order; none without trees |
 //! | `STUD` | where there is one | the student in INT8: [`QuantizedModel::read`] |
@@ -298,14 +298,14 @@ impl Bundle {
     }
 }
 
-/// A bundle's sections, told in a version that this build reads.
+/// A bundle's sections, in a version that this build reads.
 fn read_sections(bytes: &[u8]) -> Result<(Sections<'_>, Meta)> {
     let sections = Sections::parse(bytes)?;
     sections.check_known(&KNOWN)?;
     let meta: Meta = from_json(&sections, META)?;
     if !(1..=SCHEMA_VERSION).contains(&meta.schema_version) {
         let message = format!(
-            "columns are told in version {}, but this build reads 1 to {SCHEMA_VERSION}",
+            "columns are named in version {}, but this build reads 1 to {SCHEMA_VERSION}",
             meta.schema_version
         );
         return Err(wrong(META, message).next_step(UPDATE));
@@ -343,8 +343,8 @@ fn read_parts(
 /// The trees, over the features as this build computes them.
 fn read_trees(bytes: &[u8], sections: &Sections<'_>) -> Result<QuantizedTrees> {
     let trees = QuantizedTrees::read(bytes)?;
-    let told = from_json::<Vec<FeatureName>>(sections, FEATURES)?;
-    if !told.iter().map(|feature| feature.name.as_str()).eq(trees.names()) {
+    let named = from_json::<Vec<FeatureName>>(sections, FEATURES)?;
+    if !named.iter().map(|feature| feature.name.as_str()).eq(trees.names()) {
         return Err(wrong(FEATURES, "other features than the trees read".to_owned()));
     }
     trees.over_features().map_err(|error| error.field(TREES.to_string()))
@@ -632,7 +632,7 @@ pub(super) mod tests {
             (meta("{}"), "META`: unreadable"),
             (
                 meta(r#"{"task":"first-after-unlock","schema_version":99,"trees_temperature":1.0}"#),
-                "columns are told in version 99, but this build reads 1 to 2",
+                "columns are named in version 99, but this build reads 1 to 2",
             ),
             (
                 meta(r#"{"task":"first-after-unlock","schema_version":1,"trees_temperature":null}"#),
@@ -800,7 +800,7 @@ pub(super) mod tests {
 
     /// A section whose checksum was made to fit is another student, and the golden questions alone tell it from the one
     /// that the bundle was made of. Every byte is damaged in turn. What need not be refused, because no golden answer
-    /// depends on it, is told by a plain pass in f64, of which the student's own passes know nothing:
+    /// depends on it, is found by a plain pass in f64, of which the student's own passes know nothing:
     ///
     /// - numbers that no golden question reads: rows of embeddings (places, gaps, hours, apps) and gap classes that do not
     ///   occur, units that no token wakes; changed, they move no answer at all;

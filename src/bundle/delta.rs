@@ -15,7 +15,7 @@
 //! 128         the target's sections, in its order:
 //!               4   tag
 //!               1   1 if required, else 0
-//!               1   how its bytes are told: 0 same, 1 difference, 2 literal
+//!               1   how its bytes are encoded: 0 same, 1 difference, 2 literal
 //!               and unless it is the same as the base's:
 //!               4   its length in bytes
 //!               4   bytes of the stream that follows
@@ -45,7 +45,7 @@ const SAME: u8 = 0;
 const DIFFERENCE: u8 = 1;
 const LITERAL: u8 = 2;
 
-/// Tag, whether required, and how the bytes are told: what every section takes in a patch.
+/// Tag, whether required, and how the bytes are encoded: what every section takes in a patch.
 const CHANGE_BYTES: usize = 6;
 
 const FETCH_WHOLE: &str = "fetch the whole new bundle instead of a patch";
@@ -217,7 +217,7 @@ fn read_change<'a>(reader: &mut Reader<'_>, base: &Sections<'a>, left: usize) ->
             Cow::Owned(bytes)
         }
         LITERAL => Cow::Owned(read_stream(reader, left)?),
-        other => return Err(reader.wrong(format!("section `{tag}` is told in an unknown way, {other}"))),
+        other => return Err(reader.wrong(format!("section `{tag}` is encoded in an unknown way, {other}"))),
     };
     Ok((tag, required, bytes))
 }
@@ -357,16 +357,16 @@ mod tests {
 
     #[test]
     fn the_smaller_of_difference_and_literal_is_told() {
-        let told_as = |old: &[u8], new: &[u8]| {
+        let encoded_as = |old: &[u8], new: &[u8]| {
             let patch = diff(&bundle(&[(TREES, old)]), &bundle(&[(TREES, new)])).unwrap();
             patch[128 + 5]
         };
         let weights = noise(1, 1_000);
         let nudged: Vec<u8> = weights.iter().map(|byte| byte.wrapping_add(3)).collect();
-        assert_eq!(told_as(&weights, &weights), SAME);
-        assert_eq!(told_as(&weights, &nudged), DIFFERENCE);
-        assert_eq!(told_as(&weights, &[0; 1_000]), LITERAL);
-        assert_eq!(told_as(&weights, &noise(2, 1_000)), LITERAL);
+        assert_eq!(encoded_as(&weights, &weights), SAME);
+        assert_eq!(encoded_as(&weights, &nudged), DIFFERENCE);
+        assert_eq!(encoded_as(&weights, &[0; 1_000]), LITERAL);
+        assert_eq!(encoded_as(&weights, &noise(2, 1_000)), LITERAL);
     }
 
     #[test]
@@ -438,7 +438,7 @@ mod tests {
             case("a tag twice", |b| put(b, TAG, b"APPS"), "two sections have this tag"),
             case("neither required nor not", |b| b[REQUIRED] = 2, "2 where 0 or 1"),
             case("optional now", |b| b[REQUIRED] = 0, "the patch promises the bundle"),
-            case("told in a new way", |b| b[CHANGE] = 3, "told in an unknown way, 3"),
+            case("encoded in a new way", |b| b[CHANGE] = 3, "encoded in an unknown way, 3"),
             case("literal for difference", |b| b[CHANGE] = LITERAL, "the patch promises the bundle"),
             case("same for difference", |b| b[CHANGE] = SAME, "at byte "),
             case("a huge section", |b| put(b, LENGTH, &[0xff; 4]), "a section of 4294967295 bytes"),

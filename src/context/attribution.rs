@@ -162,9 +162,9 @@ mod tests {
     use super::*;
     use crate::data::{AppId, Event, Signal, UserId};
 
-    /// Each launch has one motive: a return, a call, a sequence, or none of them.
+    /// Each launch has one cause: a return, a notification, a sequence, or none of them.
     #[test]
-    fn own_accord_is_what_nothing_else_explains() {
+    fn spontaneous_is_what_nothing_else_explains() {
         let mut history = History::default();
         let mut now = 0;
         let mut day = |history: &mut History, signals: &[(i64, Signal)]| {
@@ -182,7 +182,7 @@ mod tests {
         let attribution =
             |history: &History| (history.attribution.resumed.points(), history.attribution.spontaneous.count);
         assert_eq!(attribution(&history), (1.0, 1.0));
-        // Called by a notification: no quiet unlock, and nothing of its own accord.
+        // Called by a notification: no quiet unlock, and not spontaneous.
         let called = [
             (9000, Signal::Notification(AppId(2))),
             (60, Signal::Unlock),
@@ -196,7 +196,7 @@ mod tests {
 
     /// What is at hand is opened more often than what is liked as well: the one is chosen among few, the other against odds.
     #[test]
-    fn liking_is_not_being_at_hand() {
+    fn preference_is_not_being_at_hand() {
         let mut history = History::default();
         let mut now = 0;
         let mut open = |secs: i64, app| {

@@ -20,11 +20,11 @@ use crate::data::Timestamp;
 const FIRST: usize = QUESTION + 3 * ORDERS + FirstUses::SHARES + 6;
 
 /// And six of launch attribution.
-const WITH_MOTIVES: usize = FIRST + 6;
+const WITH_ATTRIBUTION: usize = FIRST + 6;
 
 /// Columns of a candidate: those of the first version, six of attribution, seven prior features. A model
 /// finds its own among them by name, and what comes after the last of these is not computed for it.
-pub const CANDIDATE_COLUMNS: usize = WITH_MOTIVES + 7;
+pub const CANDIDATE_COLUMNS: usize = WITH_ATTRIBUTION + 7;
 
 /// Columns of a question: those of the ranker, how often the present stretch was seen before, three rates, five of attribution.
 pub const QUESTION_COLUMNS: usize = SCHEMA.len() - QUESTION + 3 * ORDERS + 3 + 5;
@@ -69,7 +69,7 @@ const OF_CANDIDATE: [&str; CANDIDATE_COLUMNS - QUESTION] = [
     "fresh_launch_share",
     "day_share",
     "choice_share",
-    // What is opened of the user's own accord, and how notifications are answered.
+    // Spontaneous launches, and how notifications are answered.
     "spontaneous_share",
     "spontaneous_hour_affinity",
     "notification_freshness",
@@ -137,9 +137,9 @@ const ABSENCE_PRIOR: f32 = 4.0;
 // Source: by hand, not measured: one column of the transformer's question.
 const ANSWERED_PRIOR: [f32; 2] = [0.5, 4.0];
 
-/// Launches by which shares of what is opened of the user's own accord are drawn.
+/// Launches by which shares of spontaneous launches are drawn.
 // Source: measured (docs/constants.md).
-const OWN_ACCORD_PRIOR: f32 = 3.0;
+const SPONTANEOUS_PRIOR: f32 = 3.0;
 
 /// Added to a choice count, a freshness, a freshness times a rate before their logarithms: where smaller ones are alike.
 // Source: units. Trees read the same order whatever they are; a network's weights are learned with them.
@@ -187,7 +187,7 @@ impl PointerRows {
 
     /// The same from `features` of this question, which others read, too.
     pub fn fill_sharing(&mut self, context: &Context<'_>, columns: usize, features: &mut SharedFeatures) {
-        let enough = [FIRST, WITH_MOTIVES].into_iter().find(|&width| width >= columns);
+        let enough = [FIRST, WITH_ATTRIBUTION].into_iter().find(|&width| width >= columns);
         self.width = enough.unwrap_or(CANDIDATE_COLUMNS);
         let matrix = features.of(context);
         context.history.sequences.count(context.history.uses.len(), &mut self.sequence_counts);
@@ -204,7 +204,7 @@ impl PointerRows {
         if self.width > FIRST {
             LaunchAttribution::waiting(&history.uses, &mut self.waiting);
         }
-        if self.width > WITH_MOTIVES {
+        if self.width > WITH_ATTRIBUTION {
             self.prior_features.set(history, now);
         }
         let network = history.network as usize;
@@ -242,9 +242,9 @@ impl PointerRows {
                 ln_odds(share(counters.choices.count as f32, totals.choices.count as f32)),
             ]);
             if self.width > FIRST {
-                self.candidates.extend(of_motives(context, used, launch_share, &hours, &self.waiting));
+                self.candidates.extend(by_attribution(context, used, launch_share, &hours, &self.waiting));
             }
-            if self.width > WITH_MOTIVES {
+            if self.width > WITH_ATTRIBUTION {
                 let AppPrior { due, log_lift, conditional_share, preference, expected, phase, choice_share } =
                     self.prior_features.of(used, slot, launch_share);
                 let [preference, expected, phase] = [preference, expected + LEAST[0], phase].map(math::ln);
@@ -296,8 +296,8 @@ impl PointerRows {
     }
 }
 
-/// What is opened of the user's own accord, ever and around this hour, and how an app's notification calls.
-fn of_motives(
+/// Spontaneous launches, ever and around this hour, and how fresh an app's notification is.
+fn by_attribution(
     context: &Context<'_>,
     used: &AppUse,
     launch_share: f32,
@@ -308,7 +308,7 @@ fn of_motives(
     // Simulator's law: the newest three are answered there, newest first; to be learned from people instead.
     const MOST_NEWER: usize = 5;
     let attribution = &context.history.attribution;
-    let near = |part: f32, whole: f32, prior: f32| smoothed(part, whole, prior, OWN_ACCORD_PRIOR);
+    let near = |part: f32, whole: f32, prior: f32| smoothed(part, whole, prior, SPONTANEOUS_PRIOR);
     let spontaneous = near(used.spontaneous.count, attribution.spontaneous.count, launch_share);
     let around = near(used.spontaneous.around(hours), attribution.spontaneous.around(hours), spontaneous);
     let freshness = used.freshness(context.now());
@@ -371,7 +371,7 @@ mod tests {
                 assert_eq!(rows.question.len(), QUESTION_COLUMNS);
                 assert!(rows.candidates.iter().chain(&rows.question).all(|value| !value.is_infinite()));
                 // Whoever reads fewer columns finds the same in them.
-                for columns in [FIRST, WITH_MOTIVES - 1, WITH_MOTIVES] {
+                for columns in [FIRST, WITH_ATTRIBUTION - 1, WITH_ATTRIBUTION] {
                     fewer.fill(&context, columns);
                     assert!(fewer.width() >= columns && fewer.width() < CANDIDATE_COLUMNS);
                     let all = rows.candidates.chunks_exact(rows.width());

@@ -1,4 +1,4 @@
-//! One thing that a phone noticed, and the ids it is told in. Times are UTC seconds.
+//! One thing that a phone noticed, and its ids. Times are UTC seconds.
 
 use std::fmt;
 use std::str::FromStr;

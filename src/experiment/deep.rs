@@ -69,7 +69,7 @@ impl DeepPlan {
         self.start.is_some() && self.fine_tune.epochs <= 0.0
     }
 
-    /// Follows the plan: trains on the people of the course, keeping the weights that are best on their validation questions.
+    /// Follows the plan: trains on the people of the training set, keeping the weights that are best on their validation questions.
     ///
     /// # Errors
     /// What [`learn`] says, or the device is missing.

@@ -337,7 +337,7 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// Reads a question: all inputs of a router's graph; of a kit without a transformer, only those that trees read.
+    /// Reads a question: all inputs of a router's graph; of a set without a transformer, only those that trees read.
     pub fn read(&mut self, context: &Context<'_>) -> &[NamedTensor] {
         self.inputs = router_question(context).into();
         if let Some(reader) = &self.reader {

@@ -1,4 +1,4 @@
-//! The transformer's formulas (`src/network/layout.rs`) told once, to anyone who writes graphs: [`describe`] calls a
+//! The transformer's formulas (`src/network/layout.rs`), described once for every writer of graphs: [`describe`] calls a
 //! [`Writer`] operation by operation. What an operation is called, and in which numbers it is computed, is the writer's.
 //!
 //! Sizes in comments: B questions, T tokens, C candidates, d = `d_model`, H heads, G classes of a time gap,
@@ -32,7 +32,7 @@ pub enum Reads {
     Within(f32),
 }
 
-/// Whole numbers that stand for a tensor's: signed bytes, and what a step of each line is worth.
+/// Integers that stand for a tensor's: signed bytes, and what a step of each line is worth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Steps {
     /// `[rows, columns]`
@@ -72,7 +72,7 @@ pub trait Writer {
 
     /// An input of the graph.
     fn input(&mut self, input: &Input) -> Self::Value;
-    /// Whole numbers with `by` added, one for each of the last size.
+    /// Integers with `by` added, one for each of the last size.
     fn shift(&mut self, ids: &Self::Value, by: &[i32]) -> Self::Value;
     /// For each whole number its row: one more size, the table's width, at the end.
     fn lookup(&mut self, table: &Table, ids: &Self::Value) -> Self::Value;
@@ -111,7 +111,7 @@ pub trait Writer {
     fn scale(&mut self, x: &Self::Value, by: f32) -> Self::Value;
 }
 
-/// A transformer to be told: its shape and its numbers.
+/// A transformer to be described: its shape and its numbers.
 pub struct Network<'a> {
     config: &'a TransformerConfig,
     layout: &'a WeightLayout,

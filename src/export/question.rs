@@ -23,7 +23,7 @@ use crate::context::features::{self, SCHEMA};
 use crate::context::tokens::{self, GAPS, gap};
 use crate::network::{Batch, TransformerConfig};
 
-/// Whole numbers that tell of a token.
+/// Integers that tell of a token.
 pub(super) const FACTS: usize = 6;
 
 /// A size of a tensor.

@@ -2,7 +2,7 @@
 
 use super::tree::{Child, SplitNode};
 
-/// The side of a split that a child hangs on.
+/// The side of a split that a child is attached to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     /// Where values go that pass the test.
@@ -11,7 +11,7 @@ pub(crate) enum Side {
     Right,
 }
 
-/// Hangs `child` under a split of a tree that is being built; a root hangs nowhere.
+/// Attaches `child` to a split of a tree that is being built; a root has no parent.
 pub(crate) fn attach(splits: &mut [SplitNode], parent: Option<(usize, Side)>, child: Child) {
     match parent {
         Some((node, Side::Left)) => splits[node].left = child,

@@ -87,7 +87,7 @@ struct Leaf<N: Numbers> {
     /// One a block; none where it will not be parted.
     histograms: Vec<Histogram<N>>,
     best: Option<Split<N::Sum>>,
-    /// The split it hangs from, and on which side.
+    /// The split it is attached to, and on which side.
     parent: Option<(usize, Side)>,
 }
 

@@ -16,7 +16,7 @@
 //!   histogram                and their exact sums: the same model at any number of threads
 //! split, category            the best way to part a leaf, by numbers and by categories
 //! sample, partition, grow,   which rows and columns a tree sees, which rows are in which leaf, one tree,
-//!   hang                     put together split by split
+//!   attach                   put together split by split
 //! train                      many trees
 //! ```
 //!

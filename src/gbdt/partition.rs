@@ -32,7 +32,7 @@ pub(super) fn partition(rows: &mut [u32], spare: &mut [u32], bins: &[u8], left: 
 }
 
 /// Moves the rows that go left to the front and the others to the front of `spare`. Without a branch: which way a row
-/// goes cannot be foretold.
+/// goes cannot be predicted.
 fn part(rows: &mut [u32], spare: &mut [u32], bins: &[u8], left: &[bool; 256]) -> usize {
     let (mut lefts, mut rights) = (0, 0);
     for at in 0..rows.len() {

@@ -25,7 +25,7 @@ pub(super) fn sample_rows(
     random: &mut ChaCha8Rng,
 ) -> RowSample {
     let mut rows = if config.group_fraction < 1.0 && data.groups() > 0 {
-        // Whole groups: a softmax is best told about all candidates of its question.
+        // Whole groups: a softmax needs all candidates of its question.
         let drawn = data.group_ranges().filter(|_| random.random_bool(config.group_fraction));
         drawn.flat_map(|rows| rows.start as u32..rows.end as u32).collect()
     } else {

@@ -128,8 +128,8 @@ impl RankerModel {
             .map_err(|error| wrong(format!("the content does not fit this version: {error}"), again))?;
         let schema = (header.version == BEFORE).then_some(SCHEMA_BEFORE);
         if payload.schema_version != schema {
-            let told = |schema: Option<u32>| schema.map_or_else(|| "none".to_owned(), |s| s.to_string());
-            let (found, belongs) = (told(payload.schema_version), told(schema));
+            let named = |schema: Option<u32>| schema.map_or_else(|| "none".to_owned(), |s| s.to_string());
+            let (found, belongs) = (named(payload.schema_version), named(schema));
             let message = format!("feature schema {found}, where version {} has {belongs}", header.version);
             return Err(wrong(message, again));
         }

@@ -46,7 +46,7 @@ pub struct ReaderScratch {
 
 impl QuestionReader {
     /// A reader of logs whose app ids are those of `vocabulary`, for a network of shape `config` that knows `apps`. What
-    /// it does not know is told apart by how it was used alone.
+    /// it does not know is distinguished by how it was used alone.
     ///
     /// # Errors
     /// The network reads a column that this build does not compute, or that means something else here.

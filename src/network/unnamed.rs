@@ -1,4 +1,4 @@
-//! The columns of models whose files name none: those of the first version, which told them by their number.
+//! The columns of models whose files name none: those of the first version, which knew them by their number.
 //!
 //! These lists are what builds computed while that version was current. New columns were only added at the end, so a model
 //! of fewer reads the first of them. They never change, whatever this build computes.

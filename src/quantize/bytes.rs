@@ -5,15 +5,15 @@
 //! ```text
 //! field                                     bytes
 //! length of the description                 4
-//! description, as JSON                      as told      {"config": .., "temperature": .., "columns": ..}, then blanks;
-//!                                                        before columns had names, they were told by their number
+//! description, as JSON                      its length   {"config": .., "temperature": .., "columns": ..}, then blanks;
+//!                                                        before columns had names, they were known by their number
 //! tensors, in the order of WeightLayout::tensors
 //!   of embeddings and matrices: scales      4 each       f32, one a row or a column
 //!                               values      1 each       signed, row by row
 //!   of all others: numbers                  4 each       f32, row by row
 //! ```
 //!
-//! Nothing is told twice: how long each tensor is follows from the config. The names of the apps are not here, because a
+//! Nothing is written twice: how long each tensor is follows from the config. The names of the apps are not here, because a
 //! bundle tells them once for all of its experts.
 
 use serde::{Deserialize, Serialize};

@@ -37,7 +37,7 @@ pub struct QuantizedForward {
 /// allocated.
 #[derive(Debug, Clone, Default)]
 pub struct QuantizedScratch {
-    remembered: KvCache,
+    cache: KvCache,
     /// `[tokens, room]`
     classes: Vec<u8>,
     /// `[tokens, padded d_model]`: the residual stream.
@@ -90,7 +90,7 @@ struct Pointer {
 impl QuantizedScratch {
     /// Forgets the tokens of the last question: the next one is answered from nothing.
     pub fn forget(&mut self) {
-        self.remembered.owner = 0;
+        self.cache.owner = 0;
     }
 }
 
@@ -143,7 +143,7 @@ impl QuantizedForward {
     /// Reads the tokens that are new. Of the last layer, keys and values of every token, but all else only of the last
     /// `asking` ones.
     fn read(&self, batch: &Batch, asking: usize, scratch: &mut QuantizedScratch) {
-        let first = scratch.remembered.take_over(self, batch, batch.length - asking);
+        let first = scratch.cache.take_over(self, batch, batch.length - asking);
         if first == batch.length {
             return;
         }
@@ -195,8 +195,8 @@ impl QuantizedForward {
     /// `x += attention(norm(x))`, of the last `asking` tokens; of the others, keys and values are kept.
     fn attention(&self, index: usize, length: usize, asking: usize, scratch: &mut QuantizedScratch) {
         let (kernel, layer, heads) = (self.kernel, &self.prepared.layers[index], Heads::of(self.config()));
-        let QuantizedScratch { remembered, x, query, mixed, bytes, products, classes, shares, .. } = scratch;
-        let (memory, tokens) = (&mut remembered.layers[index], x.len() / heads.width);
+        let QuantizedScratch { cache, x, query, mixed, bytes, products, classes, shares, .. } = scratch;
+        let (memory, tokens) = (&mut cache.layers[index], x.len() / heads.width);
         let first = length - tokens;
         bytes.resize(tokens, heads.width);
         float::norm(kernel, x, &layer.attention_norm, self.config().d_model, bytes);
@@ -465,7 +465,7 @@ mod tests {
                     assert_eq!(
                         answer(&mut scratch, &batch),
                         expected,
-                        "{known} of {length} tokens read ahead"
+                        "{known} of {length} tokens prefilled"
                     );
                 }
                 other.score(&batch, &mut scratch, &mut vec![0.0; candidates]);

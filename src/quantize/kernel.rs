@@ -6,7 +6,7 @@
 //! sums[row][out] = sum over k of (bytes[row][k] - zero) * matrix[k][out]          in i32
 //! ```
 //!
-//! Whole numbers have one sum in any order, and no path saturates, so all paths return the same bits:
+//! Integers have one sum in any order, and no path saturates, so all paths return the same bits:
 //!
 //! | path | instructions | multiplications a step |
 //! | --- | --- | --- |

@@ -22,7 +22,7 @@ pub struct QuantizedTransformer {
 
 impl QuantizedTransformer {
     /// A predictor for logs whose app ids are those of `vocabulary`, which reads the window that ships. Apps that the
-    /// model does not know are told apart by how they were used alone.
+    /// model does not know are distinguished by how they were used alone.
     ///
     /// # Errors
     /// The model reads other columns than this build computes.

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! realized    ln p_both(answer) - ln p_trees(answer)                                  0 where it was no candidate
-//! foreseen    sum over apps of p_both(app) (ln p_both(app) - ln p_trees(app))         never below 0
-//! surprise    realized - foreseen
-//! gate        trees on what is foreseen + few, small trees on the surprise
+//! expected    sum over apps of p_both(app) (ln p_both(app) - ln p_trees(app))         never below 0
+//! residual    realized - expected
+//! gate        trees on the expected gain + few, small trees on the residual
 //! ```
 //!
-//! The realized gain is what counts, and is mostly luck: which app was opened, of those that were likely. What was foreseen
+//! The realized gain is what counts, and is mostly luck: which app was opened, of those that were likely. What was expected
 //! is free of that luck, but believes the blend, and can say of no question that the transformer does harm. Their
-//! difference, the surprise, has mean 0 wherever the blend is right: the foreseen gain is a control variate. The two parts of
+//! difference, the residual, has mean 0 wherever the blend is right: the expected gain is a control variate. The two parts of
 //! the gate add up to an estimate of the realized gain and of nothing else; only how much each is smoothed differs. No gain
 //! is bounded: bounds on both sides of a skewed distribution would move its mean.
 //!
@@ -34,7 +34,7 @@ pub(super) struct Gain {
     /// When it was answered.
     pub realized: f32,
     /// What it would be in the mean if the blend's probabilities were true.
-    pub foreseen: f32,
+    pub expected: f32,
 }
 
 /// Each question's gain by a blend that saw no question of its fold. `guesses` are what a gate expects of them.
@@ -65,7 +65,7 @@ impl Gain {
         });
         Self {
             realized: example.answer.map_or(0.0, |answer| both[answer] - alone[answer]),
-            foreseen: both.iter().zip(&alone).map(|(both, alone)| both.exp() * (both - alone)).sum(),
+            expected: both.iter().zip(&alone).map(|(both, alone)| both.exp() * (both - alone)).sum(),
         }
     }
 }
@@ -92,17 +92,17 @@ pub(super) fn fit_gate(
     let seen = || examples.iter().zip(gains).filter(|(example, _)| is_seen(example));
     let rows: Vec<f32> =
         seen().flat_map(|(example, _)| gate::row(&example.by_trees, &example.question_features)).collect();
-    let foreseen: Vec<f32> = seen().map(|(_, gain)| gain.foreseen).collect();
-    let surprise: Vec<f32> = seen().map(|(_, gain)| gain.realized - gain.foreseen).collect();
-    let mut ensemble = fit_trees(&rows, &foreseen, &of_foreseen())?;
-    let surprises = fit_trees(&rows, &surprise, &of_surprise(surprise.len()))?;
-    ensemble.trees.extend(surprises.trees);
-    ensemble.base.iter_mut().zip(&surprises.base).for_each(|(base, surprise)| *base += surprise);
+    let expected: Vec<f32> = seen().map(|(_, gain)| gain.expected).collect();
+    let residual: Vec<f32> = seen().map(|(_, gain)| gain.realized - gain.expected).collect();
+    let mut ensemble = fit_trees(&rows, &expected, &of_expected())?;
+    let residuals = fit_trees(&rows, &residual, &of_residual(residual.len()))?;
+    ensemble.trees.extend(residuals.trees);
+    ensemble.base.iter_mut().zip(&residuals.base).for_each(|(base, residual)| *base += residual);
     Gate::new(QuantizedTrees::new(&ensemble)?)
 }
 
-/// How trees learn what is foreseen, which has little noise.
-fn of_foreseen() -> GbdtConfig {
+/// How trees learn the expected gain, which has little noise.
+fn of_expected() -> GbdtConfig {
     GbdtConfig {
         trees: 60,
         learning_rate: 0.06,
@@ -117,17 +117,17 @@ fn of_foreseen() -> GbdtConfig {
     }
 }
 
-/// How trees learn the surprise, which is noise but for a small part: slowly, in leaves of a fortieth of the `questions`, and
+/// How trees learn the residual, which is noise but for a small part: slowly, in leaves of a fortieth of the `questions`, and
 /// drawn to none as by 50 of them. Both were guessed; 100 to 2,000 come about as near to the realized gains of validation
 /// questions, out of fold.
-fn of_surprise(questions: usize) -> GbdtConfig {
+fn of_residual(questions: usize) -> GbdtConfig {
     GbdtConfig {
         learning_rate: 0.03,
         leaves: 4,
         max_depth: 3,
         min_rows: 40.max(questions / 40),
         l2: 50.0,
-        ..of_foreseen()
+        ..of_expected()
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
         let examples = questions(4_000, 1);
         let gains = gains_across_folds(&examples, &vec![0.0; examples.len()]).unwrap();
         assert!(
-            gains.iter().all(|gain| gain.foreseen >= -1e-5),
+            gains.iter().all(|gain| gain.expected >= -1e-5),
             "what the blend says of itself is never bad"
         );
         assert!(
@@ -208,7 +208,7 @@ mod tests {
         let all = |of: &dyn Fn(usize) -> f32| (mean(false, of) + 3.0 * mean(true, of)) / 4.0;
         let bias = all(&|number| guesses[number]) - (early + 3.0 * late) / 4.0;
         assert!(bias.abs() < 0.02, "{bias}");
-        // Where the transformer does harm, too, which what was foreseen denies; smoothed towards the mean.
+        // Where the transformer does harm, too, which the expected gain denies; smoothed towards the mean.
         for (is_late, realized) in [(false, early), (true, late)] {
             let guessed = mean(is_late, &|number| guesses[number]);
             assert!(guessed * realized > 0.0, "{guessed} {realized}");

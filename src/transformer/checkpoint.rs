@@ -70,7 +70,7 @@ pub(super) struct Tally {
 pub(super) struct Origin {
     pub(super) training: TrainingConfig,
     pub(super) shape: TransformerConfig,
-    /// Digest of the weights to start from and of the first lessons.
+    /// Digest of the weights to start from and of the first batches.
     pub(super) digest: String,
 }
 
@@ -186,10 +186,10 @@ fn read_weights(file: &TensorFile<'_>, config: TransformerConfig, name: &str) ->
 
 /// Refuses a checkpoint whose `part` is not what is `asked` for.
 fn check_same<T: Serialize + DeserializeOwned>(file: &TensorFile<'_>, part: &str, asked: &T) -> Result<()> {
-    // Read as what it is, and told again: a number that is kept in f32 reads differently in f64.
+    // Decoded and encoded again: a number that is kept in f32 reads differently in f64.
     let kept: T = file.json(part)?;
-    let told = |value: &T| Result::Ok(serde_json::from_str(&tensors::to_json(value)?).unwrap_or_default());
-    let (kept, asked): (Value, Value) = (told(&kept)?, told(asked)?);
+    let encoded = |value: &T| Result::Ok(serde_json::from_str(&tensors::to_json(value)?).unwrap_or_default());
+    let (kept, asked): (Value, Value) = (encoded(&kept)?, encoded(asked)?);
     match first_difference(&kept, &asked) {
         Some((field, kept, asked)) => {
             let message = format!("this run was begun with {field} {kept}, not {asked}");

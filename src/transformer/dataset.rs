@@ -28,7 +28,7 @@ use crate::network::{Batch, NO_TARGET};
 use crate::predict::{Predictor, Scratch, softmax};
 use crate::progress::Progress;
 
-/// What lessons are made of, besides people.
+/// How a dataset is made of people's logs.
 #[derive(Clone, Copy)]
 pub struct DatasetConfig<'a> {
     /// The transformer's shape.
@@ -447,10 +447,10 @@ mod tests {
     }
 
     fn loader(people: &[Vec<Event>], config: &TransformerConfig, unknown_share: f64) -> SequenceDataset {
-        taught_lessons(people, config, unknown_share, None)
+        distilled_loader(people, config, unknown_share, None)
     }
 
-    fn taught_lessons(
+    fn distilled_loader(
         people: &[Vec<Event>],
         config: &TransformerConfig,
         unknown_share: f64,
@@ -489,7 +489,7 @@ mod tests {
         let people = people(4);
         for is_truth in [false, true] {
             let teacher = Teacher { predictor: &MostRecent, temperature: 1.0, weight: 1.0, is_truth };
-            let loader = taught_lessons(&people, &config, 0.0, Some(teacher));
+            let loader = distilled_loader(&people, &config, 0.0, Some(teacher));
             let is_drawn = |batch: &Batch| batch.targets.iter().all(|&target| target == 0.0 || target == 1.0);
             assert!(!loader.validation().is_empty());
             assert_eq!(loader.validation().iter().all(is_drawn), !is_truth);

@@ -1,4 +1,4 @@
-//! From people's lessons to a trained transformer: from nothing, or on from one that was trained before.
+//! From people's logs to a trained transformer: from nothing, or on from one that was trained before.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -147,7 +147,7 @@ pub struct TrainingSet<'a> {
     pub teacher: Option<Teacher<'a>>,
 }
 
-/// Trains on `course`, from nothing or on from `start`, whose vocabulary is then extended.
+/// Trains on `training_set`, from nothing or on from `start`, whose vocabulary is then extended.
 ///
 /// # Errors
 /// Nothing to learn from, a model for another task, or what [`train`] says.
@@ -323,7 +323,7 @@ impl TransformerModel {
         Ok(Self { weights, apps, ..self.clone() })
     }
 
-    /// The same model under as many layers as `recipe` asks for, which add nothing until they have learned to, and with
+    /// The same model under as many layers as `fine_tune` asks for, which add nothing until they have learned to, and with
     /// as many softmaxes, which begin near the first.
     fn grown(self, fine_tune: &FineTuneConfig, seed: u64) -> Result<Self> {
         let (old, has) = (self.weights.layout(), self.weights.config());

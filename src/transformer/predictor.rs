@@ -18,7 +18,7 @@ pub struct Transformer {
 
 impl Transformer {
     /// A predictor for logs whose app ids are those of `vocabulary`, which reads the window that ships: the one that
-    /// the INT8 model reads. Apps that the model does not know are told apart by how they were used alone.
+    /// the INT8 model reads. Apps that the model does not know are distinguished by how they were used alone.
     ///
     /// # Errors
     /// The model reads other columns than this build computes.

@@ -43,7 +43,7 @@ pub struct TrainingConfig {
     pub patience: u32,
     /// Steps from one checkpoint to the next. A validation with a lower loss makes one, too.
     pub checkpoint_every: u64,
-    /// Seed of the lessons and of dropout.
+    /// Seed of the data loader and of dropout.
     pub seed: u64,
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Named<'a> {
 /// Writes a file of `kind`. Values beyond half precision's range become infinite: the caller refuses them before.
 ///
 /// # Errors
-/// `out` fails, or the header cannot be told as JSON.
+/// `out` fails, or the header cannot be written as JSON.
 pub(super) fn write(
     out: &mut dyn Write,
     kind: Kind,
@@ -133,7 +133,7 @@ impl<'a> TensorFile<'a> {
         text.map(String::as_str).ok_or_else(|| self.wrong(field, "it is missing in the metadata"))
     }
 
-    /// The metadata's `field`, told as JSON.
+    /// The metadata's `field`, decoded from JSON.
     pub(super) fn json<T: DeserializeOwned>(&self, field: &str) -> Result<T> {
         serde_json::from_str(self.text(field)?)
             .map_err(|error| self.wrong(field, format!("it does not fit this version: {error}")))

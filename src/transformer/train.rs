@@ -1,11 +1,11 @@
 //! The training loop: batches in, the best weights out. It knows nothing of phones and nothing of devices.
 //!
 //! ```text
-//! lessons --(another thread)--> batch -> engine: losses, gradient -> clip -> AdamW -> weights
+//! data loader --(another thread)--> batch -> engine: losses, gradient -> clip -> AdamW -> weights
 //!     every few steps: a line of metrics; now and then: a validation, a checkpoint
 //! ```
 //!
-//! A run is a pure function of its configuration, its lessons and the weights that it starts from, as far as the engine
+//! A run is a pure function of its configuration, its data and the weights that it starts from, as far as the engine
 //! is one: killed and resumed, it comes to the same weights, bit for bit.
 
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -59,7 +59,7 @@ const RECENT: f64 = 0.9;
 /// once.
 ///
 /// # Errors
-/// The configuration is impossible, the lessons do not fit the shape, the engine fails, a file cannot be written, or
+/// The configuration is impossible, the data do not fit the shape, the engine fails, a file cannot be written, or
 /// the folder holds another run. [`ErrorKind::Diverged`] where the loss grew beyond all bounds: the folder then keeps
 /// its last checkpoint and the best weights ([`RunFolder::best_weights`]).
 pub fn train(
@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
         if let Some(file) = &mut self.metrics_file {
             file.append(&line)?;
         }
-        self.progress.note(&self.told(&line));
+        self.progress.note(&self.describe(&line));
         self.metrics.push(line);
         match self.folder {
             Some(folder) if is_validated => folder.draw(&self.metrics),
@@ -290,7 +290,7 @@ impl<'a> Run<'a> {
     }
 
     /// The line as a person reads it.
-    fn told(&self, line: &Metrics) -> String {
+    fn describe(&self, line: &Metrics) -> String {
         let mut parts = vec![format!("step {} of {}", line.step, self.config.steps)];
         parts.extend(line.loss.map(|loss| format!("loss {loss:.3}")));
         // Of the latest validation, also on lines without one.

@@ -77,7 +77,7 @@ impl Open {
 
     fn prefill(&self) -> Status {
         // SAFETY: the handle is open.
-        unsafe { foretap_read_ahead(self.0) }
+        unsafe { foretap_prefill(self.0) }
     }
 
     /// Apps with their probabilities, and the probability of none of these.

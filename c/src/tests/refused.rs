@@ -130,8 +130,8 @@ fn calls_that_make_no_sense_are_refused() {
             "`event` is NULL",
         ),
         (
-            "read ahead without handle",
-            |_| unsafe { foretap_read_ahead(null_mut()) },
+            "prefill without handle",
+            |_| unsafe { foretap_prefill(null_mut()) },
             Status::Null,
             "`handle` is NULL",
         ),

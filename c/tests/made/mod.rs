@@ -7,7 +7,7 @@ use foretap::bundle::{Bundle, Parts};
 use foretap::context::Task;
 use foretap::context::features::SCHEMA;
 use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
-use foretap::network::{WeightLayout, Standardisation, TensorSpec, TransformerConfig};
+use foretap::network::{Standardisation, TensorSpec, TransformerConfig, WeightLayout};
 use foretap::quantize::{Description, QuantizedModel, QuantizedTensor, QuantizedTrees, Storage};
 use foretap::router::RouterModel;
 

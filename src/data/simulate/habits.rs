@@ -29,7 +29,7 @@ pub(super) fn next_app(person: &SimulatedPerson, past: &Past, probabilities: &mu
     claims.memory
 }
 
-/// The routine that the last launches are in the middle of: its next step, how many launches told, and whether
+/// The routine that the last launches are in the middle of: its next step, how many launches matched, and whether
 /// that step is its last. The longest match wins.
 pub(super) fn routine_step(person: &SimulatedPerson, past: &Past) -> Option<(Slot, usize, bool)> {
     let mut best: Option<(Slot, usize, bool)> = None;

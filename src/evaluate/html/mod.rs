@@ -117,7 +117,7 @@ impl Report {
                 Err(_) => format!("the questions from second {} on", moment.0),
             },
             SplitPlan::RollingOrigin(blocks) => format!(
-                "the second half of each user's questions, in {}, each foretold from what came before it",
+                "the second half of each user's questions, in {}, each predicted from what came before it",
                 count(blocks, "block")
             ),
         };
@@ -374,8 +374,8 @@ fn prediction_section(predictions: &[String]) -> String {
     if predictions.is_empty() {
         return String::new();
     }
-    let told = predictions.iter().take(MOST_PREDICTIONS).map(|told| format!("<li>{}</li>\n", escape(told)));
-    section("Predictions in words", &format!("<ul>\n{}</ul>", told.collect::<String>()))
+    let items = predictions.iter().take(MOST_PREDICTIONS).map(|line| format!("<li>{}</li>\n", escape(line)));
+    section("Predictions in words", &format!("<ul>\n{}</ul>", items.collect::<String>()))
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ enum TableFormat {
 struct Wanted<'a> {
     /// What they are called, in the order in which rows are wanted.
     names: &'a [String],
-    /// Whether the names come from a header; otherwise they are numbers, and columns are told by their place.
+    /// Whether the names come from a header; otherwise they are numbers, and columns are known by their place.
     is_named: bool,
     /// "the model reads", "training had".
     by_whom: &'static str,
@@ -325,7 +325,7 @@ fn weight(text: &str) -> Parsed<f32> {
 
 /// The number of a category: whole, and one that floats tell from its neighbours. A negative one is missing.
 fn check_category(value: f32) -> Parsed<()> {
-    // 2^24: integers beyond are no longer told apart in 32-bit floats.
+    // 2^24: integers beyond are no longer distinguished in 32-bit floats.
     if value.is_nan() || value.abs() < 16_777_216.0 && value.fract() == 0.0 {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use crate::progress::Silent;
 pub(super) fn attach(table: &mut Table, file: &Path) -> Result<()> {
     if let Some(query) = beside(file, "query") {
         let sizes = group_sizes(&query, table.labels.len())?;
-        if table.group_sizes.as_ref().is_some_and(|told| *told != sizes) {
+        if table.group_sizes.as_ref().is_some_and(|known| *known != sizes) {
             return Err(Error::new(
                 ErrorKind::Data,
                 format!("its sizes of groups are not those that {} itself tells", file.display()),
@@ -24,7 +24,7 @@ pub(super) fn attach(table: &mut Table, file: &Path) -> Result<()> {
     }
     if let Some(beside) = beside(file, "weight") {
         if table.weights.is_some() {
-            return Err(Error::new(ErrorKind::Config, "weights are told here and in a column of the table")
+            return Err(Error::new(ErrorKind::Config, "weights are given here and in a column of the table")
                 .file(beside)
                 .next_step("remove one of the two"));
         }

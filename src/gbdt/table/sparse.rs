@@ -196,7 +196,7 @@ fn half_grouped(file: &Path, line: u64) -> Error {
     wrong(file, line, message.to_owned(), "write `qid:` and a number after every label, or after none")
 }
 
-/// Here columns are found by their index alone, the label comes first, and groups are told by `qid`.
+/// Here columns are found by their index alone, the label comes first, and groups are named by `qid`.
 fn refuse_columns(file: &Path, options: &TableOptions) -> Result<()> {
     let wrong = |field: &str, message: &str| {
         Err(Error::new(ErrorKind::Config, format!("a LibSVM file {message}"))

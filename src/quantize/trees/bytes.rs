@@ -24,7 +24,7 @@
 //!   its leaves, one more than splits       2 each          signed, in steps
 //! ```
 //!
-//! Where branches lead is not told: the first split is the root, and the branches of one split after the other, left
+//! Where branches lead is not written: the first split is the root, and the branches of one split after the other, left
 //! before right, lead to the next split or leaf that none led to yet.
 //!
 //! 300 trees of 31 leaves are 27,000 bytes of splits, 18,600 of leaves and 600 of counts. The ranker's 61 features, of 64

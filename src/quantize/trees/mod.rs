@@ -83,7 +83,7 @@ impl QuantizedTrees {
         ensemble.check()?;
         let columns = Column::all(ensemble)?;
         let step = Step::finest(ensemble).ok_or_else(|| {
-            Error::new(ErrorKind::Model, "a leaf or base is so large that a score could not be told")
+            Error::new(ErrorKind::Model, "a leaf or base is so large that a score could not be represented")
                 .next_step("train on labels of a smaller scale")
         })?;
         let quantized = |tree| {

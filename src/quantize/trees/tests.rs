@@ -60,7 +60,7 @@ proptest! {
             // Beside it, the last bits of sums of plain values.
             prop_assert!((found - expected).abs() <= report.largest_score_error + 1e-12);
         }
-        // Whole numbers are quantized already.
+        // Integers are quantized already.
         let again = QuantizedTrees::new(&trees.to_ensemble()).unwrap();
         prop_assert_eq!(bits(&scores(&again, &rows)), bits(&found));
         prop_assert_eq!(TreesReport::new(&trees.to_ensemble(), &again, [&*rows]).rows_moved, 0);
@@ -186,7 +186,7 @@ fn what_cannot_be_quantized_is_refused() {
         (Ensemble::new(vec![], 4_097), Some("trees over 4097 features, but 4096 is the most; leave out")),
         (Ensemble::new(chain(65_535), 1), None),
         (Ensemble::new(chain(65_536), 1), Some("a tree of 65536 splits, but 65535 is the most")),
-        (Ensemble::new(vec![Tree::constant(1e40, 0.0)], 1), Some("could not be told; train on")),
+        (Ensemble::new(vec![Tree::constant(1e40, 0.0)], 1), Some("could not be represented; train on")),
         (Ensemble::new(vec![Tree::constant(f64::NAN, 0.0)], 1), Some("tree 0: a leaf value is not finite")),
         (Ensemble { base: vec![], ..Ensemble::new(vec![], 1) }, Some("0 outputs")),
     ] {

@@ -1,14 +1,14 @@
 //! One tree in bins and steps.
 //!
 //! Splits stand level by level, each level from left to right; leaves in the order in which the splits name them. So
-//! where a branch leads need not be told, only whether to a split or to a leaf: see [`bytes`](super::bytes).
+//! where a branch leads need not be written, only whether to a split or to a leaf: see [`bytes`](super::bytes).
 
 use super::column::{Column, MISSING};
 use super::step::Step;
 use crate::gbdt::tree::category;
 use crate::gbdt::{Child, SplitNode, Test, Tree};
 
-/// Splits of a tree, so that a branch is told in two bytes.
+/// Splits of a tree, so that a branch takes two bytes.
 pub const MOST_SPLITS: usize = u16::MAX as usize;
 
 /// A tree.

@@ -1,4 +1,4 @@
-//! What a training pass leaves out, told by a hash of where it is: the same forward and backward, on any thread, and
+//! What a training pass leaves out, decided by a hash of where it is: the same forward and backward, on any thread, and
 //! without a mask to keep.
 
 use fearless_simd::{Level, dispatch};

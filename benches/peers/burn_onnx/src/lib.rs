@@ -49,9 +49,9 @@ mod tests {
 
     #[test]
     fn what_went_out_comes_in_and_answers_alike() {
-        let kit = ExportSet::of_bundle(Bundle::pretrained().unwrap()).unwrap();
-        let (model, ours) = (Model::default(), kit.transformer().unwrap());
-        let golden = &kit.onnx().unwrap()[0].test;
+        let export_set = ExportSet::of_bundle(Bundle::pretrained().unwrap()).unwrap();
+        let (model, ours) = (Model::default(), export_set.transformer().unwrap());
+        let golden = &export_set.onnx().unwrap()[0].test;
         let [logits, probabilities] = asked(&model, &golden.inputs);
         for (name, found) in [("logits", logits), ("probabilities", probabilities)] {
             let expected = golden.outputs.iter().find(|output| output.name == name).unwrap();

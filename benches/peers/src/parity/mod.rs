@@ -125,7 +125,7 @@ impl Parity {
     }
 }
 
-/// Every export of `kit`.
+/// Every export of `export_set`.
 fn exports(export_set: &ExportSet) -> Result<Vec<OnnxExport>> {
     let calibration = People::simulate(export_set, CALIBRATION_PEOPLE, CALIBRATION_SEED)?;
     let ranges = export_set.ranges(&calibration.log, &calibration.vocabulary, CALIBRATION_QUESTIONS)?;

@@ -59,7 +59,7 @@ impl Room {
 }
 
 impl Ours {
-    /// The models of `kit`, for people whose apps are those of `vocabulary`.
+    /// The models of `export_set`, for people whose apps are those of `vocabulary`.
     ///
     /// # Errors
     /// The bundle lacks one.
@@ -124,7 +124,7 @@ impl Ours {
 pub enum Memory {
     /// Nothing.
     Cold,
-    /// What a phone has: it reads ahead after each event, at leisure. Only a router keeps anything.
+    /// What a phone has: it prefills after each event. Only a router keeps anything.
     Phone,
 }
 

@@ -68,7 +68,7 @@ impl Moment {
         self.history.context_at(self.at, self.task)
     }
 
-    /// What is known before the event that asks it, when there is time to read ahead.
+    /// What is known before the event that asks it, when there is time to prefill.
     pub fn context_before(&self) -> Context<'_> {
         self.before.context_at(self.last_event, self.task)
     }

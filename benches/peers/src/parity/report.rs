@@ -49,7 +49,7 @@ pub struct Row {
     pub ours_hr3: Option<f64>,
     /// Microseconds a question, of theirs.
     pub latency_us: Option<Spread>,
-    /// Of ours: of a router the whole answer, as on a phone that reads ahead.
+    /// Of ours: of a router the whole answer, as on a phone that prefills.
     pub ours_us: Option<Spread>,
     /// Of our router, with nothing left of the past.
     pub ours_cold_us: Option<Spread>,
@@ -170,7 +170,7 @@ impl Report {
         }
         table.print(
             "Latency: one question on one thread. Theirs is the graph alone, inputs in place; of a router ours is the \
-             whole answer,\nfeatures and ranking too, after reading ahead as a phone does, and `cold` without",
+             whole answer,\nfeatures and ranking too, prefilled as on a phone, and `cold` without",
         );
     }
 

@@ -62,7 +62,7 @@ fn expectation(tree: &Tree, child: Child, row: &[f32], known: u32) -> (f64, f64)
 /// A tree of `splits` splits whose shape, tests and covers are drawn; some leaves have no cover.
 fn random_tree(random: &mut ChaCha8Rng, splits: usize, features: usize) -> Tree {
     let mut tree = Tree::constant(0.0, 0.0);
-    // Leaves to hang something from: the split they belong to and the side.
+    // Leaves to attach something to: the split they belong to and the side.
     let mut open: Vec<(usize, bool)> = Vec::new();
     for node in 0..splits {
         if node > 0 {

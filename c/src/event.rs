@@ -17,9 +17,9 @@ pub enum What<'a> {
     Phone(Signal),
 }
 
-/// An event as it was told.
+/// An event as it was event.
 #[derive(Debug, Clone, Copy)]
-pub struct Told<'a> {
+pub struct CheckedEvent<'a> {
     pub at: Timestamp,
     pub utc_offset_secs: i32,
     pub what: What<'a>,
@@ -28,7 +28,7 @@ pub struct Told<'a> {
     pub network: Network,
 }
 
-impl<'a> Told<'a> {
+impl<'a> CheckedEvent<'a> {
     /// Reads what C tells.
     ///
     /// # Safety
