@@ -51,25 +51,20 @@
 //!     simulate/    people whose habits, and so the best possible score, are known
 //!
 //!   context/     WHAT IS KNOWN AT THE QUESTION
-//!     columns      each has a name, and a version of what it means
 //!     math         logarithms and angles, the same to the last bit on every machine
-//!     saved        how each part of a history becomes bytes and comes back
-//!     counts       the bounded counters that a history is made of
-//!     first_uses   when an app is first used in a day: the probability that it is due
-//!     propensity   statistics of resuming, answering, spontaneous launches and preferences
-//!     sequence_model  whole sequences of apps, and what followed them before
-//!     app_use      what a history knows of one app
-//!     attribution  what explains each launch
-//!     token        an event as the transformer reads it
 //!     task         the two questions, read off a stream of events
-//!     history      one user's past, event by event; the only maker of a Context
+//!     history/     WHAT IS REMEMBERED, event by event, in constant memory; the only maker of a Context
+//!       counts, first_uses, propensity, sequence_model    its bounded counters
+//!       app_use, attribution, token                       one app; what explains a launch; an event for the transformer
+//!       saved, bytes                                      how it becomes bytes and comes back
 //!     question     the Context
 //!     tokens       the sequence that ends with the question
 //!     replay       a user's log, question by question
-//!     question_features  features of the question, whatever the candidate
-//!     features     one row a candidate, for the ranker; the versioned schema
-//!     prior_features  what is due, what is triggered, what is preferred
-//!     pointer      the same and more on a network's scales, for the transformer
+//!     training     the part of a log that may be learned from
+//!     features/    WHAT IS COMPUTED: one row a candidate, for the ranker; the versioned schema
+//!       columns                                           each has a name, and a version of what it means
+//!       question_features, prior_features                 of the question; what is due, triggered, preferred
+//!       pointer                                           the same and more, scaled for the transformer
 //!
 //!   predict      THE CONTRACT: Predictor, Prediction, ties
 //!   baseline     most recent, most frequent, Markov, and the Bayes-optimal predictor of simulated people

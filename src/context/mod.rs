@@ -1,32 +1,29 @@
 //! What is known at the question: a [`History`] folds events in, a [`Context`] is what it knew at one moment.
+//!
+//! ```text
+//! history/     what is remembered: bounded counters, event by event, and their bytes
+//! features/    what is computed of it at a question: the ranker's row, the transformer's columns, the gate's
+//! tokens       the sequence of events that the transformer reads
+//! task         which unlocks and launches are questions; question: the Context; replay: a log, question by question
+//! training     the part of a log that may be learned from
+//! ```
+//!
+//! A new feature: `docs/add-a-feature.md`.
 
-mod app_use;
-mod attribution;
-pub mod columns;
-mod counts;
 pub mod features;
-mod first_uses;
 mod history;
 pub(crate) mod math;
-pub mod pointer;
-mod prior_features;
-mod propensity;
 mod question;
-mod question_features;
 mod replay;
-mod saved;
-mod sequence_model;
 mod task;
-mod token;
 pub mod tokens;
 #[cfg(feature = "train")]
 mod training;
 
-pub use app_use::AppUse;
+pub use features::{QuestionFeatures, columns, pointer};
 pub(crate) use history::favourites;
-pub use history::{History, MAX_APPS};
+pub use history::{AppUse, History, MAX_APPS};
 pub use question::Context;
-pub use question_features::QuestionFeatures;
 pub use replay::replay;
 pub use task::{Question, Task, questions};
 #[cfg(feature = "train")]

@@ -1,7 +1,7 @@
 //! What is known at a question: a [`History`] at one moment.
 
-use super::app_use::AppUse;
 use super::history::History;
+use super::history::app_use::AppUse;
 use super::task::Task;
 use crate::data::{AppId, Timestamp, UserId};
 

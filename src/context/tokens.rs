@@ -1,10 +1,10 @@
 //! A history's events as tokens, and the sequence that ends with the question.
 
 use super::history::History;
+use super::history::token::UNLOCK;
+pub use super::history::token::{BATTERIES, CLOCK, GAPS, KINDS, MAX_WINDOW, NETWORKS, PLACES, Token, gap};
 use super::question::Context;
 use super::task::Task;
-use super::token::UNLOCK;
-pub use super::token::{BATTERIES, CLOCK, GAPS, KINDS, MAX_WINDOW, NETWORKS, PLACES, Token, gap};
 use crate::data::{AppId, Signal, Timestamp};
 
 impl History {

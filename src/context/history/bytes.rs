@@ -13,11 +13,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::app_use::{AppUse, MAX_PLACES};
+use super::counts::Slot;
+use super::saved::{Restorer, Saved as _, Saver, Secs, Since, Slots, UpTo, saved};
+use super::token::MAX_WINDOW;
 use super::{History, MAX_APPS};
-use crate::context::app_use::{AppUse, MAX_PLACES};
-use crate::context::counts::Slot;
-use crate::context::saved::{Restorer, Saved as _, Saver, Secs, Since, Slots, UpTo, saved};
-use crate::context::token::MAX_WINDOW;
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::{Put as _, Reader};

@@ -1,11 +1,11 @@
 //! Prior features of an app, beside its recency, notifications and sequences: the probability that it is due, what a trigger
 //! says of it, and the user's preference.
 
-use super::app_use::AppUse;
-use super::counts::Slot;
-use super::features::{share, smoothed};
-use super::history::History;
-use super::math;
+use super::{share, smoothed};
+use crate::context::history::History;
+use crate::context::history::app_use::AppUse;
+use crate::context::history::counts::Slot;
+use crate::context::math;
 use crate::data::Timestamp;
 
 /// Unlocks by which an app's lift is drawn towards 1, and its conditional share towards its share of launches.
@@ -14,7 +14,7 @@ const LIFT_PRIOR: f32 = 3.0;
 
 /// The prior features of one app.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AppPrior {
+pub(in crate::context) struct AppPrior {
     /// Probability that it is opened once a day, has not been today, and is due now.
     pub due: f32,
     /// Of the trigger that raises the app's share most: the logarithm of its lift, and the share of the unlocks with that
@@ -32,7 +32,7 @@ pub(super) struct AppPrior {
 
 /// What the prior features of all apps have in common at one moment.
 #[derive(Debug, Clone, Default)]
-pub(super) struct PriorFeatures {
+pub(in crate::context) struct PriorFeatures {
     now: Timestamp,
     hour: f32,
     triggers: Vec<Trigger>,

@@ -14,13 +14,13 @@ use crate::error::{Error, Result};
 use crate::fields::{Put as _, Reader};
 
 /// What can be saved and restored to the last bit.
-pub(super) trait Saved: Sized {
+pub(in crate::context) trait Saved: Sized {
     fn save(&self, to: &mut Saver) -> Result<()>;
     fn restore(from: &mut Restorer<'_>) -> Result<Self>;
 }
 
 /// Another way to save a `T`, or one with a limit.
-pub(super) trait SavedAs<T> {
+pub(in crate::context) trait SavedAs<T> {
     fn save(value: &T, to: &mut Saver) -> Result<()>;
     fn restore(from: &mut Restorer<'_>) -> Result<T>;
 }
@@ -31,18 +31,18 @@ macro_rules! saved {
     ($type:ident { $($field:ident $(as $how:ty)?),* $(,)? } $(but { $($left_out:ident),* $(,)? })?
         $(checked by $validation_error:path)?) =>
     {
-        impl $crate::context::saved::Saved for $type {
-            fn save(&self, to: &mut $crate::context::saved::Saver) -> $crate::error::Result<()> {
+        impl $crate::context::history::saved::Saved for $type {
+            fn save(&self, to: &mut $crate::context::history::saved::Saver) -> $crate::error::Result<()> {
                 let Self { $($field,)* $($($left_out: _,)*)? } = self;
-                $(<saved!(@how $($how)?) as $crate::context::saved::SavedAs<_>>::save($field, to)?;)*
+                $(<saved!(@how $($how)?) as $crate::context::history::saved::SavedAs<_>>::save($field, to)?;)*
                 Ok(())
             }
 
-            fn restore(from: &mut $crate::context::saved::Restorer<'_>) -> $crate::error::Result<Self> {
+            fn restore(from: &mut $crate::context::history::saved::Restorer<'_>) -> $crate::error::Result<Self> {
                 let restored = Self {
                     $($field: from.field(
                         stringify!($field),
-                        <saved!(@how $($how)?) as $crate::context::saved::SavedAs<_>>::restore,
+                        <saved!(@how $($how)?) as $crate::context::history::saved::SavedAs<_>>::restore,
                     )?,)*
                     $($($left_out: Default::default(),)*)?
                 };
@@ -53,14 +53,14 @@ macro_rules! saved {
             }
         }
     };
-    (@how) => { $crate::context::saved::Plain };
+    (@how) => { $crate::context::history::saved::Plain };
     (@how $how:ty) => { $how };
 }
-pub(super) use saved;
+pub(in crate::context) use saved;
 
 /// Where parts of a history are written.
 #[derive(Default)]
-pub(super) struct Saver {
+pub(in crate::context) struct Saver {
     /// Of the format: see [`Since`].
     version: u32,
     pub bytes: Vec<u8>,
@@ -82,7 +82,7 @@ impl Saver {
 }
 
 /// Where parts of a history are read.
-pub(super) struct Restorer<'a> {
+pub(in crate::context) struct Restorer<'a> {
     reader: Reader<'a>,
     /// The field that is being read, behind those that it is a part of. After an error: the one that is wrong.
     path: Vec<&'static str>,
@@ -157,19 +157,19 @@ impl<'a> Restorer<'a> {
 }
 
 /// As the type itself says.
-pub(super) struct Plain;
+pub(in crate::context) struct Plain;
 
 /// A list of at most so many elements.
-pub(super) struct UpTo<const LIMIT: usize>;
+pub(in crate::context) struct UpTo<const LIMIT: usize>;
 
 /// A list of at most so many elements, whose positions are the slots.
-pub(super) struct Slots<const LIMIT: usize>;
+pub(in crate::context) struct Slots<const LIMIT: usize>;
 
 /// Seconds between two times, rounded to a float.
-pub(super) struct Secs;
+pub(in crate::context) struct Secs;
 
 /// In formats of this version and later; what an older one tells nothing of begins anew.
-pub(super) struct Since<const VERSION: u32>;
+pub(in crate::context) struct Since<const VERSION: u32>;
 
 impl<T: Saved + Default, const VERSION: u32> SavedAs<T> for Since<VERSION> {
     fn save(value: &T, to: &mut Saver) -> Result<()> {
@@ -192,7 +192,7 @@ impl<T: Saved> SavedAs<T> for Plain {
 }
 
 /// Writes what [`Restorer::list`] reads.
-pub(super) fn save_list<'a, T: Saved + 'a>(
+pub(in crate::context) fn save_list<'a, T: Saved + 'a>(
     list: impl ExactSizeIterator<Item = &'a T>,
     to: &mut Saver,
 ) -> Result<()> {

@@ -20,7 +20,7 @@ macro_rules! label {
         concat!(stringify!($name), "@", $version)
     };
 }
-pub(super) use label;
+pub(in crate::context) use label;
 
 /// The name in `label`, and the version of its meaning.
 pub fn name_and_version(label: &str) -> (&str, u32) {

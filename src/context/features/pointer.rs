@@ -3,16 +3,16 @@
 //! The ranker's [`features`] on scales that a network can add up, and what followed when the last apps
 //! were the same as now.
 
-use super::Task;
-use super::app_use::{AppUse, charging_class};
-use super::attribution::{LaunchAttribution, away};
-use super::counts::{HourWeights, Slot, hour_weights};
-use super::features::{self, QUESTION, SCHEMA, SharedFeatures, share, smoothed};
-use super::first_uses::{FirstUses, Nearby};
-use super::math;
 use super::prior_features::{AppPrior, PriorFeatures};
-use super::question::Context;
-use super::sequence_model::{ORDERS, SequenceCounts};
+use super::{QUESTION, SCHEMA, SharedFeatures, share, smoothed};
+use crate::context::Task;
+use crate::context::history::app_use::{AppUse, charging_class};
+use crate::context::history::attribution::{LaunchAttribution, away};
+use crate::context::history::counts::{HourWeights, Slot, hour_weights};
+use crate::context::history::first_uses::{FirstUses, Nearby};
+use crate::context::history::sequence_model::{ORDERS, SequenceCounts};
+use crate::context::math;
+use crate::context::question::Context;
 use crate::data::Timestamp;
 
 /// Columns of a candidate in the first version: those of the ranker, shares of what followed, shares of first uses in a
@@ -31,11 +31,10 @@ pub const QUESTION_COLUMNS: usize = SCHEMA.len() - QUESTION + 3 * ORDERS + 3 + 5
 
 /// Names of a candidate's columns, in order, as in a model file: see [`columns`](super::columns).
 pub const CANDIDATE_NAMES: [&str; CANDIDATE_COLUMNS] =
-    joined(features::NAMES.split_at(QUESTION).0, &OF_CANDIDATE);
+    joined(super::NAMES.split_at(QUESTION).0, &OF_CANDIDATE);
 
 /// Names of a question's columns.
-pub const QUESTION_NAMES: [&str; QUESTION_COLUMNS] =
-    joined(features::NAMES.split_at(QUESTION).1, &OF_QUESTION);
+pub const QUESTION_NAMES: [&str; QUESTION_COLUMNS] = joined(super::NAMES.split_at(QUESTION).1, &OF_QUESTION);
 
 /// Names of a candidate's columns that are not the ranker's, in the order in which they are computed below.
 const OF_CANDIDATE: [&str; CANDIDATE_COLUMNS - QUESTION] = [
@@ -342,8 +341,8 @@ fn scaled(value: f32, unit: &str) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{History, columns};
     use super::*;
+    use crate::context::{History, columns};
     use crate::data::{AppId, Event, Signal, UserId};
 
     #[test]

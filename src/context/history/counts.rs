@@ -2,14 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::math;
 use super::saved::{Restorer, Saved, Saver, UpTo, save_list, saved};
+use crate::context::math;
 use crate::data::Timestamp;
 use crate::error::Result;
 
 /// Position of an app in a history's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Slot(u32);
+pub(in crate::context) struct Slot(u32);
 
 impl Slot {
     /// No app's: it is equal to none, and beyond every table.
@@ -36,7 +36,7 @@ impl Saved for Slot {
 
 /// A count that halves every `half_life_secs`.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Decayed {
+pub(in crate::context) struct Decayed {
     value: f32,
     at: Timestamp,
 }
@@ -60,7 +60,7 @@ impl Decayed {
 
 /// An hour, and the shortest half-life, in seconds.
 // Source: units; as a half-life measured (docs/constants.md).
-pub(super) const HOUR_SECS: f32 = 3_600.0;
+pub(in crate::context) const HOUR_SECS: f32 = 3_600.0;
 /// The middle half-life.
 // Source: units; as a half-life measured (docs/constants.md).
 const DAY_SECS: f32 = 24.0 * HOUR_SECS;
@@ -73,7 +73,7 @@ const HABIT_SECS: f32 = 5.0 * DAY_SECS;
 
 /// How often something happened: ever, lately, and by the hour of the day.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
+pub(in crate::context) struct Tally {
     pub count: u32,
     pub last: Option<Timestamp>,
     hour: Decayed,
@@ -118,10 +118,10 @@ impl Tally {
 }
 
 /// Hours of the day with their weights.
-pub(super) type HourWeights = [(usize, f32); 5];
+pub(in crate::context) type HourWeights = [(usize, f32); 5];
 
 /// The sum of hourly counts around an hour of the day, under the weights of `hours`.
-pub(super) fn around(by_hour: &[f32; 24], hours: &HourWeights) -> f32 {
+pub(in crate::context) fn around(by_hour: &[f32; 24], hours: &HourWeights) -> f32 {
     hours.iter().map(|&(hour, weight)| weight * by_hour[hour]).sum()
 }
 
@@ -132,7 +132,7 @@ const KERNEL_HOURS: f32 = 2.0;
 /// A triangular kernel, two hours wide to either side, over the 24 hourly counters: midnight is near 23 h.
 ///
 /// `hour`: 0 to 23.99.
-pub(super) fn hour_weights(hour: f32) -> HourWeights {
+pub(in crate::context) fn hour_weights(hour: f32) -> HourWeights {
     let centre = hour as i32;
     // Counter `h` holds what happened from `h` to `h + 1`: its middle is half an hour later.
     let offset = hour - (centre as f32 + 0.5);
@@ -145,7 +145,7 @@ pub(super) fn hour_weights(hour: f32) -> HourWeights {
 
 /// How often each app came next. At most [`Row::CAPACITY`] apps; the rarest makes room for a new one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Row {
+pub(in crate::context) struct Row {
     counts: Vec<(Slot, f32)>,
     total: f32,
 }
@@ -192,7 +192,7 @@ impl Row {
 
 /// What came after a pair of apps. At most [`Pairs::CAPACITY`] pairs.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pairs {
+pub(in crate::context) struct Pairs {
     rows: HashMap<(Slot, Slot), Row>,
 }
 
@@ -245,7 +245,7 @@ impl Pairs {
 
 /// A ring of the last `N` values, newest first.
 #[derive(Debug, Clone)]
-pub(super) struct Recent<T, const N: usize> {
+pub(in crate::context) struct Recent<T, const N: usize> {
     values: VecDeque<T>,
 }
 

@@ -2,18 +2,18 @@
 
 use super::counts::{HOUR_SECS, Row, Tally};
 use super::first_uses::FirstUses;
-use super::math;
 use super::propensity::{AnswerRate, Preference, SpontaneousLaunches};
 use super::saved::{Secs, Since, saved};
+use crate::context::math;
 use crate::data::{AppId, Battery, Timestamp};
 
 /// Places that one history tells apart; beyond them the one visited least is forgotten.
 // Source: memory. Each place takes four bytes of every app.
-pub(super) const MAX_PLACES: usize = 16;
+pub(in crate::context) const MAX_PLACES: usize = 16;
 
 /// An app that was not in front for so long is taken up anew.
 // Simulator's law: tastes there come in phases that fade within two hours; to be learned from people instead.
-pub(super) const REST_SECS: i64 = 2 * 3600;
+pub(in crate::context) const REST_SECS: i64 = 2 * 3600;
 
 /// A notification is answered half as readily with every so much time.
 // Simulator's law: a notification's pull fades with 900 s there, so halves in 624; to be learned from people instead.
@@ -45,7 +45,7 @@ const PHASE_SECS: f32 = 2.0 * HOUR_SECS;
 /// It tells resuming from choosing: an app that was in front when the screen went dark is in front again after the
 /// unlock, whereas the home screen asks for a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Departure {
+pub(in crate::context) enum Departure {
     /// An app was in the foreground until the screen went dark.
     InApp,
     /// The home screen was; the last app was in use at most five minutes before the unlock.
@@ -64,7 +64,7 @@ impl Departure {
 
 /// Counters that each app has, and that the history has for all apps together.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Counters {
+pub(in crate::context) struct Counters {
     /// Times in the foreground.
     pub launches: Tally,
     /// Of these: as the first app after an unlock.
@@ -97,54 +97,54 @@ saved!(Counters {
 });
 
 /// Unknown, no, yes.
-pub(super) fn charging_class(battery: Battery) -> usize {
+pub(in crate::context) fn charging_class(battery: Battery) -> usize {
     battery.charging.map_or(0, |charging| 1 + usize::from(charging))
 }
 
 /// What one user's history knows of one app.
 #[derive(Debug, Clone, Default)]
 pub struct AppUse {
-    pub(super) app: AppId,
-    pub(super) counters: Counters,
-    pub(super) first_launch: Timestamp,
-    pub(super) recency_rank: u32,
-    pub(super) frequency_rank: u32,
-    pub(super) unlock_recency_rank: u32,
+    pub(in crate::context) app: AppId,
+    pub(in crate::context) counters: Counters,
+    pub(in crate::context) first_launch: Timestamp,
+    pub(in crate::context) recency_rank: u32,
+    pub(in crate::context) frequency_rank: u32,
+    pub(in crate::context) unlock_recency_rank: u32,
     /// Number of the session (from unlock to dark) in which it was last used.
-    pub(super) last_session: u32,
+    pub(in crate::context) last_session: u32,
 
     /// Times in the foreground of which the end is known, and their total length.
-    pub(super) stays: u32,
-    pub(super) stay_secs: f64,
-    pub(super) last_stay_secs: Option<f32>,
+    pub(in crate::context) stays: u32,
+    pub(in crate::context) stay_secs: f64,
+    pub(in crate::context) last_stay_secs: Option<f32>,
 
-    pub(super) first_uses: FirstUses,
+    pub(in crate::context) first_uses: FirstUses,
 
-    pub(super) last_notification: Option<Timestamp>,
+    pub(in crate::context) last_notification: Option<Timestamp>,
     /// Posted since the app was last opened.
-    pub(super) pending_notifications: u32,
+    pub(in crate::context) pending_notifications: u32,
     /// Posted since the screen last went dark after use; valid in `unseen_epoch` only.
-    pub(super) unseen_notifications: u32,
-    pub(super) unseen_epoch: u32,
+    pub(in crate::context) unseen_notifications: u32,
+    pub(in crate::context) unseen_epoch: u32,
     /// Unlocks that found an unseen notification of this app, and those that then opened it first.
-    pub(super) notified_unlocks: u32,
-    pub(super) answered_notifications: u32,
+    pub(in crate::context) notified_unlocks: u32,
+    pub(in crate::context) answered_notifications: u32,
     /// Its notifications, however they were found.
-    pub(super) answers: AnswerRate,
-    pub(super) spontaneous: SpontaneousLaunches,
-    pub(super) preference: Preference,
+    pub(in crate::context) answers: AnswerRate,
+    pub(in crate::context) spontaneous: SpontaneousLaunches,
+    pub(in crate::context) preference: Preference,
     /// Unlocks at which it [was a trigger](Self::is_trigger).
-    pub(super) trigger_unlocks: f32,
+    pub(in crate::context) trigger_unlocks: f32,
     /// The triggers at unlocks that opened this app first; of those, the ones since whose last sign it had not been opened.
-    pub(super) triggers: Row,
+    pub(in crate::context) triggers: Row,
 
     /// The next different app.
-    pub(super) next: Row,
+    pub(in crate::context) next: Row,
     /// The first app of the next unlock; the same by [`Departure`].
-    pub(super) next_unlock: Row,
-    pub(super) next_unlock_by_departure: [Row; Departure::KINDS],
+    pub(in crate::context) next_unlock: Row,
+    pub(in crate::context) next_unlock_by_departure: [Row; Departure::KINDS],
     /// The first app of the unlock after the one that this app was first in.
-    pub(super) after_unlock_open: Row,
+    pub(in crate::context) after_unlock_open: Row,
 }
 
 saved!(AppUse {
@@ -195,7 +195,7 @@ impl AppUse {
     }
 
     /// Whether it came to the foreground since local midnight. `hour`: the local hour at `now`, 0 to 23.99.
-    pub(super) fn is_used_today(&self, now: Timestamp, hour: f32) -> bool {
+    pub(in crate::context) fn is_used_today(&self, now: Timestamp, hour: f32) -> bool {
         self.last_launch().is_some_and(|at| (now.secs_since(at) as f32) < HOUR_SECS * hour)
     }
 
@@ -210,12 +210,12 @@ impl AppUse {
     }
 
     /// Whether it has not come to the foreground for more than so long.
-    pub(super) fn is_rested(&self, now: Timestamp, secs: i64) -> bool {
+    pub(in crate::context) fn is_rested(&self, now: Timestamp, secs: i64) -> bool {
         self.last_launch().is_none_or(|at| now.secs_since(at) > secs)
     }
 
     /// Whether a notification calls that came a moment ago.
-    pub(super) fn is_calling(&self, now: Timestamp) -> bool {
+    pub(in crate::context) fn is_calling(&self, now: Timestamp) -> bool {
         self.pending_secs(now).is_some_and(|secs| secs < CALL_SECS)
     }
 
@@ -226,34 +226,34 @@ impl AppUse {
     }
 
     /// Its newest sign of life: the last time in the foreground, or notification.
-    pub(super) fn last_sign(&self) -> Option<Timestamp> {
+    pub(in crate::context) fn last_sign(&self) -> Option<Timestamp> {
         self.last_launch().max(self.last_notification)
     }
 
     /// Whether its last sign came half an hour ago, about.
-    pub(super) fn is_trigger(&self, now: Timestamp) -> bool {
+    pub(in crate::context) fn is_trigger(&self, now: Timestamp) -> bool {
         self.last_sign().is_some_and(|at| TRIGGER_SECS.contains(&now.secs_since(at)))
     }
 
     /// By how much its recent use raises its choice weight: people use one app often for some hours.
-    pub(super) fn phase(&self, now: Timestamp) -> f32 {
+    pub(in crate::context) fn phase(&self, now: Timestamp) -> f32 {
         let fade = |at| math::exp(-(now.secs_since(at).max(0) as f32) / PHASE_SECS);
         1.0 + PHASE * self.last_launch().map_or(0.0, fade)
     }
 
     /// Its weight in a spontaneous choice.
-    pub(super) fn choice_weight(&self, now: Timestamp) -> f32 {
+    pub(in crate::context) fn choice_weight(&self, now: Timestamp) -> f32 {
         if self.launches() > 0 { self.preference.rate() * self.phase(now) } else { 0.0 }
     }
 
     /// How fresh its notification is that waits for an answer: 1 at once, halved every ten minutes, 0 after two hours or
     /// where none waits.
-    pub(super) fn freshness(&self, now: Timestamp) -> f32 {
+    pub(in crate::context) fn freshness(&self, now: Timestamp) -> f32 {
         let secs = self.pending_secs(now).filter(|&secs| secs < LAPSE_SECS);
         secs.map_or(0.0, |secs| math::exp2(-(secs as f32) / ANSWER_SECS))
     }
 
-    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut Row> {
+    pub(in crate::context) fn rows_mut(&mut self) -> impl Iterator<Item = &mut Row> {
         [&mut self.next, &mut self.next_unlock, &mut self.after_unlock_open, &mut self.triggers]
             .into_iter()
             .chain(&mut self.next_unlock_by_departure)

@@ -3,8 +3,8 @@
 use std::f32::consts::TAU;
 
 use super::app_use::Departure;
-use super::math;
 use super::saved::saved;
+use crate::context::math;
 use crate::data::{AppId, Timestamp};
 
 /// Tokens that a history keeps: no window is longer.
@@ -16,7 +16,7 @@ pub const KINDS: usize = UNLOCK + Departure::KINDS;
 
 /// The first kind that is an unlock.
 // Source: units.
-pub(super) const UNLOCK: usize = 3;
+pub(in crate::context) const UNLOCK: usize = 3;
 
 /// Places by how much the user does there: the eight most visited, any other, unknown.
 // Source: memory: rows of a network's table. Not measured: none of the logs at hand has places.
@@ -115,7 +115,7 @@ pub fn gap(secs: i64) -> u8 {
 }
 
 /// The binary logarithm of a time: 0 for none, `n` for `2^(n-1)` to `2^n - 1` seconds.
-pub(super) fn octave(secs: i64) -> u32 {
+pub(in crate::context) fn octave(secs: i64) -> u32 {
     64 - secs.max(0).leading_zeros()
 }
 

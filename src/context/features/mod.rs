@@ -3,29 +3,35 @@
 //! Each line of the table below is a column: its name, its unit, what it means, and how it is computed. Counts and
 //! times that span decades are on a log scale; what is unknown is NaN, and the trees learn which way to send it.
 
-use super::app_use::AppUse;
-use super::columns::label;
-use super::counts::{HourWeights, Row, Slot, hour_weights};
-use super::history::History;
-use super::math;
-use super::question::Context;
-use super::question_features::ln_secs;
+pub mod columns;
+pub mod pointer;
+mod prior_features;
+mod question_features;
+
+use crate::context::history::History;
+use crate::context::history::app_use::AppUse;
+use crate::context::history::counts::{HourWeights, Row, Slot, hour_weights};
+use crate::context::math;
+use crate::context::question::Context;
 use crate::data::{Network, Timestamp};
+use columns::label;
+pub use question_features::QuestionFeatures;
+use question_features::ln_secs;
 
 /// How files tell of columns: of version 1, trees by name and the transformer by number; from 2 on, all by their labels
-/// ([`columns`](super::columns)). It does not rise with a column: that has a version of its own.
+/// ([`columns`](columns)). It does not rise with a column: that has a version of its own.
 // Source: units.
 pub const SCHEMA_VERSION: u32 = 2;
 
 /// The first column that is the same for every candidate of a question.
 // Source: units.
-pub(super) const QUESTION: usize = 42;
+pub(in crate::context) const QUESTION: usize = 42;
 
 /// A column of the feature matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Feature {
     /// Name, as in a model file: with the version of its meaning, where that is not the first
-    /// ([`columns`](super::columns)).
+    /// ([`columns`](columns)).
     pub name: &'static str,
     /// Unit of the value.
     pub unit: &'static str,
@@ -336,7 +342,7 @@ fn rank(times: u32, rank: u32) -> f32 {
     if times > 0 { rank as f32 } else { f32::NAN }
 }
 
-pub(super) fn share(part: f32, whole: f32) -> f32 {
+pub(in crate::context) fn share(part: f32, whole: f32) -> f32 {
     // Decayed totals fade towards zero after a long pause; parts fade with them.
     // Source of 1e-20: units. An f32 holds smaller numbers with fewer digits below 1e-38.
     if whole > 1e-20 { part / whole } else { 0.0 }
@@ -347,7 +353,7 @@ fn shares(parts: [f32; 3], wholes: [f32; 3]) -> [f32; 3] {
 }
 
 /// `part / whole`, drawn towards `prior` as by `weight` further observations.
-pub(super) fn smoothed(part: f32, whole: f32, prior: f32, weight: f32) -> f32 {
+pub(in crate::context) fn smoothed(part: f32, whole: f32, prior: f32, weight: f32) -> f32 {
     (part + weight * prior) / (whole + weight)
 }
 

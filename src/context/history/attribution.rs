@@ -6,10 +6,10 @@
 
 use super::app_use::{AppUse, REST_SECS};
 use super::counts::Slot;
-use super::math;
 use super::propensity::{AnswerRate, Line, SpontaneousLaunches};
 use super::saved::saved;
 use super::sequence_model::SequenceCounts;
+use crate::context::math;
 use crate::data::Timestamp;
 
 /// After so long the use of an app no longer shows in what is opened next.
@@ -27,7 +27,7 @@ const EXPLAINED_SHARE: f32 = 0.3;
 
 /// What a history knows of the causes of its user's launches.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LaunchAttribution {
+pub(in crate::context) struct LaunchAttribution {
     /// Unlocks where nothing called: whether they resumed the last app, by [`away`].
     pub resumed: Line,
     /// Spontaneous launches of apps that had not been in front for a while.
@@ -46,7 +46,7 @@ saved!(LaunchAttribution { resumed, spontaneous, all_spontaneous, answers } but 
 
 /// A launch that is about to be folded in, where an app had been used before.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AttributedLaunch {
+pub(in crate::context) struct AttributedLaunch {
     pub slot: Slot,
     pub last: Slot,
     /// The app used before the last.
@@ -152,14 +152,14 @@ fn is_explained(sequence_counts: &SequenceCounts, slot: Slot, is_first: bool) ->
 }
 
 /// Seconds out of use on the scale of [`LaunchAttribution::resumed`].
-pub(super) fn away(unused_secs: i64) -> f32 {
+pub(in crate::context) fn away(unused_secs: i64) -> f32 {
     math::ln_1p(unused_secs.max(0) as f32)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::History;
     use super::*;
+    use crate::context::History;
     use crate::data::{AppId, Event, Signal, UserId};
 
     /// Each launch has one cause: a return, a notification, a sequence, or none of them.

@@ -2,9 +2,9 @@
 //! familiar the sequence before it.
 
 use super::columns::label;
-use super::counts::HOUR_SECS;
-use super::math;
-use super::question::Context;
+use crate::context::history::counts::HOUR_SECS;
+use crate::context::math;
+use crate::context::question::Context;
 use crate::data::Timestamp;
 
 /// Last launches that [`QuestionFeatures::recent_apps`] counts the different apps of.
@@ -89,14 +89,14 @@ impl Context<'_> {
         count as f32
     }
 
-    pub(super) fn launches_last_hour(&self) -> f32 {
+    pub(in crate::context) fn launches_last_hour(&self) -> f32 {
         let in_last_hour = |at: &Timestamp| self.now.secs_since(*at) <= HOUR_SECS as i64;
         self.history.recent_launches.iter().take_while(|(_, at)| in_last_hour(at)).count() as f32
     }
 
     /// (n + 1) / (N + 2): of none, half.
     // Source: paper. Laplace's rule of succession (1814).
-    pub(super) fn resume_rate(&self) -> f32 {
+    pub(in crate::context) fn resume_rate(&self) -> f32 {
         let recent = self.history.recent_resumes.iter();
         let (resumed, unlocks) =
             recent.fold((0.0, 0.0), |(r, n), resumed| (r + f32::from(u8::from(resumed)), n + 1.0));
@@ -105,14 +105,14 @@ impl Context<'_> {
 }
 
 /// `ln(1 + seconds)` since `then`; a clock that went backwards makes it zero.
-pub(super) fn ln_secs(now: Timestamp, then: Option<Timestamp>) -> f32 {
+pub(in crate::context) fn ln_secs(now: Timestamp, then: Option<Timestamp>) -> f32 {
     then.map_or(f32::NAN, |then| math::ln_1p(now.secs_since(then).max(0) as f32))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{History, Task};
     use super::*;
+    use crate::context::{History, Task};
     use crate::data::{AppId, Event, Signal, UserId};
 
     #[test]

@@ -31,7 +31,7 @@ const PREFERENCES: [f32; 2] = [1e-6, 1e6];
 /// Ridge regression of points that are 0 or 1 on one number: resumed or not, by the logarithm of the time away.
 // Simulator's law: resuming falls with the logarithm of the time away there; to be learned from people instead.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Line {
+pub(in crate::context) struct Line {
     points: f32,
     x: f32,
     xx: f32,
@@ -70,7 +70,7 @@ impl Line {
 
 /// Spontaneous launches, by the hour of the day.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct SpontaneousLaunches {
+pub(in crate::context) struct SpontaneousLaunches {
     pub count: f32,
     /// Of these: launches of an app that had not been in front for eight hours. People return to an app for hours; how
     /// often it is opened without that shows their preference.
@@ -95,7 +95,7 @@ impl SpontaneousLaunches {
 
 /// Notifications that an unlock found: those answered by it, and all, each counting for less the older it was.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct AnswerRate {
+pub(in crate::context) struct AnswerRate {
     answered: f32,
     asked: f32,
 }
@@ -123,7 +123,7 @@ impl AnswerRate {
 /// Hunter's algorithm ("MM algorithms for generalized Bradley-Terry models", 2004) after every choice. A plain share
 /// would take an app that is at hand for a preferred one.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Preference {
+pub(in crate::context) struct Preference {
     /// Times that it was chosen.
     chosen: f32,
     /// Times that an app of average preference would have been.

@@ -1,7 +1,7 @@
 //! When an app is first used in a day: habits of once a day.
 
-use super::math;
 use super::saved::saved;
+use crate::context::math;
 
 /// Quarters of an hour in a day.
 // Source: units.
@@ -44,7 +44,7 @@ const STRETCH_PRIOR: f32 = 3.0;
 /// Unlocks that found an app not used yet that day, by the time of day: a habit of once a day shows as a high share in
 /// its hours, and on the edges of its hours before and after part.
 #[derive(Debug, Clone)]
-pub(super) struct FirstUses {
+pub(in crate::context) struct FirstUses {
     /// By quarter of an hour: those that opened it, and all.
     quarters: [[u16; 2]; QUARTERS],
     day: [f32; 2],
@@ -149,7 +149,7 @@ fn sum(quarters: &[[u16; 2]]) -> [f32; 2] {
 
 /// The quarters of an hour around a time of day: each with the stretch that it lies in, and how much of it does.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Nearby(Vec<(usize, usize, f32)>);
+pub(in crate::context) struct Nearby(Vec<(usize, usize, f32)>);
 
 impl Nearby {
     /// `hour`: 0 to 23.99.

@@ -13,7 +13,7 @@ use crate::error::Result;
 
 /// Orders told apart: a match of this many apps or more is of the highest.
 // Source: paper. Such models of text are best at about five (Cleary, Teahan, "Unbounded length contexts for PPM", 1997).
-pub(super) const ORDERS: usize = 5;
+pub(in crate::context) const ORDERS: usize = 5;
 
 /// Steps remembered: a month of a phone that opens 130 apps a day.
 // Source: memory. Four bytes each.
@@ -40,7 +40,7 @@ impl Saved for Step {
 
 /// The last apps used, and what the last unlocks opened among them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SequenceModel {
+pub(in crate::context) struct SequenceModel {
     /// Apps used, a run of one app once, oldest first.
     steps: VecDeque<Step>,
     /// Steps that are no longer remembered.
@@ -64,7 +64,7 @@ saved!(SequenceModel { steps as UpTo<STEPS>, dropped, is_run, opens as UpTo<OPEN
 
 /// How often each app followed, by the order of the match and all told.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Counts(pub [f32; ORDERS]);
+pub(in crate::context) struct Counts(pub [f32; ORDERS]);
 
 /// How often each app followed, indexed by slot, and their sum.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +75,7 @@ struct Followed {
 
 /// What followed earlier stretches that ended like the present one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SequenceCounts {
+pub(in crate::context) struct SequenceCounts {
     /// For each earlier step, by how many apps the stretch up to it matches the present one.
     matches: Vec<u8>,
     /// The next different app.

@@ -1,4 +1,4 @@
-//! One user's past, folded in event by event in constant memory, and the only maker of a [`Context`](super::Context).
+//! One user's past, folded in event by event in constant memory, and the only maker of a [`Context`](crate::context::Context).
 //!
 //! ```
 //! use foretap::context::{History, Task};
@@ -12,18 +12,27 @@
 //! assert_eq!(context.candidates(), [AppId(3), AppId(7)], "most recent first");
 //! ```
 
+pub(in crate::context) mod app_use;
+pub(in crate::context) mod attribution;
 mod bytes;
+pub(in crate::context) mod counts;
+pub(in crate::context) mod first_uses;
+mod propensity;
+mod saved;
+pub(in crate::context) mod sequence_model;
+pub(in crate::context) mod token;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::app_use::{AppUse, Counters, Departure, MAX_PLACES, REST_SECS, charging_class};
-use super::attribution::{AttributedLaunch, LaunchAttribution};
-use super::counts::{HOUR_SECS, Pairs, Recent, Slot};
-use super::sequence_model::SequenceModel;
-use super::task::Task;
-use super::token::{MAX_WINDOW, Token, octave};
+use crate::context::task::Task;
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
+pub use app_use::AppUse;
+use app_use::{Counters, Departure, MAX_PLACES, REST_SECS, charging_class};
+use attribution::{AttributedLaunch, LaunchAttribution};
+use counts::{HOUR_SECS, Pairs, Recent, Slot};
+use sequence_model::SequenceModel;
+use token::{MAX_WINDOW, Token, octave};
 
 /// Apps that one history remembers; beyond them the one used longest ago is forgotten.
 // Source: memory.
@@ -49,77 +58,77 @@ const MOMENT_SECS: i64 = 300;
 
 /// Classes of the time that the phone was not in use: eightfold steps from 8 seconds to 3 days.
 // Source: by hand, not measured: one column of the transformer's question.
-pub(super) const ABSENCES: usize = 7;
+pub(in crate::context) const ABSENCES: usize = 7;
 
 /// One user's past. [`observe`](History::observe) events in time order; ask with
 /// [`context_at`](History::context_at).
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    pub(super) user: Option<UserId>,
+    pub(in crate::context) user: Option<UserId>,
     /// The candidates as long as there are no others, without the app that was opened first.
-    pub(super) favourites: Arc<[AppId]>,
+    pub(in crate::context) favourites: Arc<[AppId]>,
     first_opened: Option<AppId>,
     slots: HashMap<AppId, Slot>,
-    pub(super) uses: Vec<AppUse>,
-    pub(super) totals: Counters,
+    pub(in crate::context) uses: Vec<AppUse>,
+    pub(in crate::context) totals: Counters,
 
     /// Opened apps, most recent first: the candidates. Slots of the same apps beside them.
-    pub(super) candidates: Vec<AppId>,
+    pub(in crate::context) candidates: Vec<AppId>,
     recency: Vec<Slot>,
     frequency: Vec<Slot>,
     unlock_recency: Vec<Slot>,
     /// What followed two apps in a row: the next different app; the first app of the next unlock.
-    pub(super) pairs: Pairs,
-    pub(super) unlock_pairs: Pairs,
+    pub(in crate::context) pairs: Pairs,
+    pub(in crate::context) unlock_pairs: Pairs,
     // Source of 64, 10 and, below, 20: measured (docs/constants.md).
-    pub(super) recent_launches: Recent<(Slot, Timestamp), 64>,
-    pub(super) recent_unlock_opens: Recent<Slot, 10>,
+    pub(in crate::context) recent_launches: Recent<(Slot, Timestamp), 64>,
+    pub(in crate::context) recent_unlock_opens: Recent<Slot, 10>,
     /// Whole sequences of apps, and what followed them.
-    pub(super) sequences: SequenceModel,
+    pub(in crate::context) sequences: SequenceModel,
     /// The last events as the transformer reads them.
-    pub(super) tokens: Recent<Token, MAX_WINDOW>,
-    pub(super) tokens_read: u64,
+    pub(in crate::context) tokens: Recent<Token, MAX_WINDOW>,
+    pub(in crate::context) tokens_read: u64,
     /// Whether each of the last unlocks reopened the app that was used last.
-    pub(super) recent_resumes: Recent<bool, 20>,
+    pub(in crate::context) recent_resumes: Recent<bool, 20>,
     /// By how the phone was left and for how long: unlocks that reopened the app used last, and all.
-    pub(super) resumes: [[[f32; 2]; ABSENCES]; Departure::KINDS],
+    pub(in crate::context) resumes: [[[f32; 2]; ABSENCES]; Departure::KINDS],
     /// Notifications that an unlock found unseen and answered first, and all found.
-    pub(super) answered_notifications: [f32; 2],
-    pub(super) attribution: LaunchAttribution,
+    pub(in crate::context) answered_notifications: [f32; 2],
+    pub(in crate::context) attribution: LaunchAttribution,
     places: Vec<PlaceId>,
     /// By task: questions whose answer had never been opened before, and all questions.
     answers: [[u32; 2]; 2],
 
     // The present.
     utc_offset_secs: i32,
-    pub(super) place: Option<usize>,
-    pub(super) battery: Battery,
-    pub(super) network: Network,
+    pub(in crate::context) place: Option<usize>,
+    pub(in crate::context) battery: Battery,
+    pub(in crate::context) network: Network,
     last_event: Option<Timestamp>,
     /// The last event at an earlier second than `last_event`.
-    pub(super) event_before: Option<Timestamp>,
+    pub(in crate::context) event_before: Option<Timestamp>,
     foreground: Option<(Slot, Timestamp)>,
-    pub(super) last_use: Option<Timestamp>,
-    pub(super) last_notification: Option<Timestamp>,
+    pub(in crate::context) last_use: Option<Timestamp>,
+    pub(in crate::context) last_notification: Option<Timestamp>,
     /// Apps with a notification that came while the phone lay unused.
-    pub(super) notified: Vec<Slot>,
+    pub(in crate::context) notified: Vec<Slot>,
     epoch: u32,
 
     // The screen, and the sessions between unlock and dark.
     unlocked: Option<Timestamp>,
-    pub(super) awaits_first_app: bool,
-    pub(super) screen_off: Option<Timestamp>,
+    pub(in crate::context) awaits_first_app: bool,
+    pub(in crate::context) screen_off: Option<Timestamp>,
     /// When the screen lit up, while it is lit.
-    pub(super) lit: Option<Timestamp>,
+    pub(in crate::context) lit: Option<Timestamp>,
     /// When the screen went dark (or was locked) after it was last in use.
-    pub(super) use_ended: Option<Timestamp>,
+    pub(in crate::context) use_ended: Option<Timestamp>,
     /// For how long no app had been in the foreground when the screen went dark after the last launch.
-    pub(super) idle_before_dark_secs: Option<f32>,
-    pub(super) glances: u32,
-    pub(super) session: u32,
+    pub(in crate::context) idle_before_dark_secs: Option<f32>,
+    pub(in crate::context) glances: u32,
+    pub(in crate::context) session: u32,
     session_launches: u32,
-    pub(super) last_session_launches: u32,
-    pub(super) unlocks_without_app: u32,
+    pub(in crate::context) last_session_launches: u32,
+    pub(in crate::context) unlocks_without_app: u32,
 }
 
 impl History {
@@ -175,27 +184,27 @@ impl History {
         self.uses.get(self.slot(app)?.index())
     }
 
-    pub(super) fn slot(&self, app: AppId) -> Option<Slot> {
+    pub(in crate::context) fn slot(&self, app: AppId) -> Option<Slot> {
         self.slots.get(&app).copied()
     }
 
     /// The app used last, the one before it, and so on.
-    pub(super) fn nth_last(&self, n: usize) -> Option<Slot> {
+    pub(in crate::context) fn nth_last(&self, n: usize) -> Option<Slot> {
         self.recency.get(n).copied()
     }
 
     /// The app that was first after the last unlock, the one before it, and so on.
-    pub(super) fn nth_last_unlock_open(&self, n: usize) -> Option<Slot> {
+    pub(in crate::context) fn nth_last_unlock_open(&self, n: usize) -> Option<Slot> {
         self.unlock_recency.get(n).copied()
     }
 
     /// Notifications of `app` that came while the phone lay unused.
-    pub(super) fn unseen(&self, app: &AppUse) -> u32 {
+    pub(in crate::context) fn unseen(&self, app: &AppUse) -> u32 {
         if app.unseen_epoch == self.epoch { app.unseen_notifications } else { 0 }
     }
 
     /// How the phone was left before an unlock at `now`.
-    pub(super) fn departure(&self, now: Timestamp) -> Departure {
+    pub(in crate::context) fn departure(&self, now: Timestamp) -> Departure {
         let unused_secs = self.last_use.map_or(i64::MAX, |last| now.secs_since(last));
         match self.idle_before_dark_secs {
             None => Departure::NotDark,
@@ -206,22 +215,22 @@ impl History {
     }
 
     /// How long the phone had not been in use before an unlock at `now`.
-    pub(super) fn unused_secs(&self, now: Timestamp) -> i64 {
+    pub(in crate::context) fn unused_secs(&self, now: Timestamp) -> i64 {
         self.use_ended.map_or(i64::MAX, |ended| now.secs_since(ended))
     }
 
     /// The class of the time for which the phone had not been in use before an unlock at `now`.
-    pub(super) fn absence(&self, now: Timestamp) -> usize {
+    pub(in crate::context) fn absence(&self, now: Timestamp) -> usize {
         (octave(self.unused_secs(now)) as usize / 3).min(ABSENCES - 1)
     }
 
     /// Questions of `task` whose answer had never been opened before, and all of them.
-    pub(super) fn answers(&self, task: Task) -> [u32; 2] {
+    pub(in crate::context) fn answers(&self, task: Task) -> [u32; 2] {
         self.answers[task as usize]
     }
 
     /// Hour of the day (0 to 23.99) and day of the week (0 is Monday) on the user's clock.
-    pub(super) fn wall_clock(&self, now: Timestamp) -> (f32, u32) {
+    pub(in crate::context) fn wall_clock(&self, now: Timestamp) -> (f32, u32) {
         let local_secs = now.0.saturating_add(i64::from(self.utc_offset_secs));
         let hour = local_secs.rem_euclid(86_400) as f32 / HOUR_SECS;
         // 1970-01-01 was a Thursday.
