@@ -74,7 +74,7 @@
 //!     bitslice/, forest, batch       its answers, a question at a time or millions of rows
 //!     bins, dataset, table/          from values and text files to bytes
 //!     objective/, metric             what trees minimise, and how good they are
-//!     rounding -> histogram -> split -> grow, attach -> train
+//!     rounding -> block -> histogram -> layout, gain -> split, category -> grow, attach -> train
 //!   ranker       features + forest = a Predictor
 //!
 //!   network/     THE DEEP EXPERT'S PLAN

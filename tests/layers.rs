@@ -59,10 +59,13 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "objective",
             "metric",
             "rounding",
+            "block",
+            "histogram",
             // A layout is chosen by the time that histograms take.
-            "layout histogram",
-            // A column of categories is searched with what a column of numbers is.
-            "category split",
+            "layout",
+            "gain",
+            "category",
+            "split",
             "sample",
             "partition",
             "grow",
@@ -136,13 +139,12 @@ const ROOMS: [(&str, &[&str]); 15] = [
         ],
     ),
     ("model", &["save"]),
-    ("bundle", &["container", "delta", "golden contents"]),
+    ("bundle", &["container", "delta", "expert", "golden", "contents"]),
     (
         "evaluate",
         &["expected", "metrics", "intervals", "replay", "latency", "routing", "report", "text", "html"],
     ),
-    // A round trains what its routers ask, and a router's plan is a part of the round's.
-    ("experiment", &["method", "deep", "ranker", "quantization", "round routing save", "check"]),
+    ("experiment", &["method", "deep", "ranker", "quantization", "routing", "round save", "check"]),
 ];
 
 #[test]

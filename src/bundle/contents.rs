@@ -11,13 +11,13 @@
 //! | `GOLD` | yes | golden questions with their answers |
 //! | `CARD` | no | JSON for people: what the models learned from, how good they are |
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::container::{Section, Sections, Tag};
+use super::expert::Expert;
 use super::golden::{Golden, GoldenInputs};
 use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::context::{Context, Task, favourites};
@@ -39,27 +39,6 @@ const ROUTER: Tag = Tag(*b"ROUT");
 const GOLDEN: Tag = Tag(*b"GOLD");
 const CARD: Tag = Tag(*b"CARD");
 const KNOWN: [Tag; 8] = [META, APPS, FEATURES, STUDENT, TREES, ROUTER, GOLDEN, CARD];
-
-/// Who can answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expert {
-    /// The transformer in INT8.
-    Student,
-    /// The quantized ranker.
-    Trees,
-    /// Both, as the router divides the work.
-    Router,
-}
-
-impl fmt::Display for Expert {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Student => "student",
-            Self::Trees => "trees",
-            Self::Router => "router",
-        })
-    }
-}
 
 /// What a bundle is made of.
 #[derive(Debug, Clone, Default)]

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use super::contents::Expert;
+use super::expert::Expert;
 use crate::context::{Context, History, Task};
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
 use crate::error::Result;

@@ -34,9 +34,11 @@
 mod container;
 mod contents;
 mod delta;
+mod expert;
 mod golden;
 
 pub use crate::fields::{Put, Reader};
 pub use container::{ALIGNMENT, MAX_SECTIONS, Section, Sections, Tag};
-pub use contents::{Bundle, Expert, Parts};
+pub use contents::{Bundle, Parts};
 pub use delta::{apply, diff};
+pub use expert::Expert;

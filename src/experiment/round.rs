@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::method::{Artifact, Failure, Learned, Training};
-use super::routing::{RouterPlan, with_router};
+use super::routing::RouterPlan;
 use super::{Experiment, PersonLog};
 use crate::baseline::BayesOptimal;
 use crate::context::TrainingView;
@@ -12,7 +12,8 @@ use crate::data::simulate::Truth;
 use crate::data::{Split, Vocabulary};
 use crate::error::{ErrorKind, Result};
 use crate::evaluate::{
-    Contender, Latencies, Protocol, RoutedTest, RoutingReport, Tested, catch_panic, measure_latency, test,
+    Contender, Latencies, Pair, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED, RoutedTest, RoutingReport,
+    Tested, catch_panic, measure_latency, test, test_router,
 };
 use crate::gbdt::Forest;
 use crate::model::RankerModel;
@@ -20,7 +21,7 @@ use crate::predict::Predictor;
 use crate::progress::Progress;
 use crate::quantize::QuantizedModel;
 use crate::ranker::Ranker;
-use crate::router::Router;
+use crate::router::{Experts, Router, Routing};
 
 /// The name of the best possible predictor of simulated people.
 pub(super) const BAYES_OPTIMAL: &str = "bayes-optimal";
@@ -145,6 +146,43 @@ impl<'a> Round<'a> {
         let forest: Option<&Forest> = self.ranker().map(|ranker| ranker.forest());
         Ok(measure_latency(&self.protocol, forest, &contenders))
     }
+
+    /// Fits and tests the router of `plan`, or none where one of its experts does not take part.
+    pub(super) fn test_router(
+        &self,
+        plan: Option<&RouterPlan>,
+        progress: &dyn Progress,
+    ) -> Result<Option<RoutedTest>> {
+        let Some((plan, [trees, deep])) = plan.and_then(|plan| Some((plan, self.experts(plan)?))) else {
+            return Ok(None);
+        };
+        let versions =
+            |learned: &Learned| [Arc::clone(&learned.predictor), Arc::clone(&learned.without_validation)];
+        let pair = Pair { trees: versions(trees), deep: versions(deep) };
+        test_router(&self.view, &self.protocol, &pair, plan.routing, None, progress).map(Some)
+    }
+
+    /// What `plan` routes between, where both take part.
+    fn experts(&self, plan: &RouterPlan) -> Option<[&Learned; 2]> {
+        Some([self.learned(&plan.trees)?, self.learned(&plan.deep)?])
+    }
+
+    /// The routers of a test, as a phone has them, by their names: what differs in habits alone is one router.
+    pub(super) fn routers(
+        &self,
+        routed: &RoutedTest,
+        plan: &RouterPlan,
+    ) -> Result<Vec<(&'static str, Arc<Router>)>> {
+        let Some([trees, deep]) = self.experts(plan) else { return Ok(Vec::new()) };
+        let [trees, deep] = [trees, deep].map(|learned| Arc::clone(&learned.predictor));
+        let router = |routing| {
+            let experts = Experts { trees: Some(Arc::clone(&trees)), deep: Some(Arc::clone(&deep)) };
+            Router::new(routed.fitted.model.clone(), experts, routing).map(Arc::new)
+        };
+        let (routed, full) = (router(plan.routing)?, router(Routing::Share(1.0))?);
+        let all = [(ROUTER, Arc::clone(&routed)), (ROUTER_FULL, full), (ROUTER_SHARED, routed)];
+        Ok(all.into_iter().filter(|(name, _)| self.wants(name)).collect())
+    }
 }
 
 /// What all rounds gave together.
@@ -215,4 +253,12 @@ impl Rounds {
         report.compare(&self.tested);
         Some(report)
     }
+}
+
+/// Adds the routers that `round` wants to the table, before the bound.
+fn with_router(round: &Round<'_>, mut found: Vec<Tested>, routed: Option<&RoutedTest>) -> Vec<Tested> {
+    let Some(routed) = routed else { return found };
+    let at = found.iter().position(|tested| tested.name == BAYES_OPTIMAL).unwrap_or(found.len());
+    found.splice(at..at, routed.tested.iter().filter(|tested| round.wants(&tested.name)).cloned());
+    found
 }

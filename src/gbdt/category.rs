@@ -4,14 +4,14 @@
 //! Rare categories have averages of chance: these are pulled towards nothing before they are put in order, and splits
 //! pay an additional L2 penalty, as in LightGBM.
 
+use super::gain::{LeafColumn, Rule, Split};
 use super::histogram::{Number, Sums};
-use super::split::{Rule, Split, Task};
 
 /// Up to this many categories, each is tried against all others instead.
 const ONE_AGAINST_OTHERS: usize = 4;
 
 /// Tries the ways to part the categories of one column. What is missing or has no bin of its own goes right.
-pub(super) fn search<S: Number>(task: &Task<'_, S>, best: &mut Option<Split<S>>) {
+pub(super) fn search<S: Number>(task: &LeafColumn<'_, S>, best: &mut Option<Split<S>>) {
     let config = task.search.config;
     let last = task.bins.g.len() - 1;
     let mut bins: Vec<u8> = (1..last).filter(|&bin| task.bins.rows[bin] > 0).map(|bin| bin as u8).collect();
@@ -48,7 +48,7 @@ pub(super) fn search<S: Number>(task: &Task<'_, S>, best: &mut Option<Split<S>>)
     }
 }
 
-fn allowed<S: Number>(task: &Task<'_, S>, sums: Sums<S>) -> bool {
+fn allowed<S: Number>(task: &LeafColumn<'_, S>, sums: Sums<S>) -> bool {
     let config = task.search.config;
     sums.rows as usize >= config.min_rows.max(1) && task.search.h(sums) >= config.min_hessian
 }

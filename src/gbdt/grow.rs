@@ -6,14 +6,15 @@ use rayon::prelude::*;
 
 use super::attach::{Side, attach};
 use super::bitslice::binned::{BinnedTree, LeftBins};
+use super::block::Block;
 use super::config::GbdtConfig;
 use super::dataset::Dataset;
+use super::gain::{Bounds, Rule, Search, Split};
 use super::histogram::{Histogram, Numbers, Rows, Sums, Tables};
-use super::layout::{Block, BlockLayout};
+use super::layout::BlockLayout;
 use super::objective::Gradient;
 use super::partition::partition;
 use super::rounding::Scale;
-use super::split::{Bounds, Rule, Search, Split};
 use super::tree::{Child, SplitNode, Tree};
 
 /// A tree with the bins that its splits send left, so that binned rows can be sent down it.

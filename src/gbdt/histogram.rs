@@ -6,7 +6,7 @@
 
 use std::sync::Mutex;
 
-use super::layout::{Bins, Block};
+use super::block::{Bins, Block};
 use super::objective::Gradient;
 use super::rounding::Packed;
 

@@ -8,25 +8,9 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use super::block::{Bins, Block};
 use super::dataset::Dataset;
 use super::histogram::{Histogram, MOST_LANES, Numbers, Rows, Tables};
-
-/// Columns whose bins lie together, and where the sums of each begin.
-pub(super) struct Block<'a> {
-    /// The columns, by number.
-    pub columns: Vec<usize>,
-    /// Where the bins of each column begin among the sums of the block, and the end of the last.
-    pub starts: Vec<usize>,
-    pub bins: Bins<'a>,
-}
-
-/// The bins of a block: row by row in lanes, or one column.
-pub(super) enum Bins<'a> {
-    Column(&'a [u8]),
-    Rows8(Vec<[u8; 8]>),
-    Rows16(Vec<[u8; 16]>),
-    Rows32(Vec<[u8; 32]>),
-}
 
 /// The columns worth asking about, in blocks.
 pub(super) struct BlockLayout<'a> {
@@ -87,26 +71,6 @@ impl<'a> BlockLayout<'a> {
 const TRIED_ROWS: usize = 8_192;
 /// How often.
 const TRIES: usize = 3;
-
-impl<'a> Block<'a> {
-    fn new(data: &Dataset, columns: &[usize], bins: Bins<'a>) -> Self {
-        let ends = columns.iter().scan(0, |end, &column| {
-            *end += data.binner.bins(column);
-            Some(*end)
-        });
-        Self { columns: columns.to_vec(), starts: [0].into_iter().chain(ends).collect(), bins }
-    }
-
-    /// How many sums a histogram of this block has.
-    pub fn cells(&self) -> usize {
-        self.starts.last().copied().unwrap_or(0)
-    }
-
-    /// Where the sums of the column in `lane` lie.
-    pub fn range(&self, lane: usize) -> std::ops::Range<usize> {
-        self.starts[lane]..self.starts[lane + 1]
-    }
-}
 
 /// Lanes beyond the columns stay 0.
 fn interleave<const W: usize>(data: &Dataset, columns: &[usize]) -> Vec<[u8; W]> {

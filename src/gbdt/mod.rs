@@ -12,9 +12,9 @@
 //! bitslice/, forest, batch   answers: the rows of a question are the bits of a word, four trees side by side
 //! bins, dataset, table/      from values to bytes; from text files to datasets
 //! objective/, metric         what trees minimise, one file each; how good they are
-//! rounding, layout,          gradients as small integers, bins row by row or column by column,
+//! rounding, block, layout,   gradients as small integers, bins row by row or column by column,
 //!   histogram                and their exact sums: the same model at any number of threads
-//! split, category            the best way to part a leaf, by numbers and by categories
+//! gain, split, category      the best way to part a leaf, by numbers and by categories
 //! sample, partition, grow,   which rows and columns a tree sees, which rows are in which leaf, one tree,
 //!   attach                   put together split by split
 //! train                      many trees
@@ -40,16 +40,18 @@ mod batch;
 #[cfg(feature = "train")]
 pub mod bins;
 #[cfg(feature = "train")]
+mod block;
+#[cfg(feature = "train")]
 mod category;
 #[cfg(feature = "train")]
 pub mod dataset;
 #[cfg(feature = "train")]
 pub mod explain;
+mod gain;
 #[cfg(feature = "train")]
 mod grow;
 #[cfg(feature = "train")]
 mod histogram;
-#[cfg(feature = "train")]
 mod layout;
 #[cfg(feature = "train")]
 pub mod metric;
