@@ -20,7 +20,7 @@ fn the_example_compiles_without_a_warning_and_ranks_the_week_s_apps() {
     for (expert, bundle) in [("student", made::with_student(&apps)), ("trees", made::with_trees(&apps))] {
         let file = folder.path().join(expert);
         fs::write(&file, bundle.to_bytes().unwrap()).unwrap();
-        let found = Command::new(&program).arg(&file).output().unwrap();
+        let found = example(&program).arg(&file).output().unwrap();
         let (out, err) = texts(&found);
         assert!(found.status.success() && err.is_empty(), "{expert}: {out}{err}");
         let rows: Vec<(&str, f64)> = out.lines().map(row).collect();
@@ -53,7 +53,7 @@ fn the_example_says_why_it_fails() {
         (&[&nonsense], 1, "this is not a foretap bundle; name a bundle instead"),
     ];
     for (arguments, code, says) in cases {
-        let found = Command::new(&program).args(arguments).output().unwrap();
+        let found = example(&program).args(arguments).output().unwrap();
         let (out, err) = texts(&found);
         assert!(found.status.code() == Some(code) && out.is_empty(), "{arguments:?}: {out}{err}");
         assert!(err.contains(says), "{arguments:?}: `{says}` is missing in: {err}");
@@ -90,6 +90,14 @@ fn compile(compiler: &str, library: &Path, folder: &Path) -> PathBuf {
     compile.arg("-L").arg(library).arg("-lforetap_c").arg(format!("-Wl,-rpath,{}", library.display()));
     run(compile.arg("-o").arg(&program));
     program
+}
+
+/// The program, to be run with the library that it was linked with: cargo has tests look for libraries among those of other
+/// builds first, which may be older.
+fn example(program: &Path) -> Command {
+    let mut example = Command::new(program);
+    example.env_remove("LD_LIBRARY_PATH").env_remove("DYLD_FALLBACK_LIBRARY_PATH");
+    example
 }
 
 /// Runs a command that must succeed.

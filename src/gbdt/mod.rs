@@ -47,11 +47,13 @@ mod category;
 pub mod dataset;
 #[cfg(feature = "train")]
 pub mod explain;
+#[cfg(feature = "train")]
 mod gain;
 #[cfg(feature = "train")]
 mod grow;
 #[cfg(feature = "train")]
 mod histogram;
+#[cfg(feature = "train")]
 mod layout;
 #[cfg(feature = "train")]
 pub mod metric;

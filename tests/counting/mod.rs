@@ -34,16 +34,19 @@ pub fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, i64) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as i64);
+        // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(0, -(layout.size() as i64));
+        // SAFETY: as the caller promises.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count(1, new_size as i64 - layout.size() as i64);
+        // SAFETY: as the caller promises.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
 }
