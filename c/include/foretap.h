@@ -98,7 +98,7 @@ typedef struct {
   // Of other signals it is not read.
   const char *app;
   // Where, or NULL: a geohash of one to five characters, thus no finer than a city; or `a` and seven characters of a
-  // geohash's alphabet, made up for a place that is not to be event.
+  // geohash's alphabet, made up for a place that is not to be shared.
   const char *place;
   // Charge of the battery, 1 to 100; 0 where it is not known.
   int32_t battery_percent;

@@ -94,7 +94,7 @@ pub struct Event {
     /// Of other signals it is not read.
     pub app: *const c_char,
     /// Where, or NULL: a geohash of one to five characters, thus no finer than a city; or `a` and seven characters of a
-    /// geohash's alphabet, made up for a place that is not to be event.
+    /// geohash's alphabet, made up for a place that is not to be shared.
     pub place: *const c_char,
     /// Charge of the battery, 1 to 100; 0 where it is not known.
     pub battery_percent: i32,
