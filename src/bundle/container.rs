@@ -1,6 +1,6 @@
 //! One file, several named sections, and not a bit of it unchecked.
 //!
-//! # WeightLayout
+//! # Layout
 //!
 //! Numbers are little-endian and unsigned; byte 0 is the file's first. `n` is the number of sections.
 //!

@@ -1,6 +1,6 @@
 //! What changed between two bundles, so that a phone fetches a patch rather than the whole file.
 //!
-//! # WeightLayout
+//! # Layout
 //!
 //! ```text
 //! byte  size  what

@@ -4,7 +4,7 @@
 //! ```text
 //! question -> trees -> gate: would the transformer help? -> no:  weigh the trees' answer
 //!                                                        -> yes: ask it, weigh both
-//!          -> the person's own habits -> temperature, "none of these" -> ranked apps, or nothing worth showing
+//!          -> temperature -> what this person opens against the odds, "none of these" -> ranked apps, or nothing
 //! ```
 //!
 //! | module | what it decides |

@@ -10,8 +10,9 @@
 //! which is a step down the gradient of the answer's log loss. The rates were chosen on three phones, test included: twice
 //! the first gains a little more on a phone that the models never saw, and loses on one that they learned from.
 
-use std::collections::HashMap;
 use std::hash::Hash;
+
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::blend::ExpertLogProbs;
 use super::gate::RoutingThreshold;
@@ -298,14 +299,14 @@ fn at_most(reader: &mut Reader<'_>, bytes_each: usize, most: usize) -> Result<us
 /// A bounded table of scores. It is as large from the start as it will ever be.
 #[derive(Debug, Clone, PartialEq)]
 struct Scores<K: Eq + Hash> {
-    scores: HashMap<K, f32>,
+    scores: FxHashMap<K, f32>,
     most: usize,
 }
 
 impl<K: Copy + Eq + Hash + Ord> Scores<K> {
     fn new(most: usize) -> Self {
         // A table that is more than half full makes room for what comes after what went by growing.
-        Self { scores: HashMap::with_capacity(2 * most + 1), most }
+        Self { scores: FxHashMap::with_capacity_and_hasher(2 * most + 1, FxBuildHasher), most }
     }
 
     fn get(&self, key: K) -> f32 {

@@ -40,7 +40,8 @@ pub struct Feature {
 }
 
 /// Declares the columns: the schema and the function that computes a row come from the same lines. A column whose meaning
-/// changes keeps its name and gets a version: `overdue @2 ["ln ratio"] ..`. The order is free.
+/// changes keeps its name and gets a version: `overdue @2 ["ln ratio"] ..`. The order is free for
+/// models; columns of the candidate stand before those of the question.
 macro_rules! columns {
     (($q:ident, $c:ident) $($name:ident $(@ $version:literal)? [$unit:literal] $meaning:literal = $value:expr;)*) => {
         /// The columns, in order.
@@ -236,7 +237,7 @@ struct AtQuestion<'a> {
     resume_rate: f32,
     last_launches: [Option<Slot>; 10],
     last_unlock_opens: [Option<Slot>; 10],
-    // What followed the same question_features before.
+    // What followed in the same situation before.
     last_next: Option<&'a Row>,
     pair_next: Option<&'a Row>,
     last_next_unlock: Option<&'a Row>,

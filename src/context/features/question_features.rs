@@ -116,7 +116,7 @@ mod tests {
     use crate::data::{AppId, Event, Signal, UserId};
 
     #[test]
-    fn a_situation_by_hand() {
+    fn columns_by_hand() {
         let mut history = History::default();
         let nobody = history.context_at(Timestamp(0), Task::FirstAfterUnlock).question_features();
         assert!(nobody.age.is_nan() && nobody.launches == 0.0);

@@ -1,6 +1,8 @@
 //! The small counters that a history is made of. Each is bounded, whatever it is fed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
 
 use super::saved::{Restorer, Saved, Saver, UpTo, save_list, saved};
 use crate::context::math;
@@ -193,7 +195,7 @@ impl Row {
 /// What came after a pair of apps. At most [`Pairs::CAPACITY`] pairs.
 #[derive(Debug, Clone, Default)]
 pub(in crate::context) struct Pairs {
-    rows: HashMap<(Slot, Slot), Row>,
+    rows: FxHashMap<(Slot, Slot), Row>,
 }
 
 /// A list of pairs with their rows, in the order of the pairs.

@@ -22,8 +22,9 @@ mod saved;
 pub(in crate::context) mod sequence_model;
 pub(in crate::context) mod token;
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use crate::context::task::Task;
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
@@ -68,7 +69,7 @@ pub struct History {
     /// The candidates as long as there are no others, without the app that was opened first.
     pub(in crate::context) favourites: Arc<[AppId]>,
     first_opened: Option<AppId>,
-    slots: HashMap<AppId, Slot>,
+    slots: FxHashMap<AppId, Slot>,
     pub(in crate::context) uses: Vec<AppUse>,
     pub(in crate::context) totals: Counters,
 
