@@ -171,3 +171,8 @@ pub mod vault;
 
 pub use error::{Error, ErrorKind, Result};
 pub use progress::{Progress, Silent};
+
+/// The README's program runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
