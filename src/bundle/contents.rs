@@ -184,8 +184,7 @@ impl Bundle {
     /// # Errors
     /// The crate's own file does not fit this build.
     pub fn pretrained() -> Result<Self> {
-        let bytes = include_bytes!("../../checkpoints/phone.foretap");
-        Self::from_bytes(bytes).map_err(|error| error.file("checkpoints/phone.foretap"))
+        Self::from_bytes(foretap_checkpoints::BUNDLE).map_err(|error| error.file("checkpoints/phone.foretap"))
     }
 
     /// Writes the bundle's file, whole or not at all.

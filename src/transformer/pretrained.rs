@@ -10,12 +10,8 @@ use crate::error::Result;
 /// The crate's own file does not fit this build.
 pub fn pretrained(size: Size) -> Result<TransformerModel> {
     let (file, bytes): (_, &[u8]) = match size {
-        Size::Teacher => {
-            ("checkpoints/teacher.safetensors", include_bytes!("../../checkpoints/teacher.safetensors"))
-        }
-        Size::Student => {
-            ("checkpoints/student.safetensors", include_bytes!("../../checkpoints/student.safetensors"))
-        }
+        Size::Teacher => ("checkpoints/teacher.safetensors", foretap_checkpoints::TEACHER),
+        Size::Student => ("checkpoints/student.safetensors", foretap_checkpoints::STUDENT),
     };
     TransformerModel::from_bytes(bytes).map_err(|error| error.file(file))
 }
