@@ -10,7 +10,7 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::agreement::Agreement;
-use super::model::RankerModel;
+use super::model::Model;
 use super::people::Question;
 use super::runtimes::Runtime;
 use crate::Result;

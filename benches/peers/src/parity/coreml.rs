@@ -8,7 +8,7 @@ use foretap::export::question::NamedTensor;
 use foretap::export::{ExportSet, coreml};
 use serde::Deserialize;
 
-use super::model::RankerModel;
+use super::model::Model;
 use super::people::Question;
 use super::report::Row;
 use crate::material::{self, Field};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::model::RankerModel;
+use super::model::Model;
 use super::people::{Moment, Question};
 use super::runtimes::Session;
 use crate::Result;

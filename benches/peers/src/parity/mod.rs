@@ -26,7 +26,7 @@ use crate::report::save;
 use crate::timing::load_average;
 use crate::{Result, wheels};
 use latency::{Entrant, TheirTurn, time};
-use model::RankerModel;
+use model::Model;
 use ours::{Memory, OurTurn, Ours};
 use people::{Moment, People, Question, typical};
 use report::{Report, Row};

@@ -61,9 +61,10 @@ impl Model {
                 .filter(of_trees)
                 .map(|input| NamedTensor { shape: input.shape[1..].to_vec(), ..input.clone() })
                 .collect(),
-            Self::Transformer | Self::Student => {
-                inputs.filter(|input| !of_trees(input) && input.name != "question_features").cloned().collect()
-            }
+            Self::Transformer | Self::Student => inputs
+                .filter(|input| !of_trees(input) && input.name != "question_features")
+                .cloned()
+                .collect(),
         }
     }
 
@@ -102,8 +103,11 @@ mod tests {
         let input = |name, shape: &[usize]| {
             NamedTensor::floats(name, shape.to_vec(), vec![0.5; shape.iter().product()])
         };
-        let inputs =
-            vec![input("features", &[1, 3, 2]), input("question_features", &[1, 4]), input("clock", &[1, 5, 6])];
+        let inputs = vec![
+            input("features", &[1, 3, 2]),
+            input("question_features", &[1, 4]),
+            input("clock", &[1, 5, 6]),
+        ];
         let question = Question {
             inputs,
             batch: Default::default(),
@@ -114,7 +118,8 @@ mod tests {
         let read = |model: Model| {
             model.inputs(&question).into_iter().map(|input| (input.name, input.shape)).collect::<Vec<_>>()
         };
-        let router = [("features", vec![1, 3, 2]), ("question_features", vec![1, 4]), ("clock", vec![1, 5, 6])];
+        let router =
+            [("features", vec![1, 3, 2]), ("question_features", vec![1, 4]), ("clock", vec![1, 5, 6])];
         assert_eq!(read(Model::Router), router);
         assert_eq!(read(Model::PlainRouter), router);
         assert_eq!(read(Model::Trees), [("features", vec![3, 2])]);

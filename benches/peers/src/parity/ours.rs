@@ -10,7 +10,7 @@ use foretap::router::{Answer, Route, Router, Routing};
 use foretap::transformer::{Forward, ForwardScratch};
 
 use super::latency::Entrant;
-use super::model::RankerModel;
+use super::model::Model;
 use super::people::{Moment, Question};
 use crate::Result;
 
