@@ -1,9 +1,21 @@
 //! Everything that a phone needs, in one file: make a bundle, look into one, prove it, and send only what changed.
 //!
 //! ```text
-//! cargo run --release --example bundle -- make --trees model.json --out phone.foretap
+//! cargo run --release --example bundle -- make --trees model.json --student student.safetensors --data phone.csv \
+//!     --out phone.foretap
+//!
+//! router: log loss 0.817 by the trees, 0.564 by the student, 0.564 by both
+//! section      bytes           sha256
+//! META            86 required  cc511d28f60b4662..
+//! ..
+//! all         198237
+//! written to phone.foretap
+//!
 //! cargo run --release --example bundle -- inspect phone.foretap
 //! cargo run --release --example bundle -- verify phone.foretap
+//!
+//! every bit of phone.foretap is as it was made, and 9 golden questions get the same answers here (AVX-512 VNNI)
+//!
 //! cargo run --release --example bundle -- diff old.foretap phone.foretap --out update.patch
 //! cargo run --release --example bundle -- apply old.foretap update.patch --out phone.foretap
 //! ```

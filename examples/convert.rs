@@ -1,7 +1,14 @@
 //! Any log becomes foretap's own CSV or JSON Lines; a person's rows are taken out of one.
 //!
 //! ```text
-//! cargo run --release --example convert -- --data phone.csv --time-zone Europe/Paris --out phone.jsonl.gz
+//! cargo run --release --example convert -- --data phone.csv --out own.jsonl.gz
+//!
+//! wrote own.jsonl.gz
+//!            1 users
+//!           48 apps
+//!        14559 events
+//! ..
+//!
 //! cargo run --release --example convert -- --data people.csv --forget alice
 //! ```
 

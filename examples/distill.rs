@@ -1,8 +1,9 @@
 //! Teaches a small transformer what a large one, the ranker, or both know.
 //!
 //! ```text
-//! cargo run --release --example distill -- --data phone.csv --out student.safetensors
-//! cargo run --release --example distill -- --data phone.csv --ranker model.json --out student.safetensors
+//! cargo run --release --example distill -- --data phone.csv --hold-out 0.2 --ranker model.json --out student.safetensors
+//!
+//! 84264 weights from 1286 questions of the task first-after-unlock, validation log loss 0.435, HR@3 0.996, written to student.safetensors
 //! ```
 
 mod cli;

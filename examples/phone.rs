@@ -4,7 +4,14 @@
 //! emptied before each question, or with `--prefill` filled after each event as on a phone at leisure, outside the clock.
 //!
 //! ```text
-//! cargo run --release --example phone -- --data phone.csv --time-zone Europe/Paris
+//! cargo run --release --example phone -- --data phone.csv --bundle phone.foretap
+//!
+//! 1608 questions; the first app was right in 86.3 %; 19.8 % went to the transformer, too
+//! 3 apps were shown at 99.9 % of them, and the right one was there in 97.0 %
+//! whole answer, history to suggestion, on one thread, from nothing: median 65.7 µs, 99 % under 249.5, ..
+//! ..
+//! history and habits, sealed: 154660 bytes, read back half-way
+//!
 //! cargo run --release --example phone -- --simulate 20 --questions 1000000 --histogram latency.svg
 //! ```
 //!

