@@ -29,13 +29,14 @@
 //!
 //! # The tour
 //!
-//! The modules in the order in which data passes through them. Each imports only from those above it
-//! (`tests/layers.rs` keeps it so).
+//! The modules in the order in which data passes through them: a module imports only from those above it (`tests/layers.rs`
+//! keeps it so, and has the order inside each folder). Here a folder's files stand by subject, most but not all of them; its
+//! `mod.rs` says the rest.
 //!
 //! ```text
 //! src/
 //!   error        one Error: a kind, a place (file, line, field), a next step
-//!   fields       numbers, texts and lists as bytes, and back without believing any
+//!   fields       a binary codec that checks every length and number it reads
 //!   kind         a file is recognised by its first bytes
 //!   progress     what a long job tells of itself
 //!   file         files written whole or not at all
@@ -54,14 +55,14 @@
 //!     math         logarithms and angles, the same to the last bit on every machine
 //!     task         the two questions, read off a stream of events
 //!     history/     WHAT IS REMEMBERED, event by event, in constant memory; the only maker of a Context
-//!       counts, first_uses, propensity, sequence_model    its bounded counters
+//!       counts, first_uses, propensity, sequence_model    its bounded counters; counts has the kernel over hours
 //!       app_use, attribution, token                       one app; what explains a launch; an event for the transformer
 //!       saved, bytes                                      how it becomes bytes and comes back
 //!     question     the Context
 //!     tokens       the sequence that ends with the question
 //!     replay       a user's log, question by question
 //!     training     the part of a log that may be learned from
-//!     features/    WHAT IS COMPUTED: one row a candidate, for the ranker; the versioned schema
+//!     features/    WHAT IS COMPUTED: mod.rs has the table of all columns of the ranker, with their smoothing
 //!       columns                                           each has a name, and a version of what it means
 //!       question_features, prior_features                 of the question; what is due, triggered, preferred
 //!       pointer                                           the same and more, scaled for the transformer
@@ -81,7 +82,7 @@
 //!     config, layout                 its shape, its formulas, and where each number lies
 //!     batch, columns, reader         what it reads; columns by name
 //!   transformer/ THE DEEP EXPERT
-//!     weights, engine                plain numbers; whoever can tell loss and gradient
+//!     weights, engine                plain numbers; the trait of what computes loss and gradient
 //!     native/, forward               the passes by hand: training, and one question
 //!     burn/, device                  the same on Burn's tensors: processors and graphics cards
 //!     schedule -> optimizer -> train the loop; checkpoint, run, metrics, curve: what it keeps
@@ -93,16 +94,16 @@
 //!   quantize/    THE QUANTIZED EXPERT
 //!     kernel, float                  integer products by the machine's best instructions; what happens between them
 //!     model, bytes                   plain data, and its section of a file
-//!     scheme, aware                  how plain weights become it, and how they get ready for it
+//!     scheme, aware                  scales and rounding of weights (biases stay floats: model); quantization-aware training
 //!     prepared, attention, forward   one question, from nothing or from what the last one left
-//!     calibrate, student             what rounding costs, tensor by tensor; a Predictor
+//!     calibrate, student             what quantizing costs, tensor by tensor; a Predictor
 //!     trees/                         the ranker's forest in bins and steps, and its section of a file
 //!
 //!   router/      TOGETHER
-//!     gate, blend, calibrate         which questions the transformer is asked, what its answer counts, what it is worth
+//!     gate, blend, calibrate         which questions the transformer is asked; the weights of both; temperature, "none of these"
 //!     model, newton, gains, fit      plain data and its section of a file; how it is learned
-//!     answer, habits                 one answer; what one person's phone adds to it
-//!     study                          what an evaluation asks of it beside what a phone does
+//!     answer, personalization        one answer; what one person's phone adds to it
+//!     offline                        what an offline evaluation asks of it beside what a phone does
 //!     suggest, person                what is shown and what became of it; all that belongs to one phone
 //!
 //!   model        a trained ranker in a file, checked whole
@@ -110,7 +111,7 @@
 //!   export/      WEIGHTS THAT LEAVE
 //!     lightgbm/, xgboost/            trees to and from other engines
 //!     question, network              what a graph is asked; the formulas, described once for every writer of graphs
-//!     onnx/                          ONNX: transformer, trees, router, in floats and in INT8
+//!     onnx/                          ONNX: transformer, trees, router, in floats and in INT8; mod.rs has the opset
 //!     coreml/                        Core ML's ML Program
 //!     model_card, export_set         what a file says of itself; all files of a bundle, each with a golden question
 //!
@@ -126,12 +127,12 @@
 //! # Cargo features
 //!
 //! `train`, the default, is what learning needs: reading logs, simulating people, training, evaluating, reports, exports, and the
-//! transformer. Without it (`default-features = false`) the predictor alone remains, small and quick to build: history,
-//! context, baselines, and a trained ranker with the file it comes in. `flex`, `ndarray` and `wgpu` are Burn's devices to
+//! float transformer. Without it (`default-features = false`) what a phone needs remains, small and quick to build: history,
+//! context, trees, INT8 transformer, router, and the bundle that they come in. `flex`, `ndarray` and `wgpu` are Burn's devices to
 //! train on, beside the crate's own engine; each brings `train` along and takes minutes to build. `vault`, a part of
 //! `train` and small by itself, keeps a history's file: whole or not at all, checked, and encrypted under the caller's key.
 
-// The words are those of the whole crate.
+// Links to what only a build with `train` has.
 #![cfg_attr(not(feature = "train"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod baseline;

@@ -132,7 +132,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "gate",
             "personalization",
             "answer",
-            "study",
+            "offline",
             "suggest",
             "newton",
             "model fit gains person",

@@ -369,8 +369,8 @@ impl Test<'_> {
             let full = judge(asked, truth, full.ask(&said, task, at, question, &mut room));
             let context = routed.person.history().context_at(at, task);
             let mut without_habits = |router: &Router, is_routed: bool| {
-                let study = AskOptions { is_routed: Some(is_routed), said: Some(&said) };
-                router.answer_as(study, &context, None, &mut room.scratch, &mut room.answer);
+                let options = AskOptions { is_routed: Some(is_routed), said: Some(&said) };
+                router.answer_as(options, &context, None, &mut room.scratch, &mut room.answer);
                 judge(asked, truth, &room.answer)
             };
             if is_validation {
@@ -440,8 +440,8 @@ impl Phone<'_> {
         room: &'a mut Room,
     ) -> &'a Answer {
         let Room { scratch, answer } = room;
-        let study = AskOptions { said: Some(said), ..AskOptions::default() };
-        self.person.ask_as(study, self.router, task, at, scratch, answer);
+        let options = AskOptions { said: Some(said), ..AskOptions::default() };
+        self.person.ask_as(options, self.router, task, at, scratch, answer);
         if self.shows {
             self.awaited = self.person.suggest(answer).map(|suggestion| (suggestion, *question));
         }

@@ -33,7 +33,7 @@ mod model;
 mod newton;
 mod person;
 mod personalization;
-mod study;
+mod offline;
 mod suggest;
 
 pub use answer::{Answer, Route};
@@ -46,7 +46,7 @@ pub use model::RouterModel;
 pub(crate) use model::tests::sample;
 pub use person::Person;
 pub use personalization::{PendingQuestion, Personalization};
-pub use study::{AskOptions, BothExperts, ExpertAnswers};
+pub use offline::{AskOptions, BothExperts, ExpertAnswers};
 pub use suggest::{Feedback, MAX_SHOWN, Settings, Suggestion};
 
 use std::sync::Arc;
@@ -161,7 +161,7 @@ impl Router {
         &self,
         context: &Context<'_>,
         shift: f32,
-        study: AskOptions<'a>,
+        options: AskOptions<'a>,
         scratch: ExpertScratch<'_>,
         said: &'a mut ExpertAnswers,
     ) -> Consulted<'a> {
@@ -170,23 +170,23 @@ impl Router {
         let question_features = context.question_features();
         features.clear();
         let mut gain = 0.0;
-        let by_trees: &[f32] = match (&self.experts.trees, study.said) {
+        let by_trees: &[f32] = match (&self.experts.trees, options.said) {
             (None, _) => &[],
             (Some(_), Some(said)) => &said.by_trees,
             (Some(trees), None) => {
-                study::ask(trees.as_ref(), context, features, trees_scratch, &mut said.by_trees);
+                offline::ask(trees.as_ref(), context, features, trees_scratch, &mut said.by_trees);
                 &said.by_trees
             }
         };
         if self.experts.trees.is_some() {
             gain = self.model.gate.gain(by_trees, &question_features, gate_scratch);
         }
-        let is_routed = study.is_routed.unwrap_or_else(|| self.threshold.routes(gain, shift));
+        let is_routed = options.is_routed.unwrap_or_else(|| self.threshold.routes(gain, shift));
         let is_asked = is_routed || self.experts.trees.is_none();
-        let by_deep: Option<&[f32]> = match (&self.experts.deep, study.said) {
+        let by_deep: Option<&[f32]> = match (&self.experts.deep, options.said) {
             (Some(_), Some(said)) if is_asked => Some(&said.by_deep),
             (Some(deep), None) if is_asked => {
-                study::ask(deep.as_ref(), context, features, deep_scratch, &mut said.by_deep);
+                offline::ask(deep.as_ref(), context, features, deep_scratch, &mut said.by_deep);
                 Some(&said.by_deep)
             }
             _ => None,
@@ -211,10 +211,10 @@ impl Router {
         self.answer_as(AskOptions::default(), context, personalization, scratch, answer);
     }
 
-    /// The same as a `study` wants it.
+    /// The same under `options`, as an evaluation asks.
     pub fn answer_as(
         &self,
-        study: AskOptions<'_>,
+        options: AskOptions<'_>,
         context: &Context<'_>,
         personalization: Option<&Personalization>,
         scratch: &mut Scratch,
@@ -223,7 +223,7 @@ impl Router {
         let RouterScratch { trees, deep, gate, features, said, logits, order } = scratch.buffers();
         let shift = personalization.map_or(0.0, Personalization::shift);
         let room = ExpertScratch { trees, deep, gate, features };
-        let consulted = self.consult(context, shift, study, room, said);
+        let consulted = self.consult(context, shift, options, room, said);
         let apps = context.candidates();
         logits.clear();
         logits.resize(apps.len(), 0.0);

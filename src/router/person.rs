@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::Router;
 use super::answer::{Answer, Route};
 use super::personalization::{PendingQuestion, Personalization};
-use super::study::AskOptions;
+use super::offline::AskOptions;
 use super::suggest::{Feedback, Settings, Suggestion, Suggestions};
 use crate::context::{History, Task};
 use crate::data::{AppId, Event, Signal, Timestamp, Vocabulary};
@@ -103,11 +103,11 @@ impl Person {
         self.ask_as(AskOptions::default(), router, task, now, scratch, answer);
     }
 
-    /// The same as a `study` wants it. The person learns from what is opened then, and keeps to the router's share, as
+    /// The same under `options`, as an evaluation asks. The person learns from what is opened then, and keeps to the router's share, as
     /// from any other question.
     pub fn ask_as(
         &mut self,
-        study: AskOptions<'_>,
+        options: AskOptions<'_>,
         router: &Router,
         task: Task,
         now: Timestamp,
@@ -118,7 +118,7 @@ impl Person {
             self.personalization.set_shift(shift);
         }
         let context = self.history.context_at(now, task);
-        router.answer_as(study, &context, Some(&self.personalization), scratch, answer);
+        router.answer_as(options, &context, Some(&self.personalization), scratch, answer);
         let shift =
             router.routing_threshold().next(self.personalization.shift(), answer.route == Route::Both);
         self.paced = (answer.route != Route::Deep).then_some((now, shift));

@@ -1,4 +1,4 @@
-//! What a study asks of a router that no phone does: another way of routing, and answers of experts who were asked before.
+//! What an offline evaluation asks of a router that no phone does: another way of routing, and answers of experts who were asked before.
 //!
 //! ```text
 //! BothExperts   asks both experts every question, once          -> ExpertAnswers
@@ -25,7 +25,7 @@ pub struct ExpertAnswers {
     pub by_deep: Vec<f32>,
 }
 
-/// How a question is answered in a study. By default as on a phone: the gate decides, and the experts are asked.
+/// How a question is answered in an offline evaluation. By default as on a phone: the gate decides, and the experts are asked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AskOptions<'a> {
     /// Whether the transformer is asked, whatever the gate expects of it. Without trees it always is.
@@ -34,7 +34,7 @@ pub struct AskOptions<'a> {
     pub said: Option<&'a ExpertAnswers>,
 }
 
-/// Trees and transformer, of whom a study asks both every question.
+/// Trees and transformer, of whom an offline evaluation asks both every question.
 pub struct BothExperts<'a> {
     experts: [&'a dyn Predictor; 2],
     scratches: [Scratch; 2],
