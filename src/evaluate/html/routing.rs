@@ -1,251 +1,303 @@
-//! What a router did: whether it is better than others, whom it asks, what that costs, and how sure it is.
+//! What a router did: whether it is better than others, whom it asks, what that costs, how sure it is, who gains by it and
+//! how soon.
 //!
 //! Nothing of it is on the page where no router took part.
 
-use super::axis::Axis;
-use super::columns::measured;
-use super::confidence::{CALIBRATION, calibration_plot};
-use super::drawing::Drawing;
-use super::ink::{Ink, Legend, legend};
-use super::is_bound;
-use super::markup::{beside, decimals, escape, percent, section, signed, table};
-use super::plot::{Plot, Point, Series};
-use crate::evaluate::report::{ModelReport, Report};
+use maud::html;
+
+use super::markup::{
+    cells, count, decimals, figure, grouped, number_mark, percent, percent_mark, signed, signed_mark, table,
+};
+use super::plot::{Axis, Format, Ink, Line, Plot, Section, Series};
+use super::{FEW_QUESTIONS, calibration_plot, hours, in_places, is_bound, measured};
+use crate::evaluate::report::{ModelReport, Report, Slice};
 use crate::evaluate::{
-    Against, GateBin, Interval, Paid, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutingReport,
+    Against, GateBin, Interval, Learned, Paid, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutingReport,
 };
 
 /// The expert that every question goes to.
 pub(super) const TREES: &str = "gbdt";
+/// Where fewer questions were asked, a gain says nothing, and its size would dwarf the others.
+const FEWEST_QUESTIONS: usize = 10;
+
+/// What the router does better than trees alone: on so many questions, HR@1 more and log loss less.
+type Gain = (usize, [f64; 2]);
+
+/// `None` on too few questions.
+fn gain(questions: usize, before: [f64; 2], after: [f64; 2]) -> Option<Gain> {
+    (questions >= FEWEST_QUESTIONS).then_some((questions, [after[0] - before[0], before[1] - after[1]]))
+}
 
 impl Report {
-    pub(super) fn routing_sections(&self) -> String {
-        let Some(routing) = &self.routing else { return String::new() };
-        let sections = [
-            against_section(&routing.against),
-            self.asked_section(routing),
-            self.gate_section(routing),
-            self.latency_section(routing),
-            self.recalibration_section(routing),
-        ];
-        sections.concat()
-    }
-
-    fn asked_section(&self, routing: &RoutingReport) -> String {
-        let near = |way: &[Routed]| {
-            let distance = |at: &&Routed| (at.share - routing.routed_share).abs();
-            let nearest = way.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
-            decimals(nearest.map_or(f64::NAN, |at| at.log_loss), 3)
-        };
-        let end = |at: Option<&Routed>| decimals(at.map_or(f64::NAN, |at| at.log_loss), 3);
-        let words = format!(
-            "<p>Trees answer every question; the router also asks {} about {} of them (the dashed upright line), \
-             those where its gate expects to gain most. At the left end it asks about none, at the right about all. The \
-             further the gate's line is from that of questions drawn at random, the better it chooses; an oracle, who \
-             knows beforehand where asking helps, is the bound. The lines are without habits of each person; the open \
-             markers are the models of the first table.</p>\n\
-             <p>Log loss is {} where it asks about no question and {} where it asks about every one; near the router's \
-             share it is {} by the gate, {} at random and {} by the oracle.</p>\n",
-            escape(&routing.deep),
-            percent(routing.routed_share),
-            end(routing.by_gate.first()),
-            end(routing.by_gate.last()),
-            near(&routing.by_gate),
-            near(&routing.at_random),
-            near(&routing.by_oracle),
-        );
-        section("Who is asked?", &format!("{words}{}", self.asked_drawing(routing).html()))
+    pub(super) fn routing_sections(&self) -> Vec<Option<Section>> {
+        let routing = self.routing.as_ref();
+        vec![
+            routing.and_then(|routing| against(&routing.against)),
+            routing.map(|routing| self.asked(routing)),
+            routing.map(|routing| self.gate(routing)),
+            routing.and_then(|routing| self.latency(routing)),
+            routing.map(|routing| self.recalibration(routing)),
+            self.gains(),
+            self.learning(),
+        ]
     }
 
     /// Log loss and HR@3 against the share routed.
-    pub(super) fn asked_drawing(&self, routing: &RoutingReport) -> Drawing {
-        let mut lines = self.ways(routing).to_vec();
-        lines.push((Ink::BOUND, "by an oracle", &routing.by_oracle));
-        let whole =
-            [(TREES, 0.0), (routing.deep.as_str(), 1.0), (ROUTER, routing.routed_share), (ROUTER_FULL, 1.0)];
-        let whole = whole.map(|(name, share)| Some((self.model(name)?, share)));
-        let whole: Vec<(&ModelReport, f64)> = whole.into_iter().flatten().collect();
-        let panel =
-            |caption: &str, axis: Axis, routed: fn(&Routed) -> f64, model: fn(&ModelReport) -> f64| {
-                let line = |&(ink, _, way): &(Ink, &str, &[Routed])| {
-                    let point = |at: &Routed| mark(at.share, routed(at), 6);
-                    Series::new(ink, way.iter().map(point).collect())
-                };
-                let marker = |&(of, share): &(&ModelReport, f64)| {
-                    Series::new(self.ink(of), vec![Point { filled: false, ..mark(share, model(of), 13) }])
-                };
-                let (low, high) = (axis.range.start, axis.range.end);
-                let plot = Plot {
-                    x: Axis::shares("share asked", [0.0, 1.0].into_iter()).with_room(),
-                    y: axis,
-                    guides: vec![[(routing.routed_share, low), (routing.routed_share, high)]],
-                    series: lines.iter().map(line).chain(whole.iter().map(marker)).collect(),
-                };
-                (caption.to_owned(), plot)
+    fn asked(&self, routing: &RoutingReport) -> Section {
+        let near = |way: &[Routed]| {
+            let distance = |at: &&Routed| (at.share - routing.routed_share).abs();
+            way.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).cloned()
+        };
+        let loss = |at: Option<Routed>| decimals(at.map_or(f64::NAN, |at| at.log_loss), 3);
+        let RoutingReport { deep, routed_share, by_gate, at_random, by_oracle, .. } = routing;
+        let words = html! {
+            p {
+                "Trees answer every question; the router also asks " (deep) " about " (percent(*routed_share)) " of them (the \
+                 dashed upright line), those where its gate expects to gain most. At the left end it asks about none, at the \
+                 right about all. The further the gate's line is from that of questions drawn at random, the better it \
+                 chooses; an oracle, who knows beforehand where asking helps, is the bound. The lines are without habits of \
+                 each person; the open markers are the models of the first table."
+            }
+            p {
+                "Log loss is " (loss(by_gate.first().cloned())) " where it asks about no question and "
+                (loss(by_gate.last().cloned())) " where it asks about every one; near the router's share it is "
+                (loss(near(by_gate))) " by the gate, " (loss(near(at_random))) " at random and " (loss(near(by_oracle)))
+                " by the oracle."
+            }
+        };
+        let whole = [(TREES, 0.0), (deep, 1.0), (ROUTER, *routed_share), (ROUTER_FULL, 1.0)];
+        let plot =
+            |caption, label, text: Format, value: fn(&Routed) -> f64, of_model: fn(&ModelReport) -> f64| {
+                let [by_gate, at_random] = self.ways(routing, |at| (at.share, value(at), 6, true));
+                let points = by_oracle.iter().map(|at| (at.share, value(at), 6, true)).collect();
+                let oracle = Series { name: "by an oracle".to_owned(), ink: Ink::BOUND, points };
+                let markers = whole.iter().filter_map(|(name, share)| {
+                    let model = self.model(name)?;
+                    Some(dots(self.series(model, vec![(*share, of_model(model), 13, false)])))
+                });
+                let x = Axis::over("share asked", percent_mark, [0.0, 1.0].into_iter());
+                let series = [by_gate, at_random, oracle].into_iter().chain(markers).collect();
+                let guide = Some([(*routed_share, f64::MIN), (*routed_share, f64::MAX)]);
+                Plot { guide, ..Plot::new(caption, x, (label, text), &[], series) }
             };
-        let routed = || lines.iter().flat_map(|(_, _, way)| *way);
-        let models = || whole.iter().map(|(model, _)| model.metrics);
-        let losses = routed().map(|at| at.log_loss).chain(models().map(|of| of.log_loss));
-        let hits = routed().map(|at| at.hr3).chain(models().map(|of| of.hr3));
-        let panels = vec![
-            panel(
-                "log loss, where less is better",
-                Axis::numbers("log loss", losses),
-                |at| at.log_loss,
-                |model| model.metrics.log_loss,
-            ),
-            panel(
-                "answer among the first three, where more is better",
-                Axis::shares("HR@3", hits),
-                |at| at.hr3,
-                |model| model.metrics.hr3,
-            ),
+        let (losses, hits) =
+            ("log loss, where less is better", "answer among the first three, where more is better");
+        let plots = vec![
+            plot(losses, "log loss", number_mark, |at| at.log_loss, |model| model.metrics.log_loss),
+            plot(hits, "HR@3", percent_mark, |at| at.hr3, |model| model.metrics.hr3),
         ];
-        let mut legend: Legend = lines.iter().map(|&(ink, name, _)| (ink, name.to_owned())).collect();
-        legend.extend(whole.iter().map(|(model, _)| (self.ink(model).dots(), model.name.clone())));
-        Drawing { title: format!("Who is asked? Trees, or {} too", routing.deep), legend, panels }
+        Section { title: "Who is asked?", file: "routing.svg", words, plots }
     }
 
     /// The lines along which the share routed grows: by the gate, and at random.
-    fn ways<'a>(&self, routing: &'a RoutingReport) -> [(Ink, &'static str, &'a [Routed]); 2] {
+    fn ways(&self, routing: &RoutingReport, point: impl Fn(&Routed) -> super::Point) -> [Series; 2] {
         // What these lines show, router-shared is at one share.
-        let ink = self.ink_named(ROUTER_SHARED, 0);
-        [(ink, "by the gate", &routing.by_gate), (ink.dashed(), "at random", &routing.at_random)]
-    }
-
-    fn gate_section(&self, routing: &RoutingReport) -> String {
-        let drawing = self.gate_drawing(routing);
-        let row = |paid: &Paid| {
-            let cells = [
-                decimals(paid.cost_nats, 5),
-                percent(paid.share),
-                decimals(paid.gained, 4),
-                decimals(paid.log_loss, 4),
-                decimals(paid.hr3, 4),
-            ];
-            let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
-            format!("<tr><th scope=\"row\">{:.0} µs</th>{cells}</tr>\n", paid.cost_us)
-        };
-        let words = format!(
-            "<p>Before {} is asked, the gate says how many nats of log loss it should gain. Here are the test questions in \
-             ten parts, from the least expected gain to the largest, with the mean gain that came of asking: on the dashed \
-             diagonal both are the same, and below zero the trees alone were better. The thin lines reach a standard error to \
-             either side.</p>\n<p>Asking as much as pays stops where the expected gain is below what asking costs, here a nat \
-             for 100&nbsp;ms:</p>\n{}",
-            escape(&routing.deep),
-            table(
-                ["cost", "in nats", "asked", "gained", "log loss", "HR@3"],
-                routing.gate.pays.iter().map(row)
-            ),
-        );
-        section("Does the gate keep its word?", &beside(&words, &drawing.figures()))
+        let ink = self.ink(ROUTER_SHARED);
+        let ways =
+            [("by the gate", Line::Solid, &routing.by_gate), ("at random", Line::Dashed, &routing.at_random)];
+        ways.map(|(name, line, way)| Series {
+            name: name.to_owned(),
+            ink: Ink { line, ..ink },
+            points: way.iter().map(&point).collect(),
+        })
     }
 
     /// The gain that the gate expected against the one that came.
-    pub(super) fn gate_drawing(&self, routing: &RoutingReport) -> Drawing {
-        let ink = self.ink_named(ROUTER_SHARED, 0);
-        let bins = &routing.gate.reliability;
-        let ends = |bin: &GateBin| [bin.realized - bin.error, bin.realized + bin.error];
+    fn gate(&self, routing: &RoutingReport) -> Section {
+        let row = |paid: &Paid| {
+            let [gained, log_loss, hr3] = [paid.gained, paid.log_loss, paid.hr3].map(|of| decimals(of, 4));
+            let texts = [decimals(paid.cost_nats, 5), percent(paid.share), gained, log_loss, hr3];
+            (html! { (decimals(paid.cost_us.into(), 0)) "\u{a0}µs" }, cells(texts))
+        };
+        let heads = ["cost", "in nats", "asked", "gained", "log loss", "HR@3"];
+        let words = html! {
+            p {
+                "Before " (routing.deep) " is asked, the gate says how many nats of log loss it should gain. Here are the test \
+                 questions in ten parts, from the least expected gain to the largest, with the mean gain that came of asking: \
+                 on the dashed diagonal both are the same, and below zero the trees alone were better. The thin lines reach a \
+                 standard error to either side."
+            }
+            p { "Asking as much as pays stops where the expected gain is below what asking costs, here a nat for 100\u{a0}ms:" }
+            (table(&heads, routing.gate.pays.iter().map(row)))
+        };
+        let (ink, bins) = (self.ink(ROUTER_SHARED), &routing.gate.reliability);
+        let unnamed = |points| Series { name: String::new(), ink, points };
         let whisker = |bin: &GateBin| {
-            Series::new(ink, ends(bin).map(|realized| mark(bin.predicted, realized, 0)).to_vec())
+            let ends = [bin.realized - bin.error, bin.realized + bin.error];
+            unnamed(ends.map(|gain| (bin.predicted, gain, 0, true)).to_vec())
         };
-        let points = bins.iter().map(|bin| mark(bin.predicted, bin.realized, 9)).collect();
-        let expected = || bins.iter().map(|bin| bin.predicted);
-        let (least, most) = expected().fold((0.0_f64, 0.0_f64), |(low, high), x| (low.min(x), high.max(x)));
-        let plot = Plot {
-            x: Axis::numbers("expected gain, nats", expected()).with_room(),
-            y: Axis::numbers("realized gain, nats", expected().chain(bins.iter().flat_map(ends))).with_room(),
-            guides: vec![[(least, least), (most, most)]],
-            series: bins.iter().map(whisker).chain([Series::new(ink.dots(), points)]).collect(),
-        };
-        Drawing {
-            title: "Does the gate keep its word?".to_owned(),
-            legend: vec![(ink.dots(), "a tenth of the questions".to_owned())],
-            panels: vec![("expected and realized gain of asking the transformer, too".to_owned(), plot)],
-        }
-    }
-
-    fn latency_section(&self, routing: &RoutingReport) -> String {
-        let Some(drawing) = self.latency_drawing(routing) else { return String::new() };
-        let words = format!(
-            "<p>A question costs the trees' median time, and, where it is routed, that of {} besides: the lines show \
-             the mean of both while the share routed grows. Further down is better, further left is faster. Markers \
-             are models with their median time; of a router that asks about some questions only, with the mean, \
-             since the median would be that of a question it does not ask about. The left plot is of all models, the \
-             right one of the router and its experts alone.</p>\n",
-            escape(&routing.deep)
-        );
-        section("Latency against accuracy", &format!("{words}{}", drawing.html()))
+        let points = bins.iter().map(|bin| (bin.predicted, bin.realized, 9, true)).collect();
+        let expected: Vec<f64> = bins.iter().map(|bin| bin.predicted).chain([0.0]).collect();
+        let [least, most] = [f64::min, f64::max].map(|end| expected.iter().copied().fold(0.0, end));
+        let x = Axis::over("expected gain, nats", number_mark, expected.iter().copied());
+        let series = bins.iter().map(whisker).chain([dots(unnamed(points))]).collect();
+        let caption = "expected and realized gain of asking the transformer, too";
+        let plot = Plot::new(caption, x, ("realized gain, nats", number_mark), &expected, series);
+        let plots = vec![Plot { guide: Some([(least, least), (most, most)]), ..plot }];
+        Section { plots, ..Section::new("Does the gate keep its word?", words) }
     }
 
     /// Time of a question against log loss; `None` where the experts were not timed.
-    pub(super) fn latency_drawing(&self, routing: &RoutingReport) -> Option<Drawing> {
-        let timed =
-            |name: &str| Some(self.model(name)?.latency_us.p50).filter(|us| measured(*us).is_finite());
+    fn latency(&self, routing: &RoutingReport) -> Option<Section> {
+        let timed = |name: &str| Some(self.model(name)?.latency_us.p50).filter(|us| *us > 0.0);
         let (trees_us, deep_us) = (timed(TREES)?, timed(&routing.deep)?);
         let mean_us = |share: f64| trees_us + share * deep_us;
-        let ways = self.ways(routing);
-        let line = |&(ink, _, way): &(Ink, &str, &[Routed]), radius: u32| {
-            let points = way.iter().map(|at| mark(mean_us(at.share), at.log_loss, radius));
-            Series::new(ink, points.collect())
+        let words = html! { p {
+            "A question costs the trees' median time, and, where it is routed, that of " (routing.deep) " besides: the \
+             lines show the mean of both while the share routed grows. Further down is better, further left is faster. \
+             Markers are models with their median time; of a router that asks about some questions only, with the mean, \
+             since the median would be that of a question it does not ask about. The left plot is of all models, the \
+             right one of the router and its experts alone."
+        } };
+        // Times are drawn by their logarithms: one may be ten thousand times another.
+        let marker = |model: &&ModelReport| {
+            let some = model.routed_share.filter(|share| *share > 0.0 && *share < 1.0);
+            let us = measured(model.latency_us.p50);
+            let us = if us.is_finite() { some.map_or(us, mean_us) } else { us };
+            dots(self.series(model, vec![(us.log10(), model.metrics.log_loss, 11, true)]))
         };
-        let marker = |model: &ModelReport| {
-            let us = match model.routed_share {
-                Some(share) if share > 0.0 && share < 1.0 => mean_us(share),
-                _ => model.latency_us.p50,
-            };
-            let is_timed = measured(model.latency_us.p50).is_finite();
-            let point = mark(if is_timed { us } else { f64::NAN }, model.metrics.log_loss, 11);
-            Series { name: Some(model.name.clone()), ..Series::new(self.ink(model).dots(), vec![point]) }
-        };
-        let panel = |caption: &str, models: &[&ModelReport], radius: u32| {
-            let lines = ways.iter().map(|way| line(way, radius));
-            let series: Vec<Series> = lines.chain(models.iter().map(|model| marker(model))).collect();
-            let points = || series.iter().flat_map(|series| &series.points);
-            let plot = Plot {
-                x: Axis::micros("mean time of a question, µs", points().map(|point| point.x)).with_room(),
-                y: Axis::numbers("log loss", points().map(|point| point.y)).with_room(),
-                guides: vec![],
-                series,
-            };
-            (caption.to_owned(), plot)
+        let plot = |caption, models: &[&ModelReport], radius| {
+            let lines = self.ways(routing, |at| (mean_us(at.share).log10(), at.log_loss, radius, true));
+            let lines = lines.map(|line| Series { name: format!("routed {}", line.name), ..line });
+            let series: Vec<Series> = lines.into_iter().chain(models.iter().map(marker)).collect();
+            let times = series.iter().flat_map(|series| &series.points).map(|point| point.0);
+            let x = Axis::over("mean time of a question, µs", time_mark, times);
+            Plot::new(caption, x, ("log loss", number_mark), &[], series)
         };
         // A bound is nothing that a phone could run.
         let all: Vec<&ModelReport> = self.models.iter().filter(|model| !is_bound(model)).collect();
-        let panels = vec![
+        let plots = vec![
             // Among all models the lines are so short that their markers would run together.
-            panel("every model that was timed", &all, 0),
-            panel("the router and its experts", &self.router_and_experts(routing), 5),
+            plot("every model that was timed", &all, 0),
+            plot("the router and its experts", &self.router_and_experts(routing), 5),
         ];
-        let mut legend: Legend = ways.iter().map(|&(ink, name, _)| (ink, format!("routed {name}"))).collect();
-        legend.extend(all.iter().map(|model| (self.ink(model).dots(), model.name.clone())));
-        Some(Drawing { title: "Latency against accuracy".to_owned(), legend, panels })
-    }
-
-    fn recalibration_section(&self, routing: &RoutingReport) -> String {
-        let drawing = self.recalibration_drawing(routing);
-        let [before, after] = routing.calibration_error.map(|error| decimals(error, 3));
-        let words = format!(
-            "<p>Experts differ in how sure they sound. The router weighs their words before it answers, so that a \
-             confidence of 70&nbsp;% should come true in 70&nbsp;% of the cases: then a line lies on the dashed diagonal. \
-             The larger a marker, the more questions stand behind it.</p>\n\
-             <p>The calibration error, the mean distance from the diagonal, is <strong>{before}</strong> as the experts \
-             came and <strong>{after}</strong> by the router.</p>\n{}",
-            legend(&drawing.legend)
-        );
-        section("Calibration before and after", &beside(&words, &drawing.figures()))
+        Some(Section { title: "Latency against accuracy", file: "latency.svg", words, plots })
     }
 
     /// Confidence against hit rate, of the experts as they came and of the router.
-    pub(super) fn recalibration_drawing(&self, routing: &RoutingReport) -> Drawing {
-        let inks = [Ink::BOUND, self.ink_named(ROUTER, 0)];
-        let bins = routing.calibration.iter().map(Vec::as_slice);
-        let names = ["as the experts came", "by the router"].map(str::to_owned);
-        Drawing {
-            title: "Calibration before and after".to_owned(),
-            legend: inks.into_iter().zip(names).collect(),
-            panels: vec![(CALIBRATION.to_owned(), calibration_plot(inks.into_iter().zip(bins).collect()))],
+    fn recalibration(&self, routing: &RoutingReport) -> Section {
+        let [before, after] = routing.calibration_error.map(|error| decimals(error, 3));
+        let words = html! {
+            p {
+                "Experts differ in how sure they sound. The router weighs their words before it answers, so that a confidence \
+                 of 70\u{a0}% should come true in 70\u{a0}% of the cases: then a line lies on the dashed diagonal. The larger \
+                 a marker, the more questions stand behind it."
+            }
+            p {
+                "The calibration error, the mean distance from the diagonal, is " strong { (before) }
+                " as the experts came and " strong { (after) } " by the router."
+            }
+        };
+        let [before, after] = routing.calibration.each_ref().map(Vec::as_slice);
+        let curves =
+            [("as the experts came", Ink::BOUND, before), ("by the router", self.ink(ROUTER), after)];
+        let plots = vec![calibration_plot(&curves)];
+        Section { title: "Calibration before and after", file: "calibration.svg", words, plots }
+    }
+
+    /// The router's gains by user, by hour and by length of history; `None` without a router or trees to compare.
+    fn gains(&self) -> Option<Section> {
+        let (router, trees) = (self.router()?, self.model(TREES)?);
+        let users = router.per_user.iter().filter_map(|after| {
+            let before = trees.per_user.iter().find(|before| before.user == after.user)?;
+            gain(after.questions, [before.hr1, before.log_loss], [after.hr1, after.log_loss])
+        });
+        let users: Vec<Option<Gain>> = users.map(Some).collect();
+        let gained: Vec<f64> = users.iter().flatten().map(|gain| gain.1[0]).collect();
+        let words = html! { p {
+            "What " strong { (router.name) } " does better than " (TREES) " alone: how much more often it ranks the answer \
+             first (left, in percentage points), and how much log loss it saves (right). Above the dashed line it is \
+             better. Open markers stand on fewer than " (FEW_QUESTIONS) " questions and may be chance; what stands on \
+             fewer than " (FEWEST_QUESTIONS) " is left out. Of " (count(users.len(), "user")) ", "
+            (grouped(gained.iter().filter(|hr1| **hr1 > 0.0).count())) " gain HR@1 and "
+            (grouped(gained.iter().filter(|hr1| **hr1 < 0.0).count())) " lose."
+        } };
+        let slices = |after: &[Slice], before: &[Slice], bounds: &[u32]| {
+            let of = |bound: &u32| {
+                let [after, before] =
+                    [after, before].map(|all| all.iter().find(|slice| slice.from == *bound));
+                let (after, before) = after.zip(before)?;
+                gain(after.questions, [before.hr1, before.log_loss], [after.hr1, after.log_loss])
+            };
+            bounds.iter().map(of).collect::<Vec<_>>()
+        };
+        let ((hours, hour_axis), (bounds, history_axis)) = (hours(), self.histories());
+        let count = [0.0, users.len().saturating_sub(1) as f64].into_iter();
+        let user_axis = Axis::over("users, least gain first", number_mark, count);
+        let parts = [
+            ("by user", users, user_axis),
+            ("by hour of day", slices(&router.by_hour, &trees.by_hour, &hours), hour_axis),
+            ("by length of history", slices(&router.by_history, &trees.by_history, &bounds), history_axis),
+        ];
+        let figures: [(&str, &str, Format); 2] = [
+            ("HR@1 gained", "points of HR@1", |share| signed_mark(100.0 * share)),
+            ("log loss saved", "log loss saved", signed_mark),
+        ];
+        let mut plots = Vec::new();
+        for (by, gains, x) in parts {
+            for (index, (caption, label, text)) in figures.into_iter().enumerate() {
+                let value = |gain: &Option<Gain>| gain.map(|(questions, values)| (questions, values[index]));
+                let mut values: Vec<Option<(usize, f64)>> = gains.iter().map(value).collect();
+                if by == "by user" {
+                    let value = |gain: &Option<(usize, f64)>| gain.map_or(f64::NAN, |gain| gain.1);
+                    values.sort_by(|a, b| value(a).total_cmp(&value(b)));
+                }
+                let name = format!("{} better than {TREES}", router.name);
+                let line =
+                    Series { name, ink: self.ink(&router.name), points: in_places(values.into_iter()) };
+                let series = vec![if by == "by user" { dots(line) } else { line }];
+                let plot = Plot::new(&format!("{caption} {by}"), x.clone(), (label, text), &[0.0], series);
+                plots.push(Plot { guide: Some([(f64::MIN, 0.0), (f64::MAX, 0.0)]), ..plot });
+            }
         }
+        Some(Section { title: "Who gains?", file: "gains.svg", words, plots })
+    }
+
+    /// HR@1 and log loss from the first hour to the fourth week; `None` where no question was asked in them.
+    fn learning(&self) -> Option<Section> {
+        let warm = self.routing.as_ref().filter(|_| self.cold_learning.is_empty());
+        let learning = warm.map_or(&self.cold_learning, |routing| &routing.learning);
+        let row = |stretch: &Learned| {
+            let rates = stretch.hr1.iter().chain(&stretch.log_loss).map(|&rate| decimals(rate, 3));
+            (html! { (stretch.until) }, cells([grouped(stretch.questions)].into_iter().chain(rates)))
+        };
+        let heads = [
+            "until",
+            "questions",
+            "HR@1: trees",
+            "no habits",
+            "router",
+            "log loss: trees",
+            "no habits",
+            "router",
+        ];
+        let words = html! {
+            p {
+                @if warm.is_none() { "Users that training never saw, from their first hour on" }
+                @else {
+                    "The users of the test, whose earlier questions training may have seen, by the time since their first event"
+                }
+                ". The trees know a person by the history alone; a router with habits also learns which expert, which apps and \
+                 how much doubt suit this person. Open markers stand on fewer than " (FEW_QUESTIONS) " questions."
+            }
+            (table(&heads, learning.iter().map(row)))
+        };
+        let ways = [(TREES, "trees alone"), (ROUTER_SHARED, "router without habits"), (ROUTER, "router")];
+        let plot = |caption, label, text: Format, values: fn(&Learned) -> [f64; 3]| {
+            let series = ways.iter().enumerate().map(|(way, (model, name))| {
+                let values = learning.iter().map(|stretch| Some((stretch.questions, values(stretch)[way])));
+                Series { name: (*name).to_owned(), ink: self.ink(model), points: in_places(values) }
+            });
+            let stretches = learning.iter().map(|stretch| stretch.until.to_owned());
+            let x = Axis::named("time since the first event", stretches);
+            Plot::new(caption, x, (label, text), &[], series.collect())
+        };
+        let plots = vec![
+            plot("answer ranked first", "HR@1", percent_mark, |stretch| stretch.hr1),
+            plot("log loss, where less is better", "log loss", number_mark, |stretch| stretch.log_loss),
+        ];
+        let section = Section { title: "As a person becomes known", file: "learning.svg", words, plots };
+        (!learning.is_empty()).then_some(section)
     }
 
     /// Those of the models that are a router or one of its experts.
@@ -260,47 +312,38 @@ impl Report {
     }
 }
 
-fn against_section(against: &[Against]) -> String {
-    if against.is_empty() {
-        return String::new();
-    }
+/// Its points alone.
+fn dots(series: Series) -> Series {
+    Series { ink: Ink { line: Line::None, ..series.ink }, ..series }
+}
+
+/// Microseconds of which the axis has the decimal logarithm, to two digits.
+pub(super) fn time_mark(logarithm: f64) -> String {
+    let unit = 10_f64.powf(logarithm.floor() - 1.0);
+    number_mark((10_f64.powf(logarithm) / unit).round() * unit)
+}
+
+fn against(against: &[Against]) -> Option<Section> {
     // Two routers are compared both ways; one is enough.
     let is_new = |(index, new): &(usize, &Against)| {
         !against[..*index].iter().any(|old| old.name == new.with && old.with == new.name)
     };
-    let shown = against.iter().enumerate().filter(is_new).map(|(_, against)| against);
-    let row = |against: &Against| {
-        let cells =
-            against.differences.iter().map(|(difference, interval)| difference_cell(*difference, *interval));
-        format!(
-            "<tr><th scope=\"row\">{} over {}</th>{}</tr>\n",
-            escape(&against.name),
-            escape(&against.with),
-            cells.collect::<String>()
-        )
+    let row = |(_, against): (usize, &Against)| {
+        let cells = against.differences.iter().map(|(difference, interval)| {
+            let is_clear = interval.is_some_and(|Interval(low, high)| low > 0.0 || high < 0.0);
+            let range =
+                interval.map(|Interval(low, high)| format!("{} to {}", signed(low, 4), signed(high, 4)));
+            figure(&signed(*difference, 4), is_clear, range)
+        });
+        (html! { (against.name) " over " (against.with) }, cells.collect())
     };
-    section(
-        "Is the router better?",
-        &format!(
-            "<p>What a router has more than another model, on the same questions: more hits are better, less log \
-             loss is. The range below a difference holds it with 95&nbsp;% confidence; where it leaves out zero, the \
-             difference is bold.</p>\n{}",
-            table(["models", "HR@1", "HR@3", "HR@5", "log loss"], shown.map(row))
-        ),
-    )
-}
-
-fn difference_cell(difference: f64, interval: Option<Interval>) -> String {
-    let is_clear = interval.is_some_and(|Interval(low, high)| low > 0.0 || high < 0.0);
-    let mut text = signed(difference, 4);
-    if is_clear {
-        text = format!("<strong>{text}</strong>");
-    }
-    let range = interval
-        .map(|Interval(low, high)| format!("<small>{} to {}</small>", signed(low, 4), signed(high, 4)));
-    format!("<td>{text}{}</td>", range.unwrap_or_default())
-}
-
-fn mark(x: f64, y: f64, radius: u32) -> Point {
-    Point { x, y, radius, filled: true }
+    let rows = against.iter().enumerate().filter(is_new).map(row);
+    let words = html! {
+        p {
+            "What a router has more than another model, on the same questions: more hits are better, less log loss is. The \
+             range below a difference holds it with 95\u{a0}% confidence; where it leaves out zero, the difference is bold."
+        }
+        (table(&["models", "HR@1", "HR@3", "HR@5", "log loss"], rows))
+    };
+    (!against.is_empty()).then(|| Section::new("Is the router better?", words))
 }

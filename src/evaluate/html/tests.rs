@@ -3,6 +3,8 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use super::markup::{number_mark, signed, signed_mark};
+use super::routing::time_mark;
 use super::*;
 use crate::data::{AppId, UserId};
 use crate::evaluate::latency::Latency;
@@ -237,9 +239,9 @@ fn a_page_holds_every_section_and_nothing_foreign() {
 fn the_bound_wins_no_column() {
     let page = report(vec![made_up("a", 3, 40, 0.3), made_up("b", 3, 40, 0.9), made_up(BOUND, 3, 40, 1.0)])
         .page(&[]);
-    let row = |name: &str| page.lines().find(|line| line.starts_with("<tr>") && line.contains(name)).unwrap();
-    assert!(row("</svg>b</th>").contains("<strong>"));
-    assert!(!row("</svg>bayes-optimal</th>").contains("<strong>"));
+    let row = |name: &str| page.split("<tr>").find(|row| row.contains(name)).unwrap();
+    assert!(row("</span>b</th>").contains("<strong>"));
+    assert!(!row("</span>bayes-optimal</th>").contains("<strong>"));
     assert!(page.contains("The users of <strong>b</strong>"));
 }
 
@@ -253,8 +255,8 @@ fn what_was_chosen_and_what_is_expected_have_tables_where_they_are_known() {
         assert!(has(&report, title), "{title}");
     }
     // Of 40 questions a user 14 resume.
-    assert!(page.contains("<h3>Chosen: 65&nbsp;% of the answers (78)</h3>"), "{page}");
-    assert!(page.contains("<h3>Resumed: 35&nbsp;% of the answers (42)</h3>"), "{page}");
+    assert!(page.contains("<h3>Chosen: 65\u{a0}% of the answers (78)</h3>"), "{page}");
+    assert!(page.contains("<h3>Resumed: 35\u{a0}% of the answers (42)</h3>"), "{page}");
     assert!(page.contains("<td><strong>0.6000</strong><small>0.6000 – 0.6000</small></td>"), "regret of b");
     report.cold_start.clear();
     for model in &mut report.models {
@@ -317,7 +319,7 @@ fn a_router_has_its_sections_and_nobody_else_has_them() {
     assert!(repeated.page(&[]).contains("All figures are means of 3 runs"));
     assert!(page.contains("<strong>0.081</strong>") && page.contains("<strong>0.012</strong>"));
     assert!(page.contains("The users of <strong>router-full</strong>, worst first"));
-    let against = page.lines().find(|line| line.contains("router over &lt;b&gt;")).unwrap();
+    let against = page.split("<tr>").find(|row| row.contains("router over &lt;b&gt;")).unwrap();
     let cells = [
         "<td><strong>+0.0234</strong><small>+0.0100 to +0.0300</small></td>",
         "<td>+0.0123<small>−0.0100 to +0.0300</small></td>",
@@ -338,7 +340,10 @@ fn odd_reports_of_a_router_still_give_a_page_and_plots() {
         for entry in std::fs::read_dir(folder.path()).unwrap() {
             let file = entry.unwrap().path();
             let svg = std::fs::read_to_string(&file).unwrap();
-            assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{case}");
+            assert!(
+                svg.starts_with("<svg width=") && svg.contains("xmlns=\"http://www.w3.org/2000/svg\""),
+                "{case}"
+            );
             assert_well_formed(&svg);
             found.push(file.file_stem().unwrap().to_str().unwrap().to_owned());
         }
@@ -377,4 +382,43 @@ fn assert_well_formed(svg: &str) {
         assert!(known.iter().any(|entity| after.starts_with(entity)), "{}", &after[..after.len().min(20)]);
     }
     assert!(!svg.contains("NaN") && !svg.contains("inf"));
+}
+
+#[test]
+fn figures_in_words() {
+    assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    assert_eq!([count(1, "user"), count(0, "user")], ["1 user", "0 users"]);
+    let percents = [0.0, 0.012, 0.0995, 1.0, f64::NAN].map(percent);
+    assert_eq!(percents, ["0\u{a0}%", "1.2\u{a0}%", "10\u{a0}%", "100\u{a0}%", "–"]);
+    assert_eq!([f64::INFINITY, -0.001, -0.5].map(|value| decimals(value, 2)), ["–", "0.00", "-0.50"]);
+    assert_eq!([0.0123, -0.5, f64::NAN].map(|value| signed(value, 3)), ["+0.012", "−0.500", "–"]);
+    assert_eq!([-0.0, 1.0 / 3.0, -2.0].map(number_mark), ["0", "0.333333", "-2"]);
+    assert_eq!([0.0, -0.0, 0.5, -2.0].map(signed_mark), ["0", "0", "+0.5", "−2"]);
+    assert_eq!(
+        [0.3, 10.0, 31.622_8, 1_000.0].map(|us: f64| time_mark(us.log10())),
+        ["0.3", "10", "32", "1000"]
+    );
+}
+
+#[test]
+fn all_who_can_take_part_differ_even_as_lines_without_markers() {
+    let inks: Vec<Ink> = (0..44).map(Ink::of_model).chain([Ink::BOUND]).collect();
+    for (index, ink) in inks.iter().enumerate() {
+        assert!(!inks[..index].contains(ink), "{index}");
+        assert!(index >= 11 || inks[..index].iter().all(|other| other.colour != ink.colour), "{index}");
+    }
+}
+
+#[test]
+fn values_at_the_edges_of_numbers_do_no_harm() {
+    for value in [0.0, -1.0, 1e-300, 1e12, f64::MIN_POSITIVE / 4.0, f64::NAN, f64::INFINITY] {
+        let points = vec![(value, value, 6, true), (0.0, value, 0, true)];
+        let series = vec![Series { name: "n".repeat(80), ink: Ink::of_model(0), points }];
+        let x = Axis::over("x", number_mark, [value].into_iter());
+        let plot = Plot::new("caption", x, ("y", number_mark), &[value], series);
+        let section = Section { plots: vec![plot], ..Section::new("title", html! {}) };
+        let page = section.html().into_string();
+        assert!(page.contains(if value.is_finite() { "<svg" } else { "no data" }), "{value}");
+        assert_eq!(section.svg().is_some(), value.is_finite());
+    }
 }
