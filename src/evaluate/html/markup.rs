@@ -25,6 +25,7 @@ th, td { padding: .35rem .7rem; text-align: right; vertical-align: top; border-b
 thead th { vertical-align: bottom; border-bottom: 2px solid #999; }
 th:first-child { text-align: left; padding-left: 0; overflow-wrap: break-word; max-width: 20rem; }
 tbody th { font-weight: 500; }
+section > .scroll th:first-child { min-width: 9.5rem; }
 small { display: block; color: #595959; font-size: .76rem; white-space: nowrap; }
 .swatch { display: inline-block; min-width: 2.4rem; margin-right: .4rem; text-align: center; white-space: nowrap; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; margin: 0 0 .8rem; padding: 0; }

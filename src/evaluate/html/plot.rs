@@ -91,6 +91,7 @@ pub(super) struct Axis {
     text: Format,
     /// Instead of numbers at 0, 1, 2, ..
     names: Vec<String>,
+    most_marks: usize,
 }
 
 impl Axis {
@@ -101,24 +102,34 @@ impl Axis {
         let (low, high) = ends.unwrap_or((0.0, 1.0));
         // Values that differ by less than this are the same, but for rounding.
         let room = if high - low > 1e-9 * (1.0 + low.abs()) { 0.05 * (high - low) } else { 0.5 };
-        Self { label: label.to_owned(), range: low - room..high + room, text, names: Vec::new() }
+        Self {
+            label: label.to_owned(),
+            range: low - room..high + room,
+            text,
+            names: Vec::new(),
+            most_marks: 7,
+        }
+    }
+
+    /// Over logarithms to the base of ten: a mark for each power of it.
+    pub(super) fn powers(label: &str, text: Format, logarithms: impl Iterator<Item = f64>) -> Self {
+        let axis = Self::over(label, text, logarithms);
+        let most_marks = (axis.range.end - axis.range.start) as usize + 1;
+        Self { most_marks, ..axis }
     }
 
     /// One place for each of `names`.
     pub(super) fn named(label: &str, names: impl Iterator<Item = String>) -> Self {
         let names: Vec<String> = names.collect();
         let range = -0.5..names.len().max(1) as f64 - 0.5;
-        Self { label: label.to_owned(), range, text: |_| String::new(), names }
+        let most_marks = names.len().min(12);
+        Self { label: label.to_owned(), range, text: |_| String::new(), names, most_marks }
     }
 
     fn mark(&self, value: f64) -> String {
         let is_place = (value - value.round()).abs() < 1e-6;
         let name = self.names.get(value.round() as usize).filter(|_| is_place);
         name.cloned().unwrap_or_else(|| (self.text)(value))
-    }
-
-    fn most_marks(&self) -> usize {
-        if self.names.is_empty() { 7 } else { self.names.len().min(12) }
     }
 }
 
@@ -185,7 +196,7 @@ impl Plot {
             .build_cartesian_2d(x.range.clone(), y.range.clone())?;
         let (x_mark, y_mark) = (|value: &f64| x.mark(*value), |value: &f64| y.mark(*value));
         let mut mesh = chart.configure_mesh();
-        mesh.x_labels(x.most_marks()).y_labels(7).x_label_formatter(&x_mark).y_label_formatter(&y_mark);
+        mesh.x_labels(x.most_marks).y_labels(7).x_label_formatter(&x_mark).y_label_formatter(&y_mark);
         mesh.light_line_style(TRANSPARENT).bold_line_style(GRID.stroke_width(2));
         mesh.axis_style(TEXT.stroke_width(2)).label_style(FONT.into_font().color(&TEXT));
         mesh.x_desc(&x.label).y_desc(&y.label).draw()?;

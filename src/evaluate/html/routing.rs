@@ -28,6 +28,11 @@ fn gain(questions: usize, before: [f64; 2], after: [f64; 2]) -> Option<Gain> {
     (questions >= FEWEST_QUESTIONS).then_some((questions, [after[0] - before[0], before[1] - after[1]]))
 }
 
+const TIME: &str = "mean time of a question, µs";
+
+/// Makes an axis over times.
+type TimeAxis = fn(Vec<f64>) -> Axis;
+
 impl Report {
     pub(super) fn routing_sections(&self) -> Vec<Option<Section>> {
         let routing = self.routing.as_ref();
@@ -149,27 +154,36 @@ impl Report {
              since the median would be that of a question it does not ask about. The left plot is of all models, the \
              right one of the router and its experts alone."
         } };
-        // Times are drawn by their logarithms: one may be ten thousand times another.
-        let marker = |model: &&ModelReport| {
+        // Times of all models are drawn by their logarithms: one may be ten thousand times another.
+        let marker = |model: &&ModelReport, place: fn(f64) -> f64| {
             let some = model.routed_share.filter(|share| *share > 0.0 && *share < 1.0);
             let us = measured(model.latency_us.p50);
             let us = if us.is_finite() { some.map_or(us, mean_us) } else { us };
-            dots(self.series(model, vec![(us.log10(), model.metrics.log_loss, 11, true)]))
+            dots(self.series(model, vec![(place(us), model.metrics.log_loss, 11, true)]))
         };
-        let plot = |caption, models: &[&ModelReport], radius| {
-            let lines = self.ways(routing, |at| (mean_us(at.share).log10(), at.log_loss, radius, true));
+        let plot = |caption, models: &[&ModelReport], radius, place: fn(f64) -> f64, axis: TimeAxis| {
+            let lines = self.ways(routing, |at| (place(mean_us(at.share)), at.log_loss, radius, true));
             let lines = lines.map(|line| Series { name: format!("routed {}", line.name), ..line });
-            let series: Vec<Series> = lines.into_iter().chain(models.iter().map(marker)).collect();
+            let series: Vec<Series> =
+                lines.into_iter().chain(models.iter().map(|model| marker(model, place))).collect();
             let times = series.iter().flat_map(|series| &series.points).map(|point| point.0);
-            let x = Axis::over("mean time of a question, µs", time_mark, times);
+            let x = axis(times.collect());
             Plot::new(caption, x, ("log loss", number_mark), &[], series)
         };
         // A bound is nothing that a phone could run.
         let all: Vec<&ModelReport> = self.models.iter().filter(|model| !is_bound(model)).collect();
         let plots = vec![
             // Among all models the lines are so short that their markers would run together.
-            plot("every model that was timed", &all, 0),
-            plot("the router and its experts", &self.router_and_experts(routing), 5),
+            plot("every model that was timed", &all, 0, f64::log10, |times| {
+                Axis::powers(TIME, time_mark, times.into_iter())
+            }),
+            plot(
+                "the router and its experts",
+                &self.router_and_experts(routing),
+                5,
+                |us| us,
+                |times| Axis::over(TIME, number_mark, times.into_iter()),
+            ),
         ];
         Some(Section { title: "Latency against accuracy", file: "latency.svg", words, plots })
     }
