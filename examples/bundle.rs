@@ -159,7 +159,7 @@ fn make(args: &Make) -> foretap::Result<()> {
     Ok(())
 }
 
-/// What a card said of another router is no longer so, and the new one's people are told.
+/// What a card said of another router is no longer so, and the new one's people are named.
 fn with_new_router(card: &mut serde_json::Map<String, serde_json::Value>, simulated: Option<usize>) {
     if let Some(metrics) = card.get_mut("metrics").and_then(serde_json::Value::as_object_mut) {
         metrics.retain(|name, _| !name.contains("router"));

@@ -351,7 +351,7 @@ impl Past {
                 (count as f64 + 1.0) / (resumed.len() as f64 + 2.0)
             }
             "notified_apps" => self.notified.len() as f64,
-            _ => panic!("what `{name}` means is not told here"),
+            _ => panic!("what `{name}` means is not written here"),
         }
     }
 }
