@@ -19,7 +19,7 @@ pub use question_features::QuestionFeatures;
 use question_features::ln_secs;
 
 /// How files tell of columns: of version 1, trees by name and the transformer by number; from 2 on, all by their labels
-/// ([`columns`](columns)). It does not rise with a column: that has a version of its own.
+/// ([`columns`]). It does not rise with a column: that has a version of its own.
 // Source: units.
 pub const SCHEMA_VERSION: u32 = 2;
 
@@ -31,7 +31,7 @@ pub(in crate::context) const QUESTION: usize = 42;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Feature {
     /// Name, as in a model file: with the version of its meaning, where that is not the first
-    /// ([`columns`](columns)).
+    /// ([`columns`]).
     pub name: &'static str,
     /// Unit of the value.
     pub unit: &'static str,

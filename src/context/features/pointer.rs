@@ -1,6 +1,6 @@
 //! What the transformer's pointer reads of the user's own past: a row a candidate, a row a question.
 //!
-//! The ranker's [`features`] on scales that a network can add up, and what followed when the last apps
+//! The ranker's [`features`](super) on scales that a network can add up, and what followed when the last apps
 //! were the same as now.
 
 use super::prior_features::{AppPrior, PriorFeatures};
