@@ -31,9 +31,9 @@ pub mod gate;
 mod model;
 #[cfg(feature = "train")]
 mod newton;
+mod offline;
 mod person;
 mod personalization;
-mod offline;
 mod suggest;
 
 pub use answer::{Answer, Route};
@@ -44,9 +44,9 @@ pub use gate::{Routing, RoutingThreshold};
 pub use model::RouterModel;
 #[cfg(test)]
 pub(crate) use model::tests::sample;
+pub use offline::{AskOptions, BothExperts, ExpertAnswers};
 pub use person::Person;
 pub use personalization::{PendingQuestion, Personalization};
-pub use offline::{AskOptions, BothExperts, ExpertAnswers};
 pub use suggest::{Feedback, MAX_SHOWN, Settings, Suggestion};
 
 use std::sync::Arc;

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use super::Router;
 use super::answer::{Answer, Route};
-use super::personalization::{PendingQuestion, Personalization};
 use super::offline::AskOptions;
+use super::personalization::{PendingQuestion, Personalization};
 use super::suggest::{Feedback, Settings, Suggestion, Suggestions};
 use crate::context::{History, Task};
 use crate::data::{AppId, Event, Signal, Timestamp, Vocabulary};
