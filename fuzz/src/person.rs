@@ -26,7 +26,9 @@ pub fn check(bytes: &[u8]) {
     match outcome {
         Err(error) => assert!(error.to_string().contains("; "), "no next step: {error}"),
         Ok(person) => {
-            let Ok(written) = person.write(&vocabulary) else { panic!("a person who was read cannot be written") };
+            let Ok(written) = person.write(&vocabulary) else {
+                panic!("a person who was read cannot be written")
+            };
             let again = Person::read(&written, &mut vocabulary, Arc::default(), Settings::default());
             let again = again.ok().and_then(|person| person.write(&vocabulary).ok());
             assert!(again == Some(written), "what was written is read as somebody else");
