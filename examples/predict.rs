@@ -188,9 +188,10 @@ enum At {
 
 impl At {
     fn new(text: &str) -> foretap::Result<Self> {
-        let is_zoned = text.contains('[') || text.parse::<jiff::Timestamp>().is_ok();
-        let moment = cli::moment("--at", text, None)?;
-        Ok(if is_zoned { Self::Moment(moment) } else { Self::WallClock(moment.0) })
+        match cli::zoned_moment("--at", text)? {
+            Some(moment) => Ok(Self::Moment(moment)),
+            None => cli::moment("--at", text, None).map(|at| Self::WallClock(at.0)),
+        }
     }
 
     /// Whether `event` had happened.

@@ -77,7 +77,7 @@ pub struct DeepArgs {
 
 impl DeepArgs {
     /// Puts what was given in the place of the configuration's own.
-    pub fn season(&self, fine_tune: &mut FineTuneConfig, seed: u64) {
+    pub fn override_in(&self, fine_tune: &mut FineTuneConfig, seed: u64) {
         fine_tune.layers = self.layers.or(fine_tune.layers);
         fine_tune.widened |= self.widen;
         fine_tune.mixture = self.mixture.or(fine_tune.mixture);
@@ -102,7 +102,7 @@ impl DeepArgs {
         };
         let mut plan = DeepPlan::new(size, start);
         plan.device = self.device;
-        self.season(&mut plan.fine_tune, seed);
+        self.override_in(&mut plan.fine_tune, seed);
         if self.as_is { plan.as_it_is() } else { Ok(plan) }
     }
 }

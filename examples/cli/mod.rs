@@ -19,7 +19,7 @@ use foretap::{Error, ErrorKind, Progress};
 #[allow(unused_imports)]
 pub use source::{SimulationArgs, Source};
 #[allow(unused_imports)]
-pub use training::{TrainingArgs, check_folders, local_time, make_folder, moment, write_json};
+pub use training::{TrainingArgs, check_folders, local_time, make_folder, moment, write_json, zoned_moment};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 

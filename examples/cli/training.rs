@@ -64,21 +64,28 @@ pub fn write_json(file: &Path, value: &serde_json::Value) -> foretap::Result<()>
     write_atomically(file, |out| serde_json::to_writer_pretty(out, value).map_err(std::io::Error::from))
 }
 
-/// The moment that a person means by `text`: RFC 3339, or a date or wall clock time in `zone`, else in UTC.
+/// The moment of a `text` that names its zone, in brackets or as RFC 3339 does; `None` where it names none.
+pub fn zoned_moment(flag: &str, text: &str) -> foretap::Result<Option<Timestamp>> {
+    // A zone in brackets means itself, and has to be one.
+    if text.contains('[') {
+        let zoned = text.parse::<jiff::Zoned>().map_err(|error| {
+            Error::new(ErrorKind::Config, error.to_string())
+                .field(flag)
+                .next_step("write 2019-12-05T08:00[Europe/Paris]")
+        })?;
+        return Ok(Some(Timestamp(zoned.timestamp().as_second())));
+    }
+    Ok(text.parse::<jiff::Timestamp>().ok().map(|at| Timestamp(at.as_second())))
+}
+
+/// The moment that a person means by `text`: with its own zone, or a date or wall clock time in `zone`, else in UTC.
 pub fn moment(flag: &str, text: &str, zone: Option<&str>) -> foretap::Result<Timestamp> {
+    if let Some(at) = zoned_moment(flag, text)? {
+        return Ok(at);
+    }
     let wrong = |message: String, next_step: &str| {
         Error::new(ErrorKind::Config, message).field(flag).next_step(next_step.to_owned())
     };
-    // A zone in brackets means itself, and has to be one.
-    if text.contains('[') {
-        let zoned = text.parse::<jiff::Zoned>();
-        return zoned
-            .map(|at| Timestamp(at.timestamp().as_second()))
-            .map_err(|error| wrong(error.to_string(), "write 2019-12-05T08:00[Europe/Paris]"));
-    }
-    if let Ok(at) = text.parse::<jiff::Timestamp>() {
-        return Ok(Timestamp(at.as_second()));
-    }
     let zone = jiff::tz::TimeZone::get(zone.unwrap_or("UTC"))
         .map_err(|error| wrong(error.to_string(), "name a zone such as Europe/Paris").field("--time-zone"))?;
     let at = text.parse::<jiff::civil::DateTime>().ok().and_then(|at| at.to_zoned(zone).ok());

@@ -25,7 +25,7 @@ pub(in crate::context) trait SavedAs<T> {
     fn restore(from: &mut Restorer<'_>) -> Result<T>;
 }
 
-/// `saved!(Type { a, b as UpTo<9> } but { c } checked by Type::validation_error)`: fields `a` and `b` are saved, `c` can be told
+/// `saved!(Type { a, b as UpTo<9> } but { c } checked by Type::validation_error)`: fields `a` and `b` are saved, `c` follows
 /// from the rest and is restored as its default, and what is restored is refused if the function finds a reason.
 macro_rules! saved {
     ($type:ident { $($field:ident $(as $how:ty)?),* $(,)? } $(but { $($left_out:ident),* $(,)? })?

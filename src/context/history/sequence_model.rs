@@ -11,7 +11,7 @@ use super::counts::Slot;
 use super::saved::{Restorer, Saved, Saver, UpTo, saved};
 use crate::error::Result;
 
-/// Orders told apart: a match of this many apps or more is of the highest.
+/// Orders counted apart: a match of this many apps or more is of the highest.
 // Source: paper. Such models of text are best at about five (Cleary, Teahan, "Unbounded length contexts for PPM", 1997).
 pub(in crate::context) const ORDERS: usize = 5;
 
@@ -62,7 +62,7 @@ struct Open {
 saved!(Open { step, was_run, app });
 saved!(SequenceModel { steps as UpTo<STEPS>, dropped, is_run, opens as UpTo<OPENS> } checked by SequenceModel::validation_error);
 
-/// How often each app followed, by the order of the match and all told.
+/// How often each app followed, by the order of the match.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(in crate::context) struct Counts(pub [f32; ORDERS]);
 
@@ -126,26 +126,27 @@ impl SequenceModel {
     /// Counts what followed the present context before, among `slots` apps.
     pub fn count(&self, slots: usize, sequence_counts: &mut SequenceCounts) {
         sequence_counts.reset(slots);
-        self.count_next(&mut sequence_counts.next);
-        let SequenceCounts { matches, opened, opened_alike, .. } = sequence_counts;
-        self.count_opened(matches, |app, order, is_alike| {
+        let SequenceCounts { matches, next, opened, opened_alike } = sequence_counts;
+        self.fill_matches(matches, |step, order| next.add(self.steps[step + 1], order));
+        self.each_opened(matches, |app, order, is_alike| {
             opened.add(app, order);
             if is_alike {
                 opened_alike.add(app, order);
             }
         });
-        opened.add_up();
-        opened_alike.add_up();
+        [next, opened, opened_alike].into_iter().for_each(Followed::add_up);
     }
 
     /// The part of it that [`SequenceCounts::expects`] reads: of a first app after an unlock, or of another.
     pub fn count_expected(&self, is_first: bool, slots: usize, sequence_counts: &mut SequenceCounts) {
         sequence_counts.reset(slots);
+        let SequenceCounts { matches, next, opened_alike, .. } = sequence_counts;
         if !is_first {
-            return self.count_next(&mut sequence_counts.next);
+            self.each_match(|step, order| next.add(self.steps[step + 1], order));
+            return next.add_up();
         }
-        let SequenceCounts { matches, opened_alike, .. } = sequence_counts;
-        self.count_opened(matches, |app, order, is_alike| {
+        self.fill_matches(matches, |_, _| {});
+        self.each_opened(matches, |app, order, is_alike| {
             if is_alike {
                 opened_alike.add(app, order);
             }
@@ -153,21 +154,22 @@ impl SequenceModel {
         opened_alike.add_up();
     }
 
-    fn count_next(&self, next: &mut Followed) {
-        self.each_match(|step, order| next.add(self.steps[step + 1], order));
-        next.add_up();
+    /// Shows `visit` each match, and notes its order: `matches[n]` speaks of the first n steps.
+    fn fill_matches(&self, matches: &mut Vec<u8>, mut visit: impl FnMut(usize, usize)) {
+        let steps = self.steps.len();
+        matches.clear();
+        matches.resize(steps + 1, 0);
+        self.each_match(|step, order| {
+            matches[step + 1] = order as u8;
+            visit(step, order);
+        });
+        // Unlocks at the very same step: everything up to it is the present stretch itself.
+        matches[steps] = ORDERS.min(steps) as u8;
     }
 
     /// Shows `visit` what each unlock opened after a stretch like the present one, by how many apps that matches, and
     /// whether the newest app was a run then as it is now.
-    fn count_opened(&self, matches: &mut Vec<u8>, mut visit: impl FnMut(Step, usize, bool)) {
-        let Some(newest) = self.steps.len().checked_sub(1) else { return };
-        // `matches[n]` speaks of the first n steps.
-        matches.clear();
-        matches.resize(self.steps.len() + 1, 0);
-        self.each_match(|step, order| matches[step + 1] = order as u8);
-        // Unlocks at the very same step: everything up to it is the present stretch itself.
-        matches[newest + 1] = ORDERS.min(newest + 1) as u8;
+    fn each_opened(&self, matches: &[u8], mut visit: impl FnMut(Step, usize, bool)) {
         for open in &self.opens {
             let order = open.step.checked_sub(self.dropped).map_or(0, |step| matches[step as usize]);
             if order > 0 {

@@ -76,12 +76,12 @@ impl Report {
     }
 
     fn sections(&self, predictions: &[String]) -> Vec<Section> {
-        let told = || {
+        let in_words = || {
             let first = predictions.iter().take(MOST_PREDICTIONS);
             Section::new("Predictions in words", html! { ul { @for line in first { li { (line) } } } })
         };
         let results =
-            [Some(self.models()), self.parts(), self.expected(), (!predictions.is_empty()).then(told)];
+            [Some(self.models()), self.parts(), self.expected(), (!predictions.is_empty()).then(in_words)];
         let details = [
             self.by_hour(),
             self.by_history(),
