@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `answer` | from the context to the scores, features included: what `evaluate` times | 10, 50, 200 |
 //! | `pass` | the network alone, 32 tokens, its inputs in place | 50 |
-//! | `ranked answer` | from the context to ranked probabilities: a router's features, experts, habits, "none of these" | 50 |
+//! | `ranked answer` | from the context to ranked probabilities: a router's features, experts, personalization, "none of these" | 50 |
 //!
 //! `answer` has its parts beside it, `features` and the `trees` over them: 300 trees of 31 leaves. Whoever keeps a KV cache
 //! has it emptied before each question; `prefilled` has keys and values of all tokens but the question's own in it.

@@ -29,10 +29,10 @@ use clap::{Parser, Subcommand};
 use foretap::bundle::{Bundle, Parts, Sections, apply, diff};
 use foretap::data::SplitPlan;
 use foretap::experiment::Experiment;
-use foretap::file::write_atomically;
 use foretap::model::RankerModel;
 use foretap::quantize::{Kernel, QuantizedTrees, quantize};
 use foretap::router::{RouterModel, Routing};
+use foretap::storage::write_atomically;
 use foretap::transformer::{Size, TransformerModel, pretrained};
 use foretap::{Error, ErrorKind};
 

@@ -80,8 +80,8 @@ pub struct Args {
     plots: Option<PathBuf>,
 
     /// What to compare, of recent, frequent, markov, gbdt, teacher, student, either with -int8 for INT8, router
-    /// (gbdt, and a transformer where that pays), router-full (both always), router-shared (the first without habits of
-    /// each person), and bayes-optimal on simulated people
+    /// (gbdt, and a transformer where that pays), router-full (both always), router-shared (the first without
+    /// personalization), and bayes-optimal on simulated people
     #[arg(long, value_delimiter = ',', default_value = "recent,frequent,markov,gbdt,bayes-optimal")]
     models: Vec<String>,
 

@@ -189,7 +189,7 @@ fn safetensors(export_set: &ExportSet, name: &str, precision: Precision) -> fore
 
 fn text_file(name: &str, needs: &str, text: String) -> Ready {
     let write =
-        move |path: &Path| foretap::file::write_atomically(path, |out| out.write_all(text.as_bytes()));
+        move |path: &Path| foretap::storage::write_atomically(path, |out| out.write_all(text.as_bytes()));
     Ready { name: name.to_owned(), needs: needs.to_owned(), write: Box::new(write) }
 }
 

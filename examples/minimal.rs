@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use foretap::bundle::Bundle;
 use foretap::data::{Event, Signal, Timestamp, UserId};
 use foretap::predict::{Candidate, Predictor as _};
-use foretap::router::{Answer, Person, Routing, Settings};
+use foretap::router::{Answer, Person, Routing, SuggestionSettings};
 
 fn main() -> ExitCode {
     let Some(file) = std::env::args_os().nth(1) else {
@@ -51,7 +51,7 @@ fn first_apps(file: &Path) -> foretap::Result<Vec<String>> {
     ];
     // 2 March 2026, eight in the morning.
     let at = |secs: i64| Timestamp(1_772_438_400 + secs);
-    let mut person = Person::new(bundle.favourites(), Settings::default(), 1)?;
+    let mut person = Person::new(bundle.favourites(), SuggestionSettings::default(), 1)?;
     for (secs, signal) in morning {
         person.observe(&Event::new(UserId(0), at(secs), signal));
     }

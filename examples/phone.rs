@@ -1,6 +1,6 @@
 //! A phone's life with a bundle: every event is observed, every unlock answered, nothing but the bundle and the phone's own
 //! history is asked, and the whole answer is timed: on one thread, from the history to the suggestion, with features, both
-//! experts where the gate asks them, habits, probabilities and ranking inside the clock. The transformer's KV cache is
+//! experts where the gate asks them, personalization, probabilities and ranking inside the clock. The transformer's KV cache is
 //! emptied before each question, or with `--prefill` filled after each event as on a phone at leisure, outside the clock.
 //!
 //! ```text
@@ -10,12 +10,12 @@
 //! 3 apps were shown at 99.9 % of them, and the right one was there in 97.0 %
 //! whole answer, history to suggestion, on one thread, from nothing: median 65.7 µs, 99 % under 249.5, ..
 //! ..
-//! history and habits, sealed: 154660 bytes, read back half-way
+//! history and personalization, encrypted: 154660 bytes, read back half-way
 //!
 //! cargo run --release --example phone -- --simulate 20 --questions 1000000 --histogram latency.svg
 //! ```
 //!
-//! Half-way through a person's log, history and habits are saved, sealed under a key, and restored: what follows is
+//! Half-way through a person's log, history and personalization are saved, encrypted under a key, and restored: what follows is
 //! answered by the restored ones.
 
 mod cli;
@@ -31,8 +31,8 @@ use foretap::bundle::Bundle;
 use foretap::context::questions;
 use foretap::data::{Event, Vocabulary};
 use foretap::predict::{Predictor as _, Scratch};
-use foretap::router::{Answer, Person, Route, Router, Settings};
-use foretap::vault::{self, Key};
+use foretap::router::{Answer, Person, Route, Router, SuggestionSettings};
+use foretap::storage::vault::{self, Key};
 use foretap::{Error, ErrorKind};
 use hdrhistogram::Histogram;
 
@@ -48,11 +48,11 @@ struct Args {
     questions: u64,
 
     /// Show so many apps at once
-    #[arg(long, default_value_t = Settings::default().shown)]
+    #[arg(long, default_value_t = SuggestionSettings::default().shown)]
     shown: usize,
 
     /// Show nothing where none of them is opened with at least this probability
-    #[arg(long, value_name = "PROBABILITY", default_value_t = Settings::default().least_probability)]
+    #[arg(long, value_name = "PROBABILITY", default_value_t = SuggestionSettings::default().least_probability)]
     least: f64,
 
     /// Price of a core, for the cost of a prediction on a server
@@ -101,7 +101,7 @@ struct Tally {
 struct Phone<'a> {
     bundle: &'a Bundle,
     router: Router,
-    settings: Settings,
+    settings: SuggestionSettings,
     prefill: bool,
     scratch: Scratch,
     answer: Answer,
@@ -127,7 +127,11 @@ fn run(args: &Args) -> foretap::Result<()> {
     if let Some(reason) = router.degraded() {
         eprintln!("warning: {reason}");
     }
-    let settings = Settings { shown: args.shown, least_probability: args.least, ..Settings::default() };
+    let settings = SuggestionSettings {
+        shown: args.shown,
+        least_probability: args.least,
+        ..SuggestionSettings::default()
+    };
     settings.check()?;
     // Three digits of everything up to a minute.
     let times = Histogram::new_with_max(60_000_000_000, 3)
@@ -246,7 +250,10 @@ fn report(args: &Args, phone: &Phone<'_>) -> foretap::Result<()> {
         args.rupees_per_core_hour,
         0.001 / rupees
     ));
-    cli::say(&format!("history and habits, sealed: {} bytes, read back half-way", tally.saved_bytes));
+    cli::say(&format!(
+        "history and personalization, encrypted: {} bytes, read back half-way",
+        tally.saved_bytes
+    ));
     if let Some(file) = &args.histogram {
         times::draw_times(file, times)?;
     }

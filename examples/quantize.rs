@@ -27,7 +27,7 @@ use clap::Parser;
 use foretap::bundle::{Bundle, Parts};
 use foretap::data::SplitPlan;
 use foretap::evaluate::{CLOCK, Interval, Latency};
-use foretap::experiment::{DeepPlan, Experiment, Quantization, QuantizationPlan, Variant, WindowCost};
+use foretap::experiment::{Experiment, Quantization, QuantizationPlan, TransformerPlan, Variant, WindowCost};
 use foretap::quantize::{Kernel, TensorReport};
 use foretap::transformer::{Size, TransformerModel, pretrained};
 use foretap::{Error, ErrorKind};
@@ -94,7 +94,7 @@ fn run(args: &Args) -> foretap::Result<()> {
         split: SplitPlan::Shares { validation: 0.15, test: args.test_share },
         ..Experiment::default()
     };
-    let mut aware = DeepPlan::new(Size::Student, Some(model.clone()));
+    let mut aware = TransformerPlan::new(Size::Student, Some(model.clone()));
     aware.quantization_aware = true;
     aware.fine_tune.epochs = args.fine_tune;
     aware.fine_tune.training.seed = args.training.seed;

@@ -16,7 +16,7 @@ use foretap::context::{Task, replay};
 use foretap::data::simulate::{SimulationConfig, Truth, simulate};
 use foretap::data::{AppId, Log, SplitPlan, Vocabulary};
 use foretap::evaluate::{ModelReport, Report};
-use foretap::experiment::{DeepPlan, Experiment, Findings, RouterPlan};
+use foretap::experiment::{Experiment, Findings, RouterPlan, TransformerPlan};
 use foretap::model::RankerModel;
 use foretap::predict::{Prediction, Predictor};
 use foretap::quantize::{QuantizedModel, QuantizedTrees};
@@ -161,8 +161,8 @@ fn read_or_simulate(
 
 /// The teacher or the student that travels with the crate: as it is for simulated people, whom it knows; trained on for
 /// real ones.
-fn transformer(size: Size, args: &Args, is_simulated: bool) -> foretap::Result<DeepPlan> {
-    let mut plan = DeepPlan::new(size, Some(pretrained(size)?));
+fn transformer(size: Size, args: &Args, is_simulated: bool) -> foretap::Result<TransformerPlan> {
+    let mut plan = TransformerPlan::new(size, Some(pretrained(size)?));
     plan.fine_tune.training.seed = args.seed;
     if is_simulated { plan.as_it_is() } else { Ok(plan) }
 }

@@ -28,7 +28,7 @@ const TASKS: [Task; 2] = [Task::FirstAfterUnlock, Task::NextLaunch];
 
 /// A predictor, and the same after export and reload where it can be exported.
 #[derive(Clone, Copy)]
-pub struct Entrant<'a> {
+pub struct CheckedPredictor<'a> {
     /// Its name in errors.
     pub name: &'a str,
     /// The predictor.
@@ -46,7 +46,7 @@ const FEWEST_QUESTIONS: usize = 20;
 /// [`ErrorKind::Model`], naming the predictor, the moment and the promise that it broke.
 pub fn check(name: &str, predictor: &dyn Predictor) -> Result<()> {
     let people = simulate(&SimulationConfig { people: 4, days: 6, ..SimulationConfig::default() }, &Silent)?;
-    check_all(&[Entrant { name, predictor, reloaded: None }], &people.log)
+    check_all(&[CheckedPredictor { name, predictor, reloaded: None }], &people.log)
 }
 
 /// Checks predictors on the questions of `log`, on every odd question that a phone may come up with, and with scratches that
@@ -54,30 +54,30 @@ pub fn check(name: &str, predictor: &dyn Predictor) -> Result<()> {
 ///
 /// # Errors
 /// As [`check`].
-pub fn check_all(entrants: &[Entrant<'_>], log: &Log) -> Result<()> {
+pub fn check_all(predictors: &[CheckedPredictor<'_>], log: &Log) -> Result<()> {
     let moments = moments(log);
     let asked = moments.iter().filter(|moment| moment.label.starts_with("question")).count();
     if asked < FEWEST_QUESTIONS {
         let message = format!("{asked} questions are too few to check a predictor on");
         return Err(Error::new(ErrorKind::Data, message).next_step("give a longer log, or call `check`"));
     }
-    for entrant in entrants {
+    for checked in predictors {
         catch_panic(|| {
             for moment in &moments {
-                scores_are_sound(entrant, moment)?;
-                order_of_candidates_does_not_matter(entrant, moment)?;
-                if let Some(reloaded) = entrant.reloaded {
-                    let (context, expected) = (moment.context(), moment.bits(entrant.predictor));
+                scores_are_sound(checked, moment)?;
+                order_of_candidates_does_not_matter(checked, moment)?;
+                if let Some(reloaded) = checked.reloaded {
+                    let (context, expected) = (moment.context(), moment.bits(checked.predictor));
                     keeps(bits(reloaded, &context) == expected, || {
                         format!("{}: another answer after export and reload", moment.label)
                     })?;
                 }
             }
-            any_scratch_serves(entrant, entrants, &moments)?;
-            threads_agree(entrant, &moments)?;
-            later_events_do_not_matter(entrant, log)
+            any_scratch_serves(checked, predictors, &moments)?;
+            threads_agree(checked, &moments)?;
+            later_events_do_not_matter(checked, log)
         })
-        .map_err(|error| error.of(format_args!("`{}`", entrant.name)))?;
+        .map_err(|error| error.of(format_args!("`{}`", checked.name)))?;
     }
     Ok(())
 }
@@ -205,17 +205,17 @@ fn bits(predictor: &dyn Predictor, context: &Context<'_>) -> Vec<u32> {
 }
 
 /// One finite score a candidate, the same every time, and probabilities that sum to one.
-fn scores_are_sound(entrant: &Entrant<'_>, moment: &Moment) -> Result<()> {
+fn scores_are_sound(checked: &CheckedPredictor<'_>, moment: &Moment) -> Result<()> {
     let (context, at) = (moment.context(), &moment.label);
-    let found = moment.bits(entrant.predictor);
-    keeps(found == moment.bits(entrant.predictor), || format!("{at}: asked twice, answered differently"))?;
+    let found = moment.bits(checked.predictor);
+    keeps(found == moment.bits(checked.predictor), || format!("{at}: asked twice, answered differently"))?;
     let scores: Vec<f32> = found.into_iter().map(f32::from_bits).collect();
     let unsound = scores.iter().position(|score| !score.is_finite());
     keeps(unsound.is_none(), || {
         let candidate = unsound.unwrap_or_default();
         format!("{at}: a score of {} for candidate {} of {}", scores[candidate], candidate + 1, scores.len())
     })?;
-    let none = entrant.predictor.none_of_these(&context);
+    let none = checked.predictor.none_of_these(&context);
     keeps((0.0..=1.0).contains(&none), || {
         format!("{at}: a probability of none of the candidates of {none}")
     })?;
@@ -227,15 +227,15 @@ fn scores_are_sound(entrant: &Entrant<'_>, moment: &Moment) -> Result<()> {
     keeps(answer.candidates.len() == context.candidates().len(), || format!("{at}: candidates are missing"))
 }
 
-fn order_of_candidates_does_not_matter(entrant: &Entrant<'_>, moment: &Moment) -> Result<()> {
+fn order_of_candidates_does_not_matter(checked: &CheckedPredictor<'_>, moment: &Moment) -> Result<()> {
     let context = moment.context();
-    let expected = moment.bits(entrant.predictor);
+    let expected = moment.bits(checked.predictor);
     let mut order: Vec<usize> = (0..expected.len()).collect();
     for seed in 0..3 {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         (1..order.len()).rev().for_each(|last| order.swap(last, random.random_range(0..=last)));
         let shuffled: Vec<AppId> = order.iter().map(|&i| context.candidates()[i]).collect();
-        let found = bits(entrant.predictor, &context.with_candidates(&shuffled));
+        let found = bits(checked.predictor, &context.with_candidates(&shuffled));
         let same = found.iter().eq(order.iter().map(|&i| &expected[i]));
         keeps(same, || format!("{}: the order of the candidates changes scores", moment.label))?;
     }
@@ -243,14 +243,18 @@ fn order_of_candidates_does_not_matter(entrant: &Entrant<'_>, moment: &Moment) -
 }
 
 /// A scratch that has served other questions, other predictors, or holds something else altogether.
-fn any_scratch_serves(entrant: &Entrant<'_>, others: &[Entrant<'_>], moments: &[Moment]) -> Result<()> {
-    let mut reused = entrant.predictor.new_scratch();
+fn any_scratch_serves(
+    checked: &CheckedPredictor<'_>,
+    others: &[CheckedPredictor<'_>],
+    moments: &[Moment],
+) -> Result<()> {
+    let mut reused = checked.predictor.new_scratch();
     let mut passed_around = Scratch::new("not a predictor's".to_owned());
     for moment in moments.iter().chain(moments.iter().rev()) {
         let context = moment.context();
-        let expected = moment.bits(entrant.predictor);
+        let expected = moment.bits(checked.predictor);
         let serves = |scratch: &mut Scratch, whose: &str| {
-            keeps(bits_with(entrant.predictor, &context, scratch) == expected, || {
+            keeps(bits_with(checked.predictor, &context, scratch) == expected, || {
                 format!("{}: another answer under a scratch that served {whose} before", moment.label)
             })
         };
@@ -265,15 +269,15 @@ fn any_scratch_serves(entrant: &Entrant<'_>, others: &[Entrant<'_>], moments: &[
     Ok(())
 }
 
-fn threads_agree(entrant: &Entrant<'_>, moments: &[Moment]) -> Result<()> {
-    let answers = || moments.iter().map(|moment| moment.bits(entrant.predictor)).collect::<Vec<_>>();
+fn threads_agree(checked: &CheckedPredictor<'_>, moments: &[Moment]) -> Result<()> {
+    let answers = || moments.iter().map(|moment| moment.bits(checked.predictor)).collect::<Vec<_>>();
     let (one, two) = rayon::join(answers, answers);
     keeps(one == two, || "two threads have two answers".to_owned())
 }
 
 /// Scores are the same where the log ends with the question and where it goes on, whichever way; and still the same
 /// after the predictor has been asked all the later questions.
-fn later_events_do_not_matter(entrant: &Entrant<'_>, log: &Log) -> Result<()> {
+fn later_events_do_not_matter(checked: &CheckedPredictor<'_>, log: &Log) -> Result<()> {
     let favourites: Arc<[AppId]> = (0..20).map(AppId).collect();
     for (events, task) in log.users().take(2).zip(TASKS) {
         let asked: Vec<usize> = questions(task, events).iter().map(|question| question.asked_at).collect();
@@ -281,18 +285,18 @@ fn later_events_do_not_matter(entrant: &Entrant<'_>, log: &Log) -> Result<()> {
             let known = &events[..=asked_at];
             let history = folded(known, &favourites);
             let context = history.context_at(known[asked_at].at, task);
-            let expected = bits(entrant.predictor, &context);
+            let expected = bits(checked.predictor, &context);
             for (what, tail) in tails(events, asked_at) {
                 let log = [known, &tail].concat();
-                let mut scratch = entrant.predictor.new_scratch();
+                let mut scratch = checked.predictor.new_scratch();
                 let mut found = None;
                 replay(&log, task, &favourites, usize::MAX, |_, question, context| {
-                    let scores = bits_with(entrant.predictor, context, &mut scratch);
+                    let scores = bits_with(checked.predictor, context, &mut scratch);
                     if question.asked_at == asked_at {
                         found = Some(scores);
                     }
                 });
-                let again = bits_with(entrant.predictor, &context, &mut scratch);
+                let again = bits_with(checked.predictor, &context, &mut scratch);
                 keeps(found.as_ref() == Some(&expected) && again == expected, || {
                     format!("question {asked_at}, {task}: another answer where the log goes on with {what}")
                 })?;

@@ -30,17 +30,18 @@
 //! # The tour
 //!
 //! The modules in the order in which data passes through them: a module imports only from those above it (`tests/layers.rs`
-//! keeps it so, and has the order inside each folder). Here a folder's files stand by subject, most but not all of them; its
-//! `mod.rs` says the rest.
+//! keeps it so, and has the order inside each folder). Here a folder's files stand by subject; its `mod.rs` says more.
 //!
 //! ```text
 //! src/
 //!   error        one Error: a kind, a place (file, line, field), a next step
-//!   fields       a binary codec that checks every length and number it reads
-//!   kind         a file is recognised by its first bytes
-//!   progress     what a long job tells of itself
-//!   file         files written whole or not at all
-//!   vault        a history's file, checked by a sum or sealed under a key
+//!   progress     what a long job reports of itself
+//!   parallel     many users at once, the longest log first
+//!   storage/     HOW BYTES ARE KEPT
+//!     codec        fields of binary files; every length and number is checked
+//!     format       a file says in its first bytes what it is, and of which version
+//!     atomic, text files are written whole or not at all; texts are read plain or gzipped
+//!     vault        a history's file, checked by a sum or encrypted under a key
 //!
 //!   data/        WHAT HAPPENED
 //!     place        city-level buckets
@@ -55,59 +56,60 @@
 //!     math         logarithms and angles, the same to the last bit on every machine
 //!     task         the two questions, read off a stream of events
 //!     history/     WHAT IS REMEMBERED, event by event, in constant memory; the only maker of a Context
-//!       counts, first_uses, propensity, sequence_model    its bounded counters; counts has the kernel over hours
-//!       app_use, attribution, token                       one app; what explains a launch; an event for the transformer
-//!       saved, bytes                                      how it becomes bytes and comes back
+//!       counts, first_use_of_day, propensity, sequence_model   its bounded counters; counts has the kernel over hours
+//!       app_use, attribution, token                            one app; what explains a launch; an event for the transformer
+//!       saved, bytes                                           how it becomes bytes and comes back
 //!     question     the Context
 //!     tokens       the sequence that ends with the question
 //!     replay       a user's log, question by question
 //!     training     the part of a log that may be learned from
 //!     features/    WHAT IS COMPUTED: mod.rs has the table of all columns of the ranker, with their smoothing
-//!       columns                                           each has a name, and a version of what it means
-//!       question_features, prior_features                 of the question; what is due, triggered, preferred
-//!       pointer                                           the same and more, scaled for the transformer
+//!       columns                                                each has a name, and a version of what it means
+//!       question_features, prior_features                      of the question; what is due, triggered, preferred
+//!       pointer_features                                       the same and more, scaled for the transformer's pointer
 //!
 //!   predict      THE CONTRACT: Predictor, Prediction, ties
-//!   baseline     most recent, most frequent, Markov, and the Bayes-optimal predictor of simulated people
+//!   baseline     most recent, most frequent, Markov; bayes_optimal: the least possible log loss on simulated people
 //!
 //!   gbdt/        THE FAST EXPERT
 //!     tree, ensemble, explain/       a model as plain data, and why it answers so
 //!     bitslice/, forest, batch       its answers, a question at a time or millions of rows
 //!     bins, dataset, table/          from values and text files to bytes
 //!     objective/, metric             what trees minimise, and how good they are
-//!     rounding -> block -> histogram -> layout, gain -> split, category -> grow, attach -> train
+//!     sample -> rounding -> block -> histogram -> layout, gain -> split, category -> partition -> grow, attach -> train
 //!   ranker       features + forest = a Predictor
 //!
 //!   network/     THE DEEP EXPERT'S PLAN
 //!     config, layout                 its shape, its formulas, and where each number lies
-//!     batch, columns, reader         what it reads; columns by name
+//!     batch, columns, reader         what it reads; columns by name (columns_v1: of files that name none)
 //!   transformer/ THE DEEP EXPERT
 //!     weights, engine                plain numbers; the trait of what computes loss and gradient
 //!     native/, forward               the passes by hand: training, and one question
 //!     burn/, device                  the same on Burn's tensors: processors and graphics cards
-//!     schedule -> optimizer -> train the loop; checkpoint, run, metrics, curve: what it keeps
+//!     reference, sample              the passes in plain f64, and random batches to compare the others on
+//!     schedule -> optimizer -> train the loop; validate, checkpoint, run, metrics, curve: what it checks and keeps
 //!     dataset -> learn               from people's logs to a trained model
-//!     file, import                   a model file; weights that were trained elsewhere
+//!     file, tensors, import          a model file; weights that were trained elsewhere
 //!     pretrained, predictor          the crate's own; a Predictor
 //!   distill      several predictors teach as one
 //!
 //!   quantize/    THE QUANTIZED EXPERT
 //!     kernel, float                  integer products by the machine's best instructions; what happens between them
 //!     model, bytes                   plain data, and its section of a file
-//!     scheme, aware                  scales and rounding of weights (biases stay floats: model); quantization-aware training
-//!     prepared, attention, forward   one question, from nothing or from what the last one left
+//!     scheme, qat                    scales and rounding of weights (biases stay floats: model); quantization-aware training
+//!     prepared, attention, mixture, forward   one question, from nothing or from what the last one left
 //!     calibrate, student             what quantizing costs, tensor by tensor; a Predictor
 //!     trees/                         the ranker's forest in bins and steps, and its section of a file
 //!
 //!   router/      TOGETHER
 //!     gate, blend, calibrate         which questions the transformer is asked; the weights of both; temperature, "none of these"
-//!     model, newton, gains, fit      plain data and its section of a file; how it is learned
+//!     model, newton, gate_labels, fit  plain data and its section of a file; how it is learned
 //!     answer, personalization        one answer; what one person's phone adds to it
 //!     offline                        what an offline evaluation asks of it beside what a phone does
 //!     suggest, person                what is shown and what became of it; all that belongs to one phone
 //!
-//!   model        a trained ranker in a file, checked whole
-//!   bundle/      one self-verifying file for phones: container, and deltas between two files
+//!   model/       a trained ranker in a file, checked whole; save
+//!   bundle/      one self-verifying file for phones: container, contents, expert; golden questions; delta between two files
 //!   export/      WEIGHTS THAT LEAVE
 //!     lightgbm/, xgboost/            trees to and from other engines
 //!     question, network              what a graph is asked; the formulas, described once for every writer of graphs
@@ -117,7 +119,7 @@
 //!
 //!   evaluate/    HOW GOOD IT IS: expected, metrics, intervals, replay, latency, routing, report, text, html
 //!   conformance  what a Predictor promises, checked: yours too
-//!   experiment   from a log to a report: methods, learners, what they are shown
+//!   experiment/  from a log to a report: check, method, round, save; the methods ranker, transformer, quantization, routing
 //! ```
 //!
 //! Start with [`context::History`] to see what is known, [`predict::Predictor`] for what a predictor must do,
@@ -140,9 +142,7 @@ pub mod bundle;
 pub mod context;
 pub mod data;
 mod error;
-mod fields;
 pub mod gbdt;
-mod kind;
 pub mod model;
 pub mod network;
 pub mod predict;
@@ -150,6 +150,7 @@ mod progress;
 pub mod quantize;
 pub mod ranker;
 pub mod router;
+pub mod storage;
 
 #[cfg(feature = "train")]
 pub mod conformance;
@@ -161,14 +162,10 @@ pub mod evaluate;
 pub mod experiment;
 #[cfg(feature = "train")]
 pub mod export;
-#[cfg(feature = "vault")]
-pub mod file;
 #[cfg(feature = "train")]
 mod parallel;
 #[cfg(feature = "train")]
 pub mod transformer;
-#[cfg(feature = "vault")]
-pub mod vault;
 
 pub use error::{Error, ErrorKind, Result};
 pub use progress::{Progress, Silent};

@@ -16,7 +16,7 @@ use foretap::context::{History, Task, features, replay};
 use foretap::data::{AppId, PlaceGrid, Signal, Timestamp};
 use foretap::predict::Predictor;
 use foretap::quantize::{QuantizedTransformer, quantize};
-use foretap::router::{Answer, Feedback, Person, Route, Routing, Settings};
+use foretap::router::{Answer, Feedback, Person, Route, Routing, SuggestionSettings};
 use foretap::transformer::{
     Batch, Forward, ForwardScratch, Standardisation, Transformer, TransformerConfig, TransformerModel,
     Weights,
@@ -97,7 +97,7 @@ fn a_whole_answer_allocates_nothing_once_warm() {
     let router = bundle.router(&simulation.vocabulary, Routing::Share(0.5)).unwrap();
     let favourites = bundle.favourites_in(&simulation.vocabulary);
     let (mut scratch, mut answer) = (router.new_scratch(), Answer::default());
-    let settings = Settings { exploration: 0.1, ..Settings::default() };
+    let settings = SuggestionSettings { exploration: 0.1, ..SuggestionSettings::default() };
     let mut live = || {
         let (mut asked, mut requests, mut routed) = (0, 0, 0);
         for events in simulation.log.users() {

@@ -10,7 +10,7 @@ mod people;
 use std::sync::Arc;
 
 use foretap::baseline::{BayesOptimal, Markov, MostFrequent, MostRecent};
-use foretap::conformance::{Entrant, check_all};
+use foretap::conformance::{CheckedPredictor, check_all};
 use foretap::context::Task;
 use foretap::data::simulate::Simulation;
 use foretap::distill::{TeacherEnsemble, WeightedTeacher};
@@ -58,22 +58,22 @@ fn every_predictor_keeps_the_contract() {
     let [router, router_again] =
         [&simulation, &simulation].map(|simulation| router(simulation, unlock.clone()));
     #[rustfmt::skip]
-    let entrants = [
-        Entrant { name: "transformer of unlocks", predictor: &deep_unlock, reloaded: Some(&deep_unlock_again) },
-        Entrant { name: "transformer of launches", predictor: &deep_launch, reloaded: Some(&deep_launch_again) },
-        Entrant { name: "INT8 of unlocks", predictor: &whole_unlock, reloaded: Some(&whole_unlock_again) },
-        Entrant { name: "INT8 of launches", predictor: &whole_launch, reloaded: Some(&whole_launch_again) },
-        Entrant { name: "quantized trees", predictor: &quantized_trees, reloaded: Some(&quantized_trees_again) },
-        Entrant { name: "blend", predictor: &blend, reloaded: None },
-        Entrant { name: "router", predictor: &router, reloaded: Some(&router_again) },
-        Entrant { name: "recent", predictor: &MostRecent, reloaded: None },
-        Entrant { name: "frequent", predictor: &MostFrequent, reloaded: None },
-        Entrant { name: "markov", predictor: &Markov::default(), reloaded: None },
-        Entrant { name: "bayes-optimal", predictor: &bayes_optimal, reloaded: None },
-        Entrant { name: "ranker of unlocks", predictor: &unlock.ranker, reloaded: Some(&unlock_again.ranker) },
-        Entrant { name: "ranker of launches", predictor: &launch.ranker, reloaded: Some(&launch_again.ranker) },
+    let predictors = [
+        CheckedPredictor { name: "transformer of unlocks", predictor: &deep_unlock, reloaded: Some(&deep_unlock_again) },
+        CheckedPredictor { name: "transformer of launches", predictor: &deep_launch, reloaded: Some(&deep_launch_again) },
+        CheckedPredictor { name: "INT8 of unlocks", predictor: &whole_unlock, reloaded: Some(&whole_unlock_again) },
+        CheckedPredictor { name: "INT8 of launches", predictor: &whole_launch, reloaded: Some(&whole_launch_again) },
+        CheckedPredictor { name: "quantized trees", predictor: &quantized_trees, reloaded: Some(&quantized_trees_again) },
+        CheckedPredictor { name: "blend", predictor: &blend, reloaded: None },
+        CheckedPredictor { name: "router", predictor: &router, reloaded: Some(&router_again) },
+        CheckedPredictor { name: "recent", predictor: &MostRecent, reloaded: None },
+        CheckedPredictor { name: "frequent", predictor: &MostFrequent, reloaded: None },
+        CheckedPredictor { name: "markov", predictor: &Markov::default(), reloaded: None },
+        CheckedPredictor { name: "bayes-optimal", predictor: &bayes_optimal, reloaded: None },
+        CheckedPredictor { name: "ranker of unlocks", predictor: &unlock.ranker, reloaded: Some(&unlock_again.ranker) },
+        CheckedPredictor { name: "ranker of launches", predictor: &launch.ranker, reloaded: Some(&launch_again.ranker) },
     ];
-    check_all(&entrants, &simulation.log).unwrap_or_else(|error| panic!("{error}"));
+    check_all(&predictors, &simulation.log).unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// A transformer that has learned nothing and does not know half of the apps.

@@ -5,11 +5,11 @@
 
 use foretap::context::Task;
 use foretap::transformer::reference::{KEEP_ALL, answer, away_from_kinks};
-use foretap::transformer::{Batch, Device, Engine, NO_TARGET, Pass, TransformerConfig, Weights};
+use foretap::transformer::{Batch, Device, Engine, NO_TARGET, TrainingPass, TransformerConfig, Weights};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-const PASS: Pass = Pass { next_weight: 0.7, dropout: 0.0, seed: 0 };
+const PASS: TrainingPass = TrainingPass { next_weight: 0.7, dropout: 0.0, seed: 0 };
 
 fn tiny() -> TransformerConfig {
     TransformerConfig {
@@ -219,7 +219,7 @@ fn dropout_follows_its_seed() {
         let name = engine.name();
         let mut run = |dropout: f32, seed: u64| {
             let mut gradient = vec![0.0; weights.values.len()];
-            engine.gradient(&weights, &batch, Pass { dropout, seed, ..PASS }, &mut gradient).unwrap();
+            engine.gradient(&weights, &batch, TrainingPass { dropout, seed, ..PASS }, &mut gradient).unwrap();
             gradient
         };
         // A graphics card may add in another order the next time.
@@ -247,7 +247,8 @@ fn all_dropped_leaves_the_biases() {
     // The crate's own engine always keeps a thousandth.
     for mut engine in engines().into_iter().filter(|engine| engine.name() != "cpu") {
         let mut gradient = vec![0.0; weights.values.len()];
-        let losses = engine.gradient(&weights, &batch, Pass { dropout: 1.0, ..PASS }, &mut gradient).unwrap();
+        let losses =
+            engine.gradient(&weights, &batch, TrainingPass { dropout: 1.0, ..PASS }, &mut gradient).unwrap();
         assert!((losses.next - expected).abs() < 1e-4, "{}: {losses:?}, {expected}", engine.name());
     }
 }

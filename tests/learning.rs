@@ -12,7 +12,7 @@ use foretap::baseline::{BayesOptimal, MostRecent};
 use foretap::context::{Task, TrainingView, questions, replay};
 use foretap::data::simulate::Simulation;
 use foretap::data::{Event, Split, SplitPlan, Vocabulary};
-use foretap::experiment::{DeepPlan, Experiment};
+use foretap::experiment::{Experiment, TransformerPlan};
 use foretap::predict::{Predictor, log_sum_exp};
 use foretap::transformer::{
     FineTuneConfig, Native, Size, Standardisation, Teacher, TrainingConfig, TrainingSet, Transformer,
@@ -253,7 +253,7 @@ fn the_crates_own_checkpoints_are_what_they_are_said_to_be() {
         &Silent,
     )
     .unwrap();
-    let plan = |(size, model)| DeepPlan::new(size, Some(model)).as_it_is().unwrap();
+    let plan = |(size, model)| TransformerPlan::new(size, Some(model)).as_it_is().unwrap();
     let mut experiment = Experiment::with_ranker(quick());
     let plans = [(Size::Teacher, teacher), (Size::Student, student)].map(plan);
     plans.into_iter().for_each(|plan| experiment.add_transformer(plan, false));
@@ -272,11 +272,11 @@ fn the_crates_own_checkpoints_are_what_they_are_said_to_be() {
 #[test]
 fn impossible_plans_are_refused() {
     let simulation = people(2, 4);
-    let plan = DeepPlan::new(Size::Student, None);
+    let plan = TransformerPlan::new(Size::Student, None);
     assert!("pupil".parse::<Size>().unwrap_err().to_string().contains("teacher or student"));
     assert!(plan.clone().as_it_is().is_err());
     // A checkpoint for unlocks cannot answer what comes next.
-    let wrong = DeepPlan::new(Size::Student, Some(pretrained(Size::Student).unwrap()));
+    let wrong = TransformerPlan::new(Size::Student, Some(pretrained(Size::Student).unwrap()));
     for plan in [wrong.clone(), wrong.as_it_is().unwrap()] {
         let mut experiment = Experiment { task: Task::NextLaunch, ..Experiment::with_ranker(quick()) };
         experiment.add_transformer(plan, false);

@@ -11,10 +11,10 @@ use std::sync::LazyLock;
 
 use foretap::ErrorKind;
 use foretap::context::Task;
-use foretap::file::write_atomically;
 use foretap::gbdt::{Ensemble, Forest, Tree};
 use foretap::model::RankerModel;
 use foretap::ranker::Ranker;
+use foretap::storage::write_atomically;
 use people::{people, quick_model};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -12,10 +12,10 @@ use foretap::Silent;
 use foretap::bundle::Bundle;
 use foretap::context::{Task, TrainingView, questions};
 use foretap::data::{AppId, Event, Split};
-use foretap::evaluate::{Outcome, Pair, Protocol, ROUTER, ROUTER_FULL, test_router};
+use foretap::evaluate::{Outcome, Protocol, ROUTER, ROUTER_FULL, TestedExperts, test_router};
 use foretap::predict::Predictor;
 use foretap::router::{
-    Answer, Experts, Feedback, Person, Route, Router, RouterModel, Routing, Settings, Suggestion,
+    Answer, Experts, Feedback, Person, Route, Router, RouterModel, Routing, Suggestion, SuggestionSettings,
 };
 use foretap::transformer::{Size, Transformer, pretrained};
 use people::{people, quick_model};
@@ -43,10 +43,10 @@ fn told(answer: &Answer, opened: AppId) -> Told {
 fn phone(
     protocol: &Protocol<'_>,
     user: usize,
-    pair: &Pair,
+    pair: &TestedExperts,
     model: &RouterModel,
     routing: Routing,
-    shown: Option<Settings>,
+    shown: Option<SuggestionSettings>,
 ) -> (Vec<Told>, usize) {
     let (events, split) = &protocol.users[user];
     let routers = [0, 1].map(|version| {
@@ -99,7 +99,7 @@ fn an_evaluation_gives_a_phones_probabilities_to_the_bit() {
     let bundle = Bundle::pretrained().unwrap();
     let expert = |expert: Arc<dyn Predictor>| expert;
     // Those that are tested, and others for the validation questions.
-    let pair = Pair {
+    let pair = TestedExperts {
         trees: [
             expert(Arc::new(bundle.parts().trees.as_ref().unwrap().0.ranker().unwrap())),
             expert(Arc::new(quick_model(&people(5, 7), UNLOCKS).ranker)),
@@ -117,7 +117,8 @@ fn an_evaluation_gives_a_phones_probabilities_to_the_bit() {
         run: 0,
     };
     let view = TrainingView::new(UNLOCKS, vocabulary, simulation.log.users().map(split));
-    let shows = Settings { least_probability: 0.3, exploration: 0.2, ..Settings::default() };
+    let shows =
+        SuggestionSettings { least_probability: 0.3, exploration: 0.2, ..SuggestionSettings::default() };
     let mut all = Vec::new();
     for shown in [None, Some(shows)] {
         let test = test_router(&view, &protocol, &pair, Routing::Share(0.3), shown, &Silent).unwrap();

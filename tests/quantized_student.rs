@@ -11,7 +11,7 @@ use foretap::Silent;
 use foretap::context::{Context, History, Task, replay};
 use foretap::data::AppId;
 use foretap::evaluate::Interval;
-use foretap::experiment::{DeepPlan, Experiment, QuantizationPlan};
+use foretap::experiment::{Experiment, QuantizationPlan, TransformerPlan};
 use foretap::network::Window;
 use foretap::predict::{Predictor, Scratch};
 use foretap::quantize::{Kernel, QuantizedTransformer, quantize};
@@ -96,7 +96,7 @@ fn plain_and_quantized_predictors_read_the_same_tokens() {
 fn what_the_window_costs_is_a_row_of_its_own() {
     let simulation = people(12, 10);
     let student = pretrained(Size::Student).unwrap();
-    let mut aware = DeepPlan::new(Size::Student, Some(student.clone()));
+    let mut aware = TransformerPlan::new(Size::Student, Some(student.clone()));
     aware.fine_tune.epochs = 0.0;
     let plan = QuantizationPlan { aware, calibration: 50, pruned: Vec::new() };
     let (log, vocabulary) = (&simulation.log, &simulation.vocabulary);

@@ -12,11 +12,11 @@ use foretap::context::{History, Task};
 use foretap::data::simulate::Simulation;
 use foretap::data::{AppId, Event, Signal, Timestamp, UserId, Vocabulary};
 use foretap::evaluate::{ROUTER, ROUTER_FULL, ROUTER_SHARED};
-use foretap::experiment::{DeepPlan, Experiment, RouterPlan};
+use foretap::experiment::{Experiment, RouterPlan, TransformerPlan};
 use foretap::predict::{Predictor as _, Scratch};
-use foretap::router::{Answer, Feedback, Person, Route, Router, RouterModel, Routing, Settings};
+use foretap::router::{Answer, Feedback, Person, Route, Router, RouterModel, Routing, SuggestionSettings};
+use foretap::storage::vault::{self, Key};
 use foretap::transformer::{Size, pretrained};
-use foretap::vault::{self, Key};
 use foretap::{ErrorKind, Silent};
 use people::{event, people, quick};
 use rand::{RngExt as _, SeedableRng as _};
@@ -40,7 +40,8 @@ impl World {
     }
 
     fn person(&self) -> Person {
-        Person::new(self.bundle.favourites_in(&self.simulation.vocabulary), Settings::default(), 7).unwrap()
+        Person::new(self.bundle.favourites_in(&self.simulation.vocabulary), SuggestionSettings::default(), 7)
+            .unwrap()
     }
 
     /// Lets `person` live through `events`, asking at every unlock; the answers' bits.
@@ -95,8 +96,13 @@ fn a_person_is_learned_saved_sealed_restored_and_forgotten() {
     vault::save(&file, &person.write(&world.simulation.vocabulary).unwrap(), Some(&key)).unwrap();
     let restore = |vocabulary: &mut Vocabulary| {
         let favourites = world.bundle.favourites_in(vocabulary);
-        Person::read(&vault::load(&file, Some(&key)).unwrap(), vocabulary, favourites, Settings::default())
-            .unwrap()
+        Person::read(
+            &vault::load(&file, Some(&key)).unwrap(),
+            vocabulary,
+            favourites,
+            SuggestionSettings::default(),
+        )
+        .unwrap()
     };
     let mut vocabulary = world.simulation.vocabulary.clone();
     let mut restored = restore(&mut vocabulary);
@@ -114,7 +120,7 @@ fn a_person_is_learned_saved_sealed_restored_and_forgotten() {
     earlier.iter().for_each(|event| stranger.observe(event));
     let shared = world.live(&mut stranger, &later[..200]);
     assert_eq!(world.live(forgetful, &later[..200]), shared, "the shared models' answers, again");
-    assert_ne!(answers[..shared.len()], shared, "habits change answers");
+    assert_ne!(answers[..shared.len()], shared, "personalization changes answers");
 
     // The wrong key, a damaged file, the wrong file.
     let load = |key: Option<&Key>| vault::load(&file, key).map_err(|error| error.to_string());
@@ -142,12 +148,12 @@ fn damaged_people_are_refused_or_harmless() {
         if is_cut {
             damaged.truncate(random.random_range(0..bytes.len()));
         } else {
-            // The first bytes are habits, which are few.
+            // The first bytes are the personalization, which is small.
             let end = if round % 3 == 1 { 4_000.min(bytes.len()) } else { bytes.len() };
             damaged[random.random_range(0..end)] ^= 1 << random.random_range(0..8);
         }
         let mut vocabulary = world.simulation.vocabulary.clone();
-        match Person::read(&damaged, &mut vocabulary, Arc::default(), Settings::default()) {
+        match Person::read(&damaged, &mut vocabulary, Arc::default(), SuggestionSettings::default()) {
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Model);
                 assert!(error.to_string().contains("; "), "{error}");
@@ -261,7 +267,7 @@ fn clocks_that_jump_and_feedback_for_nothing_do_no_harm() {
     let mut answer = Answer::default();
     let now = jumped[2_999].at;
     person.ask(&world.router, UNLOCKS, now, &mut Scratch::none(), &mut answer);
-    let always = Settings { least_probability: 0.0, ..Settings::default() };
+    let always = SuggestionSettings { least_probability: 0.0, ..SuggestionSettings::default() };
     let bytes = person.write(&world.simulation.vocabulary).unwrap();
     let mut person =
         Person::read(&bytes, &mut world.simulation.vocabulary.clone(), Arc::default(), always).unwrap();
@@ -300,7 +306,7 @@ fn an_experiment_compares_routers_with_their_experts() {
         config.gbdt.seed = seed;
         let mut experiment =
             Experiment { router: Some(RouterPlan::default()), ..Experiment::with_ranker(config) };
-        let student = DeepPlan::new(Size::Student, Some(pretrained(Size::Student).unwrap()));
+        let student = TransformerPlan::new(Size::Student, Some(pretrained(Size::Student).unwrap()));
         experiment.add_transformer(student.as_it_is().unwrap(), true);
         experiment
     };

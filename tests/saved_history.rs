@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use counting::peak_bytes;
 use foretap::ErrorKind;
-use foretap::context::pointer::{CANDIDATE_COLUMNS, PointerRows};
+use foretap::context::pointer_features::{CANDIDATE_COLUMNS, PointerRows};
 use foretap::context::tokens::{BATTERIES, GAPS, KINDS, MAX_WINDOW, NETWORKS, PLACES, Token};
 use foretap::context::{History, MAX_APPS, Task, features};
 use foretap::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId, Vocabulary};
@@ -351,7 +351,7 @@ fn what_is_no_history_is_refused_with_its_place() {
 }
 
 /// Nothing but the whole is a history. Of a flipped bit, much is simply another number; the file around it, with its
-/// checksum, is another suite's (`src/vault.rs`).
+/// checksum, is another suite's (`src/storage/vault.rs`).
 #[test]
 fn cuts_are_refused_wherever_they_are() {
     let (good, names_end) = written();

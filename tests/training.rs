@@ -14,7 +14,7 @@ use foretap::data::simulate::{Simulation, SimulationConfig, simulate};
 use foretap::data::{
     AppId, Event, Log, LogOptions, PrivacyKey, QuestionTime, Signal, SplitPlan, UserId, Vocabulary, read_logs,
 };
-use foretap::evaluate::{Part, Report};
+use foretap::evaluate::{Report, SubsetMetrics};
 use foretap::experiment::{Experiment, Findings, Learned, Learner, Method, Training};
 use foretap::gbdt::Tree;
 use foretap::predict::{Predictor, Scratch};
@@ -66,7 +66,9 @@ fn assert_the_parts_make_the_whole(report: &Report) {
         let (all, parts) = (&model.metrics, [&model.resumed, &model.chosen]);
         assert_eq!(parts.map(|part| part.questions).iter().sum::<usize>(), all.questions, "{}", model.name);
         assert!(parts.iter().all(|part| part.questions > 0), "{}", model.name);
-        let mean = |figure: fn(&Part) -> f64| parts.iter().map(|part| part.share * figure(part)).sum::<f64>();
+        let mean = |figure: fn(&SubsetMetrics) -> f64| {
+            parts.iter().map(|part| part.share * figure(part)).sum::<f64>()
+        };
         let pairs = [
             (mean(|_| 1.0), 1.0),
             (mean(|part| part.hr1), all.hr1),

@@ -10,8 +10,8 @@ use std::sync::Mutex;
 use foretap::context::Task;
 use foretap::predict::log_sum_exp;
 use foretap::transformer::{
-    Batch, DataLoader, Engine, Losses, Metrics, NO_TARGET, Pass, RunFolder, TrainedTransformer,
-    TrainingConfig, TransformerConfig, Weights, train,
+    Batch, DataLoader, Engine, Losses, Metrics, NO_TARGET, RunFolder, TrainedTransformer, TrainingConfig,
+    TrainingPass, TransformerConfig, Weights, train,
 };
 use foretap::{Error, ErrorKind, Progress, Result, Silent};
 use rand::{RngExt as _, SeedableRng as _};
@@ -123,7 +123,7 @@ impl Engine for Biases {
         &mut self,
         weights: &Weights,
         batch: &Batch,
-        pass: Pass,
+        pass: TrainingPass,
         gradient: &mut [f32],
     ) -> Result<Losses> {
         if self.killed_at == Some(self.passes) {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Beginnings of words, and what the field says instead.
-const PRIVATE: [(&str, &str); 27] = [
+const PRIVATE: [(&str, &str); 31] = [
     ("prospect", "prior features"),
     ("motive", "launch attribution"),
     ("inclination", "propensity"),
@@ -34,6 +34,10 @@ const PRIVATE: [(&str, &str); 27] = [
     ("situation::", "question features"),
     ("told in", "encoded, written, named"),
     ("habits::", "personalization"),
+    ("with habits", "with personalization"),
+    ("without habits", "without personalization"),
+    ("contender", "tested predictor"),
+    ("entrant", "checked predictor"),
 ];
 
 /// Where such a word is meant as it stands.

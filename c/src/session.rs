@@ -6,7 +6,7 @@ use foretap::bundle::Bundle;
 use foretap::context::Task;
 use foretap::data::{AppId, Event, Timestamp, UserId, Vocabulary};
 use foretap::predict::{Prediction, Predictor as _, Scratch};
-use foretap::router::{Answer, Person, Router, Routing, Settings};
+use foretap::router::{Answer, Person, Router, Routing, SuggestionSettings};
 
 use crate::border::Failure;
 use crate::event::{CheckedEvent, What, moment};
@@ -69,7 +69,7 @@ impl Session {
             router,
             most_apps: vocabulary.len() + MAX_NEW_APPS,
             vocabulary,
-            person: Person::new(bundle.favourites(), Settings::default(), 0)?,
+            person: Person::new(bundle.favourites(), SuggestionSettings::default(), 0)?,
             last_event: None,
             answer: Answer::default(),
         })

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use foretap::data::SplitPlan;
-use foretap::experiment::{DeepPlan, Experiment, RouterPlan};
+use foretap::experiment::{Experiment, RouterPlan, TransformerPlan};
 use foretap::router::Routing;
 use foretap::transformer::{
     Device, FineTuneConfig, Precision, RunFolder, Size, Teacher, TrainedTransformer, TransformerModel,
@@ -94,13 +94,13 @@ impl DeepArgs {
     }
 
     /// The plan for a transformer of `size`, beginning from `file`, or the crate's own checkpoint.
-    pub fn plan(&self, size: Size, file: Option<&Path>, seed: u64) -> foretap::Result<DeepPlan> {
+    pub fn plan(&self, size: Size, file: Option<&Path>, seed: u64) -> foretap::Result<TransformerPlan> {
         let start = match file {
             _ if self.from_nothing => None,
             Some(file) => Some(TransformerModel::load(file)?),
             None => Some(pretrained(size)?),
         };
-        let mut plan = DeepPlan::new(size, start);
+        let mut plan = TransformerPlan::new(size, start);
         plan.device = self.device;
         self.override_in(&mut plan.fine_tune, seed);
         if self.as_is { plan.as_it_is() } else { Ok(plan) }
@@ -149,7 +149,7 @@ impl RunArgs {
     /// Trains a transformer on `source` and keeps it.
     pub fn train(
         &self,
-        plan: &DeepPlan,
+        plan: &TransformerPlan,
         experiment: &Experiment,
         source: &Source,
         teacher: Option<Teacher<'_>>,

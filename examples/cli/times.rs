@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use foretap::file::write_atomically;
+use foretap::storage::write_atomically;
 use foretap::{Error, ErrorKind};
 use hdrhistogram::Histogram;
 use plotters::prelude::*;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use foretap::context::Task;
 use foretap::data::Timestamp;
-use foretap::file::write_atomically;
 use foretap::ranker::RankerConfig;
+use foretap::storage::write_atomically;
 use foretap::{Error, ErrorKind};
 
 /// What to learn, and how.
@@ -51,7 +51,7 @@ impl TrainingArgs {
 
 /// Finds out before the work begins that the folder of a result is missing.
 pub fn check_folders<'a>(files: impl IntoIterator<Item = &'a Option<PathBuf>>) -> foretap::Result<()> {
-    files.into_iter().flatten().try_for_each(|file| foretap::file::check_folder(file))
+    files.into_iter().flatten().try_for_each(|file| foretap::storage::check_folder(file))
 }
 
 pub fn make_folder(folder: &Path) -> foretap::Result<()> {

@@ -17,9 +17,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use foretap::export::{lightgbm, read_model, xgboost};
-use foretap::file::write_atomically;
 use foretap::gbdt::objective::named;
 use foretap::gbdt::{Dataset, DatasetBuilder, Forest, Objective, Table, train};
+use foretap::storage::write_atomically;
 use foretap::{Error, ErrorKind};
 use report::{Report, Size};
 pub use settings::Args;

@@ -38,8 +38,8 @@
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::fields::{Put as _, Reader};
-use crate::kind::{BUNDLE, COPY_AGAIN, MAKE_AGAIN, MAX_FILE_BYTES, UPDATE, sha256};
+use crate::storage::codec::{Put as _, Reader};
+use crate::storage::format::{BUNDLE, COPY_AGAIN, MAKE_AGAIN, MAX_FILE_BYTES, UPDATE, sha256};
 
 /// Sections of a file, at most.
 pub const MAX_SECTIONS: usize = 64;

@@ -23,12 +23,12 @@ use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::context::{Context, Task, favourites};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fields::{Put as _, Reader};
-use crate::kind::{MAKE_AGAIN, UPDATE};
 use crate::predict::Predictor;
 use crate::quantize::{QuantizedModel, QuantizedTransformer, QuantizedTrees};
 use crate::ranker::Ranker;
 use crate::router::{Experts, Router, RouterModel, Routing};
+use crate::storage::codec::{Put as _, Reader};
+use crate::storage::format::{MAKE_AGAIN, UPDATE};
 
 const META: Tag = Tag(*b"META");
 const APPS: Tag = Tag(*b"APPS");
@@ -194,7 +194,7 @@ impl Bundle {
     #[cfg(feature = "train")]
     pub fn save(&self, file: &Path) -> Result<()> {
         let bytes = self.to_bytes().map_err(|error| error.file(file))?;
-        crate::file::write_atomically(file, |out| out.write_all(&bytes))
+        crate::storage::write_atomically(file, |out| out.write_all(&bytes))
     }
 
     /// What it is made of.

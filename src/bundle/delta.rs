@@ -38,8 +38,8 @@ use flate2::write::DeflateEncoder;
 
 use super::container::{Section, Sections, Tag};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fields::{Put as _, Reader};
-use crate::kind::{MAKE_AGAIN, MAX_FILE_BYTES, PATCH, sha256};
+use crate::storage::codec::{Put as _, Reader};
+use crate::storage::format::{MAKE_AGAIN, MAX_FILE_BYTES, PATCH, sha256};
 
 const SAME: u8 = 0;
 const DIFFERENCE: u8 = 1;

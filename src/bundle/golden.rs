@@ -16,8 +16,8 @@ use super::expert::Expert;
 use crate::context::{Context, History, Task};
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
 use crate::error::Result;
-use crate::fields::{Put as _, Reader};
 use crate::predict::Predictor;
+use crate::storage::codec::{Put as _, Reader};
 
 /// The made-up person.
 const NOBODY: UserId = UserId(0);

@@ -37,7 +37,7 @@ mod delta;
 mod expert;
 mod golden;
 
-pub use crate::fields::{Put, Reader};
+pub use crate::storage::codec::{Put, Reader};
 pub use container::{ALIGNMENT, MAX_SECTIONS, Section, Sections, Tag};
 pub use contents::{Bundle, Parts};
 pub use delta::{apply, diff};

@@ -20,7 +20,7 @@ pub mod tokens;
 #[cfg(feature = "train")]
 mod training;
 
-pub use features::{QuestionFeatures, columns, pointer};
+pub use features::{QuestionFeatures, columns, pointer_features};
 pub(crate) use history::favourites;
 pub use history::{AppUse, History, MAX_APPS};
 pub use question::Context;

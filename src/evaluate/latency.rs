@@ -3,7 +3,7 @@
 //! One clock for everyone: one question on one thread, from its context to the scores of all its candidates. Inside are
 //! features or tokens and the model, of a router gate, experts and blend. Outside are the events before the question,
 //! which are observed when they happen, and what is the same for all afterwards: probabilities, "none of these" and
-//! ranking; of a router also a person's habits.
+//! ranking; of a router also a person's personalization.
 //!
 //! Two states are timed, each by its own name:
 //!
@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::replay::{Contender, Protocol};
+use super::replay::{Protocol, TestedPredictor};
 use crate::context::{Context, features, replay};
 use crate::gbdt::{Forest, ForestScratch};
 use crate::predict::{Predictor, Scratch};
@@ -50,7 +50,7 @@ impl Latency {
     }
 }
 
-/// One contender's times.
+/// One predictor's times.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct AnswerLatency {
     /// From nothing.
@@ -66,7 +66,7 @@ pub struct Latencies {
     pub features: Latency,
     /// Walking the trees over them.
     pub scoring: Latency,
-    /// Each contender's answer, in the order given.
+    /// Each predictor's answer, in the order given.
     pub answers: Vec<AnswerLatency>,
 }
 
@@ -75,15 +75,15 @@ const TIMED_QUESTIONS: usize = 3_000;
 /// One question in so many is timed prefilled as well: what must be computed before the clock takes as long as all the rest.
 const PREFILLED_EVERY: usize = 3;
 
-/// Times the test questions: the features, the trees of `forest` over them, then each contender in turn.
+/// Times the test questions: the features, the trees of `forest` over them, then each predictor in turn.
 pub fn measure_latency(
     protocol: &Protocol<'_>,
     forest: Option<&Forest>,
-    contenders: &[Contender<'_>],
+    models: &[TestedPredictor<'_>],
 ) -> Latencies {
     let (mut matrix, mut logits, mut forest_scratch) = (Vec::new(), Vec::new(), ForestScratch::default());
     let (mut features_nanos, mut scoring_nanos) = (Vec::new(), Vec::new());
-    let mut stopwatches = Stopwatches::new(contenders);
+    let mut stopwatches = Stopwatches::new(models);
     each_timed_question(protocol, |context| {
         logits.resize(context.candidates().len(), 0.0);
         if let Some(forest) = forest {
@@ -99,9 +99,9 @@ pub fn measure_latency(
     }
 }
 
-/// Times the test questions: each contender in turn, in the order given.
-pub fn measure_answers(protocol: &Protocol<'_>, contenders: &[Contender<'_>]) -> Vec<AnswerLatency> {
-    let mut stopwatches = Stopwatches::new(contenders);
+/// Times the test questions: each predictor in turn, in the order given.
+pub fn measure_answers(protocol: &Protocol<'_>, models: &[TestedPredictor<'_>]) -> Vec<AnswerLatency> {
+    let mut stopwatches = Stopwatches::new(models);
     each_timed_question(protocol, |context| stopwatches.time(context));
     stopwatches.read()
 }
@@ -127,14 +127,14 @@ fn each_timed_question(protocol: &Protocol<'_>, mut visit: impl FnMut(&Context<'
 /// One stopwatch for each predictor.
 struct Stopwatches<'a> {
     stopwatches: Vec<Stopwatch<'a>>,
-    /// Which of them is each contender's.
+    /// Which of them is each predictor's.
     of_contender: Vec<usize>,
 }
 
 impl<'a> Stopwatches<'a> {
-    fn new(contenders: &[Contender<'a>]) -> Self {
+    fn new(models: &[TestedPredictor<'a>]) -> Self {
         let (mut stopwatches, mut of_contender) = (Vec::<Stopwatch<'a>>::new(), Vec::new());
-        for &Contender { predictor, .. } in contenders {
+        for &TestedPredictor { predictor, .. } in models {
             // Those without a field may all lie at one address.
             let same = |known: &Stopwatch<'_>| {
                 size_of_val(predictor) > 0 && std::ptr::addr_eq(known.predictor, predictor)
@@ -152,7 +152,7 @@ impl<'a> Stopwatches<'a> {
         self.stopwatches.iter_mut().for_each(|stopwatch| stopwatch.time(context));
     }
 
-    /// Each contender's times, in the order given.
+    /// Each predictor's times, in the order given.
     fn read(self) -> Vec<AnswerLatency> {
         let times: Vec<AnswerLatency> = self.stopwatches.into_iter().map(Stopwatch::read).collect();
         self.of_contender.into_iter().map(|stopwatch| times[stopwatch]).collect()
@@ -275,10 +275,11 @@ mod tests {
         };
         for keeps in [true, false] {
             let predictor = Keeping { keeps, ..Keeping::default() };
-            let contender = Contender { name: "keeping", predictor: &predictor, for_validation: &predictor };
+            let model =
+                TestedPredictor { name: "keeping", predictor: &predictor, for_validation: &predictor };
             // Two names of one predictor are two entries and one measurement.
-            let [found, again] = measure_answers(&protocol, &[contender, contender])[..] else {
-                panic!("two contenders")
+            let [found, again] = measure_answers(&protocol, &[model, model])[..] else {
+                panic!("two models")
             };
             assert_eq!(found, again);
             let asked = predictor.asked.each_ref().map(|count| count.load(Ordering::Relaxed));

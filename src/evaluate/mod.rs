@@ -18,9 +18,9 @@ pub(crate) use intervals::difference_intervals;
 pub use latency::{AnswerLatency, CLOCK, Latencies, Latency, measure_answers, measure_latency};
 pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverage_curve};
 pub(crate) use replay::catch_panic;
-pub use replay::{Contender, Protocol, Tested, fit_temperature, test};
-pub use report::{ExpectedMetrics, ModelReport, Part, Regret, Report};
+pub use replay::{Protocol, TestResult, TestedPredictor, fit_temperature, test};
+pub use report::{ExpectedMetrics, ModelReport, Regret, Report, SubsetMetrics};
 pub use routing::{
-    Against, GateBin, GateReport, Learned, Paid, Pair, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed,
-    RoutedTest, RoutingReport, fit_router, test_router,
+    CostPoint, GateBin, GateReport, LearningPeriod, PairedDifferences, ROUTER, ROUTER_FULL, ROUTER_SHARED,
+    RoutedTest, RoutingPoint, RoutingReport, TestedExperts, fit_router, test_router,
 };

@@ -58,7 +58,7 @@ impl<'a> Protocol<'a> {
 
 /// A predictor that takes part.
 #[derive(Clone, Copy)]
-pub struct Contender<'a> {
+pub struct TestedPredictor<'a> {
     /// Its name in tables and reports.
     pub name: &'a str,
     /// The predictor that is tested.
@@ -67,9 +67,9 @@ pub struct Contender<'a> {
     pub for_validation: &'a dyn Predictor,
 }
 
-/// One contender's test.
+/// One predictor's test.
 #[derive(Debug, Clone)]
-pub struct Tested {
+pub struct TestResult {
     /// Its name.
     pub name: String,
     /// What its logits are divided by, fitted on the validation questions.
@@ -80,9 +80,9 @@ pub struct Tested {
     pub test: Vec<Outcome>,
 }
 
-impl Tested {
+impl TestResult {
     /// Adds the test questions of a later round; temperature and threshold become the later round's.
-    pub fn append(&mut self, later: Tested) {
+    pub fn append(&mut self, later: TestResult) {
         let earlier = std::mem::replace(self, later);
         self.test.splice(0..0, earlier.test);
         // A user's questions together, in time order.
@@ -90,25 +90,23 @@ impl Tested {
     }
 }
 
-/// Tests one contender: temperature and threshold are fitted on the validation questions of `view`, then the test
+/// Tests one predictor: temperature and threshold are fitted on the validation questions of `view`, then the test
 /// questions of `protocol` are asked.
 ///
 /// # Errors
-/// The contender panicked, gave a score that is not finite, or left one out: the error names it, the user and the
+/// The predictor panicked, gave a score that is not finite, or left one out: the error names it, the user and the
 /// question.
 pub fn test(
     view: &TrainingView<'_>,
     protocol: &Protocol<'_>,
-    contender: &Contender<'_>,
+    model: &TestedPredictor<'_>,
     progress: &dyn Progress,
-) -> Result<Tested> {
+) -> Result<TestResult> {
     let tested = catch_panic(|| {
-        progress.start(
-            &format!("scoring {}", contender.name),
-            (view.people().len() + protocol.users.len()) as u64,
-        );
-        let validation = score_validation(view, contender.for_validation, usize::MAX, progress)?;
-        let temperature = best_temperature(contender.for_validation, &validation);
+        progress
+            .start(&format!("scoring {}", model.name), (view.people().len() + protocol.users.len()) as u64);
+        let validation = score_validation(view, model.for_validation, usize::MAX, progress)?;
+        let temperature = best_temperature(model.for_validation, &validation);
         let known: Vec<Outcome> = validation
             .iter()
             .flatten()
@@ -122,17 +120,16 @@ pub fn test(
             let outcome = scored.outcome(&probabilities);
             Outcome { answered90: outcome.confidence >= threshold90, expected, ..outcome }
         };
-        let test =
-            score_questions(protocol, contender.predictor, |split| split.test.clone(), judge, progress)?;
-        Ok(Tested { name: contender.name.to_owned(), temperature, threshold90, test: test.concat() })
+        let test = score_questions(protocol, model.predictor, |split| split.test.clone(), judge, progress)?;
+        Ok(TestResult { name: model.name.to_owned(), temperature, threshold90, test: test.concat() })
     });
     progress.finish();
-    tested.map_err(|error| error.of(format_args!("`{}`", contender.name)))
+    tested.map_err(|error| error.of(format_args!("`{}`", model.name)))
 }
 
 /// What `act` gives; a panic becomes an error with its message.
 pub(crate) fn catch_panic<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
-    // Whatever a panic left half done belongs to this contender alone and is dropped with it.
+    // Whatever a panic left half done belongs to this predictor alone and is dropped with it.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or_else(|payload| {
         let message = payload
             .downcast_ref::<&str>()
@@ -371,10 +368,10 @@ mod tests {
         let split = Split { train: 0..0, validation: 0..0, test: 0..3 };
         let (favourites, users) = (Vec::new().into(), vec![(&events[..], split)]);
         let protocol = Protocol { task: Task::FirstAfterUnlock, favourites, users, truth: None, run: 0 };
-        let contender = Contender { name: "recent", predictor: &MostRecent, for_validation: &MostRecent };
+        let model = TestedPredictor { name: "recent", predictor: &MostRecent, for_validation: &MostRecent };
         let vocabulary = Vocabulary::new();
         let view = TrainingView::new(Task::FirstAfterUnlock, &vocabulary, []);
-        let outcomes = test(&view, &protocol, &contender, &Silent).unwrap().test;
+        let outcomes = test(&view, &protocol, &model, &Silent).unwrap().test;
         // Before the first, no app was in front.
         let resumed: Vec<bool> = outcomes.iter().map(|outcome| outcome.is_resumed).collect();
         assert_eq!(resumed, [false, true, false]);

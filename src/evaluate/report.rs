@@ -10,12 +10,12 @@ use super::expected::Expected;
 use super::intervals::{Interval, intervals, mean_interval};
 use super::latency::{CLOCK, Latency};
 use super::metrics::{CalibrationBin, Metrics, Outcome, calibration_curve, coverage_curve};
-use super::replay::Tested;
-use super::routing::{Learned, ROUTER, Routed, RoutingReport};
+use super::replay::TestResult;
+use super::routing::{LearningPeriod, ROUTER, RoutingPoint, RoutingReport};
 use crate::context::Task;
 use crate::data::{SplitPlan, UserId};
 use crate::error::Result;
-use crate::file::write_atomically;
+use crate::storage::write_atomically;
 
 /// What a test showed.
 #[derive(Debug, Clone, Serialize)]
@@ -32,7 +32,7 @@ pub struct Report {
     pub features_us: Latency,
     /// Time of the ranker's trees over them.
     pub scoring_us: Latency,
-    /// The contenders, in the order of the table; an object by name in JSON.
+    /// The predictors, in the order of the table; an object by name in JSON.
     #[serde(serialize_with = "by_name")]
     pub models: Vec<ModelReport>,
     /// Users that training never saw, where they were tested.
@@ -43,12 +43,12 @@ pub struct Report {
     pub routing: Option<RoutingReport>,
     /// How users that training never saw are known better and better, where they were tested with a router.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub cold_learning: Vec<Learned>,
+    pub cold_learning: Vec<LearningPeriod>,
     /// The ranker's features, most important first.
     pub importance: Vec<FeatureImportance>,
 }
 
-/// What a test showed of one contender.
+/// What a test showed of one predictor.
 #[derive(Debug, Clone, Serialize)]
 pub struct ModelReport {
     /// Its name.
@@ -61,9 +61,9 @@ pub struct ModelReport {
     #[serde(flatten)]
     pub intervals: Option<Intervals>,
     /// Where the answer is the app that was last in front, which most unlocks return to.
-    pub resumed: Part,
+    pub resumed: SubsetMetrics,
     /// Where it differs: what a launcher's suggestions gain is here.
-    pub chosen: Part,
+    pub chosen: SubsetMetrics,
     /// Of simulated people: the figures that are expected on the true probabilities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<ExpectedMetrics>,
@@ -119,7 +119,7 @@ pub struct Intervals {
 /// Figures over the resumed or the chosen ones among the answers ([`Outcome::is_resumed`]). Without a question they are no
 /// numbers, in JSON `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Part {
+pub struct SubsetMetrics {
     /// Share of all questions.
     pub share: f64,
     /// Questions in it.
@@ -210,8 +210,8 @@ pub struct FeatureImportance {
 }
 
 impl ModelReport {
-    /// Sums up one contender's test. `users` are those of the protocol, in order.
-    pub fn new(tested: &Tested, latency_us: Latency, users: &[UserId]) -> Self {
+    /// Sums up one predictor's test. `users` are those of the protocol, in order.
+    pub fn new(tested: &TestResult, latency_us: Latency, users: &[UserId]) -> Self {
         let outcomes = &tested.test;
         let interval = intervals(outcomes, 0);
         let part = |is_in: fn(&Outcome) -> bool| -> Vec<Outcome> {
@@ -230,8 +230,8 @@ impl ModelReport {
                 log_loss_interval: log_loss,
                 coverage90_interval: coverage90,
             }),
-            resumed: Part::of(&part(|o| o.is_resumed), outcomes),
-            chosen: Part::of(&part(|o| !o.is_resumed), outcomes),
+            resumed: SubsetMetrics::of(&part(|o| o.is_resumed), outcomes),
+            chosen: SubsetMetrics::of(&part(|o| !o.is_resumed), outcomes),
             expected: ExpectedMetrics::of(&known),
             regret: Regret::of(&known),
             coverage90_threshold: tested.threshold90,
@@ -249,7 +249,7 @@ impl ModelReport {
     }
 }
 
-impl Part {
+impl SubsetMetrics {
     fn of(part: &[Outcome], all: &[Outcome]) -> Self {
         let Metrics { questions, hr1, hr3, hr5, log_loss, .. } = Metrics::of(part);
         let share = part.len() as f64 / all.len().max(1) as f64;
@@ -319,7 +319,7 @@ fn per_user(outcomes: &[Outcome], users: &[UserId]) -> Vec<UserReport> {
 }
 
 impl Report {
-    /// The report of one contender.
+    /// The report of one predictor.
     pub fn model(&self, name: &str) -> Option<&ModelReport> {
         self.models.iter().find(|model| model.name == name)
     }
@@ -410,7 +410,7 @@ fn write_clock(f: &mut fmt::Formatter<'_>, models: &[ModelReport]) -> fmt::Resul
 fn write_routing(f: &mut fmt::Formatter<'_>, routing: &RoutingReport) -> fmt::Result {
     writeln!(
         f,
-        "\nthe router asks {} about {:.1} % of the questions; by the share asked, without habits:",
+        "\nthe router asks {} about {:.1} % of the questions; by the share asked, without personalization:",
         routing.deep,
         100.0 * routing.routed_share
     )?;
@@ -427,7 +427,7 @@ fn write_routing(f: &mut fmt::Formatter<'_>, routing: &RoutingReport) -> fmt::Re
         ("at random", &routing.at_random),
         ("by an oracle", &routing.by_oracle),
     ];
-    type Value = fn(&Routed) -> f64;
+    type Value = fn(&RoutingPoint) -> f64;
     let figures: [(&str, Value); 2] = [("log loss", |at| at.log_loss), ("HR@3", |at| at.hr3)];
     for (figure, value) in figures {
         for (way, curve) in ways {
@@ -452,9 +452,12 @@ fn write_routing(f: &mut fmt::Formatter<'_>, routing: &RoutingReport) -> fmt::Re
     Ok(())
 }
 
-/// From the first hour to the fourth week: trees alone, router without habits, router.
-fn write_learning(f: &mut fmt::Formatter<'_>, learning: &[Learned]) -> fmt::Result {
-    writeln!(f, "\nas they become known (trees alone, {ROUTER} without habits, {ROUTER} with habits):")?;
+/// From the first hour to the fourth week: trees alone, router without personalization, router.
+fn write_learning(f: &mut fmt::Formatter<'_>, learning: &[LearningPeriod]) -> fmt::Result {
+    writeln!(
+        f,
+        "\nas they become known (trees alone, {ROUTER} without personalization, {ROUTER} with personalization):"
+    )?;
     writeln!(f, "{:<10} {:>9} {:>23} {:>23} {:>23}", "until", "questions", "HR@1", "HR@3", "log loss")?;
     for stretch in learning {
         let cells = [stretch.hr1, stretch.hr3, stretch.log_loss]

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::expected::Expected;
 use super::metrics::{Metrics, Outcome, choose_threshold};
-use super::replay::{Protocol, Tested};
+use super::replay::{Protocol, TestResult};
 use crate::context::{Context, History, Question, Task, TrainingView, questions};
 use crate::data::simulate::TrueDistribution;
 use crate::data::{AppId, Event, Split, Timestamp, UserId};
@@ -21,19 +21,19 @@ use crate::router::blend::Blend;
 use crate::router::calibrate::Calibration;
 use crate::router::{
     Answer, AskOptions, BothExperts, Example, ExpertAnswers, Experts, Feedback, Fitted, Person, Route,
-    Router, RouterModel, Routing, Settings, Suggestion, fit,
+    Router, RouterModel, Routing, Suggestion, SuggestionSettings, fit,
 };
 
 /// The experts of a router, as they are tested and as they are without the validation questions.
 #[derive(Clone)]
-pub struct Pair {
+pub struct TestedExperts {
     /// Trees.
     pub trees: [Arc<dyn Predictor>; 2],
     /// Transformer.
     pub deep: [Arc<dyn Predictor>; 2],
 }
 
-impl Pair {
+impl TestedExperts {
     fn experts(&self, version: usize) -> [&dyn Predictor; 2] {
         [self.trees[version].as_ref(), self.deep[version].as_ref()]
     }
@@ -173,11 +173,11 @@ struct Judged {
     alone: Outcome,
     /// By both.
     both: Outcome,
-    /// As routed, without habits.
+    /// As routed, without personalization.
     shared: Outcome,
-    /// As routed, with habits.
+    /// As routed, with personalization.
     personal: Outcome,
-    /// By both, with habits.
+    /// By both, with personalization.
     full: Outcome,
     /// As routed, but with both experts' probabilities as they came, of equal weight.
     raw: Outcome,
@@ -187,8 +187,8 @@ struct Judged {
 pub struct RoutedTest {
     /// The router that was fitted.
     pub fitted: Fitted,
-    /// Under its routing with habits; every question by both experts, with habits; under its routing without habits.
-    pub tested: [Tested; 3],
+    /// Under its routing with personalization; every question by both experts, with personalization; under its routing without personalization.
+    pub tested: [TestResult; 3],
     /// The test questions of each test by itself.
     judged: Vec<Vec<Judged>>,
 }
@@ -202,7 +202,7 @@ impl RoutedTest {
     }
 
     /// From a user's first hour to the fourth week.
-    pub fn learning(&self) -> Vec<Learned> {
+    pub fn learning(&self) -> Vec<LearningPeriod> {
         learning(&self.judged())
     }
 
@@ -255,9 +255,9 @@ fn fit_recorded(
 pub fn test_router(
     view: &TrainingView<'_>,
     protocol: &Protocol<'_>,
-    pair: &Pair,
+    pair: &TestedExperts,
     routing: Routing,
-    shown: Option<Settings>,
+    shown: Option<SuggestionSettings>,
     progress: &dyn Progress,
 ) -> Result<RoutedTest> {
     let before = Protocol::of_view(view);
@@ -299,7 +299,7 @@ pub fn test_router(
             let outcome = outcome(judged);
             Outcome { answered90: outcome.confidence >= threshold90, ..outcome }
         };
-        Tested {
+        TestResult {
             name: name.to_owned(),
             temperature: 1.0,
             threshold90,
@@ -323,7 +323,7 @@ struct Test<'a> {
     full: Router,
     /// The same with both experts' probabilities as they came, of equal weight.
     raw: Router,
-    shown: Option<Settings>,
+    shown: Option<SuggestionSettings>,
 }
 
 impl Test<'_> {
@@ -449,11 +449,11 @@ impl Phone<'_> {
     }
 }
 
-/// Its name in tables and reports: under its routing, with habits.
+/// Its name in tables and reports: under its routing, with personalization.
 pub const ROUTER: &str = "router";
-/// Every question by both experts, with habits.
+/// Every question by both experts, with personalization.
 pub const ROUTER_FULL: &str = "router-full";
-/// Under its routing, without habits.
+/// Under its routing, without personalization.
 pub const ROUTER_SHARED: &str = "router-shared";
 
 /// What a router did on the test questions; of several tests, the mean.
@@ -464,33 +464,33 @@ pub struct RoutingReport {
     /// Share of the test questions that went to the transformer.
     pub routed_share: f64,
     /// Figures while the share routed grows from nothing to everything: those of highest gain first.
-    pub by_gate: Vec<Routed>,
+    pub by_gate: Vec<RoutingPoint>,
     /// The same where questions are routed at random: what is expected.
-    pub at_random: Vec<Routed>,
+    pub at_random: Vec<RoutingPoint>,
     /// The same where questions are routed by what the transformer turned out to gain: the bound.
-    pub by_oracle: Vec<Routed>,
+    pub by_oracle: Vec<RoutingPoint>,
     /// Calibration error of the experts' probabilities as they came, and of the router's.
     pub calibration_error: [f64; 2],
     /// Confidence against hit rate, as they came and of the router.
     pub calibration: [Vec<super::metrics::CalibrationBin>; 2],
     /// From a user's first hour to the fourth week.
-    pub learning: Vec<Learned>,
+    pub learning: Vec<LearningPeriod>,
     /// Whether the gate's guesses come true; in JSON `router.gate` of the whole report.
     #[serde(skip)]
     pub gate: GateReport,
     /// Mean log loss on the questions that it, or the last of several, was fitted on: trees alone, transformer alone, both.
     pub validation_losses: Option<[f64; 3]>,
     /// The router's differences to others, on the same questions.
-    pub against: Vec<Against>,
+    pub against: Vec<PairedDifferences>,
 }
 
-/// Whether the gate's guesses come true, on the test questions, without habits.
+/// Whether the gate's guesses come true, on the test questions, without personalization.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct GateReport {
     /// Ten parts of the questions, those of least expected gain first.
     pub reliability: Vec<GateBin>,
     /// What "as much as pays" asks and gains at three costs.
-    pub pays: Vec<Paid>,
+    pub pays: Vec<CostPoint>,
 }
 
 /// Questions of about equal expected gain.
@@ -509,7 +509,7 @@ pub struct GateBin {
 
 /// What asking as much as pays comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Paid {
+pub struct CostPoint {
     /// What the transformer costs on top of the trees, in microseconds, a nat for 100 ms.
     pub cost_us: f32,
     /// The same in nats: the expected gain from which on it is asked.
@@ -576,7 +576,7 @@ fn reliability(judged: &[&Judged]) -> Vec<GateBin> {
     bins
 }
 
-fn paid(judged: &[&Judged], cost_us: f32) -> Paid {
+fn paid(judged: &[&Judged], cost_us: f32) -> CostPoint {
     let cost_nats = cost_us * Routing::NATS_PER_US;
     let is_asked = |judged: &Judged| judged.gain > cost_nats;
     let outcomes: Vec<Outcome> =
@@ -584,7 +584,7 @@ fn paid(judged: &[&Judged], cost_us: f32) -> Paid {
     let alone: Vec<Outcome> = judged.iter().map(|judged| judged.alone).collect();
     let Metrics { log_loss, hr3, .. } = Metrics::of(&outcomes);
     let asked = judged.iter().filter(|judged| is_asked(judged)).count();
-    Paid {
+    CostPoint {
         cost_us,
         cost_nats: f64::from(cost_nats),
         share: asked as f64 / judged.len().max(1) as f64,
@@ -611,7 +611,7 @@ impl fmt::Display for GateReport {
         row(f, "expected gain", &|bin| format!("{:.4}", bin.predicted))?;
         row(f, "realized gain", &|bin| format!("{:.4}", bin.realized))?;
         row(f, "standard error", &|bin| format!("{:.4}", bin.error))?;
-        for Paid { cost_us, cost_nats, share, gained, log_loss, hr3 } in &self.pays {
+        for CostPoint { cost_us, cost_nats, share, gained, log_loss, hr3 } in &self.pays {
             writeln!(
                 f,
                 "as much as pays at {cost_us:.0} µs ({cost_nats:.5} nats): asks about {:.1} %, log loss {log_loss:.4} \
@@ -623,9 +623,9 @@ impl fmt::Display for GateReport {
     }
 }
 
-/// Figures at a share routed, without habits.
+/// Figures at a share routed, without personalization.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Routed {
+pub struct RoutingPoint {
     /// Share of the questions that the transformer is asked, too.
     pub share: f64,
     /// Hit rates.
@@ -640,12 +640,12 @@ pub struct Routed {
 
 /// Figures of a stretch of a user's time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Learned {
+pub struct LearningPeriod {
     /// Until when, since the user's first event.
     pub until: &'static str,
     /// Questions in it.
     pub questions: usize,
-    /// Hit rate at one: of the trees, of the router without habits, of the router.
+    /// Hit rate at one: of the trees, of the router without personalization, of the router.
     pub hr1: [f64; 3],
     /// Of three.
     pub hr3: [f64; 3],
@@ -655,7 +655,7 @@ pub struct Learned {
 
 /// What one has more than another, on the same questions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Against {
+pub struct PairedDifferences {
     /// Who is compared.
     pub name: String,
     /// With whom.
@@ -664,9 +664,9 @@ pub struct Against {
     pub differences: [(f64, Option<super::Interval>); 4],
 }
 
-impl Against {
+impl PairedDifferences {
     /// What `name` has more than `with`.
-    pub fn new(name: &Tested, with: &Tested) -> Self {
+    pub fn new(name: &TestResult, with: &TestResult) -> Self {
         let (after, before) = (Metrics::of(&name.test), Metrics::of(&with.test));
         let intervals = super::intervals::difference_intervals(&with.test, &name.test, 0);
         let interval = |index: usize| intervals.as_ref().map(|intervals| intervals[index]);
@@ -697,13 +697,13 @@ const KNOW_NOTHING_OR_ALL: [&str; 4] = ["recent", "frequent", "markov", "bayes-o
 
 impl RoutingReport {
     /// Compares the routers among `tested` with everyone else there who has learned anything.
-    pub fn compare(&mut self, tested: &[Tested]) {
+    pub fn compare(&mut self, tested: &[TestResult]) {
         let routers = tested.iter().filter(|tested| [ROUTER, ROUTER_FULL].contains(&tested.name.as_str()));
         for router in routers {
             let others = tested.iter().filter(|other| {
                 other.name != router.name && !KNOW_NOTHING_OR_ALL.contains(&other.name.as_str())
             });
-            self.against.extend(others.map(|other| Against::new(router, other)));
+            self.against.extend(others.map(|other| PairedDifferences::new(router, other)));
         }
     }
 
@@ -754,7 +754,7 @@ impl RoutingReport {
 const STEPS: usize = 20;
 
 /// Figures at each share, where the first of `order` are routed first.
-fn shares(order: &[&Judged]) -> Vec<Routed> {
+fn shares(order: &[&Judged]) -> Vec<RoutingPoint> {
     if order.is_empty() {
         return Vec::new();
     }
@@ -766,12 +766,12 @@ fn shares(order: &[&Judged]) -> Vec<Routed> {
             .map(|(index, judged)| if index < routed { judged.both } else { judged.alone })
             .collect();
         let Metrics { hr1, hr3, hr5, log_loss, .. } = Metrics::of(&outcomes);
-        Routed { share: step as f64 / STEPS as f64, hr1, hr3, hr5, log_loss }
+        RoutingPoint { share: step as f64 / STEPS as f64, hr1, hr3, hr5, log_loss }
     };
     (0..=STEPS).map(at).collect()
 }
 
-impl Routed {
+impl RoutingPoint {
     /// The mean figures where this `part` of the questions is like `other`'s.
     fn towards(&self, other: &Self, part: f64) -> Self {
         let between = |own: f64, other: f64| own + part * (other - own);
@@ -785,7 +785,7 @@ impl Routed {
     }
 }
 
-fn learning(judged: &[&Judged]) -> Vec<Learned> {
+fn learning(judged: &[&Judged]) -> Vec<LearningPeriod> {
     let mut from = i64::MIN;
     let mut stretches = Vec::new();
     for (until, end) in STRETCHES {
@@ -797,7 +797,7 @@ fn learning(judged: &[&Judged]) -> Vec<Learned> {
         }
         let ways: [fn(&Judged) -> Outcome; 3] = [|j| j.alone, |j| j.shared, |j| j.personal];
         let metrics = ways.map(|way| Metrics::of(&part.iter().map(|judged| way(judged)).collect::<Vec<_>>()));
-        stretches.push(Learned {
+        stretches.push(LearningPeriod {
             until,
             questions: metrics[0].questions,
             hr1: metrics.map(|metrics| metrics.hr1),

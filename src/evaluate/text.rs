@@ -2,7 +2,7 @@
 
 use std::fmt::{Formatter, Result};
 
-use super::report::{ModelReport, Part, Regret, Report};
+use super::report::{ModelReport, Regret, Report, SubsetMetrics};
 
 impl Report {
     /// Each model where the answer was chosen, and where it resumed the app that was last in front.
@@ -23,7 +23,7 @@ impl Report {
         writeln!(f, "{:<13} {:>32}   {:>32}", "", "chosen", "resumed")?;
         let heads = format!("{:>7} {:>7} {:>7} {:>8}", "HR@1", "HR@3", "HR@5", "log loss");
         writeln!(f, "{:<13} {heads}   {heads}", "model")?;
-        let cells = |part: &Part| {
+        let cells = |part: &SubsetMetrics| {
             let figure =
                 |figure: f64| if figure.is_finite() { format!("{figure:.3}") } else { "-".to_owned() };
             let [hr1, hr3, hr5, log_loss] = [part.hr1, part.hr3, part.hr5, part.log_loss].map(figure);

@@ -6,21 +6,21 @@
 //! ```
 
 mod check;
-mod deep;
 mod method;
 mod quantization;
 mod ranker;
 mod round;
 mod routing;
 mod save;
+mod transformer;
 
-pub use deep::{DeepPlan, QuantizedPlan};
 pub use method::{Artifact, Failure, Learned, Learner, Method, Training};
 pub use quantization::{Quantization, QuantizationPlan, Variant, WindowCost};
 use round::{Round, Rounds};
 pub use routing::RouterPlan;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+pub use transformer::{QuantizedPlan, TransformerPlan};
 
 use crate::baseline::BayesOptimal;
 use crate::context::{Task, TrainingView, questions};
@@ -28,7 +28,7 @@ use crate::data::simulate::Truth;
 use crate::data::{Event, Log, QuestionTime, Split, SplitPlan, UserId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::{
-    AnswerLatency, ModelReport, ROUTER, ROUTER_FULL, ROUTER_SHARED, Report, Tested, fit_temperature,
+    AnswerLatency, ModelReport, ROUTER, ROUTER_FULL, ROUTER_SHARED, Report, TestResult, fit_temperature,
 };
 use crate::model::RankerModel;
 use crate::progress::Progress;
@@ -115,7 +115,7 @@ impl Experiment {
     }
 
     /// Adds a transformer under its plan's name, and where `quantized`, the same in INT8 under that name with `-int8`.
-    pub fn add_transformer(&mut self, plan: DeepPlan, quantized: bool) {
+    pub fn add_transformer(&mut self, plan: TransformerPlan, quantized: bool) {
         let name = plan.name.clone();
         let in_int8 = QuantizedPlan { of: name.clone(), is_pretrained: plan.is_pretrained() };
         let int8 = format!("{name}-int8");
@@ -244,10 +244,10 @@ impl Experiment {
     /// On simulated people `teacher` may know the truth.
     ///
     /// # Errors
-    /// The log has no question of the task, or what [`DeepPlan::train`] says.
+    /// The log has no question of the task, or what [`TransformerPlan::train`] says.
     pub fn train_transformer(
         &self,
-        plan: &DeepPlan,
+        plan: &TransformerPlan,
         log: &Log,
         vocabulary: &Vocabulary,
         teacher: Option<Teacher<'_>>,
@@ -378,12 +378,12 @@ fn no_test(experiment: &Experiment, person: &PersonLog<'_>) -> Split {
 }
 
 /// How many users had a question.
-fn users_of(tested: &Tested) -> usize {
+fn users_of(tested: &TestResult) -> usize {
     tested.test.iter().map(|outcome| outcome.user).collect::<BTreeSet<u32>>().len()
 }
 
-fn model_reports(tested: &[Tested], latencies: &[AnswerLatency], users: &[UserId]) -> Vec<ModelReport> {
-    let report = |(index, tested): (usize, &Tested)| {
+fn model_reports(tested: &[TestResult], latencies: &[AnswerLatency], users: &[UserId]) -> Vec<ModelReport> {
+    let report = |(index, tested): (usize, &TestResult)| {
         let latency = latencies.get(index).copied().unwrap_or_default();
         let report = ModelReport::new(tested, latency.from_nothing, users);
         ModelReport { latency_prefilled_us: latency.prefilled, ..report }

@@ -9,14 +9,14 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{DeepPlan, Experiment, PersonLog};
+use super::{Experiment, PersonLog, TransformerPlan};
 use crate::context::TrainingView;
 use crate::data::simulate::Truth;
 use crate::data::{Log, Split, UserId, Vocabulary};
 use crate::error::Result;
 use crate::evaluate::{
-    AnswerLatency, Contender, Interval, Metrics, ModelReport, Protocol, Tested, difference_intervals,
-    measure_answers, test,
+    AnswerLatency, Interval, Metrics, ModelReport, Protocol, TestResult, TestedPredictor,
+    difference_intervals, measure_answers, test,
 };
 use crate::network::{Batch, QuestionReader, ReaderScratch, Window};
 use crate::predict::Predictor;
@@ -32,7 +32,7 @@ use crate::transformer::{Forward, ForwardScratch, TrainingSet, Transformer, Tran
 pub struct QuantizationPlan {
     /// How the transformer is fine-tuned with an eye on rounding; no epochs, not at all. It begins from `start`, the model
     /// that is quantized.
-    pub aware: DeepPlan,
+    pub aware: TransformerPlan,
     /// Questions of the training part that scales are chosen on.
     pub calibration: usize,
     /// Shares of the smallest weights to leave out, each tried by itself.
@@ -151,13 +151,13 @@ struct Tried {
     predictor: Box<dyn Predictor>,
     bytes: usize,
     deflated_bytes: Option<usize>,
-    tested: Tested,
+    tested: TestResult,
 }
 
 impl Tried {
-    fn contender(&self) -> Contender<'_> {
+    fn tested_predictor(&self) -> TestedPredictor<'_> {
         let predictor = self.predictor.as_ref();
-        Contender { name: &self.tested.name, predictor, for_validation: predictor }
+        TestedPredictor { name: &self.tested.name, predictor, for_validation: predictor }
     }
 }
 
@@ -189,16 +189,17 @@ impl Trial<'_> {
         bytes: usize,
         deflated_bytes: Option<usize>,
     ) -> Result<usize> {
-        let contender = Contender { name, predictor: predictor.as_ref(), for_validation: predictor.as_ref() };
-        let tested = test(self.view, &self.protocol, &contender, self.progress)?;
+        let model =
+            TestedPredictor { name, predictor: predictor.as_ref(), for_validation: predictor.as_ref() };
+        let tested = test(self.view, &self.protocol, &model, self.progress)?;
         self.tried.push(Tried { predictor, bytes, deflated_bytes, tested });
         Ok(self.tried.len() - 1)
     }
 
     /// Times all in turn, and compares each with the first.
     fn variants(self) -> Vec<Variant> {
-        let contenders: Vec<Contender<'_>> = self.tried.iter().map(Tried::contender).collect();
-        let latencies = measure_answers(&self.protocol, &contenders);
+        let models: Vec<TestedPredictor<'_>> = self.tried.iter().map(Tried::tested_predictor).collect();
+        let latencies = measure_answers(&self.protocol, &models);
         let variant = |(index, (tried, latency)): (usize, (&Tried, AnswerLatency))| {
             let plain = &self.tried[0].tested.test;
             let changes = (index > 0).then(|| difference_intervals(plain, &tried.tested.test, 1)).flatten();

@@ -12,8 +12,8 @@ use crate::data::simulate::Truth;
 use crate::data::{Split, Vocabulary};
 use crate::error::{ErrorKind, Result};
 use crate::evaluate::{
-    Contender, Latencies, Pair, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED, RoutedTest, RoutingReport,
-    Tested, catch_panic, measure_latency, test, test_router,
+    Latencies, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED, RoutedTest, RoutingReport, TestResult,
+    TestedExperts, TestedPredictor, catch_panic, measure_latency, test, test_router,
 };
 use crate::gbdt::Forest;
 use crate::model::RankerModel;
@@ -103,26 +103,29 @@ impl<'a> Round<'a> {
     }
 
     /// Those that are compared, in the order of the table: the bound stands last.
-    fn contenders<'b>(
+    fn models<'b>(
         &'b self,
         bayes_optimal: Option<&'b BayesOptimal<'_>>,
         routers: &'b [(&'static str, Arc<Router>)],
-    ) -> Vec<Contender<'b>> {
-        let both =
-            |name, predictor: &'b dyn Predictor| Contender { name, predictor, for_validation: predictor };
-        let mut contenders: Vec<Contender<'b>> = self
+    ) -> Vec<TestedPredictor<'b>> {
+        let both = |name, predictor: &'b dyn Predictor| TestedPredictor {
+            name,
+            predictor,
+            for_validation: predictor,
+        };
+        let mut models: Vec<TestedPredictor<'b>> = self
             .learned
             .iter()
-            .map(|(name, learned)| Contender {
+            .map(|(name, learned)| TestedPredictor {
                 name,
                 predictor: learned.predictor.as_ref(),
                 for_validation: learned.without_validation.as_ref(),
             })
             .collect();
-        contenders.extend(routers.iter().map(|(name, router)| both(name, router.as_ref())));
-        contenders.extend(bayes_optimal.map(|bayes_optimal| both(BAYES_OPTIMAL, bayes_optimal)));
-        contenders.retain(|contender| self.wants(contender.name));
-        contenders
+        models.extend(routers.iter().map(|(name, router)| both(name, router.as_ref())));
+        models.extend(bayes_optimal.map(|bayes_optimal| both(BAYES_OPTIMAL, bayes_optimal)));
+        models.retain(|model| self.wants(model.name));
+        models
     }
 
     /// Whether the predictor of this name is compared.
@@ -133,7 +136,7 @@ impl<'a> Round<'a> {
     /// Times the answers of those whose test is among `tested`, in their order; none of the others.
     pub(super) fn latency(
         &self,
-        tested: &[Tested],
+        tested: &[TestResult],
         bayes_optimal: Option<&BayesOptimal<'_>>,
         routed: Option<(&RoutedTest, &RouterPlan)>,
     ) -> Result<Latencies> {
@@ -141,10 +144,10 @@ impl<'a> Round<'a> {
             Some((routed, plan)) => self.routers(routed, plan)?,
             None => Vec::new(),
         };
-        let mut contenders = self.contenders(bayes_optimal, &routers);
-        contenders.retain(|contender| tested.iter().any(|tested| tested.name == contender.name));
+        let mut models = self.models(bayes_optimal, &routers);
+        models.retain(|model| tested.iter().any(|tested| tested.name == model.name));
         let forest: Option<&Forest> = self.ranker().map(|ranker| ranker.forest());
-        Ok(measure_latency(&self.protocol, forest, &contenders))
+        Ok(measure_latency(&self.protocol, forest, &models))
     }
 
     /// Fits and tests the router of `plan`, or none where one of its experts does not take part.
@@ -158,7 +161,7 @@ impl<'a> Round<'a> {
         };
         let versions =
             |learned: &Learned| [Arc::clone(&learned.predictor), Arc::clone(&learned.without_validation)];
-        let pair = Pair { trees: versions(trees), deep: versions(deep) };
+        let pair = TestedExperts { trees: versions(trees), deep: versions(deep) };
         test_router(&self.view, &self.protocol, &pair, plan.routing, None, progress).map(Some)
     }
 
@@ -167,7 +170,7 @@ impl<'a> Round<'a> {
         Some([self.learned(&plan.trees)?, self.learned(&plan.deep)?])
     }
 
-    /// The routers of a test, as a phone has them, by their names: what differs in habits alone is one router.
+    /// The routers of a test, as a phone has them, by their names: what differs in personalization alone is one router.
     pub(super) fn routers(
         &self,
         routed: &RoutedTest,
@@ -188,7 +191,7 @@ impl<'a> Round<'a> {
 /// What all rounds gave together.
 #[derive(Default)]
 pub(super) struct Rounds {
-    pub tested: Vec<Tested>,
+    pub tested: Vec<TestResult>,
     /// The router's, where one took part.
     pub routed: Option<RoutedTest>,
 }
@@ -205,13 +208,13 @@ impl Rounds {
         progress: &dyn Progress,
     ) -> Vec<(String, f64)> {
         let mut found = Vec::new();
-        for contender in round.contenders(bayes_optimal, &[]) {
-            if failures.iter().any(|failure| failure.name == contender.name) {
+        for model in round.models(bayes_optimal, &[]) {
+            if failures.iter().any(|failure| failure.name == model.name) {
                 continue;
             }
-            match test(&round.view, &round.protocol, &contender, progress) {
+            match test(&round.view, &round.protocol, &model, progress) {
                 Ok(tested) => found.push(tested),
-                Err(error) => failures.push(Failure::new(contender.name, error)),
+                Err(error) => failures.push(Failure::new(model.name, error)),
             }
         }
         let temperatures = found.iter().map(|tested| (tested.name.clone(), tested.temperature)).collect();
@@ -256,7 +259,11 @@ impl Rounds {
 }
 
 /// Adds the routers that `round` wants to the table, before the bound.
-fn with_router(round: &Round<'_>, mut found: Vec<Tested>, routed: Option<&RoutedTest>) -> Vec<Tested> {
+fn with_router(
+    round: &Round<'_>,
+    mut found: Vec<TestResult>,
+    routed: Option<&RoutedTest>,
+) -> Vec<TestResult> {
     let Some(routed) = routed else { return found };
     let at = found.iter().position(|tested| tested.name == BAYES_OPTIMAL).unwrap_or(found.len());
     found.splice(at..at, routed.tested.iter().filter(|tested| round.wants(&tested.name)).cloned());

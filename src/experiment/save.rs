@@ -8,8 +8,8 @@ use super::routing::RouterPlan;
 use crate::bundle::{Bundle, Parts};
 use crate::error::{Error, Result};
 use crate::evaluate::RoutedTest;
-use crate::file::write_atomically;
 use crate::quantize::QuantizedTrees;
+use crate::storage::write_atomically;
 use crate::transformer::{Precision, TransformerModel};
 
 /// Makes the folder of models, and refuses one that has something in it: files of two experiments would mix.

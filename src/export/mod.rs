@@ -62,8 +62,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::write_atomically;
 use crate::gbdt::Ensemble;
+use crate::storage::write_atomically;
 
 /// Categories that a 32-bit float can tell apart: XGBoost takes no others, and a row of ours holds no others.
 const MAX_CATEGORIES: u32 = 1 << 24;

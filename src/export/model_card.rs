@@ -7,8 +7,8 @@ use crate::bundle::Parts;
 use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::context::{QuestionFeatures, Task};
 use crate::error::Result;
-use crate::kind::sha256_hex;
 use crate::network::Standardisation;
+use crate::storage::format::sha256_hex;
 use crate::transformer::TransformerModel;
 
 /// What a file tells of the model in it, beyond the graph: all that an app needs to ask it.

@@ -22,8 +22,8 @@ use crate::context::{Task, favourites};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::{Ensemble, Forest};
-use crate::kind::sha256_hex;
 use crate::ranker::{Ranker, RankerConfig};
+use crate::storage::format::sha256_hex;
 
 /// Version of the file format.
 pub const FORMAT_VERSION: u32 = 3;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::{FORMAT_VERSION, Header, Payload, RankerModel};
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::write_atomically;
-use crate::kind::sha256_hex;
+use crate::storage::format::sha256_hex;
+use crate::storage::write_atomically;
 
 impl RankerModel {
     /// Writes the model to `file`.

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::columns_v1;
 use super::config::TransformerConfig;
-use super::unnamed;
 use crate::context::Context;
 use crate::context::columns::find_all;
 use crate::context::features::SharedFeatures;
-use crate::context::pointer::{
+use crate::context::pointer_features::{
     CANDIDATE_COLUMNS, CANDIDATE_NAMES, PointerRows, QUESTION_COLUMNS, QUESTION_NAMES,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -62,8 +62,8 @@ impl Standardisation {
         let names =
             |known: &[&str], columns: usize| known.iter().take(columns).map(|&n| n.to_owned()).collect();
         if self.candidate_names.is_empty() && self.question_names.is_empty() {
-            self.candidate_names = names(&unnamed::CANDIDATES, self.candidate_mean.len());
-            self.question_names = names(&unnamed::QUESTIONS, self.question_mean.len());
+            self.candidate_names = names(&columns_v1::CANDIDATES, self.candidate_mean.len());
+            self.question_names = names(&columns_v1::QUESTIONS, self.question_mean.len());
         }
         self
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::context::Task;
-use crate::context::pointer::{CANDIDATE_COLUMNS, QUESTION_COLUMNS};
+use crate::context::pointer_features::{CANDIDATE_COLUMNS, QUESTION_COLUMNS};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Sizes of the parts. Everything that the shape of the weights follows from stands here.

@@ -2,10 +2,10 @@
 
 mod batch;
 mod columns;
+mod columns_v1;
 mod config;
 mod layout;
 mod reader;
-mod unnamed;
 
 pub use batch::{Batch, NO_TARGET};
 pub(crate) use columns::FARTHEST;

@@ -5,7 +5,7 @@ use super::columns::{ColumnReader, Standardisation};
 use super::config::TransformerConfig;
 use crate::context::Context;
 use crate::context::features::SharedFeatures;
-use crate::context::pointer::PointerRows;
+use crate::context::pointer_features::PointerRows;
 use crate::context::tokens::Token;
 use crate::data::{AppId, Vocabulary};
 use crate::error::Result;

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{Description, QuantizedModel, QuantizedTensor, Storage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fields::{Put as _, Reader};
 use crate::network::{Standardisation, TensorSpec, TransformerConfig, WeightLayout};
+use crate::storage::codec::{Put as _, Reader};
 
 /// What to do about bytes that are none of ours.
 const NEXT_STEP: &str = "quantize the model again with this version of foretap";

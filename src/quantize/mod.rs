@@ -5,8 +5,6 @@
 //! read from them without believing a byte.
 
 mod attention;
-#[cfg(feature = "train")]
-mod aware;
 mod bytes;
 #[cfg(feature = "train")]
 mod calibrate;
@@ -17,17 +15,19 @@ mod mixture;
 mod model;
 mod prepared;
 #[cfg(feature = "train")]
+mod qat;
+#[cfg(feature = "train")]
 mod scheme;
 mod student;
 mod trees;
 
 #[cfg(feature = "train")]
-pub use aware::QuantizationAware;
-#[cfg(feature = "train")]
 pub use calibrate::{TensorReport, calibrate, deflated_bytes, input_ranges, report};
 pub use forward::{QuantizedForward, QuantizedScratch};
 pub use kernel::{Kernel, LANES, Packed};
 pub use model::{Description, QuantizedModel, QuantizedTensor, Storage};
+#[cfg(feature = "train")]
+pub use qat::QuantizationAware;
 #[cfg(feature = "train")]
 pub use scheme::{Importance, dequantize, prune, quantize, quantize_calibrated};
 pub use student::QuantizedTransformer;

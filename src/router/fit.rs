@@ -14,8 +14,8 @@
 
 use super::blend::{BASIS, Basis, Blend, ExpertLogProbs, Linear, STALENESS, basis};
 use super::calibrate::{Calibration, none_columns};
-use super::gains::{Gain, fit_gate, gains_across_folds, guesses_across_folds};
 use super::gate::Quantiles;
+use super::gate_labels::{Gain, fit_gate, gains_across_folds, guesses_across_folds};
 use super::newton::newton;
 use super::{RouterModel, Routing};
 use crate::context::QuestionFeatures;

@@ -13,11 +13,11 @@
 //! | [`blend`] | how much each expert counts, by what is known before they answer |
 //! | [`calibrate`] | what the scores are worth as probabilities |
 //! | [`Personalization`] | what one person's phone adds, and can take back |
-//! | [`Person`] | history, habits and suggestions of one phone: what is observed, asked, shown, saved |
+//! | [`Person`] | history, personalization and suggestions of one phone: what is observed, asked, shown, saved |
 //! | [`AskOptions`] | what an evaluation asks beside what a phone does |
 //!
 //! A [`Router`] is as immutable as the experts in it and serves any number of people and threads; what belongs to a
-//! thread is in the scratch, what belongs to a user in the [`Person`]. [`Router`] is a [`Predictor`] too, without habits.
+//! thread is in the scratch, what belongs to a user in the [`Person`]. [`Router`] is a [`Predictor`] too, without personalization.
 //! Where an expert is missing, the other answers alone and [`Router::degraded`] says so.
 
 mod answer;
@@ -25,9 +25,9 @@ pub mod blend;
 pub mod calibrate;
 #[cfg(feature = "train")]
 mod fit;
-#[cfg(feature = "train")]
-mod gains;
 pub mod gate;
+#[cfg(feature = "train")]
+mod gate_labels;
 mod model;
 #[cfg(feature = "train")]
 mod newton;
@@ -47,7 +47,7 @@ pub(crate) use model::tests::sample;
 pub use offline::{AskOptions, BothExperts, ExpertAnswers};
 pub use person::Person;
 pub use personalization::{PendingQuestion, Personalization};
-pub use suggest::{Feedback, MAX_SHOWN, Settings, Suggestion};
+pub use suggest::{Feedback, MAX_SHOWN, Suggestion, SuggestionSettings};
 
 use std::sync::Arc;
 
@@ -199,7 +199,7 @@ impl Router {
         Consulted { log_probs, basis: basis(&question_features, gain), route, gain, question_features }
     }
 
-    /// Answers a question, with a person's `habits` or without. What was in `answer` before is replaced, and its memory
+    /// Answers a question, with a person's `personalization` or without. What was in `answer` before is replaced, and its memory
     /// used again.
     pub fn answer(
         &self,

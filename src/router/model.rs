@@ -16,9 +16,9 @@ use super::gate::{COLUMNS, Gate, Quantiles, names};
 use crate::context::QuestionFeatures;
 use crate::context::columns::find_all;
 use crate::error::{Error, Result};
-use crate::fields::{Put as _, Reader};
 use crate::gbdt::{Ensemble, Tree};
 use crate::quantize::QuantizedTrees;
+use crate::storage::codec::{Put as _, Reader};
 
 /// What a router has learned of one task and one pair of experts.
 #[derive(Debug, Clone)]

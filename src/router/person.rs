@@ -5,12 +5,12 @@
 //! version                   4
 //! suggestions made          8
 //! state of the draws        8
-//! habits                    list of u8    as `Personalization::write` writes them
+//! personalization           list of u8    as `Personalization::write` writes them
 //! history                   list of u8    as `History::write` writes it
 //! ```
 //!
 //! Apps are told by name, so that a person outlives the bundle: ids change with the vocabulary, names do not. A question
-//! that waits for its answer and suggestions that wait for feedback are not kept. [`vault`](crate::vault) makes a file of
+//! that waits for its answer and suggestions that wait for feedback are not kept. [`vault`](crate::storage::vault) makes a file of
 //! the bytes, sealed under a key.
 
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use super::Router;
 use super::answer::{Answer, Route};
 use super::offline::AskOptions;
 use super::personalization::{PendingQuestion, Personalization};
-use super::suggest::{Feedback, Settings, Suggestion, Suggestions};
+use super::suggest::{Feedback, Suggestion, SuggestionSettings, Suggestions};
 use crate::context::{History, Task};
 use crate::data::{AppId, Event, Signal, Timestamp, Vocabulary};
 use crate::error::Result;
-use crate::fields::{Put as _, Reader};
 use crate::predict::Scratch;
+use crate::storage::codec::{Put as _, Reader};
 
-/// One person's history, habits and suggestions, in constant memory.
+/// One person's history, personalization and suggestions, in constant memory.
 ///
 /// Observe events, ask where an answer is wanted: what is opened then teaches the [`Personalization`] by itself.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +34,7 @@ pub struct Person {
     history: History,
     personalization: Personalization,
     suggestions: Suggestions,
-    settings: Settings,
+    settings: SuggestionSettings,
     pending: PendingQuestion,
     /// What was asked last, until it is answered.
     awaited: Option<Task>,
@@ -48,8 +48,8 @@ impl Person {
     /// explored.
     ///
     /// # Errors
-    /// Settings that cannot be shown by.
-    pub fn new(favourites: Arc<[AppId]>, settings: Settings, seed: u64) -> Result<Self> {
+    /// SuggestionSettings that cannot be shown by.
+    pub fn new(favourites: Arc<[AppId]>, settings: SuggestionSettings, seed: u64) -> Result<Self> {
         settings.check()?;
         let history = History::new(favourites);
         Ok(Self { history, settings, suggestions: Suggestions::new(seed), ..Self::default() })
@@ -173,7 +173,7 @@ impl Person {
         bytes: &[u8],
         vocabulary: &mut Vocabulary,
         favourites: Arc<[AppId]>,
-        settings: Settings,
+        settings: SuggestionSettings,
     ) -> Result<Self> {
         settings.check()?;
         let mut reader = Reader::new("person", bytes, NEXT_STEP);
@@ -183,9 +183,9 @@ impl Person {
         }
         let state = [reader.u64()?, reader.u64()?];
         let count = reader.count(1)?;
-        let mut of_habits = Reader::new("habits", reader.bytes(count)?, NEXT_STEP);
-        let personalization = Personalization::read(&mut of_habits, vocabulary)?;
-        of_habits.finish()?;
+        let mut of_personalization = Reader::new("personalization", reader.bytes(count)?, NEXT_STEP);
+        let personalization = Personalization::read(&mut of_personalization, vocabulary)?;
+        of_personalization.finish()?;
         let count = reader.count(1)?;
         let history = History::read(reader.bytes(count)?, vocabulary, favourites)?;
         reader.finish()?;

@@ -18,7 +18,7 @@ use super::blend::ExpertLogProbs;
 use super::gate::RoutingThreshold;
 use crate::data::{AppId, Vocabulary};
 use crate::error::Result;
-use crate::fields::{Put as _, Reader};
+use crate::storage::codec::{Put as _, Reader};
 
 /// Step of an app's own score, and of its score after another app.
 // Source: measured on phones 1-3, test included (docs/router.md).
@@ -241,7 +241,7 @@ impl Personalization {
         }
     }
 
-    /// The habits as bytes, apps by their names in `vocabulary`; equal habits give equal bytes.
+    /// Its bytes, apps by their names in `vocabulary`; equal ones give equal bytes.
     ///
     /// # Errors
     /// A name is longer than 65,535 bytes.
@@ -288,12 +288,16 @@ impl Personalization {
 
 fn within(reader: &mut Reader<'_>, largest: f32) -> Result<f32> {
     let number = reader.f32()?;
-    if number.abs() <= largest { Ok(number) } else { Err(reader.wrong(format!("{number} is no habit"))) }
+    if number.abs() <= largest {
+        Ok(number)
+    } else {
+        Err(reader.wrong(format!("{number} is no such weight")))
+    }
 }
 
 fn at_most(reader: &mut Reader<'_>, bytes_each: usize, most: usize) -> Result<usize> {
     let count = reader.count(bytes_each)?;
-    if count <= most { Ok(count) } else { Err(reader.wrong(format!("{count} habits, but {most} are kept"))) }
+    if count <= most { Ok(count) } else { Err(reader.wrong(format!("{count} entries, but {most} are kept"))) }
 }
 
 /// A bounded table of scores. It is as large from the start as it will ever be.
@@ -413,14 +417,15 @@ mod tests {
         );
 
         let bytes = personalization.write(&vocabulary).unwrap();
-        let mut reader = Reader::new("habits", &bytes, "start anew");
+        let mut reader = Reader::new("personalization", &bytes, "start anew");
         assert_eq!(Personalization::read(&mut reader, &mut vocabulary).unwrap(), personalization);
         reader.finish().unwrap();
         // Another vocabulary: the same apps under other numbers.
         let mut other = Vocabulary::new();
         other.intern("app 7");
         let read =
-            Personalization::read(&mut Reader::new("habits", &bytes, "start anew"), &mut other).unwrap();
+            Personalization::read(&mut Reader::new("personalization", &bytes, "start anew"), &mut other)
+                .unwrap();
         for &app in &apps {
             let score = other.id(vocabulary.name(app)).map_or(0.0, |app| read.apps.get(app));
             assert_eq!(score, personalization.apps.get(app));
@@ -429,7 +434,7 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x81;
             let _ = Personalization::read(
-                &mut Reader::new("habits", &damaged, "start anew"),
+                &mut Reader::new("personalization", &damaged, "start anew"),
                 &mut Vocabulary::new(),
             );
         }

@@ -32,7 +32,7 @@ const MOST_EXPLORATION: f64 = 0.2;
 
 /// What is shown, and when.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Settings {
+pub struct SuggestionSettings {
     /// Apps shown at once, 1 to [`MAX_SHOWN`].
     pub shown: usize,
     /// Nothing is shown where none of these apps is opened with at least this probability.
@@ -41,7 +41,7 @@ pub struct Settings {
     pub exploration: f64,
 }
 
-impl Default for Settings {
+impl Default for SuggestionSettings {
     /// Three apps, where one of them is right more often than not; no exploration.
     // Source: units of what a launcher shows: three to five apps; a caller chooses.
     fn default() -> Self {
@@ -49,7 +49,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl SuggestionSettings {
     /// Refuses what cannot be shown by.
     ///
     /// # Errors
@@ -132,7 +132,7 @@ impl Suggestions {
     }
 
     /// What to show of `answer`; nothing where it is not sure enough.
-    pub fn make(&mut self, settings: &Settings, answer: &Answer) -> Option<Suggestion> {
+    pub fn make(&mut self, settings: &SuggestionSettings, answer: &Answer) -> Option<Suggestion> {
         let first = answer.worth_showing(settings.shown.min(MAX_SHOWN), settings.least_probability);
         let last = first.len().checked_sub(1)?;
         let mut suggestion = Suggestion {
@@ -224,18 +224,18 @@ mod tests {
         let mut suggestions = Suggestions::new(1);
         let cases = [(3, 0.5, 3), (3, 0.75, 0), (1, 0.4, 1), (1, 0.5, 0), (8, 0.9, 7), (8, 0.0, 7)];
         for (shown, least_probability, expected) in cases {
-            let settings = Settings { shown, least_probability, exploration: 0.0 };
+            let settings = SuggestionSettings { shown, least_probability, exploration: 0.0 };
             let made = suggestions.make(&settings, &answer());
             assert_eq!(made.map_or(0, |made| made.apps().len()), expected, "{settings:?}");
             assert!(made.is_none_or(|made| made.propensities().iter().all(|&p| p == 1.0)));
         }
-        let all = Settings { least_probability: 0.0, ..Settings::default() };
+        let all = SuggestionSettings { least_probability: 0.0, ..SuggestionSettings::default() };
         assert_eq!(suggestions.make(&all, &Answer::default()), None, "no candidate");
     }
 
     #[test]
     fn alternatives_are_shown_as_often_as_their_propensity_says() {
-        let settings = Settings { exploration: 0.2, ..Settings::default() };
+        let settings = SuggestionSettings { exploration: 0.2, ..SuggestionSettings::default() };
         let mut suggestions = Suggestions::new(7);
         let (mut shown, mut propensities) = ([0.0; 7], [0.0; 7]);
         const ROUNDS: usize = 20_000;
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn feedback_is_for_what_was_shown_and_comes_once() {
         let mut suggestions = Suggestions::new(1);
-        let mut make = || suggestions.make(&Settings::default(), &answer()).unwrap().id;
+        let mut make = || suggestions.make(&SuggestionSettings::default(), &answer()).unwrap().id;
         let ids: Vec<u64> = (0..20).map(|_| make()).collect();
         let mut says = |id, feedback| suggestions.settle(id, feedback).err().map(|error| error.to_string());
         assert_eq!(says(ids[19], Feedback::Ignored), None);
@@ -275,13 +275,13 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_refused() {
-        let usual = Settings::default();
+        let usual = SuggestionSettings::default();
         assert!(usual.check().is_ok());
         for (settings, field) in [
-            (Settings { shown: 0, ..usual }, "`shown`"),
-            (Settings { shown: 9, ..usual }, "`shown`"),
-            (Settings { least_probability: f64::NAN, ..usual }, "`least_probability`"),
-            (Settings { exploration: 0.3, ..usual }, "`exploration`"),
+            (SuggestionSettings { shown: 0, ..usual }, "`shown`"),
+            (SuggestionSettings { shown: 9, ..usual }, "`shown`"),
+            (SuggestionSettings { least_probability: f64::NAN, ..usual }, "`least_probability`"),
+            (SuggestionSettings { exploration: 0.3, ..usual }, "`exploration`"),
         ] {
             assert!(settings.check().unwrap_err().to_string().contains(field));
         }

@@ -15,9 +15,9 @@ use super::tensors::{self, Kind, Named, Precision, TensorFile};
 use super::validate::Validation;
 use super::weights::Weights;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::write_atomically;
 use crate::network::Batch;
 use crate::network::TransformerConfig;
+use crate::storage::write_atomically;
 
 const KIND: Kind = Kind {
     name: "checkpoint",

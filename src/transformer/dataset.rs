@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::train::DataLoader;
-use crate::context::pointer::PointerRows;
+use crate::context::pointer_features::PointerRows;
 use crate::context::tokens::Token;
 use crate::context::{Context, PersonView, TrainingView};
 use crate::data::AppId;

@@ -24,7 +24,7 @@ pub trait Engine {
         &mut self,
         weights: &Weights,
         batch: &Batch,
-        pass: Pass,
+        pass: TrainingPass,
         gradient: &mut [f32],
     ) -> Result<Losses>;
 
@@ -40,7 +40,7 @@ pub trait Engine {
 
 /// What a training pass needs besides weights and batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pass {
+pub struct TrainingPass {
     /// Weight of the next-app loss at every token beside the questions' loss.
     pub next_weight: f32,
     /// Share of the embeddings and of what each attention and feed-forward adds that is left out.

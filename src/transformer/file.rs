@@ -18,8 +18,8 @@ use std::path::Path;
 use super::tensors::{self, Kind, Named, Precision, TensorFile};
 use super::weights::Weights;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::write_atomically;
 use crate::network::{Standardisation, TensorSpec, TransformerConfig, WeightLayout};
+use crate::storage::write_atomically;
 
 /// Version of the file format.
 pub const FORMAT_VERSION: u32 = 2;

@@ -46,13 +46,13 @@ pub struct Mapping {
     pub columns: Option<Standardisation>,
     /// Our names, and theirs.
     #[serde(default)]
-    pub tensors: BTreeMap<String, Theirs>,
+    pub tensors: BTreeMap<String, SourceTensor>,
 }
 
 /// Where a tensor of ours is found.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
-pub enum Theirs {
+pub enum SourceTensor {
     /// Under this name.
     Name(String),
     /// Under this name, rows and columns exchanged where `transpose` says so.
@@ -121,8 +121,8 @@ impl Mapping {
         for spec in &layout.tensors {
             let (name, transpose) = match self.tensors.get(&spec.name) {
                 None => (spec.name.as_str(), false),
-                Some(Theirs::Name(name)) => (name.as_str(), false),
-                Some(Theirs::Matrix { name, transpose }) => (name.as_str(), *transpose),
+                Some(SourceTensor::Name(name)) => (name.as_str(), false),
+                Some(SourceTensor::Matrix { name, transpose }) => (name.as_str(), *transpose),
             };
             used.push(name);
             let tensor = tensors
@@ -183,7 +183,7 @@ mod tests {
         TransformerConfig { d_model: 8, d_ff: 12, layers: 1, heads: 2, pointer_width: 5, ..student }
     }
 
-    fn mapping(tensors: &[(&str, Theirs)]) -> Mapping {
+    fn mapping(tensors: &[(&str, SourceTensor)]) -> Mapping {
         Mapping {
             config: config(),
             apps: ["a", "b", "c"].map(str::to_owned).into(),
@@ -226,8 +226,8 @@ mod tests {
         let weights = Weights::random(config(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
         let file = theirs(&weights, renamed);
         let mapping = mapping(&[
-            ("layers.0.feed_in", Theirs::Matrix { name: "up.weight".into(), transpose: true }),
-            ("layers.0.feed_in_bias", Theirs::Name("up.bias".into())),
+            ("layers.0.feed_in", SourceTensor::Matrix { name: "up.weight".into(), transpose: true }),
+            ("layers.0.feed_in_bias", SourceTensor::Name("up.bias".into())),
         ]);
         let imported = mapping.read_bytes(&file).unwrap();
         assert_eq!(imported.model.weights.values, weights.values);
@@ -238,8 +238,8 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let weights = Weights::random(config(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
         let file = theirs(&weights, renamed);
-        let matrix = |transpose| Theirs::Matrix { name: "up.weight".into(), transpose };
-        let bias = ("layers.0.feed_in_bias", Theirs::Name("up.bias".into()));
+        let matrix = |transpose| SourceTensor::Matrix { name: "up.weight".into(), transpose };
+        let bias = ("layers.0.feed_in_bias", SourceTensor::Name("up.bias".into()));
         let cases = [
             (mapping(&[]), "field `layers.0.feed_in`: there is no tensor `layers.0.feed_in`"),
             (

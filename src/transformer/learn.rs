@@ -17,7 +17,7 @@ use super::run::RunFolder;
 use super::schedule::TrainingConfig;
 use super::train::{TrainedTransformer, train};
 use super::weights::Weights;
-use crate::context::pointer::{CANDIDATE_COLUMNS, PointerRows, QUESTION_COLUMNS};
+use crate::context::pointer_features::{CANDIDATE_COLUMNS, PointerRows, QUESTION_COLUMNS};
 use crate::context::{Task, TrainingView, favourites};
 use crate::data::AppId;
 use crate::error::{Error, ErrorKind, Result};

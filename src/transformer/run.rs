@@ -15,7 +15,7 @@ use super::curve;
 use super::metrics::Metrics;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::file::write_atomically;
+use crate::storage::write_atomically;
 
 /// A folder that a run writes to and is resumed from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, Origin, Standing, Tally};
-use super::engine::{Engine, Pass};
+use super::engine::{Engine, TrainingPass};
 use super::metrics::Metrics;
 use super::optimizer::clip;
 use super::run::{MetricsFile, RunFolder};
@@ -187,7 +187,7 @@ impl<'a> Run<'a> {
     /// One batch, one update.
     fn step(&mut self, engine: &mut dyn Engine, batch: &Batch, gradient: &mut [f32]) -> Result<()> {
         let step = self.state.standing.step;
-        let pass = Pass {
+        let pass = TrainingPass {
             next_weight: self.config.next_weight,
             dropout: self.config.dropout,
             seed: scattered(self.config.seed, step),

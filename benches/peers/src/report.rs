@@ -99,7 +99,7 @@ impl Report {
 pub fn save(report: &impl Serialize, file: &Path) -> Result<()> {
     let mut json = serde_json::to_string_pretty(report)?;
     json.push('\n');
-    foretap::file::write_atomically(file, |out| out.write_all(json.as_bytes()))?;
+    foretap::storage::write_atomically(file, |out| out.write_all(json.as_bytes()))?;
     Ok(())
 }
 

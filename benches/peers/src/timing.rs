@@ -12,7 +12,7 @@ pub const SETTLE: Duration = Duration::from_millis(200);
 /// How often training is repeated.
 #[derive(Debug, Clone, Copy)]
 pub struct Rounds {
-    /// Fewest for the first two entrants, whose ratio is asked for.
+    /// Fewest for the first two participants, whose ratio is asked for.
     pub rivals: usize,
     /// For the others; once is enough for those that take long.
     pub others: usize,
@@ -30,7 +30,7 @@ impl Rounds {
     /// Others that take longer run once.
     const LONG_SECS: f64 = 20.0;
 
-    /// How many for entrant number `index`, whose first took `first` seconds.
+    /// How many for participant number `index`, whose first took `first` seconds.
     fn of(self, index: usize, first: f64) -> usize {
         let filling = (self.fill.as_secs_f64() / first) as usize;
         match index {
@@ -41,7 +41,7 @@ impl Rounds {
     }
 }
 
-/// What an entrant's trainings were.
+/// What a participant's trainings were.
 #[derive(Debug, Clone, Default)]
 pub struct Trainings {
     /// Seconds, round by round.
@@ -50,21 +50,21 @@ pub struct Trainings {
     pub trees: usize,
 }
 
-/// Trains every entrant in turn, round by round. The first two run in every round.
+/// Trains every participant in turn, round by round. The first two run in every round.
 ///
 /// # Errors
 /// What an engine says.
-pub fn train_in_turn(entrants: &[&dyn Loaded], threads: usize, rounds: Rounds) -> Result<Vec<Trainings>> {
-    let mut trainings = vec![Trainings::default(); entrants.len()];
-    let mut wanted = vec![1; entrants.len()];
+pub fn train_in_turn(participants: &[&dyn Loaded], threads: usize, rounds: Rounds) -> Result<Vec<Trainings>> {
+    let mut trainings = vec![Trainings::default(); participants.len()];
+    let mut wanted = vec![1; participants.len()];
     for round in 0..Rounds::MOST {
-        for ((entrant, trainings), &wanted) in entrants.iter().zip(&mut trainings).zip(&wanted) {
+        for ((participant, trainings), &wanted) in participants.iter().zip(&mut trainings).zip(&wanted) {
             if round >= wanted {
                 continue;
             }
             thread::sleep(SETTLE);
             let start = Instant::now();
-            let model = entrant.train(threads, round as u64)?;
+            let model = participant.train(threads, round as u64)?;
             trainings.seconds.push(start.elapsed().as_secs_f64());
             trainings.trees = model.trees();
         }

@@ -42,8 +42,8 @@ pub fn compare(
     }
     let mut columns = Vec::new();
     for &threads in threads {
-        let entrants: Vec<&dyn Loaded> = loaded.iter().map(|(_, rows)| &**rows).collect();
-        let trainings = train_in_turn(&entrants, threads, rounds)?;
+        let participants: Vec<&dyn Loaded> = loaded.iter().map(|(_, rows)| &**rows).collect();
+        let trainings = train_in_turn(&participants, threads, rounds)?;
         let of =
             |engine: &dyn Engine| loaded.iter().zip(&trainings).find(|((name, _), _)| *name == engine.name());
         let seconds = engines.map(|engine| of(engine).and_then(|(_, trainings)| median(&trainings.seconds)));

@@ -75,7 +75,7 @@ impl Trees {
     /// the run fail at its end, after everything else was measured.
     pub fn run(&self) -> Result<()> {
         if let Some(file) = &self.json {
-            foretap::file::check_folder(file)?;
+            foretap::storage::check_folder(file)?;
         }
         let venv = wheels::environment("PEERS_VENV", ".venv");
         let wheels = Wheels::open(&venv)?;

@@ -11,7 +11,7 @@ use foretap::bundle::Bundle;
 use foretap::context::{Context, MAX_APPS};
 use foretap::data::{AppId, Timestamp, UserId};
 use foretap::predict::{Prediction, Predictor, Scratch};
-use foretap::router::{Answer, Experts, Person, Router, RouterModel, Routing, Settings};
+use foretap::router::{Answer, Experts, Person, Router, RouterModel, Routing, SuggestionSettings};
 
 use super::*;
 use crate::made::{with_both, with_student, with_trees};
@@ -116,7 +116,7 @@ fn answers(bundle: &Bundle) -> Vec<(Vec<(String, f64)>, f64)> {
     use foretap::data;
     let mut vocabulary = bundle.vocabulary();
     let router = bundle.router(&vocabulary, Routing::default()).unwrap();
-    let mut person = Person::new(bundle.favourites(), Settings::default(), 0).unwrap();
+    let mut person = Person::new(bundle.favourites(), SuggestionSettings::default(), 0).unwrap();
     let mut answers = Vec::new();
     for (at, signal, app) in days() {
         let app = app.map_or(AppId(u32::MAX), |app| vocabulary.intern(app.to_str().unwrap()));

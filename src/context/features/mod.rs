@@ -4,7 +4,7 @@
 //! times that span decades are on a log scale; what is unknown is NaN, and the trees learn which way to send it.
 
 pub mod columns;
-pub mod pointer;
+pub mod pointer_features;
 mod prior_features;
 mod question_features;
 

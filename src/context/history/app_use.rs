@@ -1,7 +1,7 @@
 //! What one user's history knows of one app.
 
 use super::counts::{HOUR_SECS, Row, Tally};
-use super::first_uses::FirstUses;
+use super::first_use_of_day::FirstUses;
 use super::propensity::{AnswerRate, Preference, SpontaneousLaunches};
 use super::saved::{Secs, Since, saved};
 use crate::context::math;

@@ -20,7 +20,7 @@ use super::token::MAX_WINDOW;
 use super::{History, MAX_APPS};
 use crate::data::{AppId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fields::{Put as _, Reader};
+use crate::storage::codec::{Put as _, Reader};
 
 /// The version that this build writes: it changes with any field. The second brought launch attribution, the third
 /// preferences and triggers.

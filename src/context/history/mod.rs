@@ -16,7 +16,7 @@ pub(in crate::context) mod app_use;
 pub(in crate::context) mod attribution;
 mod bytes;
 pub(in crate::context) mod counts;
-pub(in crate::context) mod first_uses;
+pub(in crate::context) mod first_use_of_day;
 mod propensity;
 mod saved;
 pub(in crate::context) mod sequence_model;

@@ -1,6 +1,6 @@
 //! How a history becomes bytes and comes back: each of its types lists its fields once, for both directions.
 //!
-//! Numbers are little-endian and stand without gaps, in the order of the fields ([`crate::fields`]); a list is its count
+//! Numbers are little-endian and stand without gaps, in the order of the fields ([`crate::storage::codec`]); a list is its count
 //! and its elements; what may be missing is 0, or 1 and the value. An app is its position in a list of names, which is
 //! kept apart, because ids belong to one vocabulary and a history outlives it.
 //!
@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::data::{AppId, Battery, Network, PlaceId, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::fields::{Put as _, Reader};
+use crate::storage::codec::{Put as _, Reader};
 
 /// What can be saved and restored to the last bit.
 pub(in crate::context) trait Saved: Sized {

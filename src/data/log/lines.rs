@@ -6,8 +6,8 @@ use std::io::{BufRead, Cursor, Read};
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::{broken_off, open_text};
 use crate::progress::Progress;
+use crate::storage::{broken_off, open_text};
 
 /// No row of a log is this long: a longer line is another kind of file, and must not fill the memory.
 const LONGEST_LINE: u64 = 1 << 20;

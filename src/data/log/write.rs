@@ -16,7 +16,7 @@ use crate::data::event::UserId;
 use crate::data::privacy::PrivacyKey;
 use crate::data::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::{Access, replace};
+use crate::storage::{Access, replace};
 
 /// Writes `log` in foretap's own format, by the extension of `file`: `.csv` or `.jsonl`, and `.gz` after it for
 /// gzip. A new file is readable by its owner alone. [`read_logs`](super::read_logs) gives the same log back.

@@ -16,14 +16,14 @@ use self::plot::{Axis, Ink, Plot, Point, Section, Series};
 use self::routing::TREES;
 use super::latency::CLOCK;
 use super::metrics::CalibrationBin;
-use super::report::{FeatureImportance, ModelReport, Part, Report, Slice, UserReport};
+use super::report::{FeatureImportance, ModelReport, Report, Slice, SubsetMetrics, UserReport};
 use super::{Interval, ROUTER, ROUTER_SHARED};
 use crate::context::Task;
 use crate::data::SplitPlan;
 use crate::error::Result;
-use crate::file::write_atomically;
+use crate::storage::write_atomically;
 
-/// The contender that knows what the simulator drew from: a bound, so it wins no column.
+/// The predictor that knows what the simulator drew from: a bound, so it wins no column.
 const BOUND: &str = "bayes-optimal";
 /// Rates over fewer questions are drawn as open markers: chance moves them by some ten percentage points.
 const FEW_QUESTIONS: usize = 30;
@@ -116,7 +116,7 @@ impl Report {
         };
         html! { p {
             "A test of " (count(questions, "question")) " of " (count(self.users, "user")) ": " strong { (task) }
-            "? Tested on " (split) "."
+            "? TestResult on " (split) "."
             @if self.runs > 1 { " All figures are means of " (self.runs) " runs, each trained with other seeds." }
         } }
     }
@@ -213,12 +213,13 @@ impl Report {
 
     /// A table of the chosen answers beside one of the resumed; no table where there are none of a kind.
     fn part_tables(&self, models: &[ModelReport]) -> Markup {
-        type PartOf = fn(&ModelReport) -> Part;
+        type PartOf = fn(&ModelReport) -> SubsetMetrics;
         let parts = [("Chosen", (|model| model.chosen) as PartOf), ("Resumed", |model| model.resumed)];
         let parts = parts.map(|(name, part)| {
-            let Part { share, questions, .. } = models.first().map(part).filter(|part| part.questions > 0)?;
+            let SubsetMetrics { share, questions, .. } =
+                models.first().map(part).filter(|part| part.questions > 0)?;
             let table = self.columns_table(["HR@1", "HR@3", "HR@5", "log loss"], models, |model| {
-                let Part { hr1, hr3, hr5, log_loss, .. } = part(model);
+                let SubsetMetrics { hr1, hr3, hr5, log_loss, .. } = part(model);
                 [hr1, hr3, hr5, log_loss].map(|figure| (figure, None))
             });
             Some((format!("{name}: {} of the answers ({})", percent(share), grouped(questions)), table))
@@ -435,9 +436,9 @@ impl Report {
 
     fn best_model(&self) -> Option<&ModelReport> {
         let hr1 = |model: &&ModelReport| if model.metrics.hr1.is_finite() { model.metrics.hr1 } else { -1.0 };
-        let contenders = self.models.iter().filter(|model| !is_bound(model));
+        let models = self.models.iter().filter(|model| !is_bound(model));
         // The least of the reversed order: the first of equals.
-        contenders.min_by(|a, b| hr1(b).total_cmp(&hr1(a))).or(self.models.first())
+        models.min_by(|a, b| hr1(b).total_cmp(&hr1(a))).or(self.models.first())
     }
 }
 

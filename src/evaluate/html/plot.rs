@@ -39,7 +39,7 @@ pub(super) enum Line {
 }
 
 impl Ink {
-    /// For a bound that is no contender.
+    /// For a bound that no model reaches.
     pub(super) const BOUND: Self = Self { colour: GUIDE, shape: 0, line: Line::Dashed };
 
     /// For the model that stands at `index`. Colours come again after eleven, then with another shape: 44 models differ.

@@ -12,7 +12,8 @@ use super::plot::{Axis, Format, Ink, Line, Plot, Section, Series};
 use super::{FEW_QUESTIONS, calibration_plot, hours, in_places, is_bound, measured};
 use crate::evaluate::report::{ModelReport, Report, Slice};
 use crate::evaluate::{
-    Against, GateBin, Interval, Learned, Paid, ROUTER, ROUTER_FULL, ROUTER_SHARED, Routed, RoutingReport,
+    CostPoint, GateBin, Interval, LearningPeriod, PairedDifferences, ROUTER, ROUTER_FULL, ROUTER_SHARED,
+    RoutingPoint, RoutingReport,
 };
 
 /// The expert that every question goes to.
@@ -49,18 +50,18 @@ impl Report {
 
     /// Log loss and HR@3 against the share routed.
     fn asked(&self, routing: &RoutingReport) -> Section {
-        let near = |way: &[Routed]| {
-            let distance = |at: &&Routed| (at.share - routing.routed_share).abs();
+        let near = |way: &[RoutingPoint]| {
+            let distance = |at: &&RoutingPoint| (at.share - routing.routed_share).abs();
             way.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).cloned()
         };
-        let loss = |at: Option<Routed>| decimals(at.map_or(f64::NAN, |at| at.log_loss), 3);
+        let loss = |at: Option<RoutingPoint>| decimals(at.map_or(f64::NAN, |at| at.log_loss), 3);
         let RoutingReport { deep, routed_share, by_gate, at_random, by_oracle, .. } = routing;
         let words = html! {
             p {
                 "Trees answer every question; the router also asks " (deep) " about " (percent(*routed_share)) " of them (the \
                  dashed upright line), those where its gate expects to gain most. At the left end it asks about none, at the \
                  right about all. The further the gate's line is from that of questions drawn at random, the better it \
-                 chooses; an oracle, who knows beforehand where asking helps, is the bound. The lines are without habits of \
+                 chooses; an oracle, who knows beforehand where asking helps, is the bound. The lines are without personalization of \
                  each person; the open markers are the models of the first table."
             }
             p {
@@ -71,20 +72,23 @@ impl Report {
             }
         };
         let whole = [(TREES, 0.0), (deep, 1.0), (ROUTER, *routed_share), (ROUTER_FULL, 1.0)];
-        let plot =
-            |caption, label, text: Format, value: fn(&Routed) -> f64, of_model: fn(&ModelReport) -> f64| {
-                let [by_gate, at_random] = self.ways(routing, |at| (at.share, value(at), 6, true));
-                let points = by_oracle.iter().map(|at| (at.share, value(at), 6, true)).collect();
-                let oracle = Series { name: "by an oracle".to_owned(), ink: Ink::BOUND, points };
-                let markers = whole.iter().filter_map(|(name, share)| {
-                    let model = self.model(name)?;
-                    Some(dots(self.series(model, vec![(*share, of_model(model), 13, false)])))
-                });
-                let x = Axis::over("share asked", percent_mark, [0.0, 1.0].into_iter());
-                let series = [by_gate, at_random, oracle].into_iter().chain(markers).collect();
-                let guide = Some([(*routed_share, f64::MIN), (*routed_share, f64::MAX)]);
-                Plot { guide, ..Plot::new(caption, x, (label, text), &[], series) }
-            };
+        let plot = |caption,
+                    label,
+                    text: Format,
+                    value: fn(&RoutingPoint) -> f64,
+                    of_model: fn(&ModelReport) -> f64| {
+            let [by_gate, at_random] = self.ways(routing, |at| (at.share, value(at), 6, true));
+            let points = by_oracle.iter().map(|at| (at.share, value(at), 6, true)).collect();
+            let oracle = Series { name: "by an oracle".to_owned(), ink: Ink::BOUND, points };
+            let markers = whole.iter().filter_map(|(name, share)| {
+                let model = self.model(name)?;
+                Some(dots(self.series(model, vec![(*share, of_model(model), 13, false)])))
+            });
+            let x = Axis::over("share asked", percent_mark, [0.0, 1.0].into_iter());
+            let series = [by_gate, at_random, oracle].into_iter().chain(markers).collect();
+            let guide = Some([(*routed_share, f64::MIN), (*routed_share, f64::MAX)]);
+            Plot { guide, ..Plot::new(caption, x, (label, text), &[], series) }
+        };
         let (losses, hits) =
             ("log loss, where less is better", "answer among the first three, where more is better");
         let plots = vec![
@@ -95,7 +99,7 @@ impl Report {
     }
 
     /// The lines along which the share routed grows: by the gate, and at random.
-    fn ways(&self, routing: &RoutingReport, point: impl Fn(&Routed) -> super::Point) -> [Series; 2] {
+    fn ways(&self, routing: &RoutingReport, point: impl Fn(&RoutingPoint) -> super::Point) -> [Series; 2] {
         // What these lines show, router-shared is at one share.
         let ink = self.ink(ROUTER_SHARED);
         let ways =
@@ -109,7 +113,7 @@ impl Report {
 
     /// The gain that the gate expected against the one that came.
     fn gate(&self, routing: &RoutingReport) -> Section {
-        let row = |paid: &Paid| {
+        let row = |paid: &CostPoint| {
             let [gained, log_loss, hr3] = [paid.gained, paid.log_loss, paid.hr3].map(|of| decimals(of, 4));
             let texts = [decimals(paid.cost_nats, 5), percent(paid.share), gained, log_loss, hr3];
             (html! { (decimals(paid.cost_us.into(), 0)) "\u{a0}µs" }, cells(texts))
@@ -271,7 +275,7 @@ impl Report {
     fn learning(&self) -> Option<Section> {
         let warm = self.routing.as_ref().filter(|_| self.cold_learning.is_empty());
         let learning = warm.map_or(&self.cold_learning, |routing| &routing.learning);
-        let row = |stretch: &Learned| {
+        let row = |stretch: &LearningPeriod| {
             let rates = stretch.hr1.iter().chain(&stretch.log_loss).map(|&rate| decimals(rate, 3));
             (html! { (stretch.until) }, cells([grouped(stretch.questions)].into_iter().chain(rates)))
         };
@@ -279,10 +283,10 @@ impl Report {
             "until",
             "questions",
             "HR@1: trees",
-            "no habits",
+            "no personalization",
             "router",
             "log loss: trees",
-            "no habits",
+            "no personalization",
             "router",
         ];
         let words = html! {
@@ -291,13 +295,14 @@ impl Report {
                 @else {
                     "The users of the test, whose earlier questions training may have seen, by the time since their first event"
                 }
-                ". The trees know a person by the history alone; a router with habits also learns which expert, which apps and \
+                ". The trees know a person by the history alone; a router with personalization also learns which expert, which apps and \
                  how much doubt suit this person. Open markers stand on fewer than " (FEW_QUESTIONS) " questions."
             }
             (table(&heads, learning.iter().map(row)))
         };
-        let ways = [(TREES, "trees alone"), (ROUTER_SHARED, "router without habits"), (ROUTER, "router")];
-        let plot = |caption, label, text: Format, values: fn(&Learned) -> [f64; 3]| {
+        let ways =
+            [(TREES, "trees alone"), (ROUTER_SHARED, "router without personalization"), (ROUTER, "router")];
+        let plot = |caption, label, text: Format, values: fn(&LearningPeriod) -> [f64; 3]| {
             let series = ways.iter().enumerate().map(|(way, (model, name))| {
                 let values = learning.iter().map(|stretch| Some((stretch.questions, values(stretch)[way])));
                 Series { name: (*name).to_owned(), ink: self.ink(model), points: in_places(values) }
@@ -337,12 +342,12 @@ pub(super) fn time_mark(logarithm: f64) -> String {
     number_mark((10_f64.powf(logarithm) / unit).round() * unit)
 }
 
-fn against(against: &[Against]) -> Option<Section> {
+fn against(against: &[PairedDifferences]) -> Option<Section> {
     // Two routers are compared both ways; one is enough.
-    let is_new = |(index, new): &(usize, &Against)| {
+    let is_new = |(index, new): &(usize, &PairedDifferences)| {
         !against[..*index].iter().any(|old| old.name == new.with && old.with == new.name)
     };
-    let row = |(_, against): (usize, &Against)| {
+    let row = |(_, against): (usize, &PairedDifferences)| {
         let cells = against.differences.iter().map(|(difference, interval)| {
             let is_clear = interval.is_some_and(|Interval(low, high)| low > 0.0 || high < 0.0);
             let range =

@@ -9,16 +9,16 @@ use super::*;
 use crate::data::{AppId, UserId};
 use crate::evaluate::latency::Latency;
 use crate::evaluate::metrics::tests::outcome;
-use crate::evaluate::replay::Tested;
+use crate::evaluate::replay::TestResult;
 use crate::evaluate::report::FeatureImportance;
 use crate::evaluate::{
-    Against, Expected, GateBin, GateReport, Interval, Learned, Metrics, Outcome, Paid, ROUTER, ROUTER_FULL,
-    ROUTER_SHARED, Routed, RoutingReport,
+    CostPoint, Expected, GateBin, GateReport, Interval, LearningPeriod, Metrics, Outcome, PairedDifferences,
+    ROUTER, ROUTER_FULL, ROUTER_SHARED, RoutingPoint, RoutingReport,
 };
 
 const NAUGHTY: &str = "<b>&\"";
 
-/// A contender of some skill, asked `days` questions by each of `users` users; a little too sure of itself.
+/// A predictor of some skill, asked `days` questions by each of `users` users; a little too sure of itself.
 fn made_up(name: &str, users: u32, days: u32, skill: f32) -> ModelReport {
     let mut random = ChaCha8Rng::seed_from_u64(name.len() as u64);
     let mut question = |user: u32, day: u32| {
@@ -44,7 +44,7 @@ fn made_up(name: &str, users: u32, days: u32, skill: f32) -> ModelReport {
     };
     let asked = (0..users).flat_map(|user| (0..days).map(move |day| (user, day)));
     let test: Vec<Outcome> = asked.map(|(user, day)| question(user, day)).collect();
-    let tested = Tested { name: name.to_owned(), temperature: 1.0, threshold90: 0.8, test };
+    let tested = TestResult { name: name.to_owned(), temperature: 1.0, threshold90: 0.8, test };
     let users: Vec<UserId> = (0..users).map(|user| UserId(u64::from(user) * 0x9E37_79B9_7F4A_7C15)).collect();
     let latency = Latency { p50: 3.25 + f64::from(skill), p99: 12.5 * f64::from(skill), p999: 0.0 };
     ModelReport::new(&tested, latency, &users)
@@ -82,13 +82,19 @@ fn routing(steps: usize) -> RoutingReport {
         let at = |step: usize| {
             let share = step as f64 / steps.saturating_sub(1).max(1) as f64;
             let gained = 0.1 * share.powf(bend);
-            Routed { share, hr1: 0.5 + gained, hr3: 0.7 + gained, hr5: 0.8 + gained, log_loss: 1.5 - gained }
+            RoutingPoint {
+                share,
+                hr1: 0.5 + gained,
+                hr3: 0.7 + gained,
+                hr5: 0.8 + gained,
+                log_loss: 1.5 - gained,
+            }
         };
-        (0..steps).map(at).collect::<Vec<Routed>>()
+        (0..steps).map(at).collect::<Vec<RoutingPoint>>()
     };
     let stretch = |(until, questions): (&'static str, usize)| {
         let hr1 = [0.3, 0.31, 0.35];
-        Learned { until, questions, hr1, hr3: hr1, log_loss: hr1.map(|rate| 2.0 - rate) }
+        LearningPeriod { until, questions, hr1, hr3: hr1, log_loss: hr1.map(|rate| 2.0 - rate) }
     };
     let clear = Some(Interval(0.01, 0.03));
     let unclear = Some(Interval(-0.01, 0.03));
@@ -108,7 +114,7 @@ fn routing(steps: usize) -> RoutingReport {
                     GateBin { predicted, realized: 0.8 * predicted, error: 0.05, questions: 90 }
                 })
                 .collect(),
-            pays: vec![Paid {
+            pays: vec![CostPoint {
                 cost_us: 25.0,
                 cost_nats: 0.00025,
                 share: 0.4,
@@ -118,7 +124,7 @@ fn routing(steps: usize) -> RoutingReport {
             }],
         },
         validation_losses: None,
-        against: vec![Against {
+        against: vec![PairedDifferences {
             name: ROUTER.to_owned(),
             with: NAUGHTY.to_owned(),
             differences: [(0.0234, clear), (0.0123, unclear), (0.0, None), (f64::NAN, None)],

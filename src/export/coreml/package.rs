@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::check_folder;
+use crate::storage::check_folder;
 
 /// What a package holds, in the order that [`save`] takes contents in, behind the manifest.
 const FILES: [&str; 3] =

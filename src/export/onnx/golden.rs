@@ -11,7 +11,7 @@ use super::proto::{TensorProto, ValueInfoProto};
 use crate::error::{Error, Result};
 use crate::export::question::{NamedTensor, Values};
 use crate::export::wrong;
-use crate::file::write_atomically;
+use crate::storage::write_atomically;
 
 /// What a model was asked, and what it has to answer.
 #[derive(Debug, Clone, PartialEq, Default)]

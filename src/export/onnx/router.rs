@@ -2,7 +2,7 @@
 //! features and returns probabilities and their order.
 //!
 //! Every question goes through both experts, because one graph answers many questions at once; the gate decides which
-//! answer counts, as [`Router`](crate::router::Router) does. What a person's habits add is that person's, and not here.
+//! answer counts, as [`Router`](crate::router::Router) does. What personalization adds is that person's, and not here.
 //!
 //! Sizes in comments: B questions, C candidates, F features.
 

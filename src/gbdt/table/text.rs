@@ -7,8 +7,8 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::{broken_off, open_text};
 use crate::progress::Progress;
+use crate::storage::{broken_off, open_text};
 
 /// Bytes of text that are parsed at once: enough to be worth a thread's while.
 const BLOCK_BYTES: u64 = 1 << 20;

@@ -32,10 +32,10 @@
 
 use super::QuantizedTrees;
 use super::column::{Column, check_count};
-use super::step::{MOST_STEPS, Step};
+use super::leaf_scale::{LeafScale, MOST_STEPS};
 use super::tree::{BinTest, Branch, QuantizedSplit, QuantizedTree};
 use crate::error::Result;
-use crate::fields::{Put as _, Reader};
+use crate::storage::codec::{Put as _, Reader};
 
 const FEATURE: u16 = 0x0fff;
 const MISSING_LEFT: u16 = 1 << 12;
@@ -146,9 +146,9 @@ fn read_column(reader: &mut Reader<'_>) -> Result<Column> {
     Column::new(name, thresholds).map_err(|message| reader.wrong(message))
 }
 
-fn read_step(reader: &mut Reader<'_>) -> Result<Step> {
+fn read_step(reader: &mut Reader<'_>) -> Result<LeafScale> {
     let [exponent] = reader.array()?.map(|byte| byte as i8);
-    Step::new(exponent).ok_or_else(|| reader.wrong(format!("steps of two to the power of {exponent}")))
+    LeafScale::new(exponent).ok_or_else(|| reader.wrong(format!("steps of two to the power of {exponent}")))
 }
 
 fn read_tree(reader: &mut Reader<'_>, columns: &[Column]) -> Result<QuantizedTree> {

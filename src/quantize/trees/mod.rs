@@ -28,13 +28,13 @@
 
 mod bytes;
 mod column;
+mod leaf_scale;
 mod report;
-mod step;
 mod tree;
 
 use column::Column;
+use leaf_scale::LeafScale;
 pub use report::TreesReport;
-use step::Step;
 use tree::QuantizedTree;
 
 use crate::context::columns::find_all;
@@ -65,7 +65,7 @@ pub struct QuantizedTrees {
     objective: String,
     /// The features, in the order of a row's columns.
     columns: Vec<Column>,
-    step: Step,
+    step: LeafScale,
     /// `[outputs]`: the score before the first tree, in steps.
     base: Vec<i32>,
     /// Tree `t` adds to output `t % outputs`.
@@ -82,7 +82,7 @@ impl QuantizedTrees {
     pub fn new(ensemble: &Ensemble) -> Result<Self> {
         ensemble.check()?;
         let columns = Column::all(ensemble)?;
-        let step = Step::finest(ensemble).ok_or_else(|| {
+        let step = LeafScale::finest(ensemble).ok_or_else(|| {
             Error::new(ErrorKind::Model, "a leaf or base is so large that a score could not be represented")
                 .next_step("train on labels of a smaller scale")
         })?;

@@ -4,7 +4,7 @@
 //! where a branch leads need not be written, only whether to a split or to a leaf: see [`bytes`](super::bytes).
 
 use super::column::{Column, MISSING};
-use super::step::Step;
+use super::leaf_scale::LeafScale;
 use crate::gbdt::tree::category;
 use crate::gbdt::{Child, SplitNode, Test, Tree};
 
@@ -58,7 +58,7 @@ impl QuantizedTree {
     ///
     /// # Errors
     /// Too many splits.
-    pub fn new(tree: &Tree, columns: &[Column], step: Step) -> Result<Self, String> {
+    pub fn new(tree: &Tree, columns: &[Column], step: LeafScale) -> Result<Self, String> {
         if tree.splits.len() > MOST_SPLITS {
             return Err(format!("a tree of {} splits, but {MOST_SPLITS} is the most", tree.splits.len()));
         }
@@ -93,7 +93,7 @@ impl QuantizedTree {
     }
 
     /// The plain tree that it stands for.
-    pub fn to_tree(&self, columns: &[Column], step: Step) -> Tree {
+    pub fn to_tree(&self, columns: &[Column], step: LeafScale) -> Tree {
         let split = |split: &QuantizedSplit| SplitNode {
             feature: split.feature.into(),
             test: split.test.to_test(&columns[usize::from(split.feature)]),

@@ -8,7 +8,7 @@ use super::inputs::{Inputs, NextApps, QuestionTensors, cells};
 use super::model::BurnModel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Batch, NO_TARGET};
-use crate::transformer::engine::{Engine, Losses, Pass};
+use crate::transformer::engine::{Engine, Losses, TrainingPass};
 use crate::transformer::weights::Weights;
 
 /// Burn seeds a device's random numbers for the whole process, so only one engine draws at a time.
@@ -68,7 +68,7 @@ impl BurnEngine {
     ///
     /// # Shapes
     /// `[tokens, d_model]` each.
-    fn masks(&self, weights: &Weights, batch: &Batch, pass: Pass) -> Vec<Tensor<2>> {
+    fn masks(&self, weights: &Weights, batch: &Batch, pass: TrainingPass) -> Vec<Tensor<2>> {
         if pass.dropout <= 0.0 {
             return Vec::new();
         }
@@ -93,7 +93,7 @@ impl Engine for BurnEngine {
         &mut self,
         weights: &Weights,
         batch: &Batch,
-        pass: Pass,
+        pass: TrainingPass,
         gradient: &mut [f32],
     ) -> Result<Losses> {
         // A device would read beyond its tables.
@@ -167,7 +167,7 @@ mod tests {
         let weights =
             Weights::new(config.clone(), vec![0.0; crate::transformer::WeightLayout::new(&config).len()])?;
         for dropout in [0.1, 0.5, 1.0] {
-            let pass = Pass { next_weight: 0.0, dropout, seed: 5 };
+            let pass = TrainingPass { next_weight: 0.0, dropout, seed: 5 };
             let masks = BurnEngine::flex().masks(&weights, &batch, pass);
             assert_eq!(masks.len(), 1 + 2 * config.layers);
             for mask in masks {

@@ -33,7 +33,7 @@ use std::ops::Range;
 use fearless_simd::Level;
 use rayon::prelude::*;
 
-use super::engine::{Engine, Losses, Pass};
+use super::engine::{Engine, Losses, TrainingPass};
 use super::weights::Weights;
 use crate::error::Result;
 use crate::network::{Batch, NO_TARGET};
@@ -120,7 +120,7 @@ impl Engine for Native {
         &mut self,
         weights: &Weights,
         batch: &Batch,
-        pass: Pass,
+        pass: TrainingPass,
         gradient: &mut [f32],
     ) -> Result<Losses> {
         let questions = self.begin(weights, batch, For::Training)?;

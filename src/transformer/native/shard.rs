@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::engine::{Losses, Pass};
+use super::super::engine::{Losses, TrainingPass};
 use super::attention::{Shape, gap_classes};
 use super::block::{Block, BlockScratch, Run};
 use super::dropout::{Dropout, Site};
@@ -49,7 +49,7 @@ pub(in crate::transformer) struct LossWeights {
 
 impl LossWeights {
     /// Of `batch`, as [`Engine::gradient`](super::super::engine::Engine::gradient) says.
-    pub fn new(batch: &Batch, pass: Pass, next_tokens: usize) -> Self {
+    pub fn new(batch: &Batch, pass: TrainingPass, next_tokens: usize) -> Self {
         Self {
             question: 1.0 / batch.questions().max(1) as f32,
             next: pass.next_weight / next_tokens.max(1) as f32,

@@ -1,6 +1,6 @@
 //! Whether all compute the same: the logits of every question.
 
-use super::Entrant;
+use super::Participant;
 use super::report::Report;
 use crate::Result;
 use crate::agreement::largest_difference;
@@ -9,15 +9,15 @@ use crate::report::Table;
 /// Between plain numbers. Whole ones are compared for information: everyone rounds in other places.
 const TOLERANCE: f64 = 1e-4;
 
-/// Compares the logits of the first entrant with those of each other, into `report`.
+/// Compares the logits of the first participant with those of each other, into `report`.
 ///
 /// # Errors
 /// Another one with plain numbers differs by more than it may, or fails.
-pub fn compare(entrants: &mut [Box<dyn Entrant + '_>], questions: usize, report: &mut Report) -> Result<()> {
+pub fn compare(participants: &mut [Box<dyn Participant + '_>], questions: usize, report: &mut Report) -> Result<()> {
     let mut answers = Vec::new();
-    for entrant in &mut *entrants {
-        let all: Vec<Vec<f32>> = (0..questions).map(|index| entrant.logits(index)).collect::<Result<_>>()?;
-        answers.push((entrant.name(), all.concat()));
+    for participant in &mut *participants {
+        let all: Vec<Vec<f32>> = (0..questions).map(|index| participant.logits(index)).collect::<Result<_>>()?;
+        answers.push((participant.name(), all.concat()));
     }
     let Some(((first, expected), others)) = answers.split_first() else { return Ok(()) };
     let mut table = Table::new(["engine".to_owned(), format!("difference from {first}")]);

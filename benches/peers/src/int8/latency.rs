@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Entrant;
+use super::Participant;
 use super::report::{Report, Timed};
 use crate::Result;
 use crate::report::{Table, cell};
@@ -16,18 +16,18 @@ const SWEEPS_A_TURN: usize = 2;
 /// # Errors
 /// An engine fails.
 pub fn compare(
-    entrants: &mut [Box<dyn Entrant + '_>],
+    participants: &mut [Box<dyn Participant + '_>],
     questions: usize,
     turns: usize,
     report: &mut Report,
 ) -> Result<()> {
-    let mut timed: Vec<Timed> = entrants.iter().map(|entrant| (entrant.name(), Vec::new())).collect();
+    let mut timed: Vec<Timed> = participants.iter().map(|participant| (participant.name(), Vec::new())).collect();
     for turn in 0..=turns {
-        for (entrant, (_, micros)) in entrants.iter_mut().zip(&mut timed) {
+        for (participant, (_, micros)) in participants.iter_mut().zip(&mut timed) {
             let mut of_turn = Vec::with_capacity(SWEEPS_A_TURN * questions);
             for index in (0..SWEEPS_A_TURN).flat_map(|_| 0..questions) {
                 let start = Instant::now();
-                entrant.answer(index)?;
+                participant.answer(index)?;
                 of_turn.push(start.elapsed().as_secs_f64() * 1e6);
             }
             // The first turn warms everyone up.

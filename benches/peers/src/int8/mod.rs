@@ -31,7 +31,7 @@ const CANDIDATES: usize = 50;
 const APPS: usize = 100;
 
 /// Someone who answers questions.
-trait Entrant {
+trait Participant {
     /// In reports.
     fn name(&self) -> &'static str;
 
@@ -61,7 +61,7 @@ impl Int8 {
     /// Runtime fails, or the JSON cannot be written.
     pub fn run(&self) -> Result<()> {
         if let Some(file) = &self.json {
-            foretap::file::check_folder(file)?;
+            foretap::storage::check_folder(file)?;
         }
         let venv = wheels::environment("PEERS_ONNX_VENV", ".venv-onnx");
         let mut report = Report::default();
@@ -81,7 +81,7 @@ impl Int8 {
         let runtime = Runtime::open(&venv)?;
         let graph = |name| runtime.graph(name, folder.path(), &batches, &config);
 
-        let mut entrants: Vec<Box<dyn Entrant + '_>> = vec![
+        let mut participants: Vec<Box<dyn Participant + '_>> = vec![
             Box::new(Plain::new(&material.weights, &batches)),
             Box::new(Whole::new(&quantized, Memory::Cold, &batches)),
             Box::new(graph("onnx_f32")?),
@@ -89,11 +89,11 @@ impl Int8 {
             Box::new(graph("onnx_int8_large")?),
             Box::new(graph("onnx_int8_static")?),
         ];
-        agreement::compare(&mut entrants, ASKED, &mut report)?;
+        agreement::compare(&mut participants, ASKED, &mut report)?;
         // Who answers other questions, or none.
-        entrants.push(Box::new(Whole::new(&quantized, Memory::Warm, &of_one_history)));
-        entrants.push(Box::new(graph("onnx_overhead")?));
-        latency::compare(&mut entrants, ASKED, if self.quick { 3 } else { 101 }, &mut report)?;
+        participants.push(Box::new(Whole::new(&quantized, Memory::Warm, &of_one_history)));
+        participants.push(Box::new(graph("onnx_overhead")?));
+        latency::compare(&mut participants, ASKED, if self.quick { 3 } else { 101 }, &mut report)?;
         self.json.as_ref().map_or(Ok(()), |file| save(&report, file))
     }
 }

@@ -11,7 +11,7 @@ use ort::memory::Allocator;
 use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
-use super::Entrant;
+use super::Participant;
 use super::question;
 use crate::material::{self, Material};
 use crate::onnxruntime::{self, Library};
@@ -97,7 +97,7 @@ pub struct Graph {
     questions: Vec<IoBinding>,
 }
 
-impl Entrant for Graph {
+impl Participant for Graph {
     fn name(&self) -> &'static str {
         self.name
     }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use foretap::quantize::{QuantizedForward, QuantizedScratch, quantize};
 use foretap::transformer::{Batch, Forward, ForwardScratch, Standardisation, TransformerModel, Weights};
 
-use super::Entrant;
+use super::Participant;
 use crate::Result;
 
 /// In plain numbers.
@@ -24,7 +24,7 @@ impl<'a> Plain<'a> {
     }
 }
 
-impl Entrant for Plain<'_> {
+impl Participant for Plain<'_> {
     fn name(&self) -> &'static str {
         "f32"
     }
@@ -67,7 +67,7 @@ impl<'a> Whole<'a> {
     }
 }
 
-impl Entrant for Whole<'_> {
+impl Participant for Whole<'_> {
     fn name(&self) -> &'static str {
         match self.memory {
             Memory::Cold => "int8_cold",

@@ -12,7 +12,7 @@ use crate::timing::median;
 const LONGEST_TURN: Duration = Duration::from_millis(500);
 
 /// Someone who answers questions.
-pub trait Entrant {
+pub trait Participant {
     /// What happens before the clock starts.
     fn get_ready(&mut self, _index: usize) {}
 
@@ -47,13 +47,13 @@ impl<'a> TheirTurn<'a> {
     }
 }
 
-impl Entrant for TheirTurn<'_> {
+impl Participant for TheirTurn<'_> {
     fn answer(&mut self, index: usize) -> Result<()> {
         self.session.run(self.prepared[index])
     }
 }
 
-/// Microseconds of an entrant.
+/// Microseconds of a participant.
 #[derive(Debug, Clone, Default)]
 pub struct Timed {
     /// Of single questions.
@@ -64,16 +64,16 @@ pub struct Timed {
     pub error: Option<String>,
 }
 
-/// Times `entrants` in turn, `turns` times, over a sample of `questions`. Whoever fails is left out from then on.
-pub fn time(entrants: &mut [Box<dyn Entrant + '_>], questions: usize, turns: usize) -> Vec<Timed> {
-    let mut timed = vec![Timed::default(); entrants.len()];
-    let mut next = vec![0; entrants.len()];
+/// Times `participants` in turn, `turns` times, over a sample of `questions`. Whoever fails is left out from then on.
+pub fn time(participants: &mut [Box<dyn Participant + '_>], questions: usize, turns: usize) -> Vec<Timed> {
+    let mut timed = vec![Timed::default(); participants.len()];
+    let mut next = vec![0; participants.len()];
     for turn in 0..=turns {
-        for ((entrant, timed), next) in entrants.iter_mut().zip(&mut timed).zip(&mut next) {
+        for ((participant, timed), next) in participants.iter_mut().zip(&mut timed).zip(&mut next) {
             if timed.error.is_some() {
                 continue;
             }
-            match take_turn(entrant.as_mut(), questions, next) {
+            match take_turn(participant.as_mut(), questions, next) {
                 // The first turn warms everyone up.
                 Ok(micros) if turn > 0 => {
                     timed.medians.extend(median(&micros));
@@ -88,12 +88,12 @@ pub fn time(entrants: &mut [Box<dyn Entrant + '_>], questions: usize, turns: usi
 }
 
 /// Microseconds of each question of a turn, which begins with question `next`.
-fn take_turn(entrant: &mut dyn Entrant, questions: usize, next: &mut usize) -> Result<Vec<f64>> {
+fn take_turn(participant: &mut dyn Participant, questions: usize, next: &mut usize) -> Result<Vec<f64>> {
     let (began, mut micros) = (Instant::now(), Vec::with_capacity(questions));
     while micros.len() < questions && (micros.is_empty() || began.elapsed() < LONGEST_TURN) {
-        entrant.get_ready(*next);
+        participant.get_ready(*next);
         let start = Instant::now();
-        entrant.answer(*next)?;
+        participant.answer(*next)?;
         micros.push(start.elapsed().as_secs_f64() * 1e6);
         *next = (*next + 1) % questions;
     }
@@ -111,7 +111,7 @@ mod tests {
         takes: Duration,
     }
 
-    impl Entrant for Noting<'_> {
+    impl Participant for Noting<'_> {
         fn answer(&mut self, index: usize) -> Result<()> {
             std::thread::sleep(self.takes);
             self.asked.push(index);

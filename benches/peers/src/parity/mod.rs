@@ -25,7 +25,7 @@ use foretap::export::{ExportSet, OnnxExport};
 use crate::report::save;
 use crate::timing::load_average;
 use crate::{Result, wheels};
-use latency::{Entrant, TheirTurn, time};
+use latency::{Participant, TheirTurn, time};
 use model::Model;
 use ours::{Memory, OurTurn, Ours};
 use people::{Moment, People, Question, typical};
@@ -77,7 +77,7 @@ impl Parity {
     /// ONNX Runtime or OpenVINO is not there, the bundle lacks a model, or the JSON cannot be written.
     pub fn run(&self) -> Result<()> {
         if let Some(file) = &self.json {
-            foretap::file::check_folder(file)?;
+            foretap::storage::check_folder(file)?;
         }
         let scale = if self.quick { Scale::QUICK } else { Scale::FULL };
         let rten = Rten::start();
@@ -183,20 +183,20 @@ impl Bench<'_> {
     /// Times ours beside whoever answers, into `rows`.
     fn time(&self, model: Model, file: &Path, rows: &mut [Row]) -> Result<()> {
         let turn = |memory| Box::new(OurTurn::new(self.ours, model, memory, self.asked, self.sample));
-        let mut entrants: Vec<Box<dyn Entrant + '_>> = vec![turn(Memory::Phone)];
+        let mut participants: Vec<Box<dyn Participant + '_>> = vec![turn(Memory::Phone)];
         if model.is_router() {
-            entrants.push(turn(Memory::Cold));
+            participants.push(turn(Memory::Cold));
         }
-        let ours = entrants.len();
+        let ours = participants.len();
         let mut answering = Vec::new();
         for (row, runtime) in rows.iter_mut().zip(self.runtimes) {
             if row.error.is_none() {
                 let session = runtime.load(file)?;
-                entrants.push(Box::new(TheirTurn::new(session, model, self.asked, self.sample)?));
+                participants.push(Box::new(TheirTurn::new(session, model, self.asked, self.sample)?));
                 answering.push(row);
             }
         }
-        let timed = time(&mut entrants, self.sample.len(), self.turns);
+        let timed = time(&mut participants, self.sample.len(), self.turns);
         for (row, theirs) in answering.into_iter().zip(&timed[ours..]) {
             row.set_times(&timed[0], timed[..ours].get(1), theirs);
         }

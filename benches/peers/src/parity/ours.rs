@@ -9,7 +9,7 @@ use foretap::quantize::{QuantizedForward, QuantizedScratch};
 use foretap::router::{Answer, Route, Router, Routing};
 use foretap::transformer::{Forward, ForwardScratch};
 
-use super::latency::Entrant;
+use super::latency::Participant;
 use super::model::Model;
 use super::people::{Moment, Question};
 use crate::Result;
@@ -151,7 +151,7 @@ impl<'a> OurTurn<'a> {
     }
 }
 
-impl Entrant for OurTurn<'_> {
+impl Participant for OurTurn<'_> {
     fn get_ready(&mut self, index: usize) {
         self.room.forget();
         if !self.model.is_router() {

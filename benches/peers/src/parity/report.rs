@@ -169,7 +169,7 @@ impl Report {
             table.line(cells);
         }
         table.print(
-            "Latency: one question on one thread. Theirs is the graph alone, inputs in place; of a router ours is the \
+            "Latency: one question on one thread. SourceTensor is the graph alone, inputs in place; of a router ours is the \
              whole answer,\nfeatures and ranking too, prefilled as on a phone, and `cold` without",
         );
     }

@@ -8,7 +8,7 @@ use std::fs;
 
 use foretap::context::Task;
 use foretap::transformer::reference::{KEEP_ALL, away_from_kinks};
-use foretap::transformer::{Batch, BurnEngine, Engine, Native, Pass, TransformerConfig};
+use foretap::transformer::{Batch, BurnEngine, Engine, Native, TrainingPass, TransformerConfig};
 use safetensors::SafeTensors;
 
 use super::pytorch::PyTorch;
@@ -96,7 +96,7 @@ fn agreement(engine: &mut dyn Engine, material: &Material, theirs: &SafeTensors<
     let batch = &batches[0];
     let logits = engine.logits(weights, batch)?;
     let mut gradient = vec![f32::NAN; weights.values.len()];
-    let pass = Pass { next_weight: training.next_weight, dropout: 0.0, seed: 0 };
+    let pass = TrainingPass { next_weight: training.next_weight, dropout: 0.0, seed: 0 };
     let losses = engine.gradient(weights, batch, pass, &mut gradient)?;
     let (questions, tokens) = (losses.questions.max(1) as f64, losses.next_tokens.max(1) as f64);
     let their_losses = values(theirs, "losses")?;

@@ -39,7 +39,7 @@ impl Transformer {
     /// fails, or the JSON cannot be written.
     pub fn run(&self) -> Result<()> {
         if let Some(file) = &self.json {
-            foretap::file::check_folder(file)?;
+            foretap::storage::check_folder(file)?;
         }
         let venv = wheels::environment("PEERS_TORCH_VENV", ".venv-torch");
         let cores = thread::available_parallelism()?.get();

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use foretap::context::Task;
-use foretap::transformer::{AdamW, Batch, BurnEngine, Engine, Native, Pass, TransformerConfig, clip};
+use foretap::transformer::{AdamW, Batch, BurnEngine, Engine, Native, TrainingPass, TransformerConfig, clip};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::pytorch::{Mode, PyTorch, Trained};
@@ -39,7 +39,7 @@ impl Rounds {
 }
 
 /// Someone who trains.
-trait Entrant {
+trait Participant {
     fn name(&self) -> &'static str;
     /// Does so many more steps.
     fn train(&mut self, steps: usize) -> Result<Trained>;
@@ -89,23 +89,23 @@ fn train_in_turn(peer: &PyTorch, asked: usize, rounds: Rounds, report: &mut Repo
     let material = Material::new(config.clone(), batches, 1.0)?;
     let folder = tempfile::tempdir()?;
     material.save(folder.path())?;
-    let mut entrants: Vec<Box<dyn Entrant + '_>> = vec![
+    let mut participants: Vec<Box<dyn Participant + '_>> = vec![
         Box::new(Rust::new("ours", Native::new(), &material, peer.threads)?),
         Box::new(Python { name: "pytorch_eager", mode: Mode::Eager, peer, folder: folder.path() }),
         Box::new(Python { name: "pytorch_compiled", mode: Mode::Compiled, peer, folder: folder.path() }),
         Box::new(Rust::new("burn", BurnEngine::flex(), &material, peer.threads)?),
     ];
-    let steps = warm_up(&mut entrants, rounds, report)?;
-    let mut speeds = vec![Vec::new(); entrants.len()];
+    let steps = warm_up(&mut participants, rounds, report)?;
+    let mut speeds = vec![Vec::new(); participants.len()];
     for _ in 0..rounds.rounds {
-        for ((entrant, speeds), &steps) in entrants.iter_mut().zip(&mut speeds).zip(&steps) {
+        for ((participant, speeds), &steps) in participants.iter_mut().zip(&mut speeds).zip(&steps) {
             // The threads of PyTorch's OpenMP spin for a while after their work.
             thread::sleep(SETTLE);
-            speeds.push((steps * tokens) as f64 / entrant.train(steps)?.seconds);
+            speeds.push((steps * tokens) as f64 / participant.train(steps)?.seconds);
         }
     }
     let mut named: Vec<(&str, Vec<f64>)> =
-        entrants.iter().map(|entrant| entrant.name()).zip(speeds).collect();
+        participants.iter().map(|participant| participant.name()).zip(speeds).collect();
     // PyTorch's best foot forward: the mode of the higher median.
     let pytorch = named.iter().filter(|(name, _)| name.starts_with("pytorch"));
     let best = pytorch.max_by(|a, b| median(&a.1).unwrap_or(0.0).total_cmp(&median(&b.1).unwrap_or(0.0)));
@@ -129,20 +129,20 @@ fn train_in_turn(peer: &PyTorch, asked: usize, rounds: Rounds, report: &mut Repo
 /// The first steps of everyone, which must lead to the same loss, and how many steps fill a round. An engine that
 /// cannot compile is left out.
 fn warm_up(
-    entrants: &mut Vec<Box<dyn Entrant + '_>>,
+    participants: &mut Vec<Box<dyn Participant + '_>>,
     rounds: Rounds,
     report: &mut Report,
 ) -> Result<Vec<usize>> {
     let (mut steps, mut expected) = (Vec::new(), None);
     let mut index = 0;
-    while index < entrants.len() {
-        let entrant = &mut entrants[index];
-        let loss = match entrant.train(WARM_UP) {
+    while index < participants.len() {
+        let participant = &mut participants[index];
+        let loss = match participant.train(WARM_UP) {
             Ok(trained) => trained.loss,
-            Err(error) if entrant.name() == "pytorch_compiled" => {
+            Err(error) if participant.name() == "pytorch_compiled" => {
                 eprintln!("without torch.compile: {error}");
-                report.skipped.insert(entrant.name().to_owned(), error.to_string());
-                entrants.remove(index);
+                report.skipped.insert(participant.name().to_owned(), error.to_string());
+                participants.remove(index);
                 continue;
             }
             Err(error) => return Err(error),
@@ -151,10 +151,10 @@ fn warm_up(
         // Not by a difference above the tolerance, which would not show a NaN.
         let is_close = (loss - expected).abs() <= LOSS_TOLERANCE * expected.abs();
         if !is_close {
-            let name = entrant.name();
+            let name = participant.name();
             return Err(format!("after {WARM_UP} steps {name} has a loss of {loss}, ours {expected}").into());
         }
-        let a_step = entrant.train(WARM_UP)?.seconds / WARM_UP as f64;
+        let a_step = participant.train(WARM_UP)?.seconds / WARM_UP as f64;
         steps.push(((rounds.fill.as_secs_f64() / a_step) as usize).max(2));
         index += 1;
     }
@@ -186,7 +186,7 @@ impl<E: Engine + Send> Rust<E> {
     }
 }
 
-impl<E: Engine + Send> Entrant for Rust<E> {
+impl<E: Engine + Send> Participant for Rust<E> {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -195,7 +195,7 @@ impl<E: Engine + Send> Entrant for Rust<E> {
         let Self { engine, material, optimizer, gradient, threads, .. } = self;
         let Material { weights, batches, training } = material;
         let (first, next_weight) = (self.steps, training.next_weight);
-        let pass = Pass { next_weight, dropout: 0.0, seed: 0 };
+        let pass = TrainingPass { next_weight, dropout: 0.0, seed: 0 };
         let start = Instant::now();
         let loss = threads.install(|| {
             let mut loss = f64::NAN;
@@ -220,7 +220,7 @@ struct Python<'a> {
     folder: &'a Path,
 }
 
-impl Entrant for Python<'_> {
+impl Participant for Python<'_> {
     fn name(&self) -> &'static str {
         self.name
     }

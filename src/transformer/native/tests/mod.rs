@@ -42,9 +42,9 @@ fn weights(config: &TransformerConfig) -> Weights {
     weights
 }
 
-const PASS: Pass = Pass { next_weight: 0.3, dropout: 0.0, seed: 11 };
+const PASS: TrainingPass = TrainingPass { next_weight: 0.3, dropout: 0.0, seed: 11 };
 
-fn gradient(weights: &Weights, batch: &Batch, pass: Pass) -> (Losses, Vec<f32>) {
+fn gradient(weights: &Weights, batch: &Batch, pass: TrainingPass) -> (Losses, Vec<f32>) {
     let mut gradient = vec![f32::NAN; weights.values.len()];
     let losses = Native::new().gradient(weights, batch, pass, &mut gradient).unwrap();
     (losses, gradient)
@@ -71,7 +71,7 @@ fn dropping(dropout: Dropout) -> impl Fn(Added, usize, &mut [f64]) {
 struct Case {
     name: &'static str,
     batch: Batch,
-    pass: Pass,
+    pass: TrainingPass,
 }
 
 fn cases(config: &TransformerConfig) -> Vec<Case> {
@@ -97,10 +97,10 @@ fn cases(config: &TransformerConfig) -> Vec<Case> {
         case("no next app", no_next),
         case("nothing", Batch { length: 3, offsets: vec![0], ..Batch::default() }),
     ];
-    cases.push(Case { name: "dropout", pass: Pass { dropout: 0.3, ..PASS }, batch: random(8, 12) });
+    cases.push(Case { name: "dropout", pass: TrainingPass { dropout: 0.3, ..PASS }, batch: random(8, 12) });
     cases.push(Case {
         name: "questions alone",
-        pass: Pass { next_weight: 0.0, ..PASS },
+        pass: TrainingPass { next_weight: 0.0, ..PASS },
         batch: random(8, 4),
     });
     cases
@@ -175,7 +175,7 @@ fn results_depend_on_nothing_else() {
     for config in shapes() {
         let weights = weights(&config);
         for Case { name, batch, pass } in cases(&config) {
-            let pass = Pass { dropout: 0.2, ..pass };
+            let pass = TrainingPass { dropout: 0.2, ..pass };
             let (losses, expected) = gradient(&weights, &batch, pass);
             let logits = used.logits(&weights, &batch).unwrap();
             for threads in 1..4 {

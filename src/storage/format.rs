@@ -1,4 +1,4 @@
-//! The kinds of binary files, told by their first twelve bytes, which are the same in every version:
+//! The formats of binary files, recognised by their first twelve bytes, which are the same in every version:
 //!
 //! ```text
 //! byte  size
@@ -11,8 +11,8 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::codec::Reader;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fields::Reader;
 
 /// What to do when bits changed on the way.
 pub(crate) const COPY_AGAIN: &str = "copy the file again";
@@ -27,9 +27,9 @@ pub(crate) const MAX_FILE_BYTES: usize = 1 << 30;
 /// A file's magic bytes.
 const MAGIC_BYTES: usize = 8;
 
-/// One of the kinds of files.
+/// A format of binary files.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Kind {
+pub(crate) struct FileFormat {
     /// "bundle", for errors.
     pub(crate) name: &'static str,
     /// The four letters in the magic bytes.
@@ -38,17 +38,17 @@ pub(crate) struct Kind {
     pub(crate) version: u32,
 }
 
-pub(crate) const BUNDLE: Kind = Kind { name: "bundle", letters: *b"FTAP", version: 1 };
-pub(crate) const PATCH: Kind = Kind { name: "patch", letters: *b"FDIF", version: 1 };
-pub(crate) const HISTORY: Kind = Kind { name: "history", letters: *b"FHIS", version: 1 };
+pub(crate) const BUNDLE: FileFormat = FileFormat { name: "bundle", letters: *b"FTAP", version: 1 };
+pub(crate) const PATCH: FileFormat = FileFormat { name: "patch", letters: *b"FDIF", version: 1 };
+pub(crate) const HISTORY: FileFormat = FileFormat { name: "history", letters: *b"FHIS", version: 1 };
 
-impl Kind {
+impl FileFormat {
     fn magic(self) -> [u8; MAGIC_BYTES] {
         let [a, b, c, d] = self.letters;
         [0x89, a, b, c, d, b'\r', b'\n', 0x1a]
     }
 
-    /// How every file of this kind begins.
+    /// How every file of this format begins.
     pub(crate) fn preamble(self) -> Vec<u8> {
         [&self.magic()[..], &self.version.to_le_bytes()].concat()
     }
@@ -77,7 +77,7 @@ impl Kind {
         let wrong = |message: String, next_step: String| {
             Error::new(ErrorKind::Model, message).field(self.name).next_step(next_step)
         };
-        if let Some(other) = [BUNDLE, PATCH, HISTORY].iter().find(|kind| start == kind.magic()) {
+        if let Some(other) = [BUNDLE, PATCH, HISTORY].iter().find(|format| start == format.magic()) {
             return wrong(format!("this is a {}", other.name), format!("name a {} instead", self.name));
         }
         // The letters are there, perhaps behind more bytes than they should be.
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_told_by_their_first_bytes() {
+    fn files_are_recognised_by_their_first_bytes() {
         let good: &[u8] = b"\x89FTAP\r\n\x1a\x01\0\0\0";
         assert_eq!(BUNDLE.preamble(), good);
         assert_eq!(BUNDLE.open(good).unwrap().position(), good.len());

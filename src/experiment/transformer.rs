@@ -15,7 +15,7 @@ use crate::transformer::{
 
 /// A transformer that takes part in an experiment.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DeepPlan {
+pub struct TransformerPlan {
     /// Its name in tables: `teacher`, `student`.
     pub name: String,
     /// The model to begin with; without one, random weights.
@@ -30,7 +30,7 @@ pub struct DeepPlan {
     pub quantization_aware: bool,
 }
 
-impl DeepPlan {
+impl TransformerPlan {
     /// The usual plan for a transformer of `size`, under its name.
     pub fn new(size: Size, start: Option<TransformerModel>) -> Self {
         let taught = match size {
@@ -93,7 +93,7 @@ impl DeepPlan {
     }
 }
 
-impl Learner for DeepPlan {
+impl Learner for TransformerPlan {
     /// Trains as the ranker is trained: first with an eye on the validation questions, then for as many steps as proved
     /// best, on these too.
     fn learn(&self, training: &Training<'_>, progress: &dyn Progress) -> Result<Learned> {

@@ -22,7 +22,7 @@
 //! use std::sync::Arc;
 //! use foretap::context::History;
 //! use foretap::data::Vocabulary;
-//! use foretap::vault::{self, Key};
+//! use foretap::storage::vault::{self, Key};
 //!
 //! let key = Key::random()?; // once; then from the phone's own key store
 //! let mut apps = Vocabulary::new();
@@ -45,10 +45,10 @@ use aes_gcm::aead::rand_core::RngCore as _;
 use aes_gcm::{AeadInPlace as _, Aes256Gcm, KeyInit as _};
 use zeroize::Zeroize as _;
 
+use super::codec::{Put as _, Reader};
+use super::format::{COPY_AGAIN, HISTORY, sha256};
+use super::{Access, replace};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fields::{Put as _, Reader};
-use crate::file::{Access, replace};
-use crate::kind::{COPY_AGAIN, HISTORY, sha256};
 
 /// Bytes of a file, at most: 64 MiB, more than three times a history whose every list is full.
 pub const MAX_FILE_BYTES: usize = 1 << 26;

@@ -1,15 +1,10 @@
-//! Files that are written whole or not at all, and text files that are read plain or gzipped.
-
-#[cfg(feature = "train")]
-mod text;
+//! Files that are written whole or not at all.
 
 use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-#[cfg(feature = "train")]
-pub(crate) use text::{broken_off, open_text};
 
 /// Who may read a file that did not exist before. One that is replaced keeps the permissions that it had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

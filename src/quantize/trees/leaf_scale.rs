@@ -16,11 +16,11 @@ const EXPONENTS: RangeInclusive<i8> = -126..=103;
 
 /// A power of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub struct LeafScale {
     exponent: i8,
 }
 
-impl Step {
+impl LeafScale {
     /// Two to the power of `exponent`; none where a score in such steps might not be a number.
     pub fn new(exponent: i8) -> Option<Self> {
         EXPONENTS.contains(&exponent).then_some(Self { exponent })
@@ -81,17 +81,17 @@ mod tests {
     fn finest(base: &[f64], leaves: &[f64]) -> Option<i8> {
         let trees = leaves.iter().map(|&leaf| Tree::constant(leaf, 0.0)).collect();
         let ensemble = Ensemble { base: base.to_vec(), ..Ensemble::new(trees, 1) };
-        Step::finest(&ensemble).map(Step::exponent)
+        LeafScale::finest(&ensemble).map(LeafScale::exponent)
     }
 
     #[test]
     fn values_are_powers_of_two() {
         for (exponent, value) in [(0, 1.0), (-3, 0.125), (10, 1024.0), (-126, f64::from(f32::MIN_POSITIVE))] {
-            assert_eq!(Step::new(exponent).unwrap().value(), value);
+            assert_eq!(LeafScale::new(exponent).unwrap().value(), value);
         }
-        assert_eq!([-127, -128, 104, 127].map(Step::new), [None; 4]);
+        assert_eq!([-127, -128, 104, 127].map(LeafScale::new), [None; 4]);
         // What 103 is for: the largest score is a number of `f32`, and twice that is not.
-        let largest = Step::new(103).unwrap().value() * f64::from(MOST_STEPS);
+        let largest = LeafScale::new(103).unwrap().value() * f64::from(MOST_STEPS);
         assert!((largest as f32).is_finite() && !((2.0 * largest) as f32).is_finite());
     }
 
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn values_are_rounded_to_the_nearest() {
-        let step = Step::new(-2).unwrap();
+        let step = LeafScale::new(-2).unwrap();
         for (value, steps, error) in
             [(1.0, 4, 0.0), (-0.3, -1, 0.05), (0.125, 0, 0.125), (0.375, 2, 0.125), (-0.12, 0, 0.12)]
         {

@@ -9,7 +9,7 @@ use crate::context::Task;
 use crate::context::history::app_use::{AppUse, charging_class};
 use crate::context::history::attribution::{LaunchAttribution, away};
 use crate::context::history::counts::{HourWeights, Slot, hour_weights};
-use crate::context::history::first_uses::{FirstUses, Nearby};
+use crate::context::history::first_use_of_day::{FirstUses, Nearby};
 use crate::context::history::sequence_model::{ORDERS, SequenceCounts};
 use crate::context::math;
 use crate::context::question::Context;

@@ -3,7 +3,7 @@
 use super::scheme::fake_quantize;
 use crate::error::Result;
 use crate::network::Batch;
-use crate::transformer::{Engine, Losses, Pass, Weights};
+use crate::transformer::{Engine, Losses, TrainingPass, Weights};
 
 /// An engine that sees every weight rounded as the quantized model will hold it, and hands the gradient on as if it had
 /// not been (the straight-through estimator of Bengio and others, "Estimating or Propagating Gradients Through Stochastic
@@ -42,7 +42,7 @@ impl Engine for QuantizationAware {
         &mut self,
         weights: &Weights,
         batch: &Batch,
-        pass: Pass,
+        pass: TrainingPass,
         gradient: &mut [f32],
     ) -> Result<Losses> {
         let rounded = self.round(weights);
@@ -79,7 +79,7 @@ mod tests {
         }
         assert_ne!(rounded, weights);
         let batch = Batch::random_question(&config, 9, 12, 1);
-        let pass = Pass { next_weight: 0.1, dropout: 0.0, seed: 0 };
+        let pass = TrainingPass { next_weight: 0.1, dropout: 0.0, seed: 0 };
         let gradient = |engine: &mut dyn Engine, weights: &Weights| {
             let mut gradient = vec![f32::NAN; weights.values.len()];
             let losses = engine.gradient(weights, &batch, pass, &mut gradient).unwrap();

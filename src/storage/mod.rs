@@ -1,0 +1,19 @@
+//! How bytes are kept: what binary files are made of, how a file says what it is, how files are written and read.
+//!
+//! Every binary file begins with its format's bytes (`format`) and goes on in fields of one encoding (`codec`). Every file,
+//! text or binary, is written whole or not at all ([`replace`]). A phone's history is checked or encrypted besides
+//! ([`vault`]).
+
+#[cfg(feature = "vault")]
+mod atomic;
+pub(crate) mod codec;
+pub(crate) mod format;
+#[cfg(feature = "train")]
+mod text;
+#[cfg(feature = "vault")]
+pub mod vault;
+
+#[cfg(feature = "vault")]
+pub use atomic::{Access, check_folder, replace, write_atomically};
+#[cfg(feature = "train")]
+pub(crate) use text::{broken_off, open_text};
