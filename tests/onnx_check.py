@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from safetensors.numpy import load_file
 
 # By how much answers may differ from ours. Whole numbers are rounded in other places there.
-TOLERANCES = {"static": 0.6, "dynamic": 0.6, "f16": 0.05}
+TOLERANCES = {"static": 0.2, "dynamic": 0.2, "f16": 0.05}
 PADDED = 3
 
 

@@ -21,6 +21,9 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// The unsigned byte that stands for zero where signed ones are written as unsigned ones.
+    pub const ZERO: u8 = 128;
+
     /// An input of the graph, and its name.
     pub fn input(&mut self, name: &str, doc: &str, element: Element, dims: &[Dim]) -> String {
         if self.inputs.iter().all(|input| input.name != name) {
@@ -94,6 +97,12 @@ impl Graph {
     pub fn bytes(&mut self, name: &str, shape: &[usize], values: &[i8]) -> String {
         let bytes = || values.iter().flat_map(|x| x.to_le_bytes()).collect();
         self.constant(name, |name| TensorProto::new(name, shape, Element::Int8, bytes()))
+    }
+
+    /// Signed bytes as unsigned ones, each [`Self::ZERO`] more.
+    pub fn unsigned_bytes(&mut self, name: &str, shape: &[usize], values: &[i8]) -> String {
+        let bytes = || values.iter().map(|value| value.cast_unsigned() ^ Self::ZERO).collect();
+        self.constant(name, |name| TensorProto::new(name, shape, Element::Uint8, bytes()))
     }
 
     /// An unsigned byte.
