@@ -119,7 +119,12 @@ fn odd_rows_are_counted_with_their_first_place() {
         ),
         (
             "bad time",
-            app_usage(&[row("A", day, "25:00:00"), row("A", day, "x"), row(unlock, day, "08:00:00")]),
+            app_usage(&[
+                row("A", day, "25:00:00"),
+                row("A", day, "x"),
+                row("A", day, "08:00:01"),
+                row(unlock, day, "08:00:00"),
+            ]),
             BadRow,
             2,
             Some(2),

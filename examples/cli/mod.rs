@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 #[allow(unused_imports)] // each example uses a part
 pub use deep::{DeepArgs, RouterArgs, RunArgs, WeightsArgs};
-use foretap::data::{Log, LogFormat, LogOptions, PlaceGrid, PrivacyKey, Vocabulary, read_logs};
+use foretap::data::{
+    DateOrder, Log, LogFormat, LogOptions, PlaceGrid, PrivacyKey, Profiles, Vocabulary, read_logs,
+};
 use foretap::{Error, ErrorKind, Progress};
 #[allow(unused_imports)]
 pub use source::{SimulationArgs, Source};
@@ -36,9 +38,29 @@ pub struct DataArgs {
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<LogFormat>,
 
-    /// Zone of the log's wall clock, such as Europe/Paris; without it the wall clock is taken as UTC
-    #[arg(long, value_name = "ZONE")]
+    /// Zone of the log's wall clock, such as Europe/Paris or UTC+05:30; without it the wall clock is taken as UTC
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
     pub time_zone: Option<String>,
+
+    /// Order of day, month and year in dates: ymd, mdy or dmy; decided over the whole file unless given
+    #[arg(long, value_name = "ORDER")]
+    pub date_order: Option<DateOrder>,
+
+    /// All files are of one person, of this name; otherwise files of other names are other people
+    #[arg(long, value_name = "NAME")]
+    pub person: Option<String>,
+
+    /// An app that is a home screen and no answer, beside those that are known as such; may be given several times
+    #[arg(long, value_name = "APP")]
+    pub home: Vec<String>,
+
+    /// Keep home screens, lock screens and system dialogs as apps like others
+    #[arg(long)]
+    pub keep_home: bool,
+
+    /// Apps of a work profile or clones: apps (the same person's, as package@10) or people (another person's)
+    #[arg(long, value_name = "WHOSE", default_value = "apps")]
+    pub profiles: Profiles,
 
     /// Positions as unix_seconds,lat,lon: one file for all data files, or one for each in the same order
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -68,6 +90,11 @@ impl DataArgs {
         let options = LogOptions {
             format: self.format,
             time_zone: self.time_zone.clone(),
+            date_order: self.date_order,
+            person: self.person.clone(),
+            home: self.home.clone(),
+            keep_home: self.keep_home,
+            profiles: self.profiles,
             places: self.places.clone(),
             grid: PlaceGrid::at_least_km(self.place_km)?,
             strict: self.strict,
@@ -75,7 +102,7 @@ impl DataArgs {
         };
         let (log, warnings) = read_logs(&self.data, &options, vocabulary, progress)?;
         for warning in warnings.iter() {
-            eprintln!("warning: {warning}");
+            eprintln!("{}: {warning}", if warning.kind.is_note() { "note" } else { "warning" });
         }
         Ok(log)
     }

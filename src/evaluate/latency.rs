@@ -128,24 +128,24 @@ fn each_timed_question(protocol: &Protocol<'_>, mut visit: impl FnMut(&Context<'
 struct Stopwatches<'a> {
     stopwatches: Vec<Stopwatch<'a>>,
     /// Which of them is each predictor's.
-    of_contender: Vec<usize>,
+    of_model: Vec<usize>,
 }
 
 impl<'a> Stopwatches<'a> {
     fn new(models: &[TestedPredictor<'a>]) -> Self {
-        let (mut stopwatches, mut of_contender) = (Vec::<Stopwatch<'a>>::new(), Vec::new());
+        let (mut stopwatches, mut of_model) = (Vec::<Stopwatch<'a>>::new(), Vec::new());
         for &TestedPredictor { predictor, .. } in models {
             // Those without a field may all lie at one address.
             let same = |known: &Stopwatch<'_>| {
                 size_of_val(predictor) > 0 && std::ptr::addr_eq(known.predictor, predictor)
             };
             let known = stopwatches.iter().position(same);
-            of_contender.push(known.unwrap_or(stopwatches.len()));
+            of_model.push(known.unwrap_or(stopwatches.len()));
             if known.is_none() {
                 stopwatches.push(Stopwatch::new(predictor));
             }
         }
-        Self { stopwatches, of_contender }
+        Self { stopwatches, of_model }
     }
 
     fn time(&mut self, context: &Context<'_>) {
@@ -155,7 +155,7 @@ impl<'a> Stopwatches<'a> {
     /// Each predictor's times, in the order given.
     fn read(self) -> Vec<AnswerLatency> {
         let times: Vec<AnswerLatency> = self.stopwatches.into_iter().map(Stopwatch::read).collect();
-        self.of_contender.into_iter().map(|stopwatch| times[stopwatch]).collect()
+        self.of_model.into_iter().map(|stopwatch| times[stopwatch]).collect()
     }
 }
 

@@ -11,7 +11,8 @@
 //!   in the table is an app. A file without a single unlock row is taken for an unknown language.
 //! - Rows of one second are in true order when the file is read from its end.
 //! - An app row is a `Launch`, and a `Close` when its duration is over, at the latest when the next app or
-//!   screen row begins: durations are rounded up to a second, and only one app is in front.
+//!   screen row begins: durations are rounded up to a second, and only one app is in front. An unlock ends no app: where the
+//!   one below the lock is written up to three seconds before the unlock, its row ends with it, and the app stays.
 //! - Dates are `M/D/YY`, `DD/MM/YYYY` or another order that the file itself tells ([`DateOrder::of_file`]).
 //! - The user id is the hash of the file's name without extensions ([`read_logs`](super::read_logs)).
 
@@ -23,6 +24,7 @@ use jiff::civil::{DateTime, Time};
 use super::clock::{Clock, DateNumbers, DateOrder, time_of_day};
 use super::draft::{BELIEVABLE_SECS, Draft, Problem, event};
 use super::lines::{Commas, Line, Lines, excerpt};
+use super::unlock::SAME_MOMENT_SECS;
 use super::warnings::WarningKind;
 use crate::data::event::{AppId, Signal, UserId};
 use crate::error::{Error, ErrorKind, Result};
@@ -151,7 +153,10 @@ fn write(rows: &[(DateTime, Row)], clock: &Clock, draft: &mut Draft<'_>) -> Resu
             Meaning::Notification(name) => Signal::Notification(draft.names.intern(name)),
             Meaning::App => Signal::Launch(draft.names.intern(&row.label)),
         };
-        let interrupts = !matches!(signal, Signal::Notification(_));
+        let interrupts = !matches!(signal, Signal::Notification(_) | Signal::Unlock);
+        if let Some(app) = open.as_mut().filter(|app| signal == Signal::Unlock && app.waits_for_unlock(at)) {
+            app.until = BELIEVABLE_SECS.end;
+        }
         if let Some(app) = open.take_if(|app| interrupts || app.until <= at) {
             app.close(user, at, clock, draft);
         }
@@ -176,6 +181,11 @@ struct OpenApp {
 }
 
 impl OpenApp {
+    /// Whether an unlock at `at` ended its row, and not the person: it came just before and lasts until then.
+    fn waits_for_unlock(&self, at: i64) -> bool {
+        at - self.since <= SAME_MOMENT_SECS && at - self.until <= 1
+    }
+
     /// Closes the app when its time is over, or at `next_at` if that comes first.
     fn close(self, user: UserId, next_at: i64, clock: &Clock, draft: &mut Draft<'_>) {
         // A row out of order may be earlier than the launch: the close never is.

@@ -49,6 +49,9 @@ pub(super) struct Draft<'a> {
     stations: HashMap<String, PlaceId>,
     last_at: HashMap<UserId, i64>,
     last_event: HashMap<UserId, Event>,
+    /// Rows that could not be used, and rows whose time could.
+    skipped: u64,
+    taken: u64,
 }
 
 impl<'a> Draft<'a> {
@@ -64,6 +67,8 @@ impl<'a> Draft<'a> {
             stations: HashMap::new(),
             last_at: HashMap::new(),
             last_event: HashMap::new(),
+            skipped: 0,
+            taken: 0,
         }
     }
 
@@ -103,9 +108,14 @@ impl<'a> Draft<'a> {
 
     /// The order of day and month in the file's dates; counts a file that can be read in two ways.
     pub fn date_order(&mut self, dates: &[(DateNumbers, jiff::civil::Time)]) -> DateOrder {
+        if let Some(order) = self.options.date_order {
+            return order;
+        }
         let (order, in_doubt) = DateOrder::of_file(dates);
         if in_doubt {
-            let detail = format!("dates could be read in two ways; taken as {order}");
+            let detail = format!(
+                "dates could be read in two ways; taken as {order}, unless --date-order says otherwise"
+            );
             self.warn(WarningKind::AmbiguousDates, None, detail);
         }
         order
@@ -122,6 +132,7 @@ impl<'a> Draft<'a> {
             self.skip_as(WarningKind::ClockJump, line, problem)?;
             return Ok(false);
         }
+        self.taken += 1;
         let previous = self.last_at.insert(user, at).unwrap_or(at);
         if at < previous {
             let detail = format!("at {} after {}", words(at), words(previous));
@@ -144,24 +155,24 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Joins places, and gives the apps their ids in order of first appearance in time.
+    /// The events, in the file's order. Joins places, and gives the apps their ids in order of first appearance in time.
     ///
     /// # Errors
-    /// There is no event at all.
-    pub fn finish(
-        self,
-        positions: Option<&Positions>,
-        vocabulary: &mut Vocabulary,
-        log: &mut Vec<Event>,
-    ) -> Result<()> {
-        let Self { file, names, events, warnings, .. } = self;
-        if events.is_empty() {
+    /// There is no event at all, or more rows could not be used than could.
+    pub fn finish(self, positions: Option<&Positions>, vocabulary: &mut Vocabulary) -> Result<Vec<Event>> {
+        let Self { file, names, events, warnings, skipped, taken, .. } = self;
+        if events.is_empty() || skipped > taken {
             // Warnings are lost with the error: it says itself what the first row lacked.
             let lost = |warning: &&Warning| {
                 use WarningKind::{BadRow, ClockJump, CutOff};
                 warning.file == file && matches!(warning.kind, BadRow | ClockJump | CutOff)
             };
-            let error = Error::new(ErrorKind::Data, "no usable row").file(file);
+            let message = if events.is_empty() {
+                "no usable row".to_owned()
+            } else {
+                format!("{skipped} of {} rows cannot be used: more than half", skipped + taken)
+            };
+            let error = Error::new(ErrorKind::Data, message).file(file);
             return Err(match warnings.iter().find(lost) {
                 Some(Warning { line: Some(line), detail, .. }) => {
                     error.next_step(format!("mend the rows, the first of them line {line}: {detail}"))
@@ -185,7 +196,7 @@ impl<'a> Draft<'a> {
             }
         }
         let id = |app: AppId| ids.get(app.0 as usize).copied().flatten().unwrap_or(app);
-        log.extend(events.into_iter().map(|mut event| {
+        let named = events.into_iter().map(|mut event| {
             event.signal = match event.signal {
                 Signal::Launch(app) => Signal::Launch(id(app)),
                 Signal::Close(app) => Signal::Close(id(app)),
@@ -194,8 +205,8 @@ impl<'a> Draft<'a> {
             };
             event.place = event.place.or_else(|| positions?.place_at(event.at.0));
             event
-        }));
-        Ok(())
+        });
+        Ok(named.collect())
     }
 
     fn skip_as(&mut self, kind: WarningKind, line: u64, problem: Problem) -> Result<()> {
@@ -205,8 +216,9 @@ impl<'a> Draft<'a> {
                 .field(problem.field)
                 .next_step("mend the row, or leave out --strict to skip it"));
         }
+        self.skipped += 1;
         let detail = format!("field `{}`: {}", problem.field, problem.message);
-        self.warn(kind, Some(line), detail);
+        self.warnings.add_by_reason(kind, self.file, problem.field, line, detail);
         Ok(())
     }
 }

@@ -1,27 +1,36 @@
 //! Log files of several formats become one [`Log`].
 //!
-//! A file opens as numbered lines (`lines`), a format's loader takes each line apart and writes events into a
-//! `draft`, the draft joins positions and names the apps, and all files together become the log. A row that
-//! cannot be used is counted in [`Warnings`], or an error where the options are strict.
+//! 1. A file opens as numbered lines (`lines`).
+//! 2. Its format's loader takes each line apart and writes events into a `draft`, which joins positions and names the apps.
+//! 3. The files of one person become one list of events in time order (`join`): what several files say is there once
+//!    (`merge`), home screens are left out (`home`), and each unlock stands before what it led to (`unlock`).
+//!
+//! A row that cannot be used is counted in [`Warnings`], or an error where the options are strict.
 
 mod app_usage;
 mod clock;
 mod draft;
+mod home;
+mod join;
 mod lines;
 mod lsapp;
+mod merge;
 mod native;
 mod positions;
 mod runs;
 mod tsinghua;
+mod unlock;
 mod usagestats;
 mod warnings;
 mod write;
+mod zone;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub use clock::DateOrder;
 pub use warnings::{Warning, WarningKind, Warnings};
 pub use write::{ForgetReport, forget, write_log};
 
@@ -30,7 +39,7 @@ use super::privacy::{PlaceGrid, PrivacyKey};
 use super::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use draft::{Draft, is_repeat};
+use draft::Draft;
 use lines::{Lines, excerpt};
 use positions::Positions;
 
@@ -163,13 +172,46 @@ fn all_names() -> String {
     LogFormat::ALL.map(|format| format.to_string()).join(", ")
 }
 
+/// Whose the apps of a phone's further profiles are: a work profile, a clone of an app ("dual app"), a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profiles {
+    /// The same person's, as apps of their own: `com.chat@999`.
+    #[default]
+    Apps,
+    /// Another person's for each profile.
+    People,
+}
+
+impl FromStr for Profiles {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "apps" => Ok(Self::Apps),
+            "people" => Ok(Self::People),
+            _ => Err(Error::new(ErrorKind::Config, format!("`{text}` is no way to read profiles"))
+                .next_step("say apps or people")),
+        }
+    }
+}
+
 /// How to read log files.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
     /// The format, or `None` to recognise it from each file's content.
     pub format: Option<LogFormat>,
-    /// The zone of the logs' wall clocks, such as `Europe/Paris`. Without one the wall clock is taken as UTC.
+    /// The zone of the logs' wall clocks, such as `Europe/Paris` or `UTC+05:30`. Without one the wall clock is taken as UTC.
     pub time_zone: Option<String>,
+    /// The order of day, month and year in dates, or `None` to decide it over each whole file.
+    pub date_order: Option<DateOrder>,
+    /// Whose all files are, where their format names no person. Without it, files of other names are other people.
+    pub person: Option<String>,
+    /// Apps that are home screens, beside those that are known as such: package names, or labels where the log has those.
+    pub home: Vec<String>,
+    /// Whether home screens, lock screens and system dialogs stay apps like others.
+    pub keep_home: bool,
+    /// Whose the apps of further profiles are.
+    pub profiles: Profiles,
     /// Files of positions (`unix_seconds,lat,lon`): none, one for all data files, or one for each.
     pub places: Vec<PathBuf>,
     /// How coarse places become.
@@ -186,6 +228,11 @@ impl LogOptions {
         Self {
             format: None,
             time_zone: None,
+            date_order: None,
+            person: None,
+            home: Vec::new(),
+            keep_home: false,
+            profiles: Profiles::default(),
             places: Vec::new(),
             grid: PlaceGrid::default(),
             key,
@@ -197,13 +244,17 @@ impl LogOptions {
 /// Reads `files` in turn. App names go into `vocabulary`, each file's in order of first appearance in time.
 /// `progress` counts bytes, one stage a file.
 ///
-/// Where a format names no person, the file's name without extensions is the raw id. Files of one name in
-/// several folders are several people: their raw ids have as many folders before the name as tell them apart,
+/// Where a format names no person, [`LogOptions::person`] is the raw id, or the file's name without extensions. Files of
+/// one name in several folders are several people: their raw ids have as many folders before the name as tell them apart,
 /// such as `ann/phone` and `bob/phone`.
 ///
+/// Files of one person are merged: what several of them say is there once. Home screens are left out
+/// ([`LogOptions::keep_home`]), and an unlock that was written a few seconds after the app that it led to is put before it.
+///
 /// # Errors
-/// A file cannot be read, is in an unknown or another format, is not UTF-8, or has no usable row; the time zone
-/// is unknown; the positions do not pair up; or a row cannot be used and the options are strict.
+/// A file cannot be read, is in an unknown or another format, is not UTF-8, or has no usable row, or more rows that cannot be
+/// used than others; the time zone is unknown; the positions do not pair up; or a row cannot be used and the options are
+/// strict.
 pub fn read_logs(
     files: &[PathBuf],
     options: &LogOptions,
@@ -211,9 +262,13 @@ pub fn read_logs(
     progress: &dyn Progress,
 ) -> Result<(Log, Warnings)> {
     let mut warnings = Warnings::default();
-    let mut events = Vec::new();
+    let mut parts = Vec::new();
     let positions = read_positions(files, options, &mut warnings)?;
+    if let (Some(note), Some(file)) = (options.time_zone.as_deref().and_then(zone::note), files.first()) {
+        warnings.add(WarningKind::ZoneName, file, None, note);
+    }
     for (index, (file, owner)) in files.iter().zip(owners(files)).enumerate() {
+        let owner = options.person.clone().unwrap_or(owner);
         let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
         progress.start(&format!("reading {}", file.file_name().unwrap_or_default().to_string_lossy()), bytes);
         let mut lines = Lines::open(file, progress)?;
@@ -226,16 +281,10 @@ pub fn read_logs(
             draft.warn(WarningKind::PlacesWithoutZone, None, detail);
         }
         format.read(&mut lines, &mut draft)?;
-        draft.finish(positions, vocabulary, &mut events)?;
+        parts.push(draft.finish(positions, vocabulary)?);
         progress.finish();
     }
-    let mut log = Log::from_events(events);
-    let count = log.events.len();
-    // Rows out of order, or in several files, may repeat each other only now.
-    log.events.dedup_by(|event, previous| is_repeat(event, previous));
-    if let Some(file) = files.last() {
-        (log.events.len()..count).for_each(|_| warnings.add(WarningKind::Duplicate, file, None, ""));
-    }
+    let log = join::join(files, parts, options, vocabulary, &mut warnings);
     Ok((log, warnings))
 }
 

@@ -17,17 +17,21 @@
 //!   `ScreenOff`. `NOTIFICATION_INTERRUPTION` is `Notification`. Everything else is left out.
 //! - The dump repeats events in its daily, weekly and other sections: a section adds only what earlier ones lack.
 //!   Two equal lines within one section are two events.
-//! - Apps go by package name. The user id is the hash of the file's name without extensions
-//!   ([`read_logs`](super::read_logs)), with `/N` for Android user N > 0.
+//! - Apps go by package name, those of a further profile (Android user N > 0: a work profile, a clone of an app) as
+//!   `package@N`, unless [`Profiles::People`] makes another person of it, whose raw id ends in `/N`. Screen and lock are the
+//!   phone's: Android writes them down for each profile, and they are read of the first.
+//! - The user id is the hash of the file's name without extensions ([`read_logs`](super::read_logs)).
 //! - Older Androids print localised times such as `4/27/2019, 22:58`; the file tells the order of day and month.
 
 use std::collections::HashMap;
 
 use jiff::civil::{DateTime, Time};
 
+use super::Profiles;
 use super::clock::{Clock, DateNumbers, time_of_day};
 use super::draft::{Draft, Problem, event};
 use super::lines::Lines;
+use super::unlock::SAME_MOMENT_SECS;
 use super::warnings::WarningKind;
 use crate::data::event::{AppId, Signal, UserId};
 use crate::error::Result;
@@ -61,12 +65,30 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
             Err(problem) => draft.skip(line, problem)?,
         }
     }
+    if draft.options.profiles == Profiles::Apps {
+        rows = as_one_person(rows);
+    }
     let owner = draft.owner.clone();
     for (android_user, events) in by_user(rows, &clock, draft)? {
         let raw = if android_user == 0 { owner.clone() } else { format!("{owner}/{android_user}") };
         write(&events, draft.user(&raw), &clock, draft)?;
     }
     Ok(())
+}
+
+/// The rows of all profiles as one person's.
+fn as_one_person(mut rows: Vec<Row>) -> Vec<Row> {
+    let is_lock = |row: &&Row| matches!(row.kind, Kind::KeyguardHidden | Kind::ScreenOn | Kind::ScreenOff);
+    let first = rows.iter().filter(is_lock).map(|row| row.android_user).min();
+    rows.retain_mut(|row| {
+        let profile = std::mem::take(&mut row.android_user);
+        let is_app = matches!(row.kind, Kind::Resumed | Kind::Paused | Kind::Notification | Kind::Other);
+        if is_app && profile > 0 {
+            row.package = format!("{}@{profile}", row.package);
+        }
+        is_app || first.is_none_or(|first| first == profile)
+    });
+    rows
 }
 
 /// A line as the dump has it.
@@ -264,14 +286,19 @@ fn write(rows: &[(i64, Row)], user: UserId, clock: &Clock, draft: &mut Draft<'_>
             }
             Kind::ScreenOn => {
                 // Nothing was in front of a dark screen, even where its going dark was not recorded: what comes
-                // to the front now, even the same package, is a launch.
-                phone.leave(moment);
+                // to the front now, even the same package, is a launch. But what came there just before is what the
+                // screen lit up for.
+                let is_new = |front: &Front| moment.at - front.since <= SAME_MOMENT_SECS;
+                let shows_app = phone.front.as_ref().is_some_and(is_new);
+                if !shows_app {
+                    phone.leave(moment);
+                }
                 phone.lit = true;
                 let telling = |row: &&(i64, Row)| {
                     !matches!(row.1.kind, Kind::Other | Kind::Notification | Kind::Paused)
                 };
                 let next = rows.iter().skip(index + 1).find(telling).map(|(_, row)| row.kind);
-                let still_unlocked = has_lock && phone.unlocked && next == Some(Kind::Resumed);
+                let still_unlocked = has_lock && phone.unlocked && (shows_app || next == Some(Kind::Resumed));
                 let unlocks = !has_keyguard || still_unlocked;
                 phone.push(moment, if unlocks { Signal::Unlock } else { Signal::ScreenOn });
             }
@@ -293,6 +320,7 @@ struct Moment {
 /// The package in front, its current activity, and since when that is paused.
 struct Front {
     app: AppId,
+    since: i64,
     activity: String,
     paused_at: Option<i64>,
 }
@@ -310,11 +338,13 @@ struct Phone<'a, 'd> {
 impl Phone<'_, '_> {
     fn resume(&mut self, row: &Row, moment: Moment) {
         let app = self.draft.names.intern(&row.package);
-        if self.front.as_ref().is_none_or(|front| front.app != app) {
+        let same = self.front.as_ref().filter(|front| front.app == app);
+        let since = same.map_or(moment.at, |front| front.since);
+        if same.is_none() {
             self.leave(moment);
             self.push(moment, Signal::Launch(app));
         }
-        self.front = Some(Front { app, activity: row.activity.clone(), paused_at: None });
+        self.front = Some(Front { app, since, activity: row.activity.clone(), paused_at: None });
     }
 
     fn pause(&mut self, row: &Row, moment: Moment) {

@@ -28,6 +28,25 @@ pub enum WarningKind {
     NoKeyguard,
     /// Positions are in UTC but the log's wall clock has no zone, so places may be hours late.
     PlacesWithoutZone,
+    /// A time zone whose name is easily taken for another one.
+    ZoneName,
+    /// Events that another file of the same person has, too. They are there once.
+    Repeat,
+    /// A file of which all times were shifted, because it was exported under another time zone than an overlapping one.
+    Shifted,
+    /// Two files of several people that tell the same: they may be one phone's.
+    SamePhone,
+    /// Launches of home screens, lock screens and system dialogs, which are left out.
+    HomeScreen,
+    /// Unlocks that were written after what they led to, or twice. They were put in order.
+    UnlockOrder,
+}
+
+impl WarningKind {
+    /// Whether it says what reading did, and nothing is wrong with the file.
+    pub fn is_note(self) -> bool {
+        matches!(self, Self::ZoneName | Self::Repeat | Self::Shifted | Self::HomeScreen | Self::UnlockOrder)
+    }
 }
 
 /// One kind of warning in one file, how often it came, and where first.
@@ -39,13 +58,16 @@ pub struct Warning {
     pub count: u64,
     /// The file.
     pub file: PathBuf,
+    /// The field that rows were skipped for.
+    pub field: Option<&'static str>,
     /// Its first line there, counted from 1, where one line is to blame.
     pub line: Option<u64>,
     /// What the first one looks like, in words.
     pub detail: String,
 }
 
-/// Everything odd that reading met, one entry for each kind in each file, in the order in which they came up.
+/// Everything odd that reading met, one entry for each kind in each file, and of skipped rows for each field, in the order in
+/// which they came up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(transparent)]
 pub struct Warnings {
@@ -75,15 +97,41 @@ impl Warnings {
         line: Option<u64>,
         detail: impl Into<String>,
     ) {
-        match self.list.iter_mut().find(|warning| warning.kind == kind && warning.file == file) {
-            Some(warning) => warning.count += 1,
-            None => self.list.push(Warning {
-                kind,
-                count: 1,
-                file: file.to_path_buf(),
-                line,
-                detail: detail.into(),
-            }),
+        self.add_many(kind, file, 1, line, detail);
+    }
+
+    /// The same for `count` rows at once.
+    pub(super) fn add_many(
+        &mut self,
+        kind: WarningKind,
+        file: &Path,
+        count: u64,
+        line: Option<u64>,
+        detail: impl Into<String>,
+    ) {
+        let detail = detail.into();
+        self.count_up(Warning { kind, count, file: file.to_path_buf(), field: None, line, detail });
+    }
+
+    /// A row that was skipped for one of its fields.
+    pub(super) fn add_by_reason(
+        &mut self,
+        kind: WarningKind,
+        file: &Path,
+        field: &'static str,
+        line: u64,
+        detail: String,
+    ) {
+        let (file, line) = (file.to_path_buf(), Some(line));
+        self.count_up(Warning { kind, count: 1, file, field: Some(field), line, detail });
+    }
+
+    fn count_up(&mut self, new: Warning) {
+        let is_same =
+            |known: &&mut Warning| (known.kind, &known.file, known.field) == (new.kind, &new.file, new.field);
+        match self.list.iter_mut().find(is_same) {
+            Some(known) => known.count += new.count,
+            None => self.list.push(new),
         }
     }
 }
@@ -104,6 +152,19 @@ impl fmt::Display for Warning {
                 write!(f, ": {rows} out of order, the first {detail}; sorted by time")
             }
             WarningKind::ClockJump => write!(f, ": {rows} where the clock jumps, the first {detail}"),
+            WarningKind::Repeat => {
+                write!(f, ": {} events that {detail} has, too, are taken once", self.count)
+            }
+            WarningKind::HomeScreen => {
+                write!(
+                    f,
+                    ": {} launches of home screens are left out ({detail}); --keep-home keeps them",
+                    self.count
+                )
+            }
+            WarningKind::UnlockOrder => {
+                write!(f, ": {} unlocks were written after what they led to, or twice: {detail}", self.count)
+            }
             _ => write!(f, ": {detail}"),
         }
     }

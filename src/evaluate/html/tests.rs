@@ -45,7 +45,8 @@ fn made_up(name: &str, users: u32, days: u32, skill: f32) -> ModelReport {
     let asked = (0..users).flat_map(|user| (0..days).map(move |day| (user, day)));
     let test: Vec<Outcome> = asked.map(|(user, day)| question(user, day)).collect();
     let tested = TestResult { name: name.to_owned(), temperature: 1.0, threshold90: 0.8, test };
-    let users: Vec<UserId> = (0..users).map(|user| UserId(u64::from(user) * 0x9E37_79B9_7F4A_7C15)).collect();
+    let users: Vec<UserId> =
+        (0..users).map(|user| UserId(u64::from(user).wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
     let latency = Latency { p50: 3.25 + f64::from(skill), p99: 12.5 * f64::from(skill), p999: 0.0 };
     ModelReport::new(&tested, latency, &users)
 }
