@@ -68,6 +68,7 @@
 //!       question_features, prior_features                      of the question; what is due, triggered, preferred
 //!       pointer_features                                       the same and more, scaled for the transformer's pointer
 //!
+//!   inspect      what is in a log, and whether it looks like people's
 //!   predict      THE CONTRACT: Predictor, Prediction, ties
 //!   baseline     most recent, most frequent, Markov; bayes_optimal: the least possible log loss on simulated people
 //!
@@ -162,6 +163,8 @@ pub mod evaluate;
 pub mod experiment;
 #[cfg(feature = "train")]
 pub mod export;
+#[cfg(feature = "train")]
+pub mod inspect;
 #[cfg(feature = "train")]
 mod parallel;
 #[cfg(feature = "train")]

@@ -7,13 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which data passes through them.
-const JOURNEY: [&str; 22] = [
+const JOURNEY: [&str; 23] = [
     "error",
     "progress",
     "parallel",
     "storage",
     "data",
     "context",
+    "inspect",
     "predict",
     "baseline",
     "gbdt",

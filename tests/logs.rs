@@ -571,3 +571,220 @@ fn zones_are_what_people_mean() {
     }
     assert!(at("IST").unwrap_err().to_string().contains("Asia/Kolkata"));
 }
+
+/// What ActivityWatch would have exported of a log of unlocks and launches, newest first.
+fn as_activity_watch(log: &Log, vocabulary: &Vocabulary) -> String {
+    let (mut windows, mut unlocks) = (Vec::new(), Vec::new());
+    for (id, event) in log.events().iter().enumerate().rev() {
+        let at = utc_words(event.at.0);
+        match event.signal {
+            Signal::Unlock => {
+                unlocks.push(format!("{{\"id\":{id},\"timestamp\":\"{at}\",\"duration\":0.0,\"data\":{{}}}}"));
+            }
+            Signal::Launch(app) => windows.push(format!(
+                "{{\"id\":{id},\"timestamp\":\"{at}\",\"duration\":0.0,\"data\":{{\"app\":\"{}\",\"package\":\"p\",\"classname\":\"c\"}}}}",
+                vocabulary.name(app)
+            )),
+            _ => {}
+        }
+    }
+    format!(
+        "{{\"buckets\":{{\"aw-watcher-android-test\":{{\"id\":\"x\",\"type\":\"currentwindow\",\"events\":[{}]}},\
+         \"aw-watcher-android-unlock\":{{\"id\":\"y\",\"type\":\"os.lockscreen.unlocks\",\"events\":[{}]}}}}}}",
+        windows.join(","),
+        unlocks.join(",")
+    )
+}
+
+/// `2023-11-14T22:13:20Z`
+fn utc_words(at: i64) -> String {
+    let (days, secs) = (at.div_euclid(86_400), at.rem_euclid(86_400));
+    // Civil from days: Howard Hinnant's algorithm.
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.500Z", secs / 3600, secs / 60 % 60, secs % 60)
+}
+
+#[test]
+fn activity_watch_gives_the_log_that_it_was_made_from() {
+    let native = "user,at,signal,app\nlog,1700000000,unlock,\nlog,1700000000,launch,Mail\nlog,1700000100,launch,Maps\n\
+        log,1700000200,launch,Mail\nlog,1700000900,unlock,\nlog,1700000903,launch,Mail\nlog,1700000990,launch,Mail\n";
+    let (expected, _, vocabulary) = read(native, &options()).unwrap();
+    let json = as_activity_watch(&expected, &vocabulary);
+    let (log, warnings, names) = read(&json, &options()).unwrap();
+    assert_eq!((log, names), (expected.clone(), vocabulary));
+    assert!(warnings.is_empty(), "{warnings}");
+    // Real phones, where they are.
+    if let Some(folder) = phones::folder() {
+        for phone in [5, 6] {
+            let file = folder.join(format!("phone{phone}_native.csv"));
+            let (expected, _, vocabulary) = read_file(&file, &options()).unwrap();
+            let (log, _, names) = read(as_activity_watch(&expected, &vocabulary), &options()).unwrap();
+            // A window without a duration does not say when its app closed.
+            let opened = |log: &Log, names: &Vocabulary| -> Vec<String> {
+                story(log, names).into_iter().filter(|line| !line.contains(" -")).collect()
+            };
+            assert_eq!(opened(&log, &names), opened(&expected, &vocabulary), "phone {phone}");
+        }
+    }
+    // Cut off in an event: those before it are there.
+    let (log, warnings, _) = read(&json[..json.len() - 30], &options()).unwrap();
+    assert_eq!(log.events().len(), expected.events().len() - 1);
+    assert_eq!(warnings.count(WarningKind::CutOff), 1, "{warnings}");
+    for damaged in ["{\"buckets\":{}}", "{\"buckets\":{\"a\":3}}", "{\"buckets\":{", &json[..40]] {
+        assert!(read(damaged, &options()).is_err(), "{damaged}");
+    }
+    let odd = json.replacen("\"duration\":0.0", "\"duration\":\"long\"", 1);
+    assert_eq!(read(&odd, &options()).unwrap().1.count(WarningKind::BadRow), 1);
+}
+
+#[test]
+fn windows_of_one_app_are_one_launch_and_close_when_they_end() {
+    let window = |at: &str, duration: f64, app: &str, package: &str| {
+        format!(
+            "{{\"timestamp\":\"2023-11-14T22:{at}Z\",\"duration\":{duration},\"data\":{{\"app\":\"{app}\",\"package\":\"{package}\"}}}}"
+        )
+    };
+    let json = format!(
+        "{{\"buckets\":{{\"w\":{{\"type\":\"currentwindow\",\"events\":[{}]}},\"u\":{{\"type\":\"os.lockscreen.unlocks\",\"events\":[{}]}},\
+         \"pc\":{{\"type\":\"currentwindow\",\"events\":[{{\"timestamp\":\"2023-11-14T22:13:22Z\",\"duration\":9,\"data\":{{\"app\":\"vim\"}}}}]}},\
+         \"afk\":{{\"type\":\"afkstatus\",\"events\":[]}}}}}}",
+        [
+            window("13:20.400", 1.2, "System launcher", "com.miui.home"),
+            window("13:21.600", 3.0, "Mail", "com.mail"),
+            window("13:24.700", 5.3, "Mail", "com.mail"),
+            window("13:30.000", 0.0, "Maps", "com.maps"),
+        ]
+        .join(","),
+        "{\"timestamp\":\"2023-11-14T22:13:20.000Z\",\"duration\":0,\"data\":{}}"
+    );
+    let (log, warnings, vocabulary) = read(&json, &options()).unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 unlock", "1 +Mail", "10 -Mail", "10 +Maps"]);
+    assert_eq!(warnings.count(WarningKind::HomeScreen), 1, "{warnings}");
+}
+
+#[test]
+fn any_table_by_its_columns() {
+    let columns = |columns: &str, signals: &[&str]| LogOptions {
+        columns: Some(columns.parse().unwrap()),
+        signals: signals.iter().map(|signal| signal.parse().unwrap()).collect(),
+        ..options()
+    };
+    let expected = ["0 unlock", "1 +Mail", "9 -Mail", "9 +Maps"];
+    let study = "who;when;what;name;note\nann;1700000000000;u;;x\nann;1700000001500;open;Mail;\nann;1700000009000;shut;Mail;\nann;1700000009000;open;Maps;y\nann;1700000010000;battery;;\n";
+    let of_study = columns(
+        "user=who,at=when,signal=what,app=name",
+        &["u=unlock", "open=launch", "shut=close", "battery=ignore"],
+    );
+    let (log, warnings, vocabulary) = read(study, &of_study).unwrap();
+    assert_eq!(story(&log, &vocabulary), expected);
+    assert!(warnings.is_empty(), "{warnings}");
+    assert_eq!(log.events()[0].user, options().key.user_id("ann"));
+    // Durations instead of closes, times as text, newest first.
+    let visits = "start\tapp\tseconds\n2023-11-14 22:13:29\tMaps\t\n2023-11-14 22:13:21\tMail\t8\n";
+    let (log, _, vocabulary) = read(visits, &columns("at=start,app=app,duration=seconds", &[])).unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 +Mail", "8 -Mail", "8 +Maps"]);
+    let zoned = visits.replace(' ', "T").replace("\tMa", "+01:00\tMa");
+    let (log, ..) = read(zoned, &columns("at=start,app=app,duration=seconds", &[])).unwrap();
+    assert_eq!(log.events()[0].at, Timestamp(1_699_996_401));
+    // An unknown signal is counted, a column that is not there an error that lists the others.
+    let (_, warnings, _) = read(
+        study,
+        &columns("user=who,at=when,signal=what,app=name", &["u=unlock", "open=launch", "shut=close"]),
+    )
+    .unwrap();
+    let [warning] = &warnings.iter().collect::<Vec<_>>()[..] else { panic!("{warnings}") };
+    assert_eq!((warning.field, warning.line), (Some("signal"), Some(6)));
+    assert!(warning.detail.contains("`battery`") && warning.detail.contains("--signals"), "{warnings}");
+    let error = read(study, &columns("at=time,app=name", &[])).unwrap_err().to_string();
+    assert!(error.contains("no column `time`") && error.contains("who, when, what, name, note"), "{error}");
+    for wrong in ["at", "when=at", "user=x,app=y", "at=x"] {
+        assert!(wrong.parse::<foretap::data::TableColumns>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn aware_tables_of_one_person_become_one_log() {
+    let folder = Folder::new();
+    let screen = "_id,timestamp,device_id,screen_status\n1,1700000000000.0,dev,1\n2,1700000001000.0,dev,3\n3,1700000060000.0,dev,0\n4,1700000060100.0,dev,2\n";
+    let apps = "_id,timestamp,device_id,package_name,application_name,is_system_app\n1,1700000002000,dev,com.mail,Mail,0\n2,1700000030000,dev,com.maps,Maps,0\n";
+    let notices = "_id,timestamp,device_id,package_name,application_name,text,sound,vibrate,defaults,flags\n1,1700000050000,dev,com.mail,Mail,,,,,\n";
+    let files = [
+        ("screen.csv", screen),
+        ("applications_foreground.csv", apps),
+        ("applications_notifications.csv", notices),
+    ];
+    let files = files.map(|(name, text)| folder.file(name, text));
+    let mut vocabulary = Vocabulary::new();
+    let (log, warnings) = read_logs(&files, &options(), &mut vocabulary, &Silent).unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 on", "1 unlock", "2 +Mail", "30 +Maps", "50 !Mail", "60 off"]);
+    assert_eq!(log.users().count(), 1);
+    assert!(warnings.is_empty(), "{warnings}");
+    let niimpy = "user,device,time,screen_status\nu1,d1,1700000000.791,3\nu1,d1,1700000060.1,0\n";
+    let (log, _, vocabulary) = read(niimpy, &options()).unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 unlock", "60 off"]);
+}
+
+#[test]
+fn spreadsheets_and_languages() {
+    let expected = read(APP_USAGE, &options()).unwrap().0;
+    let utf16 = |text: &str, little: bool| -> Vec<u8> {
+        let unit = |unit: u16| if little { unit.to_le_bytes() } else { unit.to_be_bytes() };
+        std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(unit).collect()
+    };
+    for little in [true, false] {
+        assert_eq!(read(utf16(APP_USAGE, little), &options()).unwrap().0, expected);
+        assert_eq!(read(gzip(&utf16(APP_USAGE, little)), &options()).unwrap().0, expected);
+    }
+    for delimiter in [";", "\t"] {
+        assert_eq!(
+            read(APP_USAGE.replace("\",\"", &format!("\"{delimiter}\"")), &options()).unwrap().0,
+            expected
+        );
+        let native = read(NATIVE, &options()).unwrap().0;
+        assert_eq!(read(NATIVE.replace(',', delimiter), &options()).unwrap().0, native);
+    }
+    let twelve = [("10:0", "10:0", "\u{202f}AM"), ("10:0", "오전 10:0", ""), ("10:0", "上午10:0", "")];
+    for (from, to, after) in twelve {
+        let rows: String = APP_USAGE
+            .lines()
+            .map(|line| {
+                let fields: Vec<&str> = line.split("\",\"").collect();
+                match fields[..] {
+                    [label, date, time, duration] if time.starts_with(from) => {
+                        format!("{label}\",\"{date}\",\"{}{after}\",\"{duration}\n", time.replace(from, to))
+                    }
+                    _ => format!("{line}\n"),
+                }
+            })
+            .collect();
+        assert_eq!(read(&rows, &options()).unwrap().0, expected, "{rows}");
+    }
+    let korean = APP_USAGE.replace("12/15/19", "19. 12. 15.");
+    assert_eq!(read(korean, &options()).unwrap().0, expected);
+    let persian: String = APP_USAGE
+        .lines()
+        .map(|line| match line.split_once("\",\"") {
+            Some((label, rest)) if !line.contains("App name") => {
+                let digits =
+                    |c: char| c.to_digit(10).map_or(c, |digit| char::from_u32(0x6f0 + digit).unwrap());
+                format!("{label}\",\"{}\n", rest.chars().map(digits).collect::<String>())
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    assert_eq!(read(persian, &options()).unwrap().0, expected);
+    let newest_first: String = "user,at,signal,app\n".to_owned()
+        + "x,1700000009,screen_off,\nx,1700000005,launch,Mail\nx,1700000005,unlock,\nx,1700000004,screen_on,\n";
+    let (log, warnings, vocabulary) = read(newest_first, &options()).unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 on", "1 unlock", "1 +Mail", "5 off"]);
+    assert!(warnings.is_empty(), "{warnings}");
+    let swapped = LogOptions { date_order: Some(foretap::data::DateOrder::Dmy), ..options() };
+    assert!(read(APP_USAGE, &swapped).is_err(), "12/15/19 is no day/month");
+}

@@ -406,14 +406,15 @@ fn real_phones() {
     let report = experiment.run(&log, &vocabulary, None, &Silent).unwrap().report;
     println!("{report}");
     let recent = report.model("recent").unwrap().metrics;
-    assert!((1_080..=1_087).contains(&recent.questions), "{}", recent.questions);
-    // Found independently: shared/data/README.md.
-    for (found, expected) in [(recent.hr1, 0.761), (recent.hr3, 0.843), (recent.hr5, 0.873)] {
-        assert!((found - expected).abs() <= 0.005, "most recent: {found}, not {expected}");
+    assert!((1_094..=1_098).contains(&recent.questions), "{}", recent.questions);
+    // Counted by another program over the rows that `convert` writes: 850, 935 and 965 of 1,096. (Published for these phones,
+    // where an unlock just after its app has no answer and dialogs are apps: .761, .843, .873 of 1,084.)
+    for (found, expected) in [(recent.hr1, 0.7755), (recent.hr3, 0.8531), (recent.hr5, 0.8805)] {
+        assert!((found - expected).abs() <= 0.002, "most recent: {found}, not {expected}");
     }
     let ours = report.model("gbdt").unwrap().metrics;
     // The bar is .77/.885/.925. Logarithms and exponentials differ in the last bit between platforms, and one other
-    // split early on moves a few of the 1,083 questions: half a point is left for that.
+    // split early on moves a few of the 1,096 questions: half a point is left for that.
     assert!(ours.hr1 >= 0.77 && ours.hr3 >= 0.88 && ours.hr5 >= 0.92, "gbdt: {ours:?}");
 }
 

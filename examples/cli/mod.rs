@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 #[allow(unused_imports)] // each example uses a part
 pub use deep::{DeepArgs, RouterArgs, RunArgs, WeightsArgs};
 use foretap::data::{
-    DateOrder, Log, LogFormat, LogOptions, PlaceGrid, PrivacyKey, Profiles, Vocabulary, read_logs,
+    DateOrder, Log, LogFormat, LogOptions, PlaceGrid, PrivacyKey, Profiles, SignalName, TableColumns,
+    TimeUnit, Vocabulary, Warnings, read_logs,
 };
 use foretap::{Error, ErrorKind, Progress};
 #[allow(unused_imports)]
@@ -34,9 +35,21 @@ pub struct DataArgs {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<PathBuf>,
 
-    /// native, app-usage, usagestats, lsapp or tsinghua; recognised from the content unless given
+    /// native, app-usage, usagestats, activity-watch, lsapp, tsinghua or table; recognised from the content unless given
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<LogFormat>,
+
+    /// Which column is what in any other table: user=device_id,at=timestamp,signal=event,app=name,duration=seconds
+    #[arg(long, value_name = "WHAT=COLUMN,..")]
+    pub columns: Option<TableColumns>,
+
+    /// What values of its signal column mean: launch, close, notification, unlock, screen_on, screen_off or ignore
+    #[arg(long, value_name = "VALUE=SIGNAL,..", value_delimiter = ',', requires = "columns")]
+    pub signals: Vec<SignalName>,
+
+    /// Unit of its times where they are numbers: s, ms or us; told by their size unless given
+    #[arg(long, value_name = "UNIT", requires = "columns")]
+    pub unit: Option<TimeUnit>,
 
     /// Zone of the log's wall clock, such as Europe/Paris or UTC+05:30; without it the wall clock is taken as UTC
     #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
@@ -82,6 +95,15 @@ pub struct DataArgs {
 impl DataArgs {
     /// Reads the log and prints warnings to stderr. App names go into `vocabulary`.
     pub fn load(&self, vocabulary: &mut Vocabulary, progress: &dyn Progress) -> foretap::Result<Log> {
+        Ok(self.read(vocabulary, progress)?.0)
+    }
+
+    /// The same with the warnings.
+    pub fn read(
+        &self,
+        vocabulary: &mut Vocabulary,
+        progress: &dyn Progress,
+    ) -> foretap::Result<(Log, Warnings)> {
         if self.data.is_empty() {
             return Err(
                 Error::new(ErrorKind::Config, "no log is given").next_step("name its files with --data")
@@ -95,6 +117,9 @@ impl DataArgs {
             home: self.home.clone(),
             keep_home: self.keep_home,
             profiles: self.profiles,
+            columns: self.columns.clone(),
+            signals: self.signals.clone(),
+            unit: self.unit,
             places: self.places.clone(),
             grid: PlaceGrid::at_least_km(self.place_km)?,
             strict: self.strict,
@@ -104,7 +129,7 @@ impl DataArgs {
         for warning in warnings.iter() {
             eprintln!("{}: {warning}", if warning.kind.is_note() { "note" } else { "warning" });
         }
-        Ok(log)
+        Ok((log, warnings))
     }
 
     /// The key that `--key` names, or the one in the user's configuration folder.

@@ -18,7 +18,10 @@ pub use vocabulary::Vocabulary;
 
 #[cfg(feature = "train")]
 pub use self::{
-    log::{DateOrder, Log, LogFormat, LogOptions, Profiles, Warnings, forget, read_logs, write_log},
+    log::{
+        DateOrder, Log, LogFormat, LogOptions, Profiles, SignalName, TableColumns, TimeUnit, Warnings,
+        forget, read_logs, write_log,
+    },
     privacy::{PlaceGrid, PrivacyKey},
     split::{QuestionTime, Split, SplitPlan},
 };

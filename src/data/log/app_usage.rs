@@ -21,22 +21,31 @@ use std::sync::LazyLock;
 
 use jiff::civil::{DateTime, Time};
 
-use super::clock::{Clock, DateNumbers, DateOrder, time_of_day};
+use super::clock::{Clock, DateNumbers, DateOrder};
 use super::draft::{BELIEVABLE_SECS, Draft, Problem, event};
-use super::lines::{Commas, Line, Lines, excerpt};
+use super::lines::{Commas, DELIMITERS, Line, Lines, excerpt};
+use super::locale::{plain_digits, time_of_day};
 use super::unlock::SAME_MOMENT_SECS;
 use super::warnings::WarningKind;
 use crate::data::event::{AppId, Signal, UserId};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) fn recognises(head: &[String]) -> bool {
-    let mut commas = Commas::new();
-    head.iter().take(20).any(|line| parse(line, &mut commas).is_ok())
+    delimiter(head.iter().map(String::as_str)).is_some()
+}
+
+/// What parts the fields of a file that begins with these lines.
+fn delimiter<'a>(head: impl Iterator<Item = &'a str>) -> Option<u8> {
+    let head: Vec<&str> = head.take(20).collect();
+    DELIMITERS.into_iter().find(|&delimiter| {
+        let mut commas = Commas::new(delimiter);
+        head.iter().any(|line| parse(line, &mut commas).is_ok())
+    })
 }
 
 pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let clock = Clock::new(draft.options.time_zone.as_deref())?;
-    let mut commas = Commas::new();
+    let mut commas = Commas::new(delimiter(lines.head()).unwrap_or(DELIMITERS[0]));
     let mut rows = Vec::new();
     while let Some(line) = lines.next()? {
         match parse(line.text, &mut commas) {
@@ -75,7 +84,7 @@ fn parse(text: &str, commas: &mut Commas) -> std::result::Result<Row, Problem> {
         label: label.to_owned(),
         date: DateNumbers::parse(date).ok_or_else(|| Problem::not("Date", date, "a date"))?,
         time: time_of_day(time).ok_or_else(|| Problem::not("Time", time, "a time of day"))?,
-        duration_secs: duration_secs(duration)
+        duration_secs: duration_secs(&plain_digits(duration))
             .ok_or_else(|| Problem::not("Duration", duration, "a duration like 0:02:10"))?,
         line: 0,
         complete: true,

@@ -3,6 +3,7 @@
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
+use super::locale::{plain_digits, time_of_day};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The zone of a log's wall clock. Without one the wall clock is taken as UTC.
@@ -54,14 +55,25 @@ pub(super) struct DateNumbers {
     numbers: [i16; 3],
     separator: char,
     short_year: bool,
+    /// `24. 1. 31.`: with spaces and a dot at its end, as Korean has it.
+    is_spaced: bool,
 }
 
+/// By how many years the Thai calendar is ahead.
+const BUDDHIST_YEARS: i16 = 543;
+
 impl DateNumbers {
-    /// `12/5/19`, `05.12.2019`, `2019-12-05`; a comma may follow.
+    /// `12/5/19`, `05.12.2019`, `2019-12-05`, `24. 1. 31.`, `2024年1月31日`, `31.01.24 г.`, with the digits of any language; a
+    /// comma may follow.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim().trim_end_matches(',');
+        let text = plain_digits(text);
+        let east_asian = ['年', '月', '년', '월'];
+        let text = if text.contains(east_asian) { text.replace(east_asian, "-").into() } else { text };
+        // What follows the last number, such as "day" or "year", says nothing; but a sign before the first is no date.
+        let is_spaced = text.contains(". ") && text.trim_end().ends_with('.');
+        let text = text.trim().trim_end_matches(|c: char| !c.is_ascii_digit());
         let separator = text.chars().find(|c| matches!(c, '/' | '-' | '.'))?;
-        let mut parts = text.trim_end_matches('.').split(separator).map(str::trim);
+        let mut parts = text.split(separator).map(str::trim);
         let parts = [parts.next()?, parts.next()?, parts.next().filter(|_| parts.next().is_none())?];
         let is_number =
             |part: &str| (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
@@ -70,20 +82,26 @@ impl DateNumbers {
         }
         let numbers = parts.map(|part| part.parse().unwrap_or(-1));
         let short_year = parts.iter().all(|part| part.len() <= 2);
-        Some(Self { numbers, separator, short_year })
+        Some(Self { numbers, separator, short_year, is_spaced })
     }
 
-    /// The date in `order`, if it is one. A year of two digits is in this century.
+    /// The date in `order`, if it is one. A year of two digits is in this century; from 55 on, and in the 26th century, it is of
+    /// the Thai calendar, 543 years ahead.
     pub fn date(self, order: DateOrder) -> Option<Date> {
         let [a, b, c] = self.numbers;
         let (year, month, day) = match order {
-            // 12/5/19 is no day of 2012 in anyone's custom.
-            DateOrder::Ymd if self.short_year => return None,
+            // 5/6/19 is no day of 2005, when there were no phones to ask.
+            DateOrder::Ymd if self.short_year && !(8..=40).contains(&a) => return None,
             DateOrder::Ymd => (a, b, c),
             DateOrder::Mdy => (c, a, b),
             DateOrder::Dmy => (c, b, a),
         };
-        let year = if self.short_year { year.checked_add(2000)? } else { year };
+        let year = match year {
+            55.. if self.short_year => year + 2500 - BUDDHIST_YEARS,
+            _ if self.short_year => year + 2000,
+            2500..2700 => year - BUDDHIST_YEARS,
+            _ => year,
+        };
         Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
     }
 }
@@ -135,10 +153,11 @@ impl DateOrder {
     ///
     /// The order in which more rows are dates wins: one day above 12 decides. Then the one in which the rows
     /// run more steadily in one direction, then the one with the shorter span from first to last, and last
-    /// the custom of the spelling: `M/D/YY` with slashes and a short year, else the day first.
+    /// the custom of the spelling: `M/D/YY` with slashes and a short year, `YY. M. D.`, else the day first.
     pub(super) fn of_file(rows: &[(DateNumbers, Time)]) -> (Self, bool) {
         let custom = match rows.first() {
             Some((date, _)) if date.separator == '/' && date.short_year => DateOrder::Mdy,
+            Some((date, _)) if date.is_spaced && date.short_year => DateOrder::Ymd,
             _ => DateOrder::Dmy,
         };
         let mut fits: Vec<Fit> = [DateOrder::Ymd, DateOrder::Mdy, DateOrder::Dmy]
@@ -148,7 +167,10 @@ impl DateOrder {
         fits.sort_by_key(|fit| (fit.not_dates, fit.disorder, fit.span_days, fit.unaccustomed));
         match fits.as_slice() {
             [best, second, ..] => {
-                let as_good = (best.not_dates, best.disorder) == (second.not_dates, second.disorder);
+                // Months for days, or days for years, make a log of weeks one of many months.
+                let is_longer = second.span_days > 300 && second.span_days > 5 * best.span_days;
+                let as_good =
+                    (best.not_dates, best.disorder) == (second.not_dates, second.disorder) && !is_longer;
                 let differs = rows.iter().any(|(date, _)| date.date(best.order) != date.date(second.order));
                 (best.order, as_good && differs)
             }
@@ -192,30 +214,6 @@ fn disorder(times: &[DateTime]) -> usize {
     up.min(down)
 }
 
-/// `19:39:20`, `19:39`, `7:39:20 PM`, `7:39 p.m.`
-pub(super) fn time_of_day(text: &str) -> Option<Time> {
-    let text = text.trim();
-    // Most logs have plain digits: only the others pay for a copy.
-    let is_plain = text.bytes().all(|b| b.is_ascii_digit() || b == b':');
-    let lower =
-        if is_plain { String::new() } else { text.to_lowercase().replace(['.', '\u{a0}', '\u{202f}'], "") };
-    let half = |suffix, hours| lower.strip_suffix(suffix).map(|digits: &str| (digits.trim(), Some(hours)));
-    let (digits, half) =
-        half("am", 0).or(half("pm", 12)).unwrap_or((if is_plain { text } else { &lower }, None));
-    let mut parts = digits.split(':').map(small_number);
-    let (hour, minute) = (parts.next()??, parts.next()??);
-    let second = parts.next().unwrap_or(Some(0))?;
-    let hour = match half {
-        None => hour,
-        Some(hours) if (1..=12).contains(&hour) => hour % 12 + hours,
-        Some(_) => return None,
-    };
-    if parts.next().is_some() {
-        return None;
-    }
-    Time::new(hour, minute, second, 0).ok()
-}
-
 /// `2018-01-16 06:01:05`, the form of most logs.
 pub(super) fn iso_date_time(text: &str) -> Option<DateTime> {
     let (date, time) = text.trim().split_once([' ', 'T'])?;
@@ -223,15 +221,10 @@ pub(super) fn iso_date_time(text: &str) -> Option<DateTime> {
     Some(date.date(DateOrder::Ymd)?.to_datetime(time_of_day(time)?))
 }
 
-fn small_number(text: &str) -> Option<i8> {
-    let is_number = matches!(text.len(), 1 | 2) && text.bytes().all(|b| b.is_ascii_digit());
-    is_number.then(|| text.parse().ok())?
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::civil::{date, time};
+    use jiff::civil::date;
 
     #[test]
     fn nights_of_daylight_saving_keep_time_in_order() {
@@ -254,24 +247,6 @@ mod tests {
     }
 
     #[test]
-    fn times_of_day() {
-        let cases = [
-            ("19:39:28", Some(time(19, 39, 28, 0))),
-            ("7:05", Some(time(7, 5, 0, 0))),
-            ("12:00:01 AM", Some(time(0, 0, 1, 0))),
-            ("12:30\u{202f}p.m.", Some(time(12, 30, 0, 0))),
-            ("13:00 PM", None),
-            ("24:00:00", None),
-            ("1:2:3:4", None),
-            ("noon", None),
-            ("+1:00", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(time_of_day(text), expected, "{text}");
-        }
-    }
-
-    #[test]
     fn date_style_is_told_by_the_file() {
         let order = |texts: &[&str]| {
             let rows: Vec<_> =
@@ -288,6 +263,23 @@ mod tests {
         assert_eq!(order(&["09/12/2019", "01/12/2019"]), (DateOrder::Dmy, true));
         assert_eq!(order(&["5/5/19"]), (DateOrder::Mdy, false));
         assert_eq!(order(&["5/6/19"]), (DateOrder::Mdy, true));
+        // Korean and Nepali.
+        assert_eq!(order(&["24. 1. 30.", "24. 1. 31.", "24. 2. 1."]), (DateOrder::Ymd, false));
+        assert_eq!(order(&["२४/१/३१", "24/2/1", "24/2/9"]), (DateOrder::Ymd, false));
+        let last_of_january = Some("2024-01-31".to_owned());
+        for (text, order) in [
+            ("31/1/67", DateOrder::Dmy),
+            ("31/1/2567", DateOrder::Dmy),
+            ("٣١\u{200f}/١\u{200f}/٢٠٢٤", DateOrder::Dmy),
+            ("2024年1月31日", DateOrder::Ymd),
+            ("2024. 01. 31.", DateOrder::Ymd),
+            ("31.01.24 г.", DateOrder::Dmy),
+            ("31.01.2024,", DateOrder::Dmy),
+        ] {
+            let date =
+                DateNumbers::parse(text).and_then(|date| date.date(order)).map(|date| date.to_string());
+            assert_eq!(date, last_of_january, "{text}");
+        }
         assert_eq!(DateNumbers::parse("1/2"), None);
         assert_eq!(DateNumbers::parse("99999/1/1"), None);
         assert_eq!(DateNumbers::parse("31/31/2019").and_then(|d| d.date(DateOrder::Dmy)), None);

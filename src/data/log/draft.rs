@@ -52,6 +52,8 @@ pub(super) struct Draft<'a> {
     /// Rows that could not be used, and rows whose time could.
     skipped: u64,
     taken: u64,
+    /// Closes that come later than the rows that say them.
+    later: Vec<Event>,
 }
 
 impl<'a> Draft<'a> {
@@ -69,6 +71,7 @@ impl<'a> Draft<'a> {
             last_event: HashMap::new(),
             skipped: 0,
             taken: 0,
+            later: Vec::new(),
         }
     }
 
@@ -155,12 +158,37 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Takes the close of an app that was just launched, which comes when its duration is over: in time order only when all is
+    /// read.
+    pub fn close_at(&mut self, close: Event) {
+        self.later.push(close);
+    }
+
+    /// Turns a file round that runs from the newest row to the oldest: rows of one second are in true order then.
+    pub fn turn_if_newest_first(&mut self) {
+        let steps = self.events.windows(2).filter(|pair| pair[0].user == pair[1].user);
+        let (mut up, mut down) = (0, 0);
+        for pair in steps {
+            up += usize::from(pair[1].at > pair[0].at);
+            down += usize::from(pair[1].at < pair[0].at);
+        }
+        if down > up {
+            self.events.reverse();
+            self.warnings.take_back(WarningKind::OutOfOrder, self.file, down as u64);
+        }
+    }
+
     /// The events, in the file's order. Joins places, and gives the apps their ids in order of first appearance in time.
     ///
     /// # Errors
     /// There is no event at all, or more rows could not be used than could.
     pub fn finish(self, positions: Option<&Positions>, vocabulary: &mut Vocabulary) -> Result<Vec<Event>> {
-        let Self { file, names, events, warnings, skipped, taken, .. } = self;
+        let Self { file, names, mut events, warnings, skipped, taken, later, .. } = self;
+        if !later.is_empty() {
+            events.extend(later);
+            // A close comes before what begins in the same second.
+            events.sort_by_key(|event| (event.at, !matches!(event.signal, Signal::Close(_))));
+        }
         if events.is_empty() || skipped > taken {
             // Warnings are lost with the error: it says itself what the first row lacked.
             let lost = |warning: &&Warning| {

@@ -119,6 +119,11 @@ pub(super) fn leave_out_home(
     });
 }
 
+/// Whether the tables have this name.
+pub(super) fn is_known(name: &str) -> bool {
+    LISTED.contains(&plain(name))
+}
+
 /// Whether an app of this name is a home screen. A profile's copy (`com.miui.home@999`) is one, too.
 fn is_listed(name: &str, options: &LogOptions) -> bool {
     let package = name.split_once('@').map_or(name, |(package, _)| package);

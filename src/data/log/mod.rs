@@ -7,17 +7,20 @@
 //!
 //! A row that cannot be used is counted in [`Warnings`], or an error where the options are strict.
 
+mod activity_watch;
 mod app_usage;
 mod clock;
 mod draft;
 mod home;
 mod join;
 mod lines;
+mod locale;
 mod lsapp;
 mod merge;
 mod native;
 mod positions;
 mod runs;
+mod table;
 mod tsinghua;
 mod unlock;
 mod usagestats;
@@ -31,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use clock::DateOrder;
+pub use table::{SignalName, TableColumns, TimeUnit};
 pub use warnings::{Warning, WarningKind, Warnings};
 pub use write::{ForgetReport, forget, write_log};
 
@@ -103,16 +107,22 @@ pub enum LogFormat {
     Lsapp,
     /// The Tsinghua app usage trace.
     Tsinghua,
+    /// What ActivityWatch exports, as JSON.
+    ActivityWatch,
+    /// A table whose columns [`LogOptions::columns`] names, or one of AWARE's.
+    Table,
 }
 
 impl LogFormat {
     /// All formats. When a file is recognised, the first that fits wins.
-    pub const ALL: [LogFormat; 5] = [
+    pub const ALL: [LogFormat; 7] = [
         LogFormat::Native,
         LogFormat::AppUsage,
         LogFormat::UsageStats,
         LogFormat::Lsapp,
         LogFormat::Tsinghua,
+        LogFormat::ActivityWatch,
+        LogFormat::Table,
     ];
 
     /// Whether the first lines of a file look like this format.
@@ -123,24 +133,28 @@ impl LogFormat {
             LogFormat::UsageStats => usagestats::recognises(head),
             LogFormat::Lsapp => lsapp::recognises(head),
             LogFormat::Tsinghua => tsinghua::recognises(head),
+            LogFormat::ActivityWatch => false,
+            LogFormat::Table => table::recognises(head),
         }
     }
 
     /// Whether the times that come of it are truly UTC: the wall clock's zone is known.
     fn is_in_utc(self, options: &LogOptions) -> bool {
         match self {
-            LogFormat::Native | LogFormat::Tsinghua => true,
+            LogFormat::Native | LogFormat::Tsinghua | LogFormat::ActivityWatch => true,
             _ => options.time_zone.is_some(),
         }
     }
 
-    fn read(self, lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
+    fn read(self, mut lines: Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
         match self {
-            LogFormat::Native => native::read(lines, draft),
-            LogFormat::AppUsage => app_usage::read(lines, draft),
-            LogFormat::UsageStats => usagestats::read(lines, draft),
-            LogFormat::Lsapp => lsapp::read(lines, draft),
-            LogFormat::Tsinghua => tsinghua::read(lines, draft),
+            LogFormat::Native => native::read(&mut lines, draft),
+            LogFormat::AppUsage => app_usage::read(&mut lines, draft),
+            LogFormat::UsageStats => usagestats::read(&mut lines, draft),
+            LogFormat::Lsapp => lsapp::read(&mut lines, draft),
+            LogFormat::Tsinghua => tsinghua::read(&mut lines, draft),
+            LogFormat::ActivityWatch => activity_watch::read(lines, draft),
+            LogFormat::Table => table::read(&mut lines, draft),
         }
     }
 }
@@ -153,6 +167,8 @@ impl fmt::Display for LogFormat {
             LogFormat::UsageStats => "usagestats",
             LogFormat::Lsapp => "lsapp",
             LogFormat::Tsinghua => "tsinghua",
+            LogFormat::ActivityWatch => "activity-watch",
+            LogFormat::Table => "table",
         })
     }
 }
@@ -212,6 +228,12 @@ pub struct LogOptions {
     pub keep_home: bool,
     /// Whose the apps of further profiles are.
     pub profiles: Profiles,
+    /// Which column of a table is what, for tables of no known format.
+    pub columns: Option<TableColumns>,
+    /// What the values of the column `signal` of such a table say, beside the native format's.
+    pub signals: Vec<SignalName>,
+    /// The unit of such a table's times, or `None` to tell it by their size.
+    pub unit: Option<TimeUnit>,
     /// Files of positions (`unix_seconds,lat,lon`): none, one for all data files, or one for each.
     pub places: Vec<PathBuf>,
     /// How coarse places become.
@@ -233,6 +255,9 @@ impl LogOptions {
             home: Vec::new(),
             keep_home: false,
             profiles: Profiles::default(),
+            columns: None,
+            signals: Vec::new(),
+            unit: None,
             places: Vec::new(),
             grid: PlaceGrid::default(),
             key,
@@ -272,7 +297,7 @@ pub fn read_logs(
         let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
         progress.start(&format!("reading {}", file.file_name().unwrap_or_default().to_string_lossy()), bytes);
         let mut lines = Lines::open(file, progress)?;
-        let format = format_of(file, options.format, &lines.look_ahead(100)?)?;
+        let format = format_of(file, &mut lines, options)?;
         let mut draft = Draft::new(file, owner, options, &mut warnings);
         let positions = positions.get(index).or(positions.first());
         if positions.is_some() && !format.is_in_utc(options) {
@@ -280,7 +305,7 @@ pub fn read_logs(
                 "positions are in UTC, but this log's time zone is not given; name it with --time-zone";
             draft.warn(WarningKind::PlacesWithoutZone, None, detail);
         }
-        format.read(&mut lines, &mut draft)?;
+        format.read(lines, &mut draft)?;
         parts.push(draft.finish(positions, vocabulary)?);
         progress.finish();
     }
@@ -316,8 +341,25 @@ fn owners(files: &[PathBuf]) -> Vec<String> {
     paths.iter().map(owner).collect()
 }
 
-/// The format of a file that begins with `head`, checked against the declared one.
-fn format_of(file: &Path, declared: Option<LogFormat>, head: &[String]) -> Result<LogFormat> {
+/// The format of a file by how it begins, checked against the declared one.
+fn format_of(file: &Path, lines: &mut Lines<'_>, options: &LogOptions) -> Result<LogFormat> {
+    // Named columns are those of a table, whatever it looks like.
+    let declared = options.format.or(options.columns.as_ref().map(|_| LogFormat::Table));
+    if options.columns.is_some() && declared != Some(LogFormat::Table) {
+        return Err(Error::new(ErrorKind::Config, "columns are named, but the format is not `table`")
+            .next_step("leave out --format, or --columns"));
+    }
+    if lines.starts_with().starts_with(b"SQLite format 3") {
+        return Err(Error::new(ErrorKind::Data, "this is a SQLite database, which is not read yet")
+            .file(file)
+            .next_step("export its tables as CSV and say which column is what with --columns"));
+    }
+    if activity_watch::recognises(lines.starts_with())
+        && declared.is_none_or(|it| it == LogFormat::ActivityWatch)
+    {
+        return Ok(LogFormat::ActivityWatch);
+    }
+    let head = &lines.look_ahead(100)?;
     if head.is_empty() {
         return Err(Error::new(ErrorKind::Data, "the file is empty")
             .file(file)
@@ -325,7 +367,9 @@ fn format_of(file: &Path, declared: Option<LogFormat>, head: &[String]) -> Resul
     }
     let recognised = LogFormat::ALL.into_iter().find(|format| format.recognises(head));
     match (declared, recognised) {
-        (Some(declared), Some(recognised)) if declared != recognised && !declared.recognises(head) => {
+        (Some(declared), Some(recognised))
+            if declared != recognised && !declared.recognises(head) && options.columns.is_none() =>
+        {
             Err(Error::new(ErrorKind::Data, format!("this is not in the format {declared}"))
                 .file(file)
                 .next_step(format!("it looks like {recognised}: name that with --format {recognised}")))
@@ -335,9 +379,10 @@ fn format_of(file: &Path, declared: Option<LogFormat>, head: &[String]) -> Resul
         (None, None) => {
             let begins = excerpt(head.first().map_or("", String::as_str), 60);
             let message = format!("the format of a file that begins with `{begins}` is not recognised");
-            Err(Error::new(ErrorKind::Data, message)
-                .file(file)
-                .next_step(format!("name it with --format; the formats are {}", all_names())))
+            Err(Error::new(ErrorKind::Data, message).file(file).next_step(format!(
+                "say which column is what with --columns, or name it with --format; the formats are {}",
+                all_names()
+            )))
         }
     }
 }

@@ -21,7 +21,8 @@
 //! | `battery_percent`, `charging`, `network` | optional | 0 to 100; `true`, `false`; `offline`, `wifi`, `cellular` |
 //!
 //! CSV columns come in any order; a column that is not listed is an error, so that a misspelt one is not lost.
-//! What is empty or left out is unknown. Rows of one second stay in the file's order. One record is one line:
+//! What is empty or left out is unknown. Semicolons or tabs may part the columns. Rows of one second stay in the file's
+//! order, or in the opposite one where the file runs from the newest to the oldest. One record is one line:
 //! a name with a line break can only be written as JSON Lines. Reading what was written gives the same log.
 
 use std::borrow::Cow;
@@ -29,7 +30,7 @@ use std::io::Write;
 
 use super::clock::Clock;
 use super::draft::{Draft, Problem};
-use super::lines::{Commas, Lines, excerpt};
+use super::lines::{Commas, DELIMITERS, Lines, excerpt};
 use crate::data::event::{Battery, Event, Network, Signal, Timestamp};
 use crate::data::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
@@ -75,6 +76,7 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
             Err(problem) => draft.skip(line, problem)?,
         }
     }
+    draft.turn_if_newest_first();
     Ok(())
 }
 
@@ -176,7 +178,13 @@ pub(super) struct Header {
 
 impl Header {
     pub fn parse(line: &str) -> std::result::Result<Self, Problem> {
-        let mut commas = Commas::new();
+        let [usual, others @ ..] = DELIMITERS;
+        let other = || others.into_iter().find_map(|delimiter| Self::of(line, delimiter).ok());
+        Self::of(line, usual).or_else(|problem| other().ok_or(problem))
+    }
+
+    fn of(line: &str, delimiter: u8) -> std::result::Result<Self, Problem> {
+        let mut commas = Commas::new(delimiter);
         let mut columns = commas.split(line).cloned().unwrap_or_default();
         columns.trim();
         for (index, name) in columns.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Where the phone was, from a file of its own, joined to the events as city-level places.
 //!
-//! Comma-separated, one row a change, in UTC; the header may be missing:
+//! Comma-separated, or by semicolons with decimal commas, one row a change, in UTC; the header may be missing:
 //!
 //! ```text
 //! unix_seconds,lat,lon
@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use super::lines::{Commas, Lines, excerpt};
+use super::lines::{Commas, DELIMITERS, Lines, excerpt};
 use super::warnings::{WarningKind, Warnings};
 use crate::data::place::PlaceId;
 use crate::data::privacy::PlaceGrid;
@@ -30,15 +30,15 @@ impl Positions {
     /// Reads `file`, coarsening every position to `grid` at once.
     pub fn read(file: &Path, grid: PlaceGrid, strict: bool, warnings: &mut Warnings) -> Result<Self> {
         let mut lines = Lines::open(file, &Silent)?;
-        let mut commas = Commas::new();
+        let mut parted = DELIMITERS.map(Commas::new);
         let mut rows = Vec::new();
         while let Some(line) = lines.next()? {
             let position = |fields: &csv::StringRecord| {
-                let number = |index| fields.get(index)?.trim().parse::<f64>().ok();
+                let number = |index| fields.get(index)?.trim().replace(',', ".").parse::<f64>().ok();
                 let at = number(0).filter(|at| at.abs() < 1e11)? as i64;
                 Some((at, grid.place(number(1)?, number(2)?)?))
             };
-            match commas.split(line.text).and_then(position) {
+            match parted.iter_mut().find_map(|commas| commas.split(line.text).and_then(position)) {
                 Some(row) => rows.push(row),
                 None if line.number == 1 && line.text.contains("lat") => {}
                 None => {

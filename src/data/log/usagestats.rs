@@ -28,9 +28,10 @@ use std::collections::HashMap;
 use jiff::civil::{DateTime, Time};
 
 use super::Profiles;
-use super::clock::{Clock, DateNumbers, time_of_day};
+use super::clock::{Clock, DateNumbers};
 use super::draft::{Draft, Problem, event};
 use super::lines::Lines;
+use super::locale::time_of_day;
 use super::unlock::SAME_MOMENT_SECS;
 use super::warnings::WarningKind;
 use crate::data::event::{AppId, Signal, UserId};

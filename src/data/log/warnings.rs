@@ -126,6 +126,14 @@ impl Warnings {
         self.count_up(Warning { kind, count: 1, file, field: Some(field), line, detail });
     }
 
+    /// Takes `count` warnings back that turned out to be none.
+    pub(super) fn take_back(&mut self, kind: WarningKind, file: &Path, count: u64) {
+        for warning in self.list.iter_mut().filter(|warning| warning.kind == kind && warning.file == file) {
+            warning.count = warning.count.saturating_sub(count);
+        }
+        self.list.retain(|warning| warning.count > 0);
+    }
+
     fn count_up(&mut self, new: Warning) {
         let is_same =
             |known: &&mut Warning| (known.kind, &known.file, known.field) == (new.kind, &new.file, new.field);
