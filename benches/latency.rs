@@ -27,8 +27,8 @@ use foretap::quantize::{QuantizedForward, QuantizedScratch, QuantizedTransformer
 use foretap::ranker::{Ranker, RankerConfig};
 use foretap::router::{Answer, Personalization, Routing};
 use foretap::transformer::{
-    Batch, Forward, ForwardScratch, Size, Standardisation, Transformer, TransformerConfig, TransformerModel,
-    Weights, pretrained,
+    Batch, ForwardScratch, InferenceEngine, Size, Standardisation, Transformer, TransformerConfig,
+    TransformerModel, Weights, pretrained,
 };
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -141,7 +141,7 @@ fn passes(criterion: &mut Criterion) {
     let columns = Standardisation::none(&config);
     let model = TransformerModel { weights: weights.clone(), apps, temperature: 1.0, columns };
     let whole = QuantizedForward::new(&quantize(&model).expect("random weights are sound"));
-    let (forward, mut scratch) = (Forward::new(weights), ForwardScratch::default());
+    let (forward, mut scratch) = (InferenceEngine::new(weights), ForwardScratch::default());
     let mut whole_scratch = QuantizedScratch::default();
     let batch = Batch::random_question(&config, config.window, 50, 1);
     let mut scores = vec![0.0; batch.candidates()];

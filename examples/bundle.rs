@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use foretap::bundle::{Bundle, Parts, Sections, apply, diff};
+use foretap::bundle::{Bundle, BundleContents, Sections, apply, diff};
 use foretap::data::SplitPlan;
 use foretap::experiment::Experiment;
 use foretap::model::RankerModel;
@@ -137,16 +137,16 @@ fn make(args: &Make) -> foretap::Result<()> {
     cli::check_folders([&Some(args.out.clone())])?;
     let parts = match &args.base {
         Some(file) => {
-            let parts = Parts::without_router(&read(file)?).map_err(|error| error.file(file))?;
+            let parts = BundleContents::without_router(&read(file)?).map_err(|error| error.file(file))?;
             let card = if args.card.is_some() { card(args.card.as_deref())? } else { parts.card.clone() };
-            Parts { card, ..parts }
+            BundleContents { card, ..parts }
         }
         None => new_parts(args)?,
     };
     let mut bundle = Bundle::new(parts)?;
     if args.simulation.simulate.is_some() || !args.data.data.is_empty() {
         let router = fit_router(args, &bundle)?;
-        let mut parts = Parts { router: Some(router), ..bundle.parts().clone() };
+        let mut parts = BundleContents { router: Some(router), ..bundle.parts().clone() };
         if args.card.is_none() {
             with_new_router(&mut parts.card, args.simulation.simulate);
         }
@@ -173,7 +173,7 @@ fn with_new_router(card: &mut serde_json::Map<String, serde_json::Value>, simula
 }
 
 /// Experts from their own files.
-fn new_parts(args: &Make) -> foretap::Result<Parts> {
+fn new_parts(args: &Make) -> foretap::Result<BundleContents> {
     let student = match &args.student {
         _ if args.no_student => None,
         Some(file) => Some(TransformerModel::load(file)?),
@@ -200,7 +200,7 @@ fn new_parts(args: &Make) -> foretap::Result<Parts> {
         None => None,
     };
     let student = student.as_ref().map(quantize).transpose()?;
-    Ok(Parts { task, apps, student, trees, router: None, card: card(args.card.as_deref())? })
+    Ok(BundleContents { task, apps, student, trees, router: None, card: card(args.card.as_deref())? })
 }
 
 /// A router between the bundle's own experts, quantized as phones have them.

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use foretap::data::SplitPlan;
-use foretap::experiment::{Experiment, Findings};
+use foretap::experiment::{Experiment, ExperimentResult};
 use foretap::transformer::Size;
 use foretap::{Error, ErrorKind};
 
@@ -160,7 +160,8 @@ pub fn run(args: &Args) -> foretap::Result<()> {
             .field("--models")
             .next_step("name others, or simulate people with --simulate"));
     }
-    let Findings { report, failures, .. } = experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
+    let ExperimentResult { report, failures, .. } =
+        experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
     cli::say(&report.to_string());
     if args.cold_start && report.cold_start.is_empty() {
         eprintln!(

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use foretap::bundle::{Bundle, Parts};
+use foretap::bundle::{Bundle, BundleContents};
 use foretap::data::SplitPlan;
 use foretap::evaluate::{CLOCK, Interval, Latency};
 use foretap::experiment::{Experiment, Quantization, QuantizationPlan, TransformerPlan, Variant, WindowCost};
@@ -102,11 +102,11 @@ fn run(args: &Args) -> foretap::Result<()> {
     let (log, vocabulary, truth) = (&source.log, &source.vocabulary, source.truth.as_ref());
     let found = experiment.quantize(&plan, &model, log, vocabulary, truth, &bar)?;
     let whole = &found.model;
-    let bundle = Bundle::new(Parts {
+    let bundle = Bundle::new(BundleContents {
         task: whole.config().task,
         apps: whole.apps.clone(),
         student: Some(whole.clone()),
-        ..Parts::default()
+        ..BundleContents::default()
     })?;
     let bundle_bytes = bundle.to_bytes()?.len();
     cli::say(&format!("{}\na bundle of it takes {bundle_bytes} bytes", in_words(&found)));

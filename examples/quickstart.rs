@@ -11,12 +11,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use foretap::bundle::{Bundle, Parts};
+use foretap::bundle::{Bundle, BundleContents};
 use foretap::context::{Task, replay};
 use foretap::data::simulate::{SimulationConfig, Truth, simulate};
 use foretap::data::{AppId, Log, SplitPlan, Vocabulary};
 use foretap::evaluate::{ModelReport, Report};
-use foretap::experiment::{Experiment, Findings, RouterPlan, TransformerPlan};
+use foretap::experiment::{Experiment, ExperimentResult, RouterPlan, TransformerPlan};
 use foretap::model::RankerModel;
 use foretap::predict::{Prediction, Predictor};
 use foretap::quantize::{QuantizedModel, QuantizedTrees};
@@ -70,7 +70,7 @@ fn run(args: &Args) -> foretap::Result<()> {
     for size in [Size::Teacher, Size::Student] {
         experiment.add_transformer(transformer(size, args, truth.is_some())?, size == Size::Student);
     }
-    let Findings { report, failures, model, quantized, router } =
+    let ExperimentResult { report, failures, model, quantized, router } =
         experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
     if let Some(failure) = failures.into_iter().next() {
         return Err(failure.error);
@@ -126,7 +126,7 @@ fn write_bundle(
     ];
     let card = card.into_iter().filter_map(|(field, text)| Some((field.to_owned(), text?.into()))).collect();
     let trees = (QuantizedTrees::new(model.ranker.forest().ensemble())?, model.temperature);
-    let bundle = Bundle::new(Parts {
+    let bundle = Bundle::new(BundleContents {
         task: model.task,
         apps: student.apps.clone(),
         student: Some(student),

@@ -48,22 +48,23 @@
 //!     event        Event, Signal and their ids
 //!     vocabulary   app names <-> ids
 //!     privacy      coordinates -> city-level buckets, user ids -> keyed hashes
-//!     log/         one file a format: native, app_usage, usagestats, lsapp, tsinghua
+//!     log/         formats: native, app_usage, usagestats, activity_watch, table, lsapp, tsinghua; mod.rs registers them.
+//!                  join: merge (files that overlap), home (home screens left out), unlock (in order)
 //!     split        training, validation, test: always by time
 //!     simulate/    people whose habits, and so the best possible score, are known
 //!
 //!   context/     WHAT IS KNOWN AT THE QUESTION
 //!     math         logarithms and angles, the same to the last bit on every machine
-//!     task         the two questions, read off a stream of events
-//!     history/     WHAT IS REMEMBERED, event by event, in constant memory; the only maker of a Context
-//!       counts, first_use_of_day, propensity, sequence_model   its bounded counters; counts has the kernel over hours
+//!     task         the two questions (first app after an unlock; next app), and which unlocks have no answer
+//!     history/     WHAT IS REMEMBERED, event by event, in constant memory; builds each Context
+//!       counts, first_use_of_day, propensity, sequence_model   its bounded counters; counts smooths over neighbouring hours
 //!       app_use, attribution, token                            one app; what explains a launch; an event for the transformer
-//!       saved, bytes                                           how it becomes bytes and comes back
-//!     question     the Context
+//!       saved, bytes                                           how one part becomes bytes; the file: its version, its fields
+//!     question     the Context: candidates and what is known when a question is asked
 //!     tokens       the sequence that ends with the question
 //!     replay       a user's log, question by question
 //!     training     the part of a log that may be learned from
-//!     features/    WHAT IS COMPUTED: mod.rs has the table of all columns of the ranker, with their smoothing
+//!     features/    WHAT IS COMPUTED: mod.rs has the table of all columns of the ranker, and how far each is drawn to its prior
 //!       columns                                                each has a name, and a version of what it means
 //!       question_features, prior_features                      of the question; what is due, triggered, preferred
 //!       pointer_features                                       the same and more, scaled for the transformer's pointer
@@ -80,8 +81,9 @@
 //!     sample -> rounding -> block -> histogram -> layout, gain -> split, category -> partition -> grow, attach -> train
 //!   ranker       features + forest = a Predictor
 //!
-//!   network/     THE DEEP EXPERT'S PLAN
+//!   network/     THE DEEP EXPERT'S ARCHITECTURE AND INPUT
 //!     config, layout                 its shape, its formulas, and where each number lies
+//!     predictor                      a network as a Predictor, in floats or in INT8
 //!     batch, columns, reader         what it reads; columns by name (columns_v1: of files that name none)
 //!   transformer/ THE DEEP EXPERT
 //!     weights, engine                plain numbers; the trait of what computes loss and gradient
@@ -92,21 +94,23 @@
 //!     dataset -> learn               from people's logs to a trained model
 //!     file, tensors, import          a model file; weights that were trained elsewhere
 //!     pretrained, predictor          the crate's own; a Predictor
-//!   distill      several predictors teach as one
+//!   distill      what a student learns from an ensemble of predictors
 //!
 //!   quantize/    THE QUANTIZED EXPERT
-//!     kernel, float                  integer products by the machine's best instructions; what happens between them
+//!     kernel, float                  integer products by the machine's best instructions; dequantizing, norms, activations
 //!     model, bytes                   plain data, and its section of a file
 //!     scheme, qat                    scales and rounding of weights (biases stay floats: model); quantization-aware training
-//!     prepared, attention, mixture, forward   one question, from nothing or from what the last one left
+//!     prepared, attention, mixture, forward   one question, without or with the KV cache of the last one
 //!     calibrate, student             what quantizing costs, tensor by tensor; a Predictor
 //!     trees/                         the ranker's forest in bins and steps, and its section of a file
 //!
 //!   router/      TOGETHER
-//!     gate, blend, calibrate         which questions the transformer is asked; the weights of both; temperature, "none of these"
-//!     model, newton, gate_labels, fit  plain data and its section of a file; how it is learned
+//!     gate, blend, calibrate         which questions the transformer is asked; the weights of both; how temperature and "none of
+//!                                    these" are applied
+//!     model                          plain data and its section of a file
+//!     fit, newton, gate_labels       how weights and temperature are learned; Newton's method; what the gate learns
 //!     answer, personalization        one answer; what one person's phone adds to it
-//!     offline                        what an offline evaluation asks of it beside what a phone does
+//!     offline                        what an evaluation on logs asks of it beside what a phone does
 //!     suggest, person                what is shown and what became of it; all that belongs to one phone
 //!
 //!   model/       a trained ranker in a file, checked whole; save

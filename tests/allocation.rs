@@ -18,8 +18,8 @@ use foretap::predict::Predictor;
 use foretap::quantize::{QuantizedTransformer, quantize};
 use foretap::router::{Answer, Feedback, Person, Route, Routing, SuggestionSettings};
 use foretap::transformer::{
-    Batch, Forward, ForwardScratch, Standardisation, Transformer, TransformerConfig, TransformerModel,
-    Weights,
+    Batch, ForwardScratch, InferenceEngine, Standardisation, Transformer, TransformerConfig,
+    TransformerModel, Weights,
 };
 use people::{TASKS, event, people, quick_model};
 use rand::SeedableRng as _;
@@ -132,7 +132,7 @@ fn a_whole_answer_allocates_nothing_once_warm() {
 fn a_transformers_forward_pass_allocates_nothing_once_warm() {
     let config = TransformerConfig::student(Task::FirstAfterUnlock, 30);
     let weights = Weights::random(config.clone(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
-    let (forward, mut scratch) = (Forward::new(weights), ForwardScratch::default());
+    let (forward, mut scratch) = (InferenceEngine::new(weights), ForwardScratch::default());
     let questions: Vec<Batch> = [(config.window, 200), (1, 1), (17, 50), (config.window, 3)]
         .map(|(length, candidates)| Batch::random_question(&config, length, candidates, 1))
         .into();

@@ -14,10 +14,10 @@ use counting::peak_bytes;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use foretap::ErrorKind;
-use foretap::bundle::{Bundle, Parts, Put as _, Section, Sections, Tag, apply, diff};
+use foretap::bundle::{Bundle, BundleContents, Put as _, Section, Sections, Tag, apply, diff};
 use foretap::context::Task;
 use foretap::context::features::SCHEMA;
-use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+use foretap::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 use foretap::quantize::{QuantizedTrees, quantize};
 use foretap::router::RouterModel;
 use foretap::transformer::{Standardisation, TransformerConfig, TransformerModel, Weights};
@@ -44,7 +44,7 @@ fn bundle(seed: u64) -> Vec<u8> {
     let trees = (0..300).map(|_| tree(&mut rng)).collect();
     let features = SCHEMA.iter().map(|feature| feature.name.to_owned()).collect();
     let trees = Ensemble { features, ..Ensemble::new(trees, SCHEMA.len()) };
-    let bundle = Bundle::new(Parts {
+    let bundle = Bundle::new(BundleContents {
         task: Task::FirstAfterUnlock,
         apps,
         student: Some(quantize(&student).unwrap()),
@@ -67,7 +67,7 @@ fn bundle(seed: u64) -> Vec<u8> {
 fn tree(rng: &mut ChaCha8Rng) -> Tree {
     let split = |node: usize, rng: &mut ChaCha8Rng| SplitNode {
         feature: rng.random_range(0..SCHEMA.len()),
-        test: Test::Threshold((rng.random_range(0..100) as f32 - 50.0) / 10.0),
+        test: SplitCondition::Threshold((rng.random_range(0..100) as f32 - 50.0) / 10.0),
         missing_left: rng.random(),
         gain: 1.0,
         left: Child::Leaf(node),

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use foretap::bundle::{Bundle, Parts};
+use foretap::bundle::{Bundle, BundleContents};
 use foretap::data::simulate::{SimulationConfig, simulate};
 use foretap::export::onnx::{self, Numbers, TreeOperator};
 use foretap::export::{ExportSet, ModelCard, OnnxExport};
-use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+use foretap::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 use foretap::network::{TransformerConfig, WeightLayout};
 use foretap::quantize::quantize;
 use foretap::transformer::{Precision, TransformerModel, Weights};
@@ -21,7 +21,7 @@ fn export_set() -> ExportSet {
 }
 
 /// The crate's bundle without some of its parts.
-fn without(change: fn(&mut Parts)) -> ExportSet {
+fn without(change: fn(&mut BundleContents)) -> ExportSet {
     let mut parts = Bundle::pretrained().unwrap().parts().clone();
     change(&mut parts);
     ExportSet::of_bundle(Bundle::new(parts).unwrap()).unwrap()
@@ -164,7 +164,7 @@ fn what_a_target_cannot_hold_is_refused() {
 
     let split = SplitNode {
         feature: 0,
-        test: Test::Categories(vec![1, 4]),
+        test: SplitCondition::Categories(vec![1, 4]),
         missing_left: false,
         gain: 1.0,
         left: Child::Leaf(0),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use foretap::export::{lightgbm, xgboost};
-use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+use foretap::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 use foretap::{ErrorKind, Result};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -102,12 +102,12 @@ fn curious() -> Ensemble {
     let (node, leaf) = (Child::Split, Child::Leaf);
     let tree = Tree {
         splits: vec![
-            split(1, Test::Categories(vec![0, 3, 40]), true, node(1), node(2)),
-            split(0, Test::Threshold(0.0), true, leaf(0), node(3)),
-            split(3, Test::Categories(vec![]), true, leaf(1), node(4)),
-            split(0, Test::Threshold(f32::MAX), false, leaf(2), leaf(3)),
-            split(2, Test::Threshold(f32::MIN), true, leaf(4), node(5)),
-            split(2, Test::Threshold(0.1), false, leaf(5), leaf(6)),
+            split(1, SplitCondition::Categories(vec![0, 3, 40]), true, node(1), node(2)),
+            split(0, SplitCondition::Threshold(0.0), true, leaf(0), node(3)),
+            split(3, SplitCondition::Categories(vec![]), true, leaf(1), node(4)),
+            split(0, SplitCondition::Threshold(f32::MAX), false, leaf(2), leaf(3)),
+            split(2, SplitCondition::Threshold(f32::MIN), true, leaf(4), node(5)),
+            split(2, SplitCondition::Threshold(0.1), false, leaf(5), leaf(6)),
         ],
         leaf_values: [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0].into(),
         leaf_cover: vec![3.0; 7],
@@ -274,12 +274,12 @@ fn what_a_format_cannot_say_is_not_written() {
     let cases = [
         (
             LIGHTGBM,
-            edited(|m| m.trees[0].splits[0].test = Test::Categories(vec![1 << 24])),
+            edited(|m| m.trees[0].splits[0].test = SplitCondition::Categories(vec![1 << 24])),
             "category 16777216",
         ),
         (
             XGBOOST,
-            edited(|m| m.trees[0].splits[0].test = Test::Categories(vec![1 << 24])),
+            edited(|m| m.trees[0].splits[0].test = SplitCondition::Categories(vec![1 << 24])),
             "category 16777216",
         ),
         (XGBOOST, edited(|m| m.trees[0].leaf_values[0] = 1e39), "32-bit float"),
@@ -348,7 +348,7 @@ fn objectives_have_counterparts() {
 fn lightgbm_takes_what_is_near_zero_for_zero() {
     let split = |threshold| SplitNode {
         feature: 0,
-        test: Test::Threshold(threshold),
+        test: SplitCondition::Threshold(threshold),
         missing_left: false,
         gain: 1.0,
         left: Child::Leaf(0),
@@ -370,7 +370,7 @@ fn copies_for_missing_values_are_bounded() {
     let chain = |length: usize| {
         let splits = (0..length).map(|node| SplitNode {
             feature: node,
-            test: Test::Categories(vec![1]),
+            test: SplitCondition::Categories(vec![1]),
             missing_left: true,
             gain: 1.0,
             left: if node + 1 < length { Child::Split(node + 1) } else { Child::Leaf(length) },
@@ -399,11 +399,11 @@ fn number() -> impl Strategy<Value = f32> {
     .prop_map(|eighths| if eighths == 100 { f32::MAX } else { f32::from(eighths) / 8.0 })
 }
 
-fn test() -> impl Strategy<Value = Test> {
+fn test() -> impl Strategy<Value = SplitCondition> {
     prop_oneof![
-        number().prop_map(Test::Threshold),
+        number().prop_map(SplitCondition::Threshold),
         prop::collection::btree_set(0_u32..70, 0..5)
-            .prop_map(|left| Test::Categories(left.into_iter().collect())),
+            .prop_map(|left| SplitCondition::Categories(left.into_iter().collect())),
     ]
 }
 

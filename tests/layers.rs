@@ -101,7 +101,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "pretrained",
         ],
     ),
-    ("network", &["config", "layout", "columns_v1", "columns", "batch", "reader"]),
+    ("network", &["config", "layout", "columns_v1", "columns", "batch", "reader", "predictor"]),
     ("export", &["lightgbm", "xgboost", "model_card", "question", "network", "onnx", "coreml", "export_set"]),
     (
         "quantize",

@@ -15,7 +15,7 @@ use foretap::data::{Event, Split, SplitPlan, Vocabulary};
 use foretap::experiment::{Experiment, TransformerPlan};
 use foretap::predict::{Predictor, log_sum_exp};
 use foretap::transformer::{
-    FineTuneConfig, Native, Size, Standardisation, Teacher, TrainingConfig, TrainingSet, Transformer,
+    FineTuneConfig, NativeEngine, Size, Standardisation, Teacher, TrainingConfig, TrainingSet, Transformer,
     TransformerConfig, TransformerModel, Weights, learn, pretrained,
 };
 use people::{people, quick};
@@ -56,7 +56,7 @@ fn a_student_learns_from_nothing_and_goes_on_from_there() {
     let simulation = people(5, 8);
     let view = view(&simulation, &simulation.vocabulary);
     let training_set = TrainingSet { view: &view, teacher: None };
-    let mut engine = Native::new();
+    let mut engine = NativeEngine::new();
     let (model, first) = learn(&fine_tune(2.0), &training_set, None, &mut engine, None, &Silent).unwrap();
     let loss = |trained: &foretap::transformer::TrainedTransformer| trained.validation.unwrap().loss;
     let untrained = first.metrics.iter().find_map(|line| line.validation_loss).unwrap();
@@ -74,7 +74,8 @@ fn a_student_learns_what_its_teacher_says() {
     let view = view(&simulation, &simulation.vocabulary);
     let teacher = Teacher { predictor: &MostRecent, temperature: 1.0, weight: 1.0, is_truth: false };
     let training_set = TrainingSet { view: &view, teacher: Some(teacher) };
-    let distilled = learn(&fine_tune(12.0), &training_set, None, &mut Native::new(), None, &Silent).unwrap();
+    let distilled =
+        learn(&fine_tune(12.0), &training_set, None, &mut NativeEngine::new(), None, &Silent).unwrap();
     let student = Transformer::new(&distilled.0, &simulation.vocabulary).unwrap();
     // How far the student's answers are from the teacher's, in nats.
     let mut divergence = Vec::new();
@@ -107,7 +108,7 @@ fn the_vocabulary_grows_without_renumbering() {
     let known = people(3, 5);
     let first_view = view(&known, &known.vocabulary);
     let first = TrainingSet { view: &first_view, teacher: None };
-    let (model, _) = learn(&fine_tune(1.0), &first, None, &mut Native::new(), None, &Silent).unwrap();
+    let (model, _) = learn(&fine_tune(1.0), &first, None, &mut NativeEngine::new(), None, &Silent).unwrap();
 
     let renamed = Vocabulary::from_names(
         known.vocabulary.names().iter().map(|name| format!("{name} of another store")),
@@ -116,7 +117,7 @@ fn the_vocabulary_grows_without_renumbering() {
     let second = TrainingSet { view: &second_view, teacher: None };
     let mut frozen = fine_tune(1.0);
     frozen.training.learning_rate = 1e-30;
-    let (grown, _) = learn(&frozen, &second, Some(&model), &mut Native::new(), None, &Silent).unwrap();
+    let (grown, _) = learn(&frozen, &second, Some(&model), &mut NativeEngine::new(), None, &Silent).unwrap();
     assert_eq!(grown.apps[..model.apps.len()], model.apps);
     assert!(grown.apps.len() > model.apps.len());
     assert_answers_are_alike([&model, &grown], &known);
@@ -128,7 +129,8 @@ fn layers_are_laid_on() {
     let simulation = people(4, 6);
     let view = view(&simulation, &simulation.vocabulary);
     let training_set = TrainingSet { view: &view, teacher: None };
-    let learn = |fine_tune, start| learn(&fine_tune, &training_set, start, &mut Native::new(), None, &Silent);
+    let learn =
+        |fine_tune, start| learn(&fine_tune, &training_set, start, &mut NativeEngine::new(), None, &Silent);
     let with = |layers, rate| {
         let mut fine_tune = FineTuneConfig { layers: Some(layers), ..fine_tune(1.0) };
         fine_tune.training.learning_rate = rate;
@@ -151,7 +153,8 @@ fn softmaxes_are_laid_on() {
     let simulation = people(4, 6);
     let view = view(&simulation, &simulation.vocabulary);
     let training_set = TrainingSet { view: &view, teacher: None };
-    let learn = |fine_tune, start| learn(&fine_tune, &training_set, start, &mut Native::new(), None, &Silent);
+    let learn =
+        |fine_tune, start| learn(&fine_tune, &training_set, start, &mut NativeEngine::new(), None, &Silent);
     let with = |mixture, rate| {
         let mut fine_tune = FineTuneConfig { mixture, ..fine_tune(1.0) };
         fine_tune.training.learning_rate = rate;
@@ -197,7 +200,7 @@ fn columns_are_added_and_those_of_nobody_refused() {
     let learn = |old: &TransformerModel, widened| {
         let mut frozen = FineTuneConfig { widened, ..fine_tune(0.1) };
         frozen.training.learning_rate = 1e-30;
-        learn(&frozen, &training_set, Some(old), &mut Native::new(), None, &Silent)
+        learn(&frozen, &training_set, Some(old), &mut NativeEngine::new(), None, &Silent)
     };
     let (candidate, question) = (student.candidate_columns, student.question_columns);
 

@@ -7,7 +7,7 @@ mod people;
 
 use std::sync::Arc;
 
-use foretap::bundle::{Bundle, Parts};
+use foretap::bundle::{Bundle, BundleContents};
 use foretap::context::{History, Task};
 use foretap::data::simulate::Simulation;
 use foretap::data::{AppId, Event, Signal, Timestamp, UserId, Vocabulary};
@@ -182,11 +182,23 @@ fn who_is_missing_is_said_and_the_other_answers() {
     let now = events.last().unwrap().at;
 
     let cases = [
-        (Parts { student: None, ..parts.clone() }, Route::Trees, "the trees answer alone"),
-        (Parts { trees: None, ..parts.clone() }, Route::Deep, "the transformer answers alone"),
-        (Parts { router: None, ..parts.clone() }, Route::Deep, "no router: the student answers alone"),
-        (Parts { trees: None, router: None, ..parts.clone() }, Route::Deep, "the transformer answers alone"),
-        (Parts { student: None, router: None, ..parts.clone() }, Route::Trees, "the trees answer alone"),
+        (BundleContents { student: None, ..parts.clone() }, Route::Trees, "the trees answer alone"),
+        (BundleContents { trees: None, ..parts.clone() }, Route::Deep, "the transformer answers alone"),
+        (
+            BundleContents { router: None, ..parts.clone() },
+            Route::Deep,
+            "no router: the student answers alone",
+        ),
+        (
+            BundleContents { trees: None, router: None, ..parts.clone() },
+            Route::Deep,
+            "the transformer answers alone",
+        ),
+        (
+            BundleContents { student: None, router: None, ..parts.clone() },
+            Route::Trees,
+            "the trees answer alone",
+        ),
     ];
     for (parts, route, says) in cases {
         let bundle = Bundle::from_bytes(&Bundle::new(parts).unwrap().to_bytes().unwrap()).unwrap();

@@ -15,7 +15,7 @@ use foretap::data::{
     AppId, Event, Log, LogOptions, PrivacyKey, QuestionTime, Signal, SplitPlan, UserId, Vocabulary, read_logs,
 };
 use foretap::evaluate::{Report, SubsetMetrics};
-use foretap::experiment::{Experiment, Findings, Learned, Learner, Method, Training};
+use foretap::experiment::{Experiment, ExperimentResult, Learned, Learner, Method, Training};
 use foretap::gbdt::Tree;
 use foretap::predict::{Predictor, Scratch};
 use foretap::ranker::RankerConfig;
@@ -31,7 +31,7 @@ fn with_seed(mut config: RankerConfig, seed: u64) -> RankerConfig {
     config
 }
 
-fn run(experiment: &Experiment, simulation: &Simulation) -> Findings {
+fn run(experiment: &Experiment, simulation: &Simulation) -> ExperimentResult {
     let Simulation { log, vocabulary, truth } = simulation;
     experiment.run(log, vocabulary, Some(truth), &Silent).unwrap()
 }
@@ -121,7 +121,7 @@ fn figures_of_several_runs_are_means_over_their_seeds() {
     let experiment = Experiment { repeats: 1, cold_start: true, ..Experiment::with_ranker(ranker) };
     let both = run(&experiment, &simulation);
     assert!(both.report.to_string().contains("means of 2 runs"), "{}", both.report);
-    let trees = |findings: &Findings| format!("{:?}", findings.model.as_ref().unwrap().ranker);
+    let trees = |findings: &ExperimentResult| format!("{:?}", findings.model.as_ref().unwrap().ranker);
     assert_eq!(trees(&both), trees(&first), "its own seed's is kept");
     assert_eq!((first.report.runs, both.report.runs), (1, 2));
     for (both, (first, second)) in

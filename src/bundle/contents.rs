@@ -42,7 +42,7 @@ const KNOWN: [Tag; 8] = [META, APPS, FEATURES, STUDENT, TREES, ROUTER, GOLDEN, C
 
 /// What a bundle is made of.
 #[derive(Debug, Clone, Default)]
-pub struct Parts {
+pub struct BundleContents {
     /// What it answers.
     pub task: Task,
     /// App names by id, most launched first: candidates for a user without a history. The student's, where there is one.
@@ -60,7 +60,7 @@ pub struct Parts {
 /// Everything that a phone needs to answer, in one file.
 #[derive(Debug, Clone)]
 pub struct Bundle {
-    parts: Parts,
+    parts: BundleContents,
     golden: Golden,
 }
 
@@ -79,7 +79,7 @@ struct FeatureName {
     unit: String,
 }
 
-impl Parts {
+impl BundleContents {
     /// The parts of a bundle's file without its router, which is not read: so that one of another version can be fitted
     /// again to the same experts.
     ///
@@ -99,7 +99,7 @@ impl Bundle {
     /// # Errors
     /// There is no expert, one answers another task or reads other columns than this build computes, or the apps are not
     /// the student's.
-    pub fn new(mut parts: Parts) -> Result<Self> {
+    pub fn new(mut parts: BundleContents) -> Result<Self> {
         let over_features =
             |(trees, temperature): (QuantizedTrees, f64)| trees.over_features().map(|t| (t, temperature));
         parts.trees = parts.trees.map(over_features).transpose()?;
@@ -198,7 +198,7 @@ impl Bundle {
     }
 
     /// What it is made of.
-    pub fn parts(&self) -> &Parts {
+    pub fn parts(&self) -> &BundleContents {
         &self.parts
     }
 
@@ -295,7 +295,7 @@ fn read_parts(
     sections: &Sections<'_>,
     meta: &Meta,
     router: impl Fn(&Sections<'_>) -> Result<Option<RouterModel>>,
-) -> Result<Parts> {
+) -> Result<BundleContents> {
     let mut reader = sections.reader(APPS)?;
     let apps = read_apps(&mut reader)?;
     reader.finish()?;
@@ -315,7 +315,7 @@ fn read_parts(
         Some(_) => from_json(sections, CARD)?,
         None => serde_json::Map::new(),
     };
-    Ok(Parts { task: meta.task, apps, student, trees, router, card })
+    Ok(BundleContents { task: meta.task, apps, student, trees, router, card })
 }
 
 /// The trees, over the features as this build computes them.
@@ -338,7 +338,7 @@ fn read_apps(reader: &mut Reader<'_>) -> Result<Vec<String>> {
 }
 
 /// What a reader relies on, and so what a maker must not break.
-fn check(parts: &Parts) -> Result<()> {
+fn check(parts: &BundleContents) -> Result<()> {
     let mut seen = std::collections::HashSet::new();
     if let Some(name) = parts.apps.iter().find(|name| name.is_empty() || !seen.insert(name.as_str())) {
         return Err(wrong(APPS, format!("`{name}` is there twice, or no name")));
@@ -364,7 +364,7 @@ fn check(parts: &Parts) -> Result<()> {
 }
 
 /// Everyone who can answer, for the bundle's own vocabulary; the router asks the same experts.
-fn everyone(parts: &Parts) -> Result<Vec<(Expert, Arc<dyn Predictor>)>> {
+fn everyone(parts: &BundleContents) -> Result<Vec<(Expert, Arc<dyn Predictor>)>> {
     let Experts { trees, deep } = experts(parts, &Vocabulary::from_names(&parts.apps))?;
     let router: Option<Arc<dyn Predictor>> = match parts.router {
         Some(_) => {
@@ -377,22 +377,22 @@ fn everyone(parts: &Parts) -> Result<Vec<(Expert, Arc<dyn Predictor>)>> {
     Ok(all.into_iter().filter_map(|(expert, who)| Some((expert, who?))).collect())
 }
 
-fn student(parts: &Parts, vocabulary: &Vocabulary) -> Result<Option<QuantizedTransformer>> {
+fn student(parts: &BundleContents, vocabulary: &Vocabulary) -> Result<Option<QuantizedTransformer>> {
     parts.student.as_ref().map(|student| QuantizedTransformer::new(student, vocabulary)).transpose()
 }
 
-fn trees(parts: &Parts) -> Result<Option<Ranker>> {
+fn trees(parts: &BundleContents) -> Result<Option<Ranker>> {
     parts.trees.as_ref().map(|(trees, _)| trees.ranker()).transpose()
 }
 
 /// Whoever is there, for logs whose app ids are those of `vocabulary`.
-fn experts(parts: &Parts, vocabulary: &Vocabulary) -> Result<Experts> {
+fn experts(parts: &BundleContents, vocabulary: &Vocabulary) -> Result<Experts> {
     let deep = student(parts, vocabulary)?.map(|student| Arc::new(student) as Arc<dyn Predictor>);
     let trees = trees(parts)?.map(|trees| Arc::new(trees) as Arc<dyn Predictor>);
     Ok(Experts { trees, deep })
 }
 
-fn router(parts: &Parts, Experts { trees, deep }: Experts, routing: Routing) -> Result<Router> {
+fn router(parts: &BundleContents, Experts { trees, deep }: Experts, routing: Routing) -> Result<Router> {
     if let Some(model) = &parts.router {
         return Router::new(model.clone(), Experts { trees, deep }, routing);
     }
@@ -407,7 +407,7 @@ fn router(parts: &Parts, Experts { trees, deep }: Experts, routing: Routing) -> 
     Ok(if is_both { router.because("the bundle has no router: the student answers alone") } else { router })
 }
 
-fn favourites_of(parts: &Parts) -> Arc<[AppId]> {
+fn favourites_of(parts: &BundleContents) -> Arc<[AppId]> {
     favourites((0..parts.apps.len() as u32).map(AppId))
 }
 
@@ -436,11 +436,11 @@ fn wrong(tag: Tag, message: String) -> Error {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+    use crate::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
     #[cfg(feature = "train")]
     use crate::network::{Batch, QuestionReader, ReaderScratch, Window};
     use crate::network::{Standardisation, TransformerConfig, WeightLayout};
-    use crate::quantize::{Description, QuantizedTensor, Storage};
+    use crate::quantize::{Description, QuantizedTensor, TensorEncoding};
     #[cfg(feature = "train")]
     use crate::quantize::{QuantizedForward, QuantizedScratch};
     #[cfg(feature = "train")]
@@ -461,14 +461,18 @@ pub(super) mod tests {
         let tensors = WeightLayout::new(&config).tensors.into_iter().map(|spec| {
             let values = (0..spec.range.len()).map(|k| ((k * 7919 + spec.range.start) % 255) as i32 - 127);
             let scales = |count| vec![0.004; count];
-            match Storage::of(&spec) {
-                Storage::Float => QuantizedTensor {
+            match TensorEncoding::of(&spec) {
+                TensorEncoding::Float => QuantizedTensor {
                     floats: values.map(|value| value as f32 / 100.0).collect(),
                     ..QuantizedTensor::default()
                 },
                 storage => QuantizedTensor {
                     values: values.map(|value| value as i8).collect(),
-                    scales: scales(if storage == Storage::PerRow { spec.shape[0] } else { spec.shape[1] }),
+                    scales: scales(if storage == TensorEncoding::PerRow {
+                        spec.shape[0]
+                    } else {
+                        spec.shape[1]
+                    }),
                     floats: Vec::new(),
                 },
             }
@@ -485,7 +489,7 @@ pub(super) mod tests {
     fn trees(leaf: f64) -> QuantizedTrees {
         let split = |feature: usize, threshold: f32| SplitNode {
             feature,
-            test: Test::Threshold(threshold),
+            test: SplitCondition::Threshold(threshold),
             missing_left: feature.is_multiple_of(2),
             gain: 1.0,
             left: Child::Leaf(0),
@@ -501,9 +505,9 @@ pub(super) mod tests {
         QuantizedTrees::new(&Ensemble { features, ..Ensemble::new(trees, SCHEMA.len()) }).unwrap()
     }
 
-    pub(in crate::bundle) fn parts() -> Parts {
+    pub(in crate::bundle) fn parts() -> BundleContents {
         let card = [("learned_from".to_owned(), "nobody".into())].into_iter().collect();
-        Parts {
+        BundleContents {
             task: Task::FirstAfterUnlock,
             apps: APPS.map(str::to_owned).into(),
             student: Some(student()),
@@ -535,8 +539,8 @@ pub(super) mod tests {
         let all = parts();
         let cases = [
             (all.clone(), Expert::Student, 1.25),
-            (Parts { trees: None, ..all.clone() }, Expert::Student, 1.25),
-            (Parts { student: None, ..all }, Expert::Trees, 0.75),
+            (BundleContents { trees: None, ..all.clone() }, Expert::Student, 1.25),
+            (BundleContents { student: None, ..all }, Expert::Trees, 0.75),
         ];
         for (parts, expert, temperature) in cases {
             let bundle = Bundle::new(parts.clone()).unwrap();
@@ -562,15 +566,15 @@ pub(super) mod tests {
         });
         let error = Bundle::from_bytes(&bytes).unwrap_err().to_string();
         assert!(error.contains("version 1") && error.contains("make --base"), "{error}");
-        let parts = Parts::without_router(&bytes).unwrap();
+        let parts = BundleContents::without_router(&bytes).unwrap();
         assert!(parts.router.is_none() && parts.student.is_some() && parts.trees.is_some());
         assert!(Bundle::new(parts).is_ok());
-        assert!(Parts::without_router(&bytes[..bytes.len() - 1]).is_err());
+        assert!(BundleContents::without_router(&bytes[..bytes.len() - 1]).is_err());
     }
 
     #[test]
     fn parts_that_do_not_fit_are_refused() {
-        type Edit = fn(&mut Parts);
+        type Edit = fn(&mut BundleContents);
         let cases: [(Edit, &str); 6] = [
             (|parts| (parts.student, parts.trees) = (None, None), "neither a student nor trees"),
             (|parts| parts.apps[0] = "Post".into(), "other apps than the student's"),
@@ -789,7 +793,7 @@ pub(super) mod tests {
     #[cfg(feature = "train")]
     #[test]
     fn every_byte_of_a_student_that_a_golden_answer_depends_on_matters() {
-        let bundle = Bundle::new(Parts { trees: None, router: None, ..parts() }).unwrap();
+        let bundle = Bundle::new(BundleContents { trees: None, router: None, ..parts() }).unwrap();
         let bytes = bundle.to_bytes().unwrap();
         let good = Sections::parse(&bytes).unwrap().require(STUDENT).unwrap();
         let damaged = |at: usize, mask: u8| {

@@ -39,6 +39,6 @@ mod golden;
 
 pub use crate::storage::codec::{Put, Reader};
 pub use container::{ALIGNMENT, MAX_SECTIONS, Section, Sections, Tag};
-pub use contents::{Bundle, Parts};
+pub use contents::{Bundle, BundleContents};
 pub use delta::{apply, diff};
 pub use expert::Expert;

@@ -18,7 +18,7 @@ pub(crate) use intervals::difference_intervals;
 pub use latency::{AnswerLatency, CLOCK, Latencies, Latency, measure_answers, measure_latency};
 pub use metrics::{Metrics, Outcome, calibration_curve, choose_threshold, coverage_curve};
 pub(crate) use replay::catch_panic;
-pub use replay::{Protocol, TestResult, TestedPredictor, fit_temperature, test};
+pub use replay::{Protocol, TestResult, TestedPredictor, fit_temperature, test_predictor};
 pub use report::{ExpectedMetrics, ModelReport, Regret, Report, SubsetMetrics};
 pub use routing::{
     CostPoint, GateBin, GateReport, LearningPeriod, PairedDifferences, ROUTER, ROUTER_FULL, ROUTER_SHARED,

@@ -96,7 +96,7 @@ impl TestResult {
 /// # Errors
 /// The predictor panicked, gave a score that is not finite, or left one out: the error names it, the user and the
 /// question.
-pub fn test(
+pub fn test_predictor(
     view: &TrainingView<'_>,
     protocol: &Protocol<'_>,
     model: &TestedPredictor<'_>,
@@ -371,7 +371,7 @@ mod tests {
         let model = TestedPredictor { name: "recent", predictor: &MostRecent, for_validation: &MostRecent };
         let vocabulary = Vocabulary::new();
         let view = TrainingView::new(Task::FirstAfterUnlock, &vocabulary, []);
-        let outcomes = test(&view, &protocol, &model, &Silent).unwrap().test;
+        let outcomes = test_predictor(&view, &protocol, &model, &Silent).unwrap().test;
         // Before the first, no app was in front.
         let resumed: Vec<bool> = outcomes.iter().map(|outcome| outcome.is_resumed).collect();
         assert_eq!(resumed, [false, true, false]);

@@ -535,7 +535,7 @@ impl Judged {
 const COSTS_US: [f32; 3] = [25.0, 250.0, 2_500.0];
 
 impl GateReport {
-    /// Parts that the questions are divided into.
+    /// BundleContents that the questions are divided into.
     const BINS: usize = 10;
 
     fn of(judged: &[&Judged]) -> Self {

@@ -72,7 +72,7 @@ impl Default for Experiment {
 
 /// What an experiment gave.
 #[derive(Debug)]
-pub struct Findings {
+pub struct ExperimentResult {
     /// The comparison.
     pub report: Report,
     /// Methods that dropped out, which the report has no figures of.
@@ -139,7 +139,7 @@ impl Experiment {
         vocabulary: &Vocabulary,
         truth: Option<&Truth>,
         progress: &dyn Progress,
-    ) -> Result<Findings> {
+    ) -> Result<ExperimentResult> {
         self.check()?;
         let people = self.people(log)?;
         self.check_parts(&people)?;
@@ -210,7 +210,7 @@ impl Experiment {
             .iter()
             .find_map(|(name, _)| last_round.quantized(name, temperature(name).unwrap_or(1.0)));
         let router = routed.map(|routed| routed.fitted.model);
-        Ok(Findings { report, failures, model, quantized, router })
+        Ok(ExperimentResult { report, failures, model, quantized, router })
     }
 
     /// Trains a ranker on all of `log` but the test questions of the split; the validation questions tell when to stop, and

@@ -16,7 +16,7 @@ use crate::data::{Log, Split, UserId, Vocabulary};
 use crate::error::Result;
 use crate::evaluate::{
     AnswerLatency, Interval, Metrics, ModelReport, Protocol, TestResult, TestedPredictor,
-    difference_intervals, measure_answers, test,
+    difference_intervals, measure_answers, test_predictor,
 };
 use crate::network::{Batch, QuestionReader, ReaderScratch, Window};
 use crate::predict::Predictor;
@@ -25,7 +25,7 @@ use crate::quantize::{
     QuantizedForward, QuantizedModel, QuantizedScratch, QuantizedTransformer, TensorReport, calibrate,
     deflated_bytes, prune, quantize, quantize_calibrated, report,
 };
-use crate::transformer::{Forward, ForwardScratch, TrainingSet, Transformer, TransformerModel};
+use crate::transformer::{ForwardScratch, InferenceEngine, TrainingSet, Transformer, TransformerModel};
 
 /// What is tried.
 #[derive(Debug, Clone, PartialEq)]
@@ -191,7 +191,7 @@ impl Trial<'_> {
     ) -> Result<usize> {
         let model =
             TestedPredictor { name, predictor: predictor.as_ref(), for_validation: predictor.as_ref() };
-        let tested = test(self.view, &self.protocol, &model, self.progress)?;
+        let tested = test_predictor(self.view, &self.protocol, &model, self.progress)?;
         self.tried.push(Tried { predictor, bytes, deflated_bytes, tested });
         Ok(self.tried.len() - 1)
     }
@@ -249,7 +249,7 @@ fn sample(
 
 /// Medians over the questions, asked in turn on one thread.
 fn pass_us(plain: &TransformerModel, quantized: &QuantizedModel, questions: &[Batch]) -> [f64; 3] {
-    let (plain, quantized) = (Forward::new(plain.weights.clone()), QuantizedForward::new(quantized));
+    let (plain, quantized) = (InferenceEngine::new(plain.weights.clone()), QuantizedForward::new(quantized));
     let (mut plain_scratch, mut scratch) = (ForwardScratch::default(), QuantizedScratch::default());
     let mut micros: [Vec<f64>; 3] = Default::default();
     let mut scores = Vec::new();

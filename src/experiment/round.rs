@@ -13,7 +13,7 @@ use crate::data::{Split, Vocabulary};
 use crate::error::{ErrorKind, Result};
 use crate::evaluate::{
     Latencies, Protocol, ROUTER, ROUTER_FULL, ROUTER_SHARED, RoutedTest, RoutingReport, TestResult,
-    TestedExperts, TestedPredictor, catch_panic, measure_latency, test, test_router,
+    TestedExperts, TestedPredictor, catch_panic, measure_latency, test_predictor, test_router,
 };
 use crate::gbdt::Forest;
 use crate::model::RankerModel;
@@ -212,7 +212,7 @@ impl Rounds {
             if failures.iter().any(|failure| failure.name == model.name) {
                 continue;
             }
-            match test(&round.view, &round.protocol, &model, progress) {
+            match test_predictor(&round.view, &round.protocol, &model, progress) {
                 Ok(tested) => found.push(tested),
                 Err(error) => failures.push(Failure::new(model.name, error)),
             }

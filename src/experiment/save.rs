@@ -5,7 +5,7 @@ use std::path::Path;
 use super::method::Artifact;
 use super::round::Round;
 use super::routing::RouterPlan;
-use crate::bundle::{Bundle, Parts};
+use crate::bundle::{Bundle, BundleContents};
 use crate::error::{Error, Result};
 use crate::evaluate::RoutedTest;
 use crate::quantize::QuantizedTrees;
@@ -79,7 +79,7 @@ pub(super) fn round(
     let (Some(student), Some(model)) = (student, round.model(&plan.trees, temperature(&plan.trees))) else {
         return Ok(());
     };
-    let bundle = Bundle::new(Parts {
+    let bundle = Bundle::new(BundleContents {
         task: model.task,
         apps: student.apps.clone(),
         student: Some(student),

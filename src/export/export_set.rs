@@ -8,7 +8,7 @@ use super::network::APPS;
 use super::onnx::{self, Numbers, OnnxModel, Ranges, TestData, TreeOperator};
 use super::question::{NamedTensor, question, router_question};
 use super::wrong;
-use crate::bundle::{Bundle, Parts};
+use crate::bundle::{Bundle, BundleContents};
 use crate::context::{Context, features, replay};
 use crate::data::{Log, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,7 +20,7 @@ use crate::quantize::{
     QuantizedForward, QuantizedModel, QuantizedScratch, QuantizedTrees, dequantize, input_ranges, quantize,
 };
 use crate::router::{Answer, Experts, Router, Routing};
-use crate::transformer::{Batch, Forward, ForwardScratch, Transformer, TransformerModel};
+use crate::transformer::{Batch, ForwardScratch, InferenceEngine, Transformer, TransformerModel};
 
 /// The models of a bundle, ready to leave.
 #[derive(Debug, Clone)]
@@ -78,11 +78,11 @@ impl ExportSet {
     /// # Errors
     /// It cannot be quantized.
     pub fn of_transformer(model: TransformerModel) -> Result<Self> {
-        let parts = Parts {
+        let parts = BundleContents {
             task: model.weights.config().task,
             apps: model.apps.clone(),
             student: Some(quantize(&model)?),
-            ..Parts::default()
+            ..BundleContents::default()
         };
         Ok(Self { bundle: Bundle::new(parts)?, plain: Some(model), ensemble: None })
     }
@@ -93,11 +93,11 @@ impl ExportSet {
     /// It cannot be quantized.
     pub fn of_ranker(model: &RankerModel) -> Result<Self> {
         let ensemble = model.ranker.forest().ensemble();
-        let parts = Parts {
+        let parts = BundleContents {
             task: model.task,
             apps: model.apps.clone(),
             trees: Some((QuantizedTrees::new(ensemble)?, model.temperature)),
-            ..Parts::default()
+            ..BundleContents::default()
         };
         Ok(Self { ensemble: Some(ensemble.clone()), bundle: Bundle::new(parts)?, plain: None })
     }
@@ -142,7 +142,7 @@ impl ExportSet {
     /// # Errors
     /// It is missing, or an expert is.
     pub fn router(&self) -> Result<onnx::Experts<'_>> {
-        let Parts { trees, router, .. } = self.bundle.parts();
+        let BundleContents { trees, router, .. } = self.bundle.parts();
         let trees = trees.as_ref().ok_or_else(|| missing("trees", "TREE", "make it with --trees"))?;
         let router = router.as_ref();
         let router = router.ok_or_else(|| missing("router", "ROUT", "make it with --data or --simulate"))?;
@@ -295,7 +295,7 @@ impl ExportSet {
     }
 
     fn ask_transformer(&self, model: &TransformerModel) -> Result<TestData> {
-        let (forward, mut scratch) = (Forward::new(model.weights.clone()), ForwardScratch::default());
+        let (forward, mut scratch) = (InferenceEngine::new(model.weights.clone()), ForwardScratch::default());
         self.ask_network(model.temperature, |batch, logits| forward.score(batch, &mut scratch, logits))
     }
 

@@ -26,11 +26,11 @@
 //!
 //! ```
 //! use foretap::export::{lightgbm, xgboost};
-//! use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+//! use foretap::gbdt::{Child, Ensemble, SplitNode, SplitCondition, Tree};
 //!
 //! let split = SplitNode {
 //!     feature: 0,
-//!     test: Test::Threshold(0.5),
+//!     test: SplitCondition::Threshold(0.5),
 //!     missing_left: true,
 //!     gain: 3.0,
 //!     left: Child::Leaf(0),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::wrong;
-use crate::bundle::Parts;
+use crate::bundle::BundleContents;
 use crate::context::features::{SCHEMA, SCHEMA_VERSION};
 use crate::context::{QuestionFeatures, Task};
 use crate::error::Result;
@@ -40,7 +40,7 @@ pub struct ModelCard {
 
 impl ModelCard {
     /// What there is to say of a bundle's models.
-    pub fn parts(parts: &Parts) -> Self {
+    pub fn parts(parts: &BundleContents) -> Self {
         let student = parts.student.as_ref();
         Self {
             task: parts.task,

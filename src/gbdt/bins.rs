@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::tree::{Test, category};
+use super::tree::{SplitCondition, category};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bins for values, beside bin 0 for missing ones.
@@ -113,15 +113,15 @@ impl Binner {
     }
 
     /// The test that sends bins up to `bin` left (numbers), in terms of values.
-    pub(super) fn threshold(&self, column: usize, bin: u8) -> Test {
+    pub(super) fn threshold(&self, column: usize, bin: u8) -> SplitCondition {
         match &self.columns[column] {
-            ColumnBins::Number { upper } => Test::Threshold(upper[usize::from(bin) - 1]),
+            ColumnBins::Number { upper } => SplitCondition::Threshold(upper[usize::from(bin) - 1]),
             ColumnBins::Category { .. } => self.categories(column, &[bin]),
         }
     }
 
     /// The test that sends the categories in `bins` left.
-    pub(super) fn categories(&self, column: usize, bins: &[u8]) -> Test {
+    pub(super) fn categories(&self, column: usize, bins: &[u8]) -> SplitCondition {
         let mut left = match &self.columns[column] {
             ColumnBins::Number { .. } => Vec::new(),
             ColumnBins::Category { codes, .. } => {
@@ -129,7 +129,7 @@ impl Binner {
             }
         };
         left.sort_unstable();
-        Test::Categories(left)
+        SplitCondition::Categories(left)
     }
 }
 
@@ -224,7 +224,7 @@ mod tests {
         let values = [0.1, 0.100_000_01, 1e-40, -0.0, 0.0, 3.4e38, -3.4e38, f32::INFINITY, f32::NEG_INFINITY];
         let binner = Binner::fit(&values, 1, 255);
         for bin in 1..binner.bins(0) as u8 - 1 {
-            let Test::Threshold(threshold) = binner.threshold(0, bin) else { panic!("a number") };
+            let SplitCondition::Threshold(threshold) = binner.threshold(0, bin) else { panic!("a number") };
             assert!(threshold.is_finite());
             for value in values {
                 assert_eq!(binner.bin(0, value) <= bin, value <= threshold, "{value} {bin}");
@@ -239,6 +239,6 @@ mod tests {
         assert_eq!((binner.kind(0), binner.bins(0)), (ColumnKind::Category, 5));
         let bins = [7.0, 7.9, 2.0, 4.0, 9.0, 1e20, -0.5, -1.0, f32::NAN].map(|value| binner.bin(0, value));
         assert_eq!(bins, [1, 1, 2, 3, 4, 4, 4, 0, 0]);
-        assert_eq!(binner.categories(0, &[1, 3]), Test::Categories(vec![4, 7]));
+        assert_eq!(binner.categories(0, &[1, 3]), SplitCondition::Categories(vec![4, 7]));
     }
 }

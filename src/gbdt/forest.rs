@@ -95,7 +95,7 @@ pub(crate) mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::gbdt::tree::{Child, SplitNode, Test};
+    use crate::gbdt::tree::{Child, SplitCondition, SplitNode};
 
     const SPECIAL: [f32; 16] = [
         f32::NAN,
@@ -176,9 +176,9 @@ pub(crate) mod tests {
                     .collect();
                 left.sort_unstable();
                 left.dedup();
-                Test::Categories(left)
+                SplitCondition::Categories(left)
             } else {
-                Test::Threshold(threshold(shape, random))
+                SplitCondition::Threshold(threshold(shape, random))
             };
             let feature = random.random_range(0..shape.columns);
             let missing_left = random.random();

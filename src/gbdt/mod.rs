@@ -75,7 +75,7 @@ pub mod train;
 pub use config::{GbdtConfig, Goss, Precision};
 pub use ensemble::Ensemble;
 pub use forest::{Forest, ForestScratch};
-pub use tree::{Child, SplitNode, Test, Tree};
+pub use tree::{Child, SplitCondition, SplitNode, Tree};
 
 #[cfg(feature = "train")]
 pub use self::{

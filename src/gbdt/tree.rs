@@ -16,7 +16,7 @@ pub enum Child {
 /// Which values of a feature go left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Test {
+pub enum SplitCondition {
     /// Values up to and including this one.
     Threshold(f32),
     /// These categories, ascending. A value is a category's number, its fraction cut off; what is negative or not
@@ -31,7 +31,7 @@ pub struct SplitNode {
     /// Which feature.
     pub feature: usize,
     /// Which of its values go left.
-    pub test: Test,
+    pub test: SplitCondition,
     /// Whether a missing value (NaN) goes left.
     pub missing_left: bool,
     /// By how much the split lowered twice the training loss.
@@ -49,8 +49,10 @@ impl SplitNode {
             return self.missing_left;
         }
         match &self.test {
-            Test::Threshold(threshold) => value <= *threshold,
-            Test::Categories(left) => category(value).is_some_and(|code| left.binary_search(&code).is_ok()),
+            SplitCondition::Threshold(threshold) => value <= *threshold,
+            SplitCondition::Categories(left) => {
+                category(value).is_some_and(|code| left.binary_search(&code).is_ok())
+            }
         }
     }
 
@@ -155,10 +157,10 @@ impl Tree {
                 return Err(format!("split {node} asks for feature {} of {columns}", split.feature));
             }
             match &split.test {
-                Test::Threshold(threshold) if !threshold.is_finite() => {
+                SplitCondition::Threshold(threshold) if !threshold.is_finite() => {
                     return Err(format!("the threshold of split {node} is not finite"));
                 }
-                Test::Categories(left) if !left.is_sorted_by(|a, b| a < b) => {
+                SplitCondition::Categories(left) if !left.is_sorted_by(|a, b| a < b) => {
                     return Err(format!("the categories of split {node} are not in ascending order"));
                 }
                 _ => {}
@@ -184,16 +186,22 @@ impl Tree {
 mod tests {
     use super::*;
 
-    fn split(feature: usize, test: Test, missing_left: bool, left: Child, right: Child) -> SplitNode {
+    fn split(
+        feature: usize,
+        test: SplitCondition,
+        missing_left: bool,
+        left: Child,
+        right: Child,
+    ) -> SplitNode {
         SplitNode { feature, test, missing_left, gain: 1.0, left, right }
     }
 
     fn tree() -> Tree {
         Tree {
             splits: vec![
-                split(0, Test::Threshold(0.5), true, Child::Leaf(0), Child::Split(1)),
-                split(1, Test::Categories(vec![2, 5]), false, Child::Split(2), Child::Leaf(1)),
-                split(0, Test::Threshold(2.0), false, Child::Leaf(2), Child::Leaf(3)),
+                split(0, SplitCondition::Threshold(0.5), true, Child::Leaf(0), Child::Split(1)),
+                split(1, SplitCondition::Categories(vec![2, 5]), false, Child::Split(2), Child::Leaf(1)),
+                split(0, SplitCondition::Threshold(2.0), false, Child::Leaf(2), Child::Leaf(3)),
             ],
             leaf_values: vec![0.1, 0.02, 0.003, 0.0004],
             leaf_cover: vec![1.0; 4],
@@ -235,10 +243,14 @@ mod tests {
         );
         assert!(edited(|t| t.splits[2].left = Child::Leaf(9)).unwrap_err().contains("leads nowhere"));
         assert!(
-            edited(|t| t.splits[0].test = Test::Threshold(f32::INFINITY)).unwrap_err().contains("finite")
+            edited(|t| t.splits[0].test = SplitCondition::Threshold(f32::INFINITY))
+                .unwrap_err()
+                .contains("finite")
         );
         assert!(
-            edited(|t| t.splits[1].test = Test::Categories(vec![3, 3])).unwrap_err().contains("ascending")
+            edited(|t| t.splits[1].test = SplitCondition::Categories(vec![3, 3]))
+                .unwrap_err()
+                .contains("ascending")
         );
         assert!(edited(|t| t.leaf_values[0] = f64::NAN).unwrap_err().contains("not finite"));
         assert!(edited(|t| t.leaf_values.clear()).unwrap_err().contains("0 leaves"));

@@ -18,7 +18,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Description, QuantizedModel, QuantizedTensor, Storage};
+use super::model::{Description, QuantizedModel, QuantizedTensor, TensorEncoding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Standardisation, TensorSpec, TransformerConfig, WeightLayout};
 use crate::storage::codec::{Put as _, Reader};
@@ -97,7 +97,7 @@ fn read_head(reader: &mut Reader<'_>) -> Result<Head> {
 }
 
 fn read_tensor(reader: &mut Reader<'_>, spec: &TensorSpec) -> Result<QuantizedTensor> {
-    let (scales, values, floats) = Storage::of(spec).lengths(spec);
+    let (scales, values, floats) = TensorEncoding::of(spec).lengths(spec);
     let scales = read_floats(reader, scales)?;
     let values = reader.bytes(values)?.iter().map(|&byte| i8::from_le_bytes([byte])).collect();
     let floats = read_floats(reader, floats)?;
@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn tensor(spec: &TensorSpec, random: &mut ChaCha8Rng) -> QuantizedTensor {
-        let (scales, values, floats) = Storage::of(spec).lengths(spec);
+        let (scales, values, floats) = TensorEncoding::of(spec).lengths(spec);
         QuantizedTensor {
             scales: (0..scales).map(|_| random.random_range(0.0..0.1)).collect(),
             values: (0..values).map(|_| random.random()).collect(),

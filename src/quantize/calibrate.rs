@@ -8,11 +8,11 @@ use flate2::write::DeflateEncoder;
 use serde::Serialize;
 
 use super::forward::{Inputs, QuantizedForward};
-use super::model::{QuantizedModel, QuantizedTensor, Storage, dequantized};
+use super::model::{QuantizedModel, QuantizedTensor, TensorEncoding, dequantized};
 use super::scheme::{Importance, quantize};
 use crate::error::Result;
 use crate::network::{Batch, TensorSpec};
-use crate::transformer::{Native, TransformerModel, Weights, validate};
+use crate::transformer::{NativeEngine, TransformerModel, Weights, validate};
 
 /// How large the inputs of the matrices of `model` are on these questions.
 ///
@@ -73,11 +73,13 @@ pub fn report(
     questions: &[Batch],
 ) -> Result<Vec<TensorReport>> {
     let loss = |weights: &Weights| -> Result<f64> {
-        Ok(validate(&mut Native::new(), weights, questions)?.map_or(0.0, |found| found.loss))
+        Ok(validate(&mut NativeEngine::new(), weights, questions)?.map_or(0.0, |found| found.loss))
     };
     let plain = loss(&model.weights)?;
     let mut reports = Vec::new();
-    for (spec, tensor) in quantized.tensors().filter(|(spec, _)| Storage::of(spec) != Storage::Float) {
+    for (spec, tensor) in
+        quantized.tensors().filter(|(spec, _)| TensorEncoding::of(spec) != TensorEncoding::Float)
+    {
         let rounded = dequantized(spec, tensor);
         let values = &model.weights.values[spec.range.clone()];
         let weigh = importance.get(&spec.name).map(Vec::as_slice).unwrap_or_default();
@@ -110,8 +112,8 @@ fn error(spec: &TensorSpec, values: &[f32], rounded: &[f32], importance: &[f64])
 /// A number is cut off where it is more than half a step beyond the farthest.
 fn clipped_share(spec: &TensorSpec, values: &[f32], tensor: &QuantizedTensor) -> f64 {
     let columns = spec.shape.last().copied().unwrap_or(1).max(1);
-    let scale = |index: usize| match Storage::of(spec) {
-        Storage::PerRow => tensor.scales[index / columns],
+    let scale = |index: usize| match TensorEncoding::of(spec) {
+        TensorEncoding::PerRow => tensor.scales[index / columns],
         _ => tensor.scales[index % columns],
     };
     let is_cut = |(index, value): &(usize, &f32)| value.abs() > (super::model::STEPS + 0.5) * scale(*index);

@@ -387,15 +387,15 @@ mod tests {
     use super::super::scheme::quantize;
     use super::*;
     use crate::context::Task;
-    use crate::transformer::{Forward, ForwardScratch, Standardisation, TransformerModel, Weights};
+    use crate::transformer::{ForwardScratch, InferenceEngine, Standardisation, TransformerModel, Weights};
 
-    fn model(config: TransformerConfig) -> (QuantizedModel, Forward) {
+    fn model(config: TransformerConfig) -> (QuantizedModel, InferenceEngine) {
         let weights = Weights::random(config.clone(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
         let apps = (0..config.apps).map(|app| format!("app {app}")).collect();
         let columns = Standardisation::none(&config);
         let model = quantize(&TransformerModel { weights, apps, temperature: 1.0, columns }).unwrap();
         let plain = Weights::new(config, model.dequantized()).unwrap();
-        (model, Forward::new(plain))
+        (model, InferenceEngine::new(plain))
     }
 
     fn shapes() -> [TransformerConfig; 3] {

@@ -25,7 +25,7 @@ mod trees;
 pub use calibrate::{TensorReport, calibrate, deflated_bytes, input_ranges, report};
 pub use forward::{QuantizedForward, QuantizedScratch};
 pub use kernel::{Kernel, LANES, Packed};
-pub use model::{Description, QuantizedModel, QuantizedTensor, Storage};
+pub use model::{Description, QuantizedModel, QuantizedTensor, TensorEncoding};
 #[cfg(feature = "train")]
 pub use qat::QuantizationAware;
 #[cfg(feature = "train")]

@@ -16,7 +16,7 @@ pub const STEPS: f32 = 127.0;
 
 /// How a tensor is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Storage {
+pub enum TensorEncoding {
     /// Bytes, a scale a row: embeddings.
     PerRow,
     /// Bytes, a scale a column: matrices.
@@ -25,7 +25,7 @@ pub enum Storage {
     Float,
 }
 
-impl Storage {
+impl TensorEncoding {
     /// How the tensor of `spec` is stored.
     pub fn of(spec: &TensorSpec) -> Self {
         let is_matrix = spec.shape.len() == 2;
@@ -150,12 +150,12 @@ impl QuantizedModel {
 /// The plain numbers that a tensor stands for.
 pub(super) fn dequantized(spec: &TensorSpec, tensor: &QuantizedTensor) -> Vec<f32> {
     let columns = spec.shape.last().copied().unwrap_or(1).max(1);
-    let scale = |index: usize| match Storage::of(spec) {
-        Storage::PerRow => tensor.scales[index / columns],
+    let scale = |index: usize| match TensorEncoding::of(spec) {
+        TensorEncoding::PerRow => tensor.scales[index / columns],
         _ => tensor.scales[index % columns],
     };
-    match Storage::of(spec) {
-        Storage::Float => tensor.floats.clone(),
+    match TensorEncoding::of(spec) {
+        TensorEncoding::Float => tensor.floats.clone(),
         _ => tensor.values.iter().enumerate().map(|(k, &value)| f32::from(value) * scale(k)).collect(),
     }
 }
@@ -164,7 +164,7 @@ pub(super) fn dequantized(spec: &TensorSpec, tensor: &QuantizedTensor) -> Vec<f3
 const LARGEST: f32 = 1e3;
 
 fn check(spec: &TensorSpec, tensor: &QuantizedTensor) -> std::result::Result<(), String> {
-    let (scales, values, floats) = Storage::of(spec).lengths(spec);
+    let (scales, values, floats) = TensorEncoding::of(spec).lengths(spec);
     for (what, found, expected) in [
         ("bytes", tensor.values.len(), values),
         ("scales", tensor.scales.len(), scales),

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::context::Task;
     use crate::network::TransformerConfig;
-    use crate::transformer::Native;
+    use crate::transformer::NativeEngine;
 
     #[test]
     fn gradients_are_those_at_the_rounded_weights() {
@@ -85,8 +85,8 @@ mod tests {
             let losses = engine.gradient(weights, &batch, pass, &mut gradient).unwrap();
             (losses, engine.logits(weights, &batch).unwrap(), gradient)
         };
-        let mut aware = QuantizationAware::new(Box::new(Native::new()));
-        let expected = gradient(&mut Native::new(), &rounded);
+        let mut aware = QuantizationAware::new(Box::new(NativeEngine::new()));
+        let expected = gradient(&mut NativeEngine::new(), &rounded);
         assert_eq!(gradient(&mut aware, &weights), expected);
         assert_eq!(gradient(&mut aware, &weights), expected, "what was rounded is rounded anew");
     }

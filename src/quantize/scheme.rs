@@ -11,7 +11,7 @@
 //!
 //! where `importance` is how large a matrix's inputs are, the mean of their squares, as [`Calibration`] saw them.
 
-use super::model::{Description, QuantizedModel, QuantizedTensor, STEPS, Storage};
+use super::model::{Description, QuantizedModel, QuantizedTensor, STEPS, TensorEncoding};
 use crate::error::Result;
 use crate::network::TensorSpec;
 use crate::transformer::{TransformerModel, Weights};
@@ -57,7 +57,7 @@ pub fn dequantize(model: &QuantizedModel) -> Result<TransformerModel> {
 
 /// Rounds `values` to what a quantized tensor of `spec` would hold.
 pub(super) fn fake_quantize(spec: &TensorSpec, values: &mut [f32]) {
-    if Storage::of(spec) != Storage::Float {
+    if TensorEncoding::of(spec) != TensorEncoding::Float {
         let tensor = round(spec, values, |_| 1.0);
         values.copy_from_slice(&super::model::dequantized(spec, &tensor));
     }
@@ -82,12 +82,12 @@ fn of_tensors(
 /// Quantizes a tensor, `cut` telling for each of its lines what share of the largest number the farthest step is.
 fn round(spec: &TensorSpec, values: &[f32], cut: impl Fn(&[f32]) -> f32) -> QuantizedTensor {
     let columns = spec.shape.last().copied().unwrap_or(1).max(1);
-    let (lines, of_line): (usize, fn(usize, usize) -> usize) = match Storage::of(spec) {
-        Storage::Float => {
+    let (lines, of_line): (usize, fn(usize, usize) -> usize) = match TensorEncoding::of(spec) {
+        TensorEncoding::Float => {
             return QuantizedTensor { floats: values.to_vec(), ..QuantizedTensor::default() };
         }
-        Storage::PerRow => (values.len() / columns, |index, columns| index / columns),
-        Storage::PerColumn => (columns, |index, columns| index % columns),
+        TensorEncoding::PerRow => (values.len() / columns, |index, columns| index / columns),
+        TensorEncoding::PerColumn => (columns, |index, columns| index % columns),
     };
     let mut parted = vec![Vec::new(); lines];
     for (index, &value) in values.iter().enumerate() {
@@ -127,7 +127,7 @@ fn best_cut(line: &[f32], importance: &[f64]) -> f32 {
 pub fn prune(model: &TransformerModel, share: f64) -> TransformerModel {
     let mut pruned = model.clone();
     for spec in &model.weights.layout().tensors {
-        if Storage::of(spec) == Storage::Float {
+        if TensorEncoding::of(spec) == TensorEncoding::Float {
             continue;
         }
         let values = &mut pruned.weights.values[spec.range.clone()];
@@ -281,7 +281,8 @@ mod tests {
         for spec in &model.weights.layout().tensors {
             let [before, after] = [&model, &back].map(|model| &model.weights.values[spec.range.clone()]);
             let most = before.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-            let allowed = if Storage::of(spec) == Storage::Float { 0.0 } else { 0.501 * most / 127.0 };
+            let allowed =
+                if TensorEncoding::of(spec) == TensorEncoding::Float { 0.0 } else { 0.501 * most / 127.0 };
             let farthest = before.iter().zip(after).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(farthest <= allowed, "{}: {farthest}", spec.name);
             // In training the same numbers stand for them.

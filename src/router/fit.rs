@@ -39,7 +39,7 @@ pub struct Example {
 }
 
 impl Example {
-    /// Parts of the questions.
+    /// BundleContents of the questions.
     // Source: units: each more costs another fit.
     pub const FOLDS: usize = 4;
 

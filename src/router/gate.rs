@@ -398,10 +398,10 @@ mod tests {
     /// A gate says what its trees say, and only trees over its own columns make one.
     #[test]
     fn a_gate_is_its_trees_over_its_own_columns() {
-        use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+        use crate::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
         let split = SplitNode {
             feature: 0,
-            test: Test::Threshold(0.5),
+            test: SplitCondition::Threshold(0.5),
             missing_left: false,
             gain: 1.0,
             left: Child::Leaf(0),

@@ -142,13 +142,13 @@ fn number_of(reader: &mut Reader<'_>) -> Result<f32> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::gbdt::{Child, SplitNode, Test};
+    use crate::gbdt::{Child, SplitCondition, SplitNode};
 
     /// A gate that sends what the trees are unsure of, and a blend of three to one.
     pub fn sample() -> RouterModel {
         let split = SplitNode {
             feature: 0,
-            test: Test::Threshold(0.5),
+            test: SplitCondition::Threshold(0.5),
             missing_left: false,
             gain: 1.0,
             left: Child::Leaf(0),

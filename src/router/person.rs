@@ -82,7 +82,7 @@ impl Person {
                     self.awaited = None;
                 }
             }
-            // An unlock that opens nothing was no question.
+            // An unlock that opens nothing was no question: the rule of `context::questions`.
             (Some(Task::FirstAfterUnlock), Signal::Unlock | Signal::ScreenOn | Signal::ScreenOff) => {
                 self.awaited = None
             }

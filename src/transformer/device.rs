@@ -47,7 +47,7 @@ impl Device {
     /// [`ErrorKind::Device`]: this build lacks it, or the machine does.
     pub fn open(self) -> Result<Box<dyn Engine>> {
         match self {
-            Self::Cpu => Ok(Box::new(super::Native::new())),
+            Self::Cpu => Ok(Box::new(super::NativeEngine::new())),
             #[cfg(feature = "flex")]
             Self::Flex => Ok(Box::new(super::BurnEngine::flex())),
             #[cfg(not(feature = "flex"))]

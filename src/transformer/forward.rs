@@ -18,13 +18,13 @@ use crate::network::Batch;
 
 /// Weights made ready for one question at a time.
 #[derive(Debug, Clone)]
-pub struct Forward {
+pub struct InferenceEngine {
     level: Level,
     weights: Weights,
     prepared: Prepared,
 }
 
-/// Room for [`Forward::score`]. Once it has seen the longest sequence and the most candidates, nothing is allocated.
+/// Room for [`InferenceEngine::score`]. Once it has seen the longest sequence and the most candidates, nothing is allocated.
 #[derive(Debug, Clone, Default)]
 pub struct ForwardScratch {
     block: Block,
@@ -37,7 +37,7 @@ pub struct ForwardScratch {
     pointer: Pointer,
 }
 
-impl Forward {
+impl InferenceEngine {
     /// Packs `weights` and computes what depends on nothing else.
     pub fn new(weights: Weights) -> Self {
         let (level, mut prepared) = (level(), Prepared::default());
@@ -144,7 +144,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::super::engine::Engine;
-    use super::super::native::Native;
+    use super::super::native::NativeEngine;
     use super::*;
     use crate::context::Task;
     use crate::network::TransformerConfig;
@@ -156,13 +156,13 @@ mod tests {
         let one_layer = TransformerConfig { layers: 1, d_model: 12, heads: 3, mixture: 2, ..student.clone() };
         for config in [student, one_layer, TransformerConfig::teacher(task, 30)] {
             let weights = Weights::random(config.clone(), &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
-            let (forward, mut scratch) = (Forward::new(weights.clone()), ForwardScratch::default());
+            let (forward, mut scratch) = (InferenceEngine::new(weights.clone()), ForwardScratch::default());
             // The room that one question leaves must not show in the next.
             for (length, candidates) in
                 [(config.window, 50), (1, 1), (2, 3), (config.window, 200), (17, 7), (1, 50)]
             {
                 let batch = Batch::random_question(&config, length, candidates, 3);
-                let expected = Native::new().logits(&weights, &batch).unwrap();
+                let expected = NativeEngine::new().logits(&weights, &batch).unwrap();
                 let mut scores = vec![f32::NAN; candidates];
                 forward.score(&batch, &mut scratch, &mut scores);
                 for (score, expected) in scores.iter().zip(expected) {

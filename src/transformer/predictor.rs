@@ -1,20 +1,14 @@
-//! A trained transformer as a [`Predictor`].
+//! A trained transformer as a [`Predictor`](crate::predict::Predictor).
 
 use super::file::TransformerModel;
-use super::forward::{Forward, ForwardScratch};
-use crate::context::Context;
-use crate::context::features::SharedFeatures;
+use super::forward::{ForwardScratch, InferenceEngine};
 use crate::data::Vocabulary;
 use crate::error::Result;
-use crate::network::{QuestionReader, ReaderScratch, Window};
-use crate::predict::{Predictor, Scratch};
+use crate::network::{Batch, NetworkPredictor, QuestionNetwork, QuestionReader, Window};
 
-/// A transformer that knows the apps of one vocabulary. It needs no framework, and computes every question from nothing.
-#[derive(Debug, Clone)]
-pub struct Transformer {
-    reader: QuestionReader,
-    forward: Forward,
-}
+/// A transformer that knows the apps of one vocabulary. It needs no framework, and keeps nothing from one question to the
+/// next.
+pub type Transformer = NetworkPredictor<InferenceEngine>;
 
 impl Transformer {
     /// A predictor for logs whose app ids are those of `vocabulary`, which reads the window that ships: the one that
@@ -32,33 +26,17 @@ impl Transformer {
     /// As [`new`](Self::new).
     pub fn with(model: &TransformerModel, vocabulary: &Vocabulary, window: Window) -> Result<Self> {
         let config = model.weights.config();
-        Ok(Self {
-            reader: QuestionReader::new(config, &model.columns, &model.apps, vocabulary, window)?,
-            forward: Forward::new(model.weights.clone()),
-        })
+        let reader = QuestionReader::new(config, &model.columns, &model.apps, vocabulary, window)?;
+        Ok(Self::of(reader, InferenceEngine::new(model.weights.clone())))
     }
 }
 
-impl Predictor for Transformer {
-    fn new_scratch(&self) -> Scratch {
-        Scratch::new(<(ReaderScratch, ForwardScratch)>::default())
-    }
+impl QuestionNetwork for InferenceEngine {
+    type Scratch = ForwardScratch;
 
-    fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
-        let (reader, forward): &mut (ReaderScratch, ForwardScratch) = scratch.buffers();
-        self.reader.read(context, reader);
-        self.forward.score(&reader.batch, forward, scores);
-    }
+    const KEEPS_CACHE: bool = false;
 
-    fn score_sharing(
-        &self,
-        context: &Context<'_>,
-        features: &mut SharedFeatures,
-        scratch: &mut Scratch,
-        scores: &mut [f32],
-    ) {
-        let (reader, forward): &mut (ReaderScratch, ForwardScratch) = scratch.buffers();
-        self.reader.read_sharing(context, features, reader);
-        self.forward.score(&reader.batch, forward, scores);
+    fn score(&self, batch: &Batch, scratch: &mut ForwardScratch, scores: &mut [f32]) {
+        self.score(batch, scratch, scores);
     }
 }

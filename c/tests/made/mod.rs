@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used)] // a failed step is a failed test
 #![allow(dead_code)] // each suite uses a part
 
-use foretap::bundle::{Bundle, Parts};
+use foretap::bundle::{Bundle, BundleContents};
 use foretap::context::Task;
 use foretap::context::features::SCHEMA;
-use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+use foretap::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 use foretap::network::{Standardisation, TensorSpec, TransformerConfig, WeightLayout};
-use foretap::quantize::{Description, QuantizedModel, QuantizedTensor, QuantizedTrees, Storage};
+use foretap::quantize::{Description, QuantizedModel, QuantizedTensor, QuantizedTrees, TensorEncoding};
 use foretap::router::RouterModel;
 
 /// Numbers that look random, by Knuth's linear congruential generator.
@@ -35,14 +35,14 @@ pub fn with_student(apps: &[&str]) -> Bundle {
     let columns = Standardisation::none(&config);
     let description = Description { config, apps: apps.clone(), temperature: 1.5, columns };
     let student = QuantizedModel::new(description, tensors).unwrap();
-    Bundle::new(Parts { apps, student: Some(student), ..Parts::default() }).unwrap()
+    Bundle::new(BundleContents { apps, student: Some(student), ..BundleContents::default() }).unwrap()
 }
 
 /// A bundle with trees alone: one, which asks one feature.
 pub fn with_trees(apps: &[&str]) -> Bundle {
     let split = SplitNode {
         feature: 0,
-        test: Test::Threshold(0.5),
+        test: SplitCondition::Threshold(0.5),
         missing_left: true,
         gain: 1.0,
         left: Child::Leaf(0),
@@ -53,28 +53,28 @@ pub fn with_trees(apps: &[&str]) -> Bundle {
     let ensemble = Ensemble { features, ..Ensemble::new(vec![tree], SCHEMA.len()) };
     let trees = Some((QuantizedTrees::new(&ensemble).unwrap(), 1.0));
     let apps = apps.iter().map(|&app| app.to_owned()).collect();
-    Bundle::new(Parts { apps, trees, ..Parts::default() }).unwrap()
+    Bundle::new(BundleContents { apps, trees, ..BundleContents::default() }).unwrap()
 }
 
 /// A bundle with both, and a router between them.
 pub fn with_both(apps: &[&str]) -> Bundle {
-    let Parts { trees, .. } = with_trees(apps).parts().clone();
+    let BundleContents { trees, .. } = with_trees(apps).parts().clone();
     let router = Some(RouterModel::unfitted([1.0, 1.5]).unwrap());
-    Bundle::new(Parts { trees, router, ..with_student(apps).parts().clone() }).unwrap()
+    Bundle::new(BundleContents { trees, router, ..with_student(apps).parts().clone() }).unwrap()
 }
 
 fn tensor(spec: &TensorSpec, random: &mut Random) -> QuantizedTensor {
     let numbers = spec.range.len();
     let scales = |count| vec![0.002; count];
     let mut bytes = || (0..numbers).map(|_| random.byte().max(-127)).collect();
-    match Storage::of(spec) {
-        Storage::PerRow => {
+    match TensorEncoding::of(spec) {
+        TensorEncoding::PerRow => {
             QuantizedTensor { values: bytes(), scales: scales(spec.shape[0]), ..Default::default() }
         }
-        Storage::PerColumn => {
+        TensorEncoding::PerColumn => {
             QuantizedTensor { values: bytes(), scales: scales(spec.shape[1]), ..Default::default() }
         }
-        Storage::Float => {
+        TensorEncoding::Float => {
             QuantizedTensor { floats: (0..numbers).map(|_| random.number()).collect(), ..Default::default() }
         }
     }

@@ -423,6 +423,7 @@ impl History {
             self.session += u32::from(self.session_launches > 0);
             self.session_launches = 0;
         }
+        // The rule of `context::questions`: an unlock that opens nothing was no question.
         self.unlocks_without_app += u32::from(self.awaits_first_app);
         self.unlocked = Some(now);
         self.awaits_first_app = true;

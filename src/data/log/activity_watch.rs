@@ -27,6 +27,7 @@ use super::lines::{Line, Lines};
 use super::warnings::WarningKind;
 use crate::data::event::{AppId, Signal};
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::broken_off;
 
 /// Windows of one app so near each other are one launch.
 const SAME_LAUNCH_MS: i64 = 1000;
@@ -41,16 +42,30 @@ pub(super) fn recognises(start: &[u8]) -> bool {
 
 pub(super) fn read(lines: Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let clock = Clock::new(draft.options.time_zone.as_deref())?;
-    let mut text = String::new();
-    let failed = |error| Error::io(draft.file, "read the log", error);
-    lines.into_reader().read_to_string(&mut text).map_err(failed)?;
+    let mut bytes = Vec::new();
+    lines.into_reader().read_to_end(&mut bytes).map_err(|error| broken_off(error, draft.file, 1))?;
+    // A character that was cut off at the end is one of an event that was.
+    let is_cut = |error: &std::str::Utf8Error| error.error_len().is_none();
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) if is_cut(&error) => bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid()),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            return Err(Error::new(ErrorKind::Data, "not UTF-8")
+                .file(draft.file)
+                .line(line)
+                .next_step("save it as UTF-8"));
+        }
+    };
     let export = match serde_json::from_str::<Export>(text.trim_start_matches('\u{feff}')) {
         Ok(export) => export,
         Err(error) => {
-            let whole = up_to_the_last_event(&text).filter(|_| error.is_eof());
+            let whole = up_to_the_last_event(text).filter(|_| error.is_eof());
             let export = whole.and_then(|text| serde_json::from_str(&text).ok()).ok_or_else(|| {
                 Error::new(ErrorKind::Data, format!("not what ActivityWatch exports: {error}"))
                     .file(draft.file)
+                    .line(error.line().max(1) as u64)
                     .next_step("export it again")
             })?;
             let problem = Problem::new("events", error.to_string());

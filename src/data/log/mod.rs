@@ -133,6 +133,7 @@ impl LogFormat {
             LogFormat::UsageStats => usagestats::recognises(head),
             LogFormat::Lsapp => lsapp::recognises(head),
             LogFormat::Tsinghua => tsinghua::recognises(head),
+            // By its first bytes, in `format_of`: it may be one long line.
             LogFormat::ActivityWatch => false,
             LogFormat::Table => table::recognises(head),
         }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::{BELOW_ZERO, BY_CATEGORY, DEFAULT_LEFT, ZERO, beside_zero, objective_here};
 use crate::error::{Error, Result};
 use crate::export::{CUSTOM, MAX_CATEGORIES, fits, wrong};
-use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+use crate::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 
 const RETRAIN: &str = "train with `zero_as_missing=false`, on values that 32-bit floats can hold";
 const SAVE_AGAIN: &str = "save the model again with LightGBM's `save_model`";
@@ -194,7 +194,9 @@ fn splits(section: &Section<'_>, count: usize) -> Result<Vec<SplitNode>> {
         let (test, missing_left) = if decisions[node] & BY_CATEGORY != 0 {
             // The threshold is the number of a list; lists are used in turn, and each once.
             match categories.next() {
-                Some((list, listed)) if thresholds[node] == list as f64 => (Test::Categories(listed), false),
+                Some((list, listed)) if thresholds[node] == list as f64 => {
+                    (SplitCondition::Categories(listed), false)
+                }
                 _ => {
                     return Err(wrong(format!("there is no list {} of categories for it", thresholds[node])));
                 }
@@ -204,9 +206,9 @@ fn splits(section: &Section<'_>, count: usize) -> Result<Vec<SplitNode>> {
                 // Whatever is there goes left: here, where no category is listed, right.
                 Ok((f32::INFINITY, missing_left)) => {
                     (left, right) = (right, left);
-                    (Test::Categories(Vec::new()), !missing_left)
+                    (SplitCondition::Categories(Vec::new()), !missing_left)
                 }
-                Ok((threshold, missing_left)) => (Test::Threshold(threshold), missing_left),
+                Ok((threshold, missing_left)) => (SplitCondition::Threshold(threshold), missing_left),
                 Err(why) => return Err(wrong(why).next_step(RETRAIN)),
             }
         };

@@ -6,7 +6,7 @@ use super::{BY_CATEGORY, DEFAULT_LEFT, MISSING_IS_NAN, beside_zero, objective_th
 use crate::error::Result;
 use crate::export::{check, check_categories, wrong};
 use crate::gbdt::attach::{Side, attach};
-use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+use crate::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 
 /// A tree that sends missing values left of categories grows by copies; beyond this many times its nodes it is
 /// refused.
@@ -126,15 +126,15 @@ impl Nodes {
     fn push(&mut self, split: &SplitNode) -> Result<()> {
         let children = [split.left, split.right];
         match &split.test {
-            Test::Threshold(threshold) => {
+            SplitCondition::Threshold(threshold) => {
                 let threshold = beside_zero(*threshold, *threshold >= 0.0);
                 self.push_comparison(f64::from(threshold), split.missing_left, children);
             }
             // Whatever is there goes right: whatever is up to infinity, left.
-            Test::Categories(left) if left.is_empty() => {
+            SplitCondition::Categories(left) if left.is_empty() => {
                 self.push_comparison(f64::INFINITY, !split.missing_left, [split.right, split.left]);
             }
-            Test::Categories(left) => {
+            SplitCondition::Categories(left) => {
                 check_categories(left)?;
                 self.thresholds.push(self.list_ends.len() as f64);
                 self.decisions.push(MISSING_IS_NAN | BY_CATEGORY);
@@ -192,7 +192,7 @@ fn finite(gain: f32) -> String {
 /// split that nothing else goes left of, to a copy of the left side. Rows then count in both copies.
 fn missing_right_of_categories(tree: &Tree, index: usize) -> Result<Tree> {
     let moves = |split: &SplitNode| {
-        split.missing_left && matches!(&split.test, Test::Categories(left) if !left.is_empty())
+        split.missing_left && matches!(&split.test, SplitCondition::Categories(left) if !left.is_empty())
     };
     if !tree.splits.iter().any(moves) {
         return Ok(tree.clone());
@@ -217,7 +217,7 @@ fn missing_right_of_categories(tree: &Tree, index: usize) -> Result<Tree> {
                 let split = &tree.splits[node];
                 let first = grown.splits.len();
                 if moves(split) {
-                    let (test, right) = (Test::Categories(Vec::new()), Child::Split(first + 1));
+                    let (test, right) = (SplitCondition::Categories(Vec::new()), Child::Split(first + 1));
                     grown.splits.push(SplitNode { test, gain: 0.0, right, ..split.clone() });
                     open.push((split.left, Some((first, Side::Left))));
                 }

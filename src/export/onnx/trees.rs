@@ -4,7 +4,7 @@ use super::graph::{Graph, floats, int, ints, tensor, text, texts};
 use super::proto::{Element, TensorProto};
 use super::walk::{add_walk, threshold_of};
 use crate::error::Result;
-use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+use crate::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 
 /// Which operator says what the trees say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,11 +182,11 @@ fn tree_ensemble(graph: &mut Graph, ensemble: &Ensemble, rows: &str) -> String {
             features.push(split.feature as i64);
             missing_yes.push(i64::from(split.missing_left));
             match &split.test {
-                Test::Threshold(threshold) => {
+                SplitCondition::Threshold(threshold) => {
                     modes.push(AT_MOST);
                     splits.push(*threshold);
                 }
-                Test::Categories(left) => {
+                SplitCondition::Categories(left) => {
                     modes.push(MEMBER);
                     splits.push(0.0);
                     members.extend(left.iter().map(|&category| category as f32).chain([f32::NAN]));
@@ -241,6 +241,6 @@ fn with_a_split(tree: &Tree) -> Vec<SplitNode> {
     if !tree.splits.is_empty() {
         return tree.splits.clone();
     }
-    let (test, leaf) = (Test::Threshold(0.0), Child::Leaf(0));
+    let (test, leaf) = (SplitCondition::Threshold(0.0), Child::Leaf(0));
     vec![SplitNode { feature: 0, test, missing_left: true, gain: 0.0, left: leaf, right: leaf }]
 }

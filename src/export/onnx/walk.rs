@@ -15,7 +15,7 @@ use super::graph::{Graph, int};
 use super::proto::Element;
 use crate::error::Result;
 use crate::export::wrong;
-use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+use crate::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 
 /// All nodes of all trees, level by level within a tree.
 #[derive(Default)]
@@ -111,8 +111,8 @@ pub fn add_walk(graph: &mut Graph, ensemble: &Ensemble, rows: &str) -> Result<St
 /// The split is by category.
 pub(super) fn threshold_of(split: &SplitNode, tree: usize) -> Result<f32> {
     match split.test {
-        Test::Threshold(threshold) => Ok(threshold),
-        Test::Categories(_) => Err(wrong(format!("tree {tree} splits by category"))
+        SplitCondition::Threshold(threshold) => Ok(threshold),
+        SplitCondition::Categories(_) => Err(wrong(format!("tree {tree} splits by category"))
             .next_step("export it by the current operator, TreeEnsemble, which can say that")),
     }
 }
@@ -131,7 +131,7 @@ mod tests {
         for node in 0..splits {
             let split = SplitNode {
                 feature: random.random_range(0..3),
-                test: Test::Threshold(random.random_range(-2..=2) as f32),
+                test: SplitCondition::Threshold(random.random_range(-2..=2) as f32),
                 missing_left: random.random(),
                 gain: 1.0,
                 left: Child::Leaf(0),

@@ -4,7 +4,7 @@ use super::document::{Document, Learner, TreeNodes, booster};
 use super::{LEAF, OBJECTIVES, nameless};
 use crate::error::{Error, Result};
 use crate::export::{CUSTOM, check_categories, fits, wrong};
-use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+use crate::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 
 const SAVE_AGAIN: &str = "save the model again with XGBoost's `save_model`, to a name that ends in `.json`";
 /// Most features that are given names here because the file gives none.
@@ -138,10 +138,10 @@ fn tree(nodes: TreeNodes) -> Result<Tree> {
             [nodes.left_children[node], nodes.right_children[node]].map(|child| walk.found(child));
         let condition = nodes.split_conditions[node];
         let (test, swapped) = match categories[node].take() {
-            Some(right) => (Test::Categories(right), true),
+            Some(right) => (SplitCondition::Categories(right), true),
             // No number goes left, as if none were listed.
-            None if condition == f32::MIN => (Test::Categories(Vec::new()), false),
-            None => (Test::Threshold(condition.next_down()), false),
+            None if condition == f32::MIN => (SplitCondition::Categories(Vec::new()), false),
+            None => (SplitCondition::Threshold(condition.next_down()), false),
         };
         SplitNode {
             feature: nodes.split_indices[node],

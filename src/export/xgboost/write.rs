@@ -9,7 +9,7 @@ use super::document::{
 use super::{LEAF, nameless, objective_there};
 use crate::error::{Error, Result};
 use crate::export::{BINARY, MULTICLASS, check, check_categories, wrong};
-use crate::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+use crate::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 
 /// The version whose format this is.
 const VERSION: [u32; 3] = [3, 2, 0];
@@ -92,7 +92,7 @@ fn base_score(base: &[f32]) -> String {
 fn feature_types(ensemble: &Ensemble) -> Vec<&'static str> {
     let splits = ensemble.trees.iter().flat_map(|tree| &tree.splits);
     let categories: BTreeSet<usize> = splits
-        .filter(|split| matches!(&split.test, Test::Categories(left) if !left.is_empty()))
+        .filter(|split| matches!(&split.test, SplitCondition::Categories(left) if !left.is_empty()))
         .map(|split| split.feature)
         .collect();
     if categories.is_empty() {
@@ -166,12 +166,12 @@ impl TreeNodes {
     /// The split's children as they stand there: the node before `right_node`, and that.
     fn push_split(&mut self, split: &SplitNode, right_node: i32) -> Result<[Child; 2]> {
         let (condition, swapped) = match &split.test {
-            Test::Threshold(threshold) if *threshold < f32::MAX => (threshold.next_up(), false),
+            SplitCondition::Threshold(threshold) if *threshold < f32::MAX => (threshold.next_up(), false),
             // Every number goes left, but no condition is above them all. None is below the least.
-            Test::Threshold(_) => (f32::MIN, true),
+            SplitCondition::Threshold(_) => (f32::MIN, true),
             // No number goes left. XGBoost wants a category in each list.
-            Test::Categories(left) if left.is_empty() => (f32::MIN, false),
-            Test::Categories(left) => {
+            SplitCondition::Categories(left) if left.is_empty() => (f32::MIN, false),
+            SplitCondition::Categories(left) => {
                 check_categories(left)?;
                 self.categories_nodes.push(self.left_children.len());
                 self.categories_segments.push(self.categories.len());

@@ -198,7 +198,7 @@ fn roots_of_pieces(tree: &Tree, leaves: usize) -> Vec<usize> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::gbdt::tree::{SplitNode, Test};
+    use crate::gbdt::tree::{SplitCondition, SplitNode};
 
     /// A tree of as many splits, each hanging where `hang` says: which of the open ends it takes.
     pub fn tree(splits: usize, hang: impl Fn(usize) -> usize) -> Tree {
@@ -212,7 +212,7 @@ pub(super) mod tests {
                 None => {}
             }
             let [left, right] = [Child::Leaf(0); 2];
-            let test = Test::Threshold(node as f32);
+            let test = SplitCondition::Threshold(node as f32);
             tree.splits.push(SplitNode { feature: 0, test, missing_left: false, gain: 0.0, left, right });
             ends.extend([Some((node, true)), Some((node, false))]);
         }

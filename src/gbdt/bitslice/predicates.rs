@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ROWS, RowSet, bit_of};
-use crate::gbdt::tree::{SplitNode, Test, Tree, category};
+use crate::gbdt::tree::{SplitCondition, SplitNode, Tree, category};
 
 /// The different tests that trees ask, by column.
 #[derive(Debug, Clone, Default)]
@@ -81,8 +81,8 @@ impl Eq for Threshold {}
 impl<'a> Key<'a> {
     fn of(split: &'a SplitNode) -> Self {
         let asked = match &split.test {
-            Test::Threshold(threshold) => Condition::UpTo(Threshold(*threshold)),
-            Test::Categories(left) => Condition::OneOf(left),
+            SplitCondition::Threshold(threshold) => Condition::UpTo(Threshold(*threshold)),
+            SplitCondition::Categories(left) => Condition::OneOf(left),
         };
         Self { feature: split.feature, asked, missing_left: split.missing_left }
     }
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
     use crate::gbdt::tree::Child;
 
-    fn tree(feature: usize, test: Test, missing_left: bool) -> Tree {
+    fn tree(feature: usize, test: SplitCondition, missing_left: bool) -> Tree {
         let [left, right] = [Child::Leaf(0), Child::Leaf(1)];
         Tree {
             splits: vec![SplitNode { feature, test, missing_left, gain: 0.0, left, right }],
@@ -286,13 +286,13 @@ mod tests {
     #[test]
     fn equal_tests_share_an_answer() {
         let trees = [
-            tree(1, Test::Threshold(2.0), false),
-            tree(0, Test::Threshold(2.0), false),
-            tree(1, Test::Threshold(-1.0), false),
-            tree(1, Test::Threshold(2.0), true),
-            tree(1, Test::Categories(vec![2, 3]), false),
-            tree(1, Test::Threshold(2.0), false),
-            tree(1, Test::Categories(vec![2, 3]), false),
+            tree(1, SplitCondition::Threshold(2.0), false),
+            tree(0, SplitCondition::Threshold(2.0), false),
+            tree(1, SplitCondition::Threshold(-1.0), false),
+            tree(1, SplitCondition::Threshold(2.0), true),
+            tree(1, SplitCondition::Categories(vec![2, 3]), false),
+            tree(1, SplitCondition::Threshold(2.0), false),
+            tree(1, SplitCondition::Categories(vec![2, 3]), false),
         ];
         let (predicates, numbers) = Predicates::of(&trees);
         let numbers: Vec<u32> = numbers.concat();
@@ -307,8 +307,8 @@ mod tests {
         let lists = [vec![], vec![0], vec![1, 7], vec![7, 300, u32::MAX]];
         let mut trees = Vec::new();
         for missing_left in [false, true] {
-            trees.extend(limits.map(|limit| tree(0, Test::Threshold(limit), missing_left)));
-            trees.extend(lists.clone().map(|list| tree(0, Test::Categories(list), missing_left)));
+            trees.extend(limits.map(|limit| tree(0, SplitCondition::Threshold(limit), missing_left)));
+            trees.extend(lists.clone().map(|list| tree(0, SplitCondition::Categories(list), missing_left)));
         }
         let (predicates, numbers) = Predicates::of(&trees);
         let mut values =

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::split_covers;
 use crate::gbdt::Ensemble;
-use crate::gbdt::tree::{Child, SplitNode, Test, Tree};
+use crate::gbdt::tree::{Child, SplitCondition, SplitNode, Tree};
 
 /// Shows an ensemble as text: what [`Ensemble::dump`] returns. Of one that fails [`Ensemble::check`], shows why.
 #[derive(Debug, Clone, Copy)]
@@ -14,10 +14,10 @@ impl Ensemble {
     /// The trees in words, for people; programs read model files.
     ///
     /// ```
-    /// use foretap::gbdt::{Child, Ensemble, SplitNode, Test, Tree};
+    /// use foretap::gbdt::{Child, Ensemble, SplitNode, SplitCondition, Tree};
     /// let split = SplitNode {
     ///     feature: 0,
-    ///     test: Test::Threshold(0.5),
+    ///     test: SplitCondition::Threshold(0.5),
     ///     missing_left: true,
     ///     gain: 8.0,
     ///     left: Child::Leaf(0),
@@ -88,8 +88,8 @@ fn write_tree(f: &mut fmt::Formatter<'_>, tree: &Tree, features: &[String]) -> f
 fn write_question(f: &mut fmt::Formatter<'_>, split: &SplitNode, features: &[String]) -> fmt::Result {
     write!(f, "{} ", features[split.feature])?;
     match &split.test {
-        Test::Threshold(threshold) => write!(f, "<= {threshold}")?,
-        Test::Categories(left) => {
+        SplitCondition::Threshold(threshold) => write!(f, "<= {threshold}")?,
+        SplitCondition::Categories(left) => {
             let left: Vec<String> = left.iter().map(u32::to_string).collect();
             write!(f, "in {{{}}}", left.join(", "))?;
         }
@@ -117,9 +117,9 @@ mod tests {
         };
         let tree = Tree {
             splits: vec![
-                split(0, Test::Threshold(0.1), false, 9.5, Child::Split(1), Child::Leaf(2)),
-                split(1, Test::Categories(vec![2, 5]), true, 2.0, Child::Leaf(0), Child::Split(2)),
-                split(0, Test::Threshold(-3e9), true, 0.25, Child::Leaf(1), Child::Leaf(3)),
+                split(0, SplitCondition::Threshold(0.1), false, 9.5, Child::Split(1), Child::Leaf(2)),
+                split(1, SplitCondition::Categories(vec![2, 5]), true, 2.0, Child::Leaf(0), Child::Split(2)),
+                split(0, SplitCondition::Threshold(-3e9), true, 0.25, Child::Leaf(1), Child::Leaf(3)),
             ],
             leaf_values: vec![0.5, -1e-9, 3.0, 0.0],
             leaf_cover: vec![4.0, 2.5, 10.0, 1.0],

@@ -28,13 +28,13 @@ impl Ensemble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gbdt::{Child, SplitNode, Test, Tree};
+    use crate::gbdt::{Child, SplitCondition, SplitNode, Tree};
 
     #[test]
     fn gains_and_splits_are_summed_over_trees() {
         let split = |feature, gain| SplitNode {
             feature,
-            test: Test::Threshold(0.0),
+            test: SplitCondition::Threshold(0.0),
             missing_left: false,
             gain,
             left: Child::Leaf(0),

@@ -3,7 +3,7 @@
 //! These are the bins of training (`gbdt::bins`), less those whose bounds no tree asks for.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::gbdt::{Ensemble, Test};
+use crate::gbdt::{Ensemble, SplitCondition};
 
 /// Features that a split can name: twelve bits.
 const MOST_COLUMNS: usize = 1 << 12;
@@ -33,7 +33,7 @@ impl Column {
         })?;
         let mut thresholds = vec![Vec::new(); ensemble.columns()];
         for split in ensemble.trees.iter().flat_map(|tree| &tree.splits) {
-            if let Test::Threshold(threshold) = split.test {
+            if let SplitCondition::Threshold(threshold) = split.test {
                 // Of the two zeros, which part values alike, the positive one.
                 thresholds[split.feature].push(threshold + 0.0);
             }

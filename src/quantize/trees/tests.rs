@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::gbdt::forest::tests::{Shape, bits, ensemble, rows};
-use crate::gbdt::{Child, ForestScratch, SplitNode, Test, Tree};
+use crate::gbdt::{Child, ForestScratch, SplitCondition, SplitNode, Tree};
 
 /// Forests of bushes and chains, of numbers, categories and both.
 fn shapes() -> impl Strategy<Value = Shape> {
@@ -67,7 +67,7 @@ proptest! {
     }
 }
 
-fn split(feature: usize, test: Test, missing_left: bool, left: Child, right: Child) -> SplitNode {
+fn split(feature: usize, test: SplitCondition, missing_left: bool, left: Child, right: Child) -> SplitNode {
     SplitNode { feature, test, missing_left, gain: 1.0, left, right }
 }
 
@@ -75,9 +75,9 @@ fn split(feature: usize, test: Test, missing_left: bool, left: Child, right: Chi
 fn by_hand() -> Ensemble {
     let first = Tree {
         splits: vec![
-            split(0, Test::Threshold(2.5), true, Child::Split(2), Child::Split(1)),
-            split(1, Test::Categories(vec![3, 70_000]), false, Child::Leaf(0), Child::Leaf(1)),
-            split(0, Test::Threshold(-1.0), false, Child::Leaf(3), Child::Leaf(2)),
+            split(0, SplitCondition::Threshold(2.5), true, Child::Split(2), Child::Split(1)),
+            split(1, SplitCondition::Categories(vec![3, 70_000]), false, Child::Leaf(0), Child::Leaf(1)),
+            split(0, SplitCondition::Threshold(-1.0), false, Child::Leaf(3), Child::Leaf(2)),
         ],
         leaf_values: vec![1.0, -0.5, 0.25, 1e-9],
         leaf_cover: vec![1.0; 4],
@@ -145,8 +145,8 @@ fn rows_that_change_places_are_counted() {
     // Steps of 2^-14 beside a leaf of 1: the first two rows tie, and the order of the rows puts the first before.
     let tree = Tree {
         splits: vec![
-            split(0, Test::Threshold(0.0), true, Child::Leaf(0), Child::Split(1)),
-            split(0, Test::Threshold(1.0), true, Child::Leaf(1), Child::Leaf(2)),
+            split(0, SplitCondition::Threshold(0.0), true, Child::Leaf(0), Child::Split(1)),
+            split(0, SplitCondition::Threshold(1.0), true, Child::Leaf(1), Child::Leaf(2)),
         ],
         leaf_values: vec![1e-9, 2e-9, 1.0],
         leaf_cover: vec![1.0; 3],
@@ -163,15 +163,21 @@ fn rows_that_change_places_are_counted() {
 #[test]
 fn what_cannot_be_quantized_is_refused() {
     let stump = |feature: usize, threshold: f32| Tree {
-        splits: vec![split(feature, Test::Threshold(threshold), true, Child::Leaf(0), Child::Leaf(1))],
+        splits: vec![split(
+            feature,
+            SplitCondition::Threshold(threshold),
+            true,
+            Child::Leaf(0),
+            Child::Leaf(1),
+        )],
         leaf_values: vec![0.0; 2],
         leaf_cover: vec![0.0; 2],
     };
     let stumps = |count: usize| (0..count).map(|bound| stump(0, bound as f32)).collect();
     let chain = |splits: usize| {
         let node = |node: usize| match node + 1 < splits {
-            true => split(0, Test::Threshold(0.0), true, Child::Leaf(node), Child::Split(node + 1)),
-            false => split(0, Test::Threshold(0.0), true, Child::Leaf(node), Child::Leaf(splits)),
+            true => split(0, SplitCondition::Threshold(0.0), true, Child::Leaf(node), Child::Split(node + 1)),
+            false => split(0, SplitCondition::Threshold(0.0), true, Child::Leaf(node), Child::Leaf(splits)),
         };
         let leaf_values = vec![0.0; splits + 1];
         vec![Tree { splits: (0..splits).map(node).collect(), leaf_cover: leaf_values.clone(), leaf_values }]

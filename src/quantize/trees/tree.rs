@@ -6,7 +6,7 @@
 use super::column::{Column, MISSING};
 use super::leaf_scale::LeafScale;
 use crate::gbdt::tree::category;
-use crate::gbdt::{Child, SplitNode, Test, Tree};
+use crate::gbdt::{Child, SplitCondition, SplitNode, Tree};
 
 /// Splits of a tree, so that a branch takes two bytes.
 pub const MOST_SPLITS: usize = u16::MAX as usize;
@@ -35,7 +35,7 @@ pub struct QuantizedSplit {
     pub right: Branch,
 }
 
-/// [`Test`], of bins.
+/// [`SplitCondition`], of bins.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BinTest {
     /// Bins from 1 up to and including this one.
@@ -140,18 +140,18 @@ impl QuantizedSplit {
 }
 
 impl BinTest {
-    fn new(test: &Test, column: &Column) -> Self {
+    fn new(test: &SplitCondition, column: &Column) -> Self {
         match test {
-            Test::Threshold(threshold) => Self::UpTo(column.bin(*threshold)),
-            Test::Categories(left) => Self::OneOf(left.as_slice().into()),
+            SplitCondition::Threshold(threshold) => Self::UpTo(column.bin(*threshold)),
+            SplitCondition::Categories(left) => Self::OneOf(left.as_slice().into()),
         }
     }
 
-    fn to_test(&self, column: &Column) -> Test {
+    fn to_test(&self, column: &Column) -> SplitCondition {
         match self {
             // A bin without an upper bound, which no tree has that was checked, would end nowhere.
-            Self::UpTo(bin) => Test::Threshold(column.threshold(*bin).unwrap_or(f32::NAN)),
-            Self::OneOf(left) => Test::Categories(left.to_vec()),
+            Self::UpTo(bin) => SplitCondition::Threshold(column.threshold(*bin).unwrap_or(f32::NAN)),
+            Self::OneOf(left) => SplitCondition::Categories(left.to_vec()),
         }
     }
 }

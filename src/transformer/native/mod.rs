@@ -65,7 +65,7 @@ const SUM_CHUNK: usize = 16 * 1024;
 
 /// The engine that needs no framework: vectors of the processor, and threads of the current rayon pool.
 #[derive(Debug)]
-pub struct Native {
+pub struct NativeEngine {
     level: Level,
     prepared: Prepared,
     /// One a group. They keep their room from batch to batch.
@@ -73,13 +73,13 @@ pub struct Native {
     packed: Packed,
 }
 
-impl Default for Native {
+impl Default for NativeEngine {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Native {
+impl NativeEngine {
     /// An engine for weights of any shape.
     pub fn new() -> Self {
         Self { level: level(), prepared: Prepared::default(), shards: Vec::new(), packed: Packed::default() }
@@ -111,7 +111,7 @@ impl Native {
     }
 }
 
-impl Engine for Native {
+impl Engine for NativeEngine {
     fn name(&self) -> String {
         "cpu".to_owned()
     }

@@ -17,7 +17,7 @@ mod tests {
     use foretap::bundle::Bundle;
     use foretap::export::ExportSet;
     use foretap::export::question::{NamedTensor, Values, question};
-    use foretap::transformer::{Batch, Forward, ForwardScratch};
+    use foretap::transformer::{Batch, InferenceEngine, ForwardScratch};
 
     use super::transformer::Model;
 
@@ -61,7 +61,7 @@ mod tests {
             assert!(difference < 1e-4);
         }
         let config = ours.weights.config();
-        let (forward, mut scratch) = (Forward::new(ours.weights.clone()), ForwardScratch::default());
+        let (forward, mut scratch) = (InferenceEngine::new(ours.weights.clone()), ForwardScratch::default());
         let mut largest = 0.0_f32;
         for (length, candidates, seed) in [(config.window, 50, 1), (1, 1, 2), (2, 7, 3), (17, 200, 4)] {
             let batch = Batch::random_question(config, length, candidates, seed);

@@ -13,10 +13,15 @@ const TOLERANCE: f64 = 1e-4;
 ///
 /// # Errors
 /// Another one with plain numbers differs by more than it may, or fails.
-pub fn compare(participants: &mut [Box<dyn Participant + '_>], questions: usize, report: &mut Report) -> Result<()> {
+pub fn compare(
+    participants: &mut [Box<dyn Participant + '_>],
+    questions: usize,
+    report: &mut Report,
+) -> Result<()> {
     let mut answers = Vec::new();
     for participant in &mut *participants {
-        let all: Vec<Vec<f32>> = (0..questions).map(|index| participant.logits(index)).collect::<Result<_>>()?;
+        let all: Vec<Vec<f32>> =
+            (0..questions).map(|index| participant.logits(index)).collect::<Result<_>>()?;
         answers.push((participant.name(), all.concat()));
     }
     let Some(((first, expected), others)) = answers.split_first() else { return Ok(()) };

@@ -21,7 +21,8 @@ pub fn compare(
     turns: usize,
     report: &mut Report,
 ) -> Result<()> {
-    let mut timed: Vec<Timed> = participants.iter().map(|participant| (participant.name(), Vec::new())).collect();
+    let mut timed: Vec<Timed> =
+        participants.iter().map(|participant| (participant.name(), Vec::new())).collect();
     for turn in 0..=turns {
         for (participant, (_, micros)) in participants.iter_mut().zip(&mut timed) {
             let mut of_turn = Vec::with_capacity(SWEEPS_A_TURN * questions);

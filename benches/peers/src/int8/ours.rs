@@ -3,14 +3,16 @@
 use std::hint::black_box;
 
 use foretap::quantize::{QuantizedForward, QuantizedScratch, quantize};
-use foretap::transformer::{Batch, Forward, ForwardScratch, Standardisation, TransformerModel, Weights};
+use foretap::transformer::{
+    Batch, ForwardScratch, InferenceEngine, Standardisation, TransformerModel, Weights,
+};
 
 use super::Participant;
 use crate::Result;
 
 /// In plain numbers.
 pub struct Plain<'a> {
-    forward: Forward,
+    forward: InferenceEngine,
     scratch: ForwardScratch,
     batches: &'a [Batch],
     scores: Vec<f32>,
@@ -20,7 +22,12 @@ impl<'a> Plain<'a> {
     /// Prepares `weights` for `batches`, of one question each.
     pub fn new(weights: &Weights, batches: &'a [Batch]) -> Self {
         let scores = vec![0.0; batches[0].candidates()];
-        Self { forward: Forward::new(weights.clone()), scratch: ForwardScratch::default(), batches, scores }
+        Self {
+            forward: InferenceEngine::new(weights.clone()),
+            scratch: ForwardScratch::default(),
+            batches,
+            scores,
+        }
     }
 }
 

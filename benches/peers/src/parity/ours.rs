@@ -7,7 +7,7 @@ use foretap::gbdt::{Forest, ForestScratch};
 use foretap::predict::{Predictor as _, Scratch, softmax};
 use foretap::quantize::{QuantizedForward, QuantizedScratch};
 use foretap::router::{Answer, Route, Router, Routing};
-use foretap::transformer::{Forward, ForwardScratch};
+use foretap::transformer::{ForwardScratch, InferenceEngine};
 
 use super::latency::Participant;
 use super::model::Model;
@@ -16,7 +16,7 @@ use crate::Result;
 
 /// Every model, ready to answer.
 pub struct Ours {
-    transformer: Forward,
+    transformer: InferenceEngine,
     student: QuantizedForward,
     temperature: f64,
     forest: Forest,
@@ -65,7 +65,7 @@ impl Ours {
     /// The bundle lacks one.
     pub fn of(export_set: &ExportSet, vocabulary: &Vocabulary) -> Result<Self> {
         Ok(Self {
-            transformer: Forward::new(export_set.transformer()?.weights.clone()),
+            transformer: InferenceEngine::new(export_set.transformer()?.weights.clone()),
             student: QuantizedForward::new(export_set.student()?),
             temperature: export_set.student()?.temperature,
             forest: Forest::new(export_set.ensemble()?.clone())?,

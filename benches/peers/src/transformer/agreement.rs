@@ -8,7 +8,7 @@ use std::fs;
 
 use foretap::context::Task;
 use foretap::transformer::reference::{KEEP_ALL, away_from_kinks};
-use foretap::transformer::{Batch, BurnEngine, Engine, Native, TrainingPass, TransformerConfig};
+use foretap::transformer::{Batch, BurnEngine, Engine, NativeEngine, TrainingPass, TransformerConfig};
 use safetensors::SafeTensors;
 
 use super::pytorch::PyTorch;
@@ -63,7 +63,7 @@ pub fn compare(peer: &PyTorch, report: &mut Report) -> Result<()> {
                 )
                 .into());
             }
-            found[0].widen(agreement(&mut Native::new(), &material, &theirs)?);
+            found[0].widen(agreement(&mut NativeEngine::new(), &material, &theirs)?);
             found[1].widen(agreement(&mut BurnEngine::flex(), &material, &theirs)?);
         }
         report.forward_max_difference =

@@ -5,7 +5,9 @@ use std::thread;
 use std::time::Instant;
 
 use foretap::context::Task;
-use foretap::transformer::{Batch, BurnEngine, Engine as _, Forward, ForwardScratch, TransformerConfig};
+use foretap::transformer::{
+    Batch, BurnEngine, Engine as _, ForwardScratch, InferenceEngine, TransformerConfig,
+};
 
 use super::pytorch::{Mode, PyTorch};
 use super::report::Report;
@@ -33,7 +35,7 @@ pub fn compare(peer: &PyTorch, turns: usize, report: &mut Report) -> Result<()> 
     material.save(folder.path())?;
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
 
-    let (forward, mut scratch) = (Forward::new(material.weights.clone()), ForwardScratch::default());
+    let (forward, mut scratch) = (InferenceEngine::new(material.weights.clone()), ForwardScratch::default());
     let mut scores = vec![0.0; CANDIDATES];
     let mut burn = BurnEngine::flex();
     let mut micros = [

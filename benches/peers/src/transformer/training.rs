@@ -5,7 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use foretap::context::Task;
-use foretap::transformer::{AdamW, Batch, BurnEngine, Engine, Native, TrainingPass, TransformerConfig, clip};
+use foretap::transformer::{
+    AdamW, Batch, BurnEngine, Engine, NativeEngine, TrainingPass, TransformerConfig, clip,
+};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::pytorch::{Mode, PyTorch, Trained};
@@ -90,7 +92,7 @@ fn train_in_turn(peer: &PyTorch, asked: usize, rounds: Rounds, report: &mut Repo
     let folder = tempfile::tempdir()?;
     material.save(folder.path())?;
     let mut participants: Vec<Box<dyn Participant + '_>> = vec![
-        Box::new(Rust::new("ours", Native::new(), &material, peer.threads)?),
+        Box::new(Rust::new("ours", NativeEngine::new(), &material, peer.threads)?),
         Box::new(Python { name: "pytorch_eager", mode: Mode::Eager, peer, folder: folder.path() }),
         Box::new(Python { name: "pytorch_compiled", mode: Mode::Compiled, peer, folder: folder.path() }),
         Box::new(Rust::new("burn", BurnEngine::flex(), &material, peer.threads)?),

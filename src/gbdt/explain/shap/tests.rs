@@ -1,11 +1,13 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::gbdt::tree::{Child, SplitNode, Test, Tree};
-use crate::gbdt::{Child::Leaf, Child::Split, Ensemble, Test::Categories, Test::Threshold};
+use crate::gbdt::tree::{Child, SplitCondition, SplitNode, Tree};
+use crate::gbdt::{
+    Child::Leaf, Child::Split, Ensemble, SplitCondition::Categories, SplitCondition::Threshold,
+};
 
 /// A split as feature, test, whether missing values go left, and where it leads.
-type Line = (usize, Test, bool, Child, Child);
+type Line = (usize, SplitCondition, bool, Child, Child);
 
 fn tree(splits: &[Line], leaf_values: &[f64], leaf_cover: &[f64]) -> Tree {
     let split = |(feature, test, missing_left, left, right): &Line| SplitNode {

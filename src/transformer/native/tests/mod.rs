@@ -46,7 +46,7 @@ const PASS: TrainingPass = TrainingPass { next_weight: 0.3, dropout: 0.0, seed: 
 
 fn gradient(weights: &Weights, batch: &Batch, pass: TrainingPass) -> (Losses, Vec<f32>) {
     let mut gradient = vec![f32::NAN; weights.values.len()];
-    let losses = Native::new().gradient(weights, batch, pass, &mut gradient).unwrap();
+    let losses = NativeEngine::new().gradient(weights, batch, pass, &mut gradient).unwrap();
     (losses, gradient)
 }
 
@@ -158,7 +158,7 @@ fn logits_equal_the_reference() {
     for config in shapes() {
         let weights = weights(&config);
         for Case { name, batch, .. } in cases(&config) {
-            let found = Native::new().logits(&weights, &batch).unwrap();
+            let found = NativeEngine::new().logits(&weights, &batch).unwrap();
             let expected = answer(&weights, &batch).logits;
             assert_eq!(found.len(), expected.len(), "{name}");
             for (found, expected) in found.iter().zip(expected) {
@@ -171,7 +171,7 @@ fn logits_equal_the_reference() {
 /// Bit for bit, on any number of threads, with room that other batches have used.
 #[test]
 fn results_depend_on_nothing_else() {
-    let mut used = Native::new();
+    let mut used = NativeEngine::new();
     for config in shapes() {
         let weights = weights(&config);
         for Case { name, batch, pass } in cases(&config) {
@@ -216,7 +216,7 @@ fn a_batch_that_does_not_fit_is_refused() {
     ];
     for (name, batch) in cases {
         let mut gradient = vec![0.0; weights.values.len()];
-        let mut engine = Native::new();
+        let mut engine = NativeEngine::new();
         let errors = [
             engine.gradient(&weights, &batch, PASS, &mut gradient).unwrap_err(),
             engine.logits(&weights, &batch).unwrap_err(),

@@ -1,0 +1,7 @@
+//! The JSON export of ActivityWatch.
+
+#![no_main]
+
+use foretap::data::LogFormat;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| foretap_fuzz::log::check(LogFormat::ActivityWatch, bytes));
