@@ -52,6 +52,12 @@ fn main() -> ExitCode {
 }
 
 fn convert(args: &Args) -> foretap::Result<()> {
+    let same =
+        |a: &PathBuf, b: &PathBuf| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    if let Some(out) = args.out.as_ref().filter(|out| args.data.data.iter().any(|file| same(file, out))) {
+        let message = format!("{} is read and would be written over", out.display());
+        return Err(Error::new(ErrorKind::Config, message).field("--out").next_step("name another file"));
+    }
     let mut vocabulary = Vocabulary::new();
     let log = args.data.load(&mut vocabulary, &cli::Bar::new())?;
     if let Some(out) = &args.out {

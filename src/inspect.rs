@@ -284,7 +284,9 @@ impl fmt::Display for Inspection {
         let launches: u64 = self.apps.iter().map(|app| app.launches).sum();
         for app in self.apps.iter().take(15) {
             let share = 100.0 * app.launches as f64 / launches.max(1) as f64;
-            writeln!(f, "{:<30} {:>8} {share:>5.1} % {:>11}", app.name, app.launches, app.first_opens)?;
+            // A name may hold characters that steer a terminal.
+            let name: String = app.name.chars().filter(|c| !c.is_control()).collect();
+            writeln!(f, "{name:<30} {:>8} {share:>5.1} % {:>11}", app.launches, app.first_opens)?;
         }
         if self.apps.len() > 15 {
             writeln!(f, "and {} more", self.apps.len() - 15)?;

@@ -788,3 +788,137 @@ fn spreadsheets_and_languages() {
     let swapped = LogOptions { date_order: Some(foretap::data::DateOrder::Dmy), ..options() };
     assert!(read(APP_USAGE, &swapped).is_err(), "12/15/19 is no day/month");
 }
+
+#[test]
+fn times_without_seconds_and_made_up_unlocks_tell_no_home_screen() {
+    // Mail is liked, and left for Chat after 20 seconds.
+    let visits = |round: i64| -> String {
+        let visit = |number: i64| {
+            let at = (1_700_000_000 + 3600 * number + 37 * number % 3000) / round * round;
+            let next = (at + 23) / round * round;
+            format!("x,{at},unlock,\nx,{at},launch,Mail\nx,{next},launch,Chat\n")
+        };
+        "user,at,signal,app\n".to_owned() + &(0..60).map(visit).collect::<String>()
+    };
+    for round in [1, 60, 3600] {
+        let (_, warnings, _) = read(visits(round), &options()).unwrap();
+        assert_eq!(warnings.count(WarningKind::HomeScreen), 0, "{round}: {warnings}");
+    }
+    // Requests of a trace: the session begins with one app and goes on with another at once.
+    let request = |session: u32| {
+        format!(
+            "7\t20160{:02}{:02}100000\t1\tWeChat\t1\n7\t20160{0:02}{1:02}100001\t1\tOther\t1\n",
+            401 + session / 28,
+            1 + session % 28
+        )
+    };
+    let trace: String = (0..60).map(request).collect();
+    assert_eq!(
+        read(trace, &options()).map_or(0, |(_, warnings, _)| warnings.count(WarningKind::HomeScreen)),
+        0
+    );
+    let named = LogOptions { home: vec!["mail".to_owned()], ..options() };
+    let (_, warnings, _) = read(APP_USAGE, &named).unwrap();
+    assert!(
+        warnings.to_string().contains("no app is called `mail`, which --home names; did you mean `Mail`?"),
+        "{warnings}"
+    );
+}
+
+#[test]
+fn times_of_a_table_are_what_they_say() {
+    let at = |text: &str| {
+        let columns = Some("at=t,app=a".parse().unwrap());
+        let options = LogOptions { columns, time_zone: Some("America/New_York".to_owned()), ..options() };
+        read(format!("t;a\n{text};Mail\n"), &options)
+            .map(|(log, ..)| (log.events()[0].at.0, log.events()[0].utc_offset_secs))
+    };
+    let noon = 1_709_294_400; // 2024-03-01 12:00 UTC
+    let cases = [
+        ("2024-03-01 07:00:00", (noon, -18_000)),
+        ("2024-03-01 07:00:00.123", (noon, -18_000)),
+        ("2024-03-01 07:00:00.123 PM", (noon + 43_200, -18_000)),
+        ("2024-03-01 14:00:00.123 +0200", (noon, 7200)),
+        ("2024-03-01T14:00:00+02:00", (noon, 7200)),
+        ("2024-03-01 12:00:00.123000 UTC", (noon, -18_000)),
+        ("2024-03-01T12:00:00.5Z", (noon, -18_000)),
+        ("1709294400", (noon, -18_000)),
+        ("1709294400,5", (noon, -18_000)),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(at(text).unwrap_or_else(|error| panic!("{text}: {error}")), expected, "{text}");
+    }
+    for text in ["2024-03-01 07:00:00.hello", "2024-03-01", "soon", "2024-13-01 07:00:00"] {
+        assert!(at(text).is_err(), "{text}");
+    }
+    // The order of day and month is that of the whole file.
+    let days: String = (8..30).map(|day| format!("{day:02}-03-24 07:0{}:00;Mail\n", day % 10)).collect();
+    let columns = Some("at=t,app=a".parse().unwrap());
+    let (log, warnings, _) = read(format!("t;a\n{days}"), &LogOptions { columns, ..options() }).unwrap();
+    let (first, last) = (log.events()[0].at.0, log.events()[log.events().len() - 1].at.0);
+    assert_eq!((first, last - first), (1_709_881_680, 21 * 86_400 + 60), "{warnings}");
+    assert!(warnings.is_empty(), "{warnings}");
+}
+
+#[test]
+fn stays_of_a_table_end_in_time() {
+    let read = |rows: &str, unit: Option<&str>| {
+        let columns = Some("at=t,app=a,duration=d".parse().unwrap());
+        let unit = unit.map(|unit| unit.parse().unwrap());
+        let (log, _, vocabulary) =
+            read(format!("t,a,d\n{rows}"), &LogOptions { columns, unit, ..options() }).unwrap();
+        story(&log, &vocabulary)
+    };
+    // Seconds, unless a unit is named; no longer than until the next launch; a short one closes after its launch.
+    assert_eq!(read("1709276599000,Mail,12\n", None), ["0 +Mail", "12 -Mail"]);
+    assert_eq!(read("1709276599000,Mail,12000\n", Some("ms")), ["0 +Mail", "12 -Mail"]);
+    assert_eq!(
+        read("1709276599,Mail,50\n1709276609,Maps,0.4\n", None),
+        ["0 +Mail", "10 -Mail", "10 +Maps", "10 -Maps"]
+    );
+    let long = read("1709276599,Mail,1000000000000000\n", None);
+    assert!(long.len() == 2 && long[1].ends_with("-Mail"), "{long:?}");
+}
+
+#[test]
+fn what_is_no_launch_and_who_is_another_person() {
+    let crashes = "_id,timestamp,device_id,package_name,application_name,application_version,error_short,error_long,error_condition,is_system_app\n1,1700000000000,dev,p,Mail,1,x,y,1,0\n";
+    assert!(read(crashes, &options()).unwrap_err().to_string().contains("not recognised"));
+    let window = |host: &str| {
+        format!(
+            "\"w-{host}\":{{\"type\":\"currentwindow\",\"hostname\":\"{host}\",\"events\":[{{\"timestamp\":\"2023-11-14T22:13:20Z\",\"duration\":1,\"data\":{{\"app\":\"Mail\",\"package\":\"m\"}}}}]}}"
+        )
+    };
+    let two = format!("{{\"buckets\":{{{},{}}}}}", window("red"), window("blue"));
+    let key = options().key;
+    let (log, ..) = read(&two, &options()).unwrap();
+    let users: Vec<UserId> = log.users().map(|events| events[0].user).collect();
+    assert_eq!(users, [key.user_id("log/blue"), key.user_id("log/red")]);
+    let utf16: Vec<u8> =
+        std::iter::once(0xfeff).chain(two.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    assert_eq!(read(utf16, &options()).unwrap().0, log);
+    // A dump that another shell went on with in UTF-16.
+    let mixed =
+        [USAGESTATS.as_bytes(), &USAGESTATS.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>()]
+            .concat();
+    let error = read(mixed, &options()).unwrap_err().to_string();
+    assert!(error.contains("line 20") && error.contains("zero bytes"), "{error}");
+    let damaged = USAGESTATS.replacen("    time=\"2024-11-23 10:00:03\"", "10:00:03\"", 1);
+    assert_eq!(read(damaged, &options()).unwrap().1.count(WarningKind::BadRow), 1);
+}
+
+#[test]
+fn regular_days_are_not_another_time_zone() {
+    let folder = Folder::new();
+    let day = |day: i64| -> String {
+        (0..40)
+            .map(|hour| format!("p,{},launch,Tracker\n", 1_700_000_000 + 86_400 * day + 1800 * hour))
+            .collect()
+    };
+    let file = |name: &str, days: std::ops::Range<i64>| {
+        folder.file(name, "user,at,signal,app\n".to_owned() + &days.map(day).collect::<String>())
+    };
+    let files = [file("a.csv", 0..10), file("b.csv", 10..20)];
+    let (log, warnings) = read_logs(&files, &options(), &mut Vocabulary::new(), &Silent).unwrap();
+    assert_eq!((log.events().len(), warnings.count(WarningKind::Shifted)), (800, 0), "{warnings}");
+}

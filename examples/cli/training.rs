@@ -86,8 +86,7 @@ pub fn moment(flag: &str, text: &str, zone: Option<&str>) -> foretap::Result<Tim
     let wrong = |message: String, next_step: &str| {
         Error::new(ErrorKind::Config, message).field(flag).next_step(next_step.to_owned())
     };
-    let zone = jiff::tz::TimeZone::get(zone.unwrap_or("UTC"))
-        .map_err(|error| wrong(error.to_string(), "name a zone such as Europe/Paris").field("--time-zone"))?;
+    let zone = foretap::data::log::time_zone(zone.unwrap_or("UTC"))?;
     let at = text.parse::<jiff::civil::DateTime>().ok().and_then(|at| at.to_zoned(zone).ok());
     at.map(|at| Timestamp(at.timestamp().as_second())).ok_or_else(|| {
         wrong(

@@ -13,9 +13,10 @@
 //!   in front that begins within a second of its end, no unlock between, is the same launch: another activity.
 //! - Apps go by the name that ActivityWatch gives them, home screens by their package, so that they are known as such.
 //! - Windows without a package are a computer's and left out where there are others. Buckets of other types are left out.
-//! - The user id is the hash of the file's name without extensions ([`read_logs`](super::read_logs)).
+//! - The user id is the hash of the file's name without extensions ([`read_logs`](super::read_logs)), with the host's name where
+//!   several phones are in one export.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use serde::de::IgnoredAny;
@@ -25,7 +26,7 @@ use super::draft::{Draft, Problem, event};
 use super::home;
 use super::lines::{Line, Lines};
 use super::warnings::WarningKind;
-use crate::data::event::{AppId, Signal};
+use crate::data::event::{AppId, Signal, UserId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::broken_off;
 
@@ -74,8 +75,15 @@ pub(super) fn read(lines: Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
         }
     };
     let buckets = export.buckets.into_values().collect();
-    let happenings = happenings(buckets, draft)?;
-    write(happenings, &clock, draft)
+    let owner = draft.owner.clone();
+    let people = by_device(buckets);
+    let is_one = people.len() == 1;
+    for (device, buckets) in people {
+        let raw = if is_one { owner.clone() } else { format!("{owner}/{device}") };
+        let happenings = happenings(buckets, draft)?;
+        write(happenings, draft.user(&raw), &clock, draft)?;
+    }
+    Ok(())
 }
 
 /// An export that was cut off, as if it had ended after its last whole event.
@@ -95,6 +103,7 @@ struct Export {
 struct Bucket {
     #[serde(rename = "type", default)]
     kind: String,
+    hostname: Option<String>,
     #[serde(default)]
     events: Vec<Item>,
 }
@@ -118,6 +127,26 @@ struct Data {
     package: Option<String>,
 }
 
+/// The buckets of each phone: of all where one has windows.
+fn by_device(buckets: Vec<Bucket>) -> BTreeMap<String, Vec<Bucket>> {
+    let device = |bucket: &Bucket| bucket.hostname.clone().unwrap_or_default();
+    let has_apps = |bucket: &&Bucket| bucket.events.iter().any(is_phone);
+    let phones: BTreeSet<String> = buckets.iter().filter(has_apps).map(device).collect();
+    let mut people: BTreeMap<String, Vec<Bucket>> = BTreeMap::new();
+    for bucket in buckets {
+        let name = if phones.len() > 1 { device(&bucket) } else { String::new() };
+        if phones.len() <= 1 || phones.contains(&name) {
+            people.entry(name).or_default().push(bucket);
+        }
+    }
+    people
+}
+
+/// Whether an event is a phone's: of an app with a package.
+fn is_phone(item: &Item) -> bool {
+    matches!(item, Item::Event { data: Data { package: Some(_), .. }, .. })
+}
+
 /// Something that happened, in milliseconds of UTC.
 struct Happening {
     at_ms: i64,
@@ -132,10 +161,9 @@ struct Window {
 
 /// Windows and unlocks in time order.
 fn happenings(buckets: Vec<Bucket>, draft: &mut Draft<'_>) -> Result<Vec<Happening>> {
-    let is_phone = |item: &Item| matches!(item, Item::Event { data: Data { package: Some(_), .. }, .. });
     let has_phone = buckets.iter().flat_map(|bucket| &bucket.events).any(is_phone);
     let mut found = Vec::new();
-    for Bucket { kind, events } in buckets {
+    for Bucket { kind, events, .. } in buckets {
         let is_unlock = kind == "os.lockscreen.unlocks";
         if !is_unlock && (kind != "currentwindow" || (has_phone && !events.iter().any(is_phone))) {
             continue;
@@ -185,8 +213,7 @@ struct Front {
     until_ms: i64,
 }
 
-fn write(happenings: Vec<Happening>, clock: &Clock, draft: &mut Draft<'_>) -> Result<()> {
-    let user = draft.user(&draft.owner.clone());
+fn write(happenings: Vec<Happening>, user: UserId, clock: &Clock, draft: &mut Draft<'_>) -> Result<()> {
     if !happenings.iter().any(|happening| happening.window.is_none()) {
         let detail = "no bucket of type os.lockscreen.unlocks: nothing can be asked after an unlock";
         draft.warn(WarningKind::NoUnlock, None, detail);

@@ -97,6 +97,8 @@ impl DateNumbers {
             DateOrder::Dmy => (c, b, a),
         };
         let year = match year {
+            // A clock that was reset begins there.
+            70 if self.short_year && (month, day) == (1, 1) => 1970,
             55.. if self.short_year => year + 2500 - BUDDHIST_YEARS,
             _ if self.short_year => year + 2000,
             2500..2700 => year - BUDDHIST_YEARS,

@@ -53,7 +53,7 @@ pub(super) struct Draft<'a> {
     skipped: u64,
     taken: u64,
     /// Closes that come later than the rows that say them.
-    later: Vec<Event>,
+    later: Vec<(Timestamp, Event)>,
 }
 
 impl<'a> Draft<'a> {
@@ -160,8 +160,8 @@ impl<'a> Draft<'a> {
 
     /// Takes the close of an app that was just launched, which comes when its duration is over: in time order only when all is
     /// read.
-    pub fn close_at(&mut self, close: Event) {
-        self.later.push(close);
+    pub fn close_at(&mut self, launched: Timestamp, close: Event) {
+        self.later.push((launched, close));
     }
 
     /// Turns a file round that runs from the newest row to the oldest: rows of one second are in true order then.
@@ -184,11 +184,7 @@ impl<'a> Draft<'a> {
     /// There is no event at all, or more rows could not be used than could.
     pub fn finish(self, positions: Option<&Positions>, vocabulary: &mut Vocabulary) -> Result<Vec<Event>> {
         let Self { file, names, mut events, warnings, skipped, taken, later, .. } = self;
-        if !later.is_empty() {
-            events.extend(later);
-            // A close comes before what begins in the same second.
-            events.sort_by_key(|event| (event.at, !matches!(event.signal, Signal::Close(_))));
-        }
+        close_in_time(&mut events, later);
         if events.is_empty() || skipped > taken {
             // Warnings are lost with the error: it says itself what the first row lacked.
             let lost = |warning: &&Warning| {
@@ -249,6 +245,29 @@ impl<'a> Draft<'a> {
         self.warnings.add_by_reason(kind, self.file, problem.field, line, detail);
         Ok(())
     }
+}
+
+/// Puts closes into `events` where they belong: before what begins in the same second, and not after the next launch, since only
+/// one app is in front.
+fn close_in_time(events: &mut Vec<Event>, later: Vec<(Timestamp, Event)>) {
+    if later.is_empty() {
+        return;
+    }
+    let mut launches: HashMap<UserId, Vec<Timestamp>> = HashMap::new();
+    for event in events.iter().filter(|event| matches!(event.signal, Signal::Launch(_))) {
+        launches.entry(event.user).or_default().push(event.at);
+    }
+    launches.values_mut().for_each(|times| times.sort_unstable());
+    let in_time = |(launched, close): (Timestamp, Event)| {
+        let times = launches.get(&close.user).map_or(&[][..], Vec::as_slice);
+        let next = times.get(times.partition_point(|&at| at <= launched)).copied();
+        let last = Timestamp(BELIEVABLE_SECS.end - 1);
+        (false, Event { at: next.unwrap_or(last).min(last).min(close.at), ..close })
+    };
+    let closes = later.into_iter().map(in_time);
+    let mut all: Vec<(bool, Event)> = events.drain(..).map(|event| (true, event)).chain(closes).collect();
+    all.sort_by_key(|&(is_row, event)| (event.at, is_row));
+    events.extend(all.into_iter().map(|(_, event)| event));
 }
 
 /// Whether `event` says nothing that its user's event before it did not say.

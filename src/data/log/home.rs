@@ -6,8 +6,9 @@
 //!
 //! - by name: the packages of `data/home_screens.csv`, the labels of `data/home_labels.csv`, and those that
 //!   [`LogOptions::home`] adds;
-//! - by behaviour, where a person's log has [`FEWEST_UNLOCKS`]: what comes first after more than half of the unlocks, and is
-//!   left for another app within [`BRIEF_SECS`] in more than half of its launches.
+//! - by behaviour, where a person's log has [`FEWEST_UNLOCKS`], unlocks that a phone wrote and times with seconds: what comes
+//!   first after more than half of the unlocks, and is left for another app within [`BRIEF_SECS`] in more than half of its
+//!   launches.
 //!
 //! [`LogOptions::keep_home`] keeps them all. Notifications stay: no app is answered by one.
 
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use super::LogOptions;
+use super::lines::excerpt;
 use crate::data::event::{AppId, Event, Signal};
 use crate::data::vocabulary::Vocabulary;
 
@@ -65,7 +67,7 @@ impl LeftOut {
         apps.sort_by_key(|&(app, count)| (std::cmp::Reverse(count), app));
         let word = |(app, count): &(&AppId, &u64)| {
             let why = if self.by_behaviour.contains(app) { ", by how it behaves" } else { "" };
-            format!("{} {count}{why}", vocabulary.name(**app))
+            format!("{} {count}{why}", excerpt(vocabulary.name(**app), 60))
         };
         let first: Vec<String> = apps.iter().take(5).map(word).collect();
         let more = apps.len().saturating_sub(5);
@@ -74,11 +76,13 @@ impl LeftOut {
     }
 }
 
-/// Leaves the home screens out of one person's events, which come in time order.
+/// Leaves the home screens out of one person's events, which come in time order. `by_behaviour` is whether they may be told by
+/// that, too.
 pub(super) fn leave_out_home(
     events: &mut Vec<Event>,
     options: &LogOptions,
     vocabulary: &Vocabulary,
+    by_behaviour: bool,
     left_out: &mut LeftOut,
 ) {
     if options.keep_home {
@@ -86,7 +90,8 @@ pub(super) fn leave_out_home(
     }
     let mut apps: HashSet<AppId> = events.iter().filter_map(|event| event.signal.app()).collect();
     apps.retain(|&app| is_listed(vocabulary.name(app), options));
-    if let Some(app) = behaves_like_home(events, &apps) {
+    // One may show before another: a splash screen.
+    while let Some(app) = behaves_like_home(events, &apps).filter(|_| by_behaviour && has_seconds(events)) {
         left_out.by_behaviour.insert(app);
         apps.insert(app);
     }
@@ -128,6 +133,12 @@ pub(super) fn is_known(name: &str) -> bool {
 fn is_listed(name: &str, options: &LogOptions) -> bool {
     let package = name.split_once('@').map_or(name, |(package, _)| package);
     LISTED.contains(&plain(package)) || options.home.iter().any(|home| home == name || home == package)
+}
+
+/// Whether times are finer than minutes.
+pub(super) fn has_seconds(events: &[Event]) -> bool {
+    let round = events.iter().filter(|event| event.at.0 % 60 == 0).count();
+    2 * round < events.len()
 }
 
 /// The app that is first after most unlocks and left at once for another, if there is one. Apps among `known` are not there.
@@ -178,7 +189,7 @@ mod tests {
 
     fn left(options: &LogOptions, events: &[Event], vocabulary: &Vocabulary) -> (Vec<Event>, LeftOut) {
         let (mut events, mut left_out) = (events.to_vec(), LeftOut::default());
-        leave_out_home(&mut events, options, vocabulary, &mut left_out);
+        leave_out_home(&mut events, options, vocabulary, true, &mut left_out);
         (events, left_out)
     }
 

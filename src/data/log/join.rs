@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use super::draft::is_repeat;
 use super::home::{LeftOut, leave_out_home};
+use super::lines::excerpt;
 use super::merge::{merge, share_in_common};
 use super::unlock::{Reordered, order_unlocks};
 use super::warnings::{WarningKind, Warnings};
-use super::{Log, LogOptions};
+use super::{Log, LogFormat, LogOptions};
 use crate::data::event::{Event, UserId};
 use crate::data::vocabulary::Vocabulary;
 
@@ -18,9 +19,10 @@ const MOST_COMPARED: usize = 12;
 /// A person's events, by the file that has them.
 type Person = Vec<(usize, Vec<Event>)>;
 
-/// The log of `files`, whose events are `parts`.
+/// The log of `files`, whose events are `parts`, each with its format.
 pub(super) fn join(
     files: &[PathBuf],
+    formats: &[LogFormat],
     parts: Vec<Vec<Event>>,
     options: &LogOptions,
     vocabulary: &Vocabulary,
@@ -39,12 +41,24 @@ pub(super) fn join(
     note_same_phones(files, &people, warnings);
     // What was done, by the first file of whom it was done to.
     let mut done: BTreeMap<usize, (LeftOut, Reordered)> = BTreeMap::new();
+    for home in options.home.iter().filter(|home| !vocabulary.names().contains(home)) {
+        if let Some(file) = files.first() {
+            let lower = home.to_lowercase();
+            let near = vocabulary.names().iter().find(|name| name.to_lowercase() == lower);
+            let hint = near.map_or(String::new(), |name| format!("; did you mean `{}`?", excerpt(name, 60)));
+            let detail = format!("no app is called `{}`, which --home names{hint}", excerpt(home, 60));
+            warnings.add(WarningKind::UnknownHome, file, None, detail);
+        }
+    }
     let mut events = Vec::new();
     for person in people {
         let first = person.first().map_or(0, |(file, _)| *file);
-        let mut of_person = one_list(files, person, warnings);
+        // Unlocks that stand for sessions say nothing about home screens.
+        let is_real = |file: &usize| !matches!(formats[*file], LogFormat::Lsapp | LogFormat::Tsinghua);
+        let by_behaviour = person.iter().all(|(file, _)| is_real(file));
+        let mut of_person = one_list(files, formats, person, warnings);
         let (left_out, reordered) = done.entry(first).or_default();
-        leave_out_home(&mut of_person, options, vocabulary, left_out);
+        leave_out_home(&mut of_person, options, vocabulary, by_behaviour, left_out);
         let Reordered { moved, doubled } = order_unlocks(&mut of_person);
         (reordered.moved, reordered.doubled) = (reordered.moved + moved, reordered.doubled + doubled);
         events.append(&mut of_person);
@@ -90,12 +104,20 @@ fn by_person(parts: Vec<Vec<Event>>) -> Vec<Person> {
 }
 
 /// One person's files as one list.
-fn one_list(files: &[PathBuf], mut person: Person, warnings: &mut Warnings) -> Vec<Event> {
+fn one_list(
+    files: &[PathBuf],
+    formats: &[LogFormat],
+    mut person: Person,
+    warnings: &mut Warnings,
+) -> Vec<Event> {
     if person.len() == 1 {
         return person.pop().map_or_else(Vec::new, |(_, events)| events);
     }
     let (places, lists): (Vec<usize>, Vec<Vec<Event>>) = person.into_iter().unzip();
-    let merged = merge(lists);
+    // Others are in UTC, whatever zone was set.
+    let is_local = |file: &usize| matches!(formats[*file], LogFormat::AppUsage | LogFormat::UsageStats);
+    let may_shift: Vec<bool> = places.iter().map(is_local).collect();
+    let merged = merge(lists, &may_shift);
     let earlier = |index: usize| match index {
         1 => files[places[0]].display().to_string(),
         _ => "an earlier file".to_owned(),

@@ -43,11 +43,12 @@ impl<'a> Lines<'a> {
         let mut reader = open_text(file, "read the log", progress)?;
         let start = reader.fill_buf().map_err(|error| broken_off(error, file, 1))?;
         let is_utf16 = start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]);
-        let starts_with: Vec<u8> = start.iter().copied().take(START_BYTES).collect();
         if is_utf16 {
             let decoder = encoding_rs_io::DecodeReaderBytesBuilder::new().build(reader);
             reader = Box::new(BufReader::with_capacity(START_BYTES, decoder));
         }
+        let start = reader.fill_buf().map_err(|error| broken_off(error, file, 1))?;
+        let starts_with: Vec<u8> = start.iter().copied().take(START_BYTES).collect();
         Ok(Self {
             file,
             reader,
@@ -144,6 +145,10 @@ impl<'a> Lines<'a> {
                 || self.buffer.contains(&0))
         {
             return Err(self.wrong("not UTF-8 but UTF-16, or not text at all", "save it as UTF-8"));
+        }
+        if self.buffer.contains(&0) {
+            let message = "zero bytes: from here on the file is UTF-16, or not text";
+            return Err(self.wrong(message, "make all of it UTF-8, as one shell writes it"));
         }
         Ok(Some(complete))
     }

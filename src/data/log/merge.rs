@@ -3,18 +3,20 @@
 //! Within the time that two files share, an event of the later file is a repeat where the earlier one has the same signal,
 //! of the same app, at most [`SAME_SECS`] away (one file rounds to seconds, the other cuts); of two equal events both stay
 //! where each file has two. A file that was exported under another time zone has all its events shifted by a whole number of
-//! quarters of an hour: it is shifted back where that makes most of its events repeats.
+//! quarters of an hour: it is shifted back where that makes most of its events repeats, if both files cover the same time as
+//! they are and have seconds, without which regular days agree by chance.
 
 use std::collections::HashMap;
 
+use super::home::has_seconds;
 use crate::data::event::{Event, Signal, Timestamp};
 
 /// One file rounds a time, another cuts it.
 const SAME_SECS: i64 = 1;
 /// Offsets of time zones are multiples of this.
 const ZONE_STEP_SECS: i64 = 900;
-/// The farthest two zones are from each other: from -12 to +14 hours.
-const MOST_ZONE_SECS: i64 = 26 * 3600;
+/// No one sets a clock further: and an event's offset stays one that is believed.
+const MOST_ZONE_SECS: i64 = 14 * 3600;
 /// Fewer shared events show nothing about a shift, nor about whose files these are.
 const FEWEST_SHARED: usize = 20;
 /// Events that a shift is tried on.
@@ -36,11 +38,11 @@ pub(super) struct FileMerge {
     pub shift_secs: i64,
 }
 
-/// Merges files, each in time order.
-pub(super) fn merge(files: Vec<Vec<Event>>) -> Merged {
+/// Merges files, each in time order; which of them may have been exported under another time zone, `may_shift` says.
+pub(super) fn merge(files: Vec<Vec<Event>>, may_shift: &[bool]) -> Merged {
     let mut merged = Merged::default();
-    for mut events in files {
-        let shift_secs = shift_secs(&merged.events, &events);
+    for (mut events, may_shift) in files.into_iter().zip(may_shift) {
+        let shift_secs = if *may_shift { shift_secs(&merged.events, &events) } else { 0 };
         if shift_secs != 0 {
             for event in &mut events {
                 event.at = Timestamp(event.at.0 + shift_secs);
@@ -118,6 +120,10 @@ fn shift_secs(known: &[Event], new: &[Event]) -> i64 {
         let (count, known) = (sample.clone().count(), sample.filter(is_known).count());
         if count < FEWEST_SHARED { 0.0 } else { known as f64 / count as f64 }
     };
+    let overlap = new.iter().filter(|event| (first.at..=last.at).contains(&event.at)).count();
+    if overlap < 2 * FEWEST_SHARED || !has_seconds(known) || !has_seconds(new) {
+        return 0;
+    }
     let as_it_is = agreement(0);
     if as_it_is > 0.5 {
         return 0;
@@ -175,7 +181,8 @@ mod tests {
             case("nothing", vec![whole.clone(), Vec::new()], &[0, 0]),
         ];
         for Case { what, files, repeats } in cases {
-            let merged = merge(files);
+            let may_shift = vec![true; files.len()];
+            let merged = merge(files, &may_shift);
             assert_eq!(merged.events, whole, "{what}");
             assert_eq!(merged.files.iter().map(|file| file.repeats).collect::<Vec<_>>(), repeats, "{what}");
             assert!(merged.files.iter().all(|file| file.shift_secs == 0), "{what}");
@@ -186,15 +193,15 @@ mod tests {
     fn a_second_off_and_equal_events() {
         let notice = |at| Event::new(UserId(1), Timestamp(at), Signal::Notification(AppId(1)));
         // Three in one second, of which the other file has two and a fourth a second later.
-        let merged = merge(vec![
-            vec![notice(5), notice(5), notice(5)],
-            vec![notice(5), notice(5), notice(6), notice(9)],
-        ]);
+        let merged = merge(
+            vec![vec![notice(5), notice(5), notice(5)], vec![notice(5), notice(5), notice(6), notice(9)]],
+            &[true; 2],
+        );
         assert_eq!(merged.events, [5, 5, 5, 9].map(notice));
         let whole = phone(2, 90);
         let cut: Vec<Event> =
             whole.iter().map(|event| Event { at: Timestamp(event.at.0 + 1), ..*event }).collect();
-        assert_eq!(merge(vec![whole.clone(), cut]).events.len(), 90);
+        assert_eq!(merge(vec![whole.clone(), cut], &[true; 2]).events.len(), 90);
     }
 
     #[test]
@@ -203,13 +210,14 @@ mod tests {
         for hours in [-5, 1, 9] {
             let shift = 3600 * hours + 1800;
             let away = |event: &Event| Event { at: Timestamp(event.at.0 + shift), ..*event };
-            let merged = merge(vec![whole[..200].to_vec(), whole[120..].iter().map(away).collect()]);
+            let merged =
+                merge(vec![whole[..200].to_vec(), whole[120..].iter().map(away).collect()], &[true; 2]);
             assert_eq!(merged.files[1], FileMerge { repeats: 80, shift_secs: -shift }, "{hours}");
             let times = |events: &[Event]| events.iter().map(|event| event.at).collect::<Vec<_>>();
             assert_eq!(times(&merged.events), times(&whole), "{hours}");
         }
         // Another phone's log is no shifted one.
-        let merged = merge(vec![whole.clone(), phone(4, 300)]);
+        let merged = merge(vec![whole.clone(), phone(4, 300)], &[true; 2]);
         assert_eq!(merged.files[1].shift_secs, 0);
         assert!(share_in_common(&whole, &phone(4, 300)).unwrap() < 0.1);
         assert_eq!(share_in_common(&whole, &whole[40..]), Some(1.0));

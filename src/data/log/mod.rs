@@ -288,7 +288,7 @@ pub fn read_logs(
     progress: &dyn Progress,
 ) -> Result<(Log, Warnings)> {
     let mut warnings = Warnings::default();
-    let mut parts = Vec::new();
+    let (mut parts, mut formats) = (Vec::new(), Vec::new());
     let positions = read_positions(files, options, &mut warnings)?;
     if let (Some(note), Some(file)) = (options.time_zone.as_deref().and_then(zone::note), files.first()) {
         warnings.add(WarningKind::ZoneName, file, None, note);
@@ -308,21 +308,31 @@ pub fn read_logs(
         }
         format.read(lines, &mut draft)?;
         parts.push(draft.finish(positions, vocabulary)?);
+        formats.push(format);
         progress.finish();
     }
-    let log = join::join(files, parts, options, vocabulary, &mut warnings);
+    let log = join::join(files, &formats, parts, options, vocabulary, &mut warnings);
     Ok((log, warnings))
 }
+
+/// What a file's name may end in beside the name of its person.
+const EXTENSIONS: [&str; 8] = ["csv", "tsv", "txt", "json", "jsonl", "log", "dat", "out"];
 
 /// The raw id of each file's person, for formats that name none.
 fn owners(files: &[PathBuf]) -> Vec<String> {
     // The name without extensions, then the folders outwards.
     let inwards_out = |file: &PathBuf| -> Vec<String> {
+        // One file by two paths is one file.
+        let whole = std::fs::canonicalize(file).unwrap_or_else(|_| file.clone());
         let mut parts: Vec<String> =
-            file.components().rev().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+            whole.components().rev().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
         if let Some(name) = parts.first_mut() {
             let unpacked = name.strip_suffix(".gz").unwrap_or(name);
-            *name = unpacked.rsplit_once('.').map_or(unpacked, |(stem, _)| stem).to_owned();
+            // Only what is an extension: `phone.1` and `phone.2` are two phones.
+            let stem = unpacked
+                .rsplit_once('.')
+                .filter(|(_, end)| EXTENSIONS.contains(&end.to_lowercase().as_str()));
+            *name = stem.map_or(unpacked, |(stem, _)| stem).to_owned();
         }
         parts
     };
@@ -340,6 +350,14 @@ fn owners(files: &[PathBuf]) -> Vec<String> {
         parts.join("/")
     };
     paths.iter().map(owner).collect()
+}
+
+/// The time zone that a name or an offset means, as [`LogOptions::time_zone`] has it.
+///
+/// # Errors
+/// There is no such zone, or several go by this name.
+pub fn time_zone(name: &str) -> Result<jiff::tz::TimeZone> {
+    zone::parse(name)
 }
 
 /// The format of a file by how it begins, checked against the declared one.
@@ -411,9 +429,10 @@ mod tests {
 
     #[test]
     fn files_of_one_name_have_several_owners() {
-        let cases: [(&[&str], &[&str]); 6] = [
+        let cases: [(&[&str], &[&str]); 7] = [
             (&["a/phone.csv"], &["phone"]),
             (&["/data/phone.2.csv.gz", "a/b.txt"], &["phone.2", "b"]),
+            (&["a/phone.1", "a/phone.2"], &["phone.1", "phone.2"]),
             (&["a/phone.csv", "b/phone.txt", "b/other.txt"], &["a/phone", "b/phone", "other"]),
             (&["x/a/phone.csv", "y/a/phone.csv", "z/phone"], &["x/a/phone", "y/a/phone", "z/phone"]),
             (&["phone.csv", "a/phone.csv"], &["phone", "a/phone"]),

@@ -11,7 +11,7 @@
 //! | `user` | optional: whose row it is; without it, the file's name |
 //! | `signal` | optional: what happened; without it every row is a `launch` |
 //! | `app` | required for a launch, a close and a notification |
-//! | `duration` | optional: for how many seconds an app stayed, in the unit of `at`; a `close` comes then |
+//! | `duration` | optional: for how long an app stayed, in seconds or in what `--unit` says; a `close` comes then, or with the next launch |
 //!
 //! What `signal` says is one of the native format's signals, or what `--signals` makes one of it; `ignore` leaves rows out.
 //! The columns have a header, in any order, parted by commas, semicolons or tabs; those that are not named are not read.
@@ -24,14 +24,15 @@
 
 use std::str::FromStr;
 
-use jiff::civil::DateTime;
+use jiff::civil::{DateTime, Time};
 
-use super::clock::{Clock, DateNumbers};
+use super::clock::{Clock, DateNumbers, DateOrder};
 use super::draft::{Draft, Problem, event};
 use super::lines::{Commas, DELIMITERS, Lines};
 use super::locale::time_of_day;
-use crate::data::event::{Signal, UserId};
+use crate::data::event::{Signal, Timestamp, UserId};
 use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Silent;
 
 /// Which column of a table is what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,6 +225,10 @@ const KNOWN: [Known; 6] = [
     },
 ];
 
+/// Columns of AWARE's tables of crashes, of processes in the background and of touches, which have apps, too.
+const OTHERS: [&str; 5] =
+    ["error_short", "error_condition", "process_importance", "application_version", "touch_action"];
+
 pub(super) fn recognises(head: &[String]) -> bool {
     head.first().is_some_and(|line| Table::known(line).is_some())
 }
@@ -257,7 +262,8 @@ impl Table {
             };
             let signals = known.signals.iter().map(|(value, what)| ((*value).to_owned(), *what)).collect();
             let has = named("has").is_none_or(|column| has_column(header, &column));
-            Self::new(header, &columns, known.rows, signals).ok().filter(|_| has)
+            let is_other = OTHERS.iter().any(|column| has_column(header, column));
+            Self::new(header, &columns, known.rows, signals).ok().filter(|_| has && !is_other)
         })
     }
 
@@ -350,25 +356,29 @@ struct Row<'a> {
 
 pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let clock = Clock::new(draft.options.time_zone.as_deref())?;
-    let (mut table, mut last) = (None::<Table>, None);
+    let (mut table, mut order, mut last) = (None::<Table>, DateOrder::Ymd, None);
     while let Some(line) = lines.next()? {
         let Some(table) = &mut table else {
             table = Some(open(line.text, draft)?);
+            order = date_order(draft)?;
             continue;
         };
-        let row = table.row(line.text).and_then(|row| row.taken(draft, &clock, &mut last));
+        let row = table.row(line.text).and_then(|row| row.taken(draft, (&clock, order), &mut last));
         match row {
             Ok(Some(taken)) => {
                 if draft.check_time(taken.user, taken.at, line.number)? {
-                    let offset_secs = clock.offset_secs(taken.at);
+                    let offset_secs = taken.offset_secs.unwrap_or_else(|| clock.offset_secs(taken.at));
                     draft.push(event(taken.user, taken.at, offset_secs, taken.signal), Some(line.number));
-                    if let (Signal::Launch(app), Some(until)) = (taken.signal, taken.until) {
-                        draft.close_at(event(
-                            taken.user,
-                            until,
-                            clock.offset_secs(until),
-                            Signal::Close(app),
-                        ));
+                    match (taken.signal, taken.until) {
+                        (Signal::Launch(app), Some(until)) if until > taken.at => {
+                            let close = event(taken.user, until, offset_secs, Signal::Close(app));
+                            draft.close_at(Timestamp(taken.at), close);
+                        }
+                        (Signal::Launch(app), Some(_)) => {
+                            let close = event(taken.user, taken.at, offset_secs, Signal::Close(app));
+                            draft.push(close, Some(line.number));
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -378,6 +388,35 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     }
     draft.turn_if_newest_first();
     Ok(())
+}
+
+/// The order of the dates of the whole file, where its times are dates that do not begin with a year of four digits.
+fn date_order(draft: &mut Draft<'_>) -> Result<DateOrder> {
+    if let Some(order) = draft.options.date_order {
+        return Ok(order);
+    }
+    let mut lines = Lines::open(draft.file, &Silent)?;
+    let (mut table, mut dates) = (None::<Table>, Vec::new());
+    while let Some(line) = lines.next()? {
+        let Some(table) = &mut table else {
+            table = Some(open(line.text, draft)?);
+            continue;
+        };
+        let Ok(row) = table.row(line.text) else { continue };
+        let Some((date, time, _)) = civil(row.at) else {
+            if dates.is_empty() && dates_are_unlikely(row.at) {
+                return Ok(DateOrder::Ymd);
+            }
+            continue;
+        };
+        dates.push((date, time));
+    }
+    Ok(draft.date_order(&dates))
+}
+
+/// Whether a time is a number or an instant, so that the file has no dates to put in order.
+fn dates_are_unlikely(text: &str) -> bool {
+    text.replace(',', ".").parse::<f64>().is_ok() || text.parse::<jiff::Timestamp>().is_ok()
 }
 
 fn open(header: &str, draft: &Draft<'_>) -> Result<Table> {
@@ -399,6 +438,7 @@ fn open(header: &str, draft: &Draft<'_>) -> Result<Table> {
 struct Taken {
     user: UserId,
     at: i64,
+    offset_secs: Option<i32>,
     signal: Signal,
     until: Option<i64>,
 }
@@ -407,7 +447,7 @@ impl Row<'_> {
     fn taken(
         self,
         draft: &mut Draft<'_>,
-        clock: &Clock,
+        (clock, order): (&Clock, DateOrder),
         last: &mut Option<i64>,
     ) -> std::result::Result<Option<Taken>, Problem> {
         let raw = match self.user {
@@ -415,8 +455,15 @@ impl Row<'_> {
             Some(raw) => raw.to_owned(),
             None => draft.owner.clone(),
         };
-        let (at, unit) = time(self.at, draft.options.unit, clock, *last)
-            .ok_or_else(|| Problem::not("at", self.at, "a time; say the unit of numbers with --unit"))?;
+        let (at, offset_secs) =
+            time(self.at, draft.options.unit, (clock, order), *last).ok_or_else(|| {
+                Problem::not(
+                    "at",
+                    self.at,
+                    &format!("a time as {order}; --unit and --date-order say how to read it"),
+                )
+            })?;
+        let unit = draft.options.unit.unwrap_or(TimeUnit::Secs);
         *last = Some(at);
         let seconds = |text: &str| {
             let number =
@@ -438,28 +485,57 @@ impl Row<'_> {
             What::ScreenOff => Signal::ScreenOff,
             What::Ignore => return Ok(None),
         };
-        Ok(Some(Taken { user: draft.user(&raw), at, signal, until }))
+        Ok(Some(Taken { user: draft.user(&raw), at, offset_secs, signal, until }))
     }
 }
 
-/// UTC seconds of a number or of a date and time, and the unit of the number.
+/// UTC seconds of a number or of a date and time, and its offset from UTC where it names one.
 fn time(
     text: &str,
     unit: Option<TimeUnit>,
-    clock: &Clock,
+    (clock, order): (&Clock, DateOrder),
     not_before: Option<i64>,
-) -> Option<(i64, TimeUnit)> {
+) -> Option<(i64, Option<i32>)> {
     if let Ok(number) = text.replace(',', ".").parse::<f64>() {
         let unit = unit.or_else(|| TimeUnit::of(number))?;
         let secs = (number / unit.per_sec()).floor();
-        return (secs.abs() < 1e12).then_some((secs as i64, unit));
+        return (secs.abs() < 1e12).then_some((secs as i64, None));
     }
-    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
-        return Some((moment.as_second(), TimeUnit::Secs));
-    }
-    let (date, time) = text.split_once([' ', 'T'])?;
-    let date = DateNumbers::parse(date)?.date(super::DateOrder::Ymd)?;
-    let time = time_of_day(time.split_once('.').map_or(time, |(time, _)| time))?;
-    let local: DateTime = date.to_datetime(time);
-    Some((clock.utc_secs(local, not_before), TimeUnit::Secs))
+    let (date, time, offset_secs) = civil(text)?;
+    let local = date.date(order)?.to_datetime(time);
+    Some(match offset_secs {
+        None => (clock.utc_secs(local, not_before), None),
+        Some(secs) => {
+            let wall_secs = local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0)).as_secs();
+            // UTC says nothing about where the person is.
+            (wall_secs - i64::from(secs), Some(secs).filter(|&secs| secs != 0))
+        }
+    })
+}
+
+/// A date, a time of day, and the offset from UTC, of `2024-03-01 07:03:19.123 PM +02:00`: fractions of a second are cut off.
+fn civil(text: &str) -> Option<(DateNumbers, Time, Option<i32>)> {
+    let text = text.trim();
+    // A Korean date has spaces in it: the time begins where the date has its three numbers.
+    let (date, rest) = text
+        .match_indices([' ', 'T'])
+        .find_map(|(at, _)| Some((DateNumbers::parse(text.get(..at)?)?, text.get(at + 1..)?.trim())))?;
+    let (rest, offset_secs) = match rest.rfind(['+', '-', '\u{2212}']).filter(|&at| at >= 4) {
+        Some(at) => (rest.get(..at)?, Some(super::zone::fixed_offset_secs(rest.get(at..)?.trim()).ok()??)),
+        None => {
+            let bare = ["UTC", "GMT", "Z"].into_iter().find_map(|zone| rest.strip_suffix(zone));
+            (bare.unwrap_or(rest), bare.map(|_| 0))
+        }
+    };
+    let is_digit = |c: char| c.is_ascii_digit();
+    // Behind two colons, digits behind a dot are a fraction.
+    let whole =
+        match rest.rfind('.').filter(|&at| rest.get(..at).is_some_and(|time| time.matches(':').count() == 2))
+        {
+            Some(at) if rest.get(at + 1..).is_some_and(|after| after.starts_with(is_digit)) => {
+                format!("{}{}", rest.get(..at)?, rest.get(at + 1..)?.trim_start_matches(is_digit))
+            }
+            _ => rest.to_owned(),
+        };
+    Some((date, time_of_day(&whole)?, offset_secs))
 }

@@ -38,24 +38,25 @@ pub(super) fn order_unlocks(events: &mut Vec<Event>) -> Reordered {
     // A log that never says that the screen goes dark does not say when the phone is locked either.
     let has_screen = events.iter().any(|event| matches!(event.signal, Signal::ScreenOff | Signal::ScreenOn));
     let mut done: Vec<Event> = Vec::with_capacity(events.len());
-    let mut phone = Phone { is_locked: true, lit: None, unlocked: None };
+    let mut phone = Phone { is_dark: false, is_locked: true, lit: None, unlocked: None };
     let mut rest = std::mem::take(events).into_iter().peekable();
     while let Some(event) = rest.next() {
         match event.signal {
-            Signal::ScreenOff => phone = Phone { is_locked: true, lit: None, unlocked: None },
+            Signal::ScreenOff => phone = Phone { is_dark: true, is_locked: true, lit: None, unlocked: None },
             Signal::ScreenOn => {
                 let dark_unlock = phone.unlocked.filter(|&at| {
-                    phone.lit.is_none()
+                    phone.is_dark
+                        && phone.lit.is_none()
                         && done
                             .get(at)
                             .is_some_and(|unlock| event.at.secs_since(unlock.at) <= SAME_MOMENT_SECS)
                 });
                 if let Some(at) = dark_unlock {
                     move_before(&mut done, at, event);
-                    (phone.lit, phone.unlocked) = (Some(at), Some(at + 1));
+                    (phone.is_dark, phone.lit, phone.unlocked) = (false, Some(at), Some(at + 1));
                     continue;
                 }
-                phone = Phone { is_locked: true, lit: Some(done.len()), unlocked: None };
+                phone = Phone { is_dark: false, is_locked: true, lit: Some(done.len()), unlocked: None };
             }
             Signal::Unlock => {
                 let doubled = phone.unlocked.and_then(|at| done.get(at));
@@ -94,6 +95,8 @@ pub(super) fn order_unlocks(events: &mut Vec<Event>) -> Reordered {
 
 /// What the phone shows; places in the list of what is done.
 struct Phone {
+    /// The screen went dark, and nothing said since that it lit up.
+    is_dark: bool,
     is_locked: bool,
     /// Since it went dark.
     lit: Option<usize>,
@@ -213,6 +216,15 @@ mod tests {
                 happened: &["0 unlock", "1 +1", "30 unlock", "30 +2", "60 +1"],
             },
             unchanged("nothing", &[]),
+            unchanged(
+                "lit up after an unlock of a phone that was not dark",
+                &["0 unlock", "16 +1", "17 unlock", "20 on"],
+            ),
+            Case {
+                what: "lit up and unlocked after the app",
+                written: &["0 unlock", "3 +1", "5 on", "6 unlock"],
+                happened: &["0 unlock", "3 on", "3 unlock", "3 +1"],
+            },
         ];
         for Case { what, written, happened } in cases {
             let mut found = events(written);

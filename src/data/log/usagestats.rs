@@ -59,6 +59,9 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
             let is_header =
                 ["user=", "Last 24 hour", "In-memory", "timeRange="].iter().any(|h| text.starts_with(h));
             section += u32::from(is_header);
+            if text.contains(" type=") && text.contains(" package=") {
+                draft.skip(line, Problem::new("time", "missing"))?;
+            }
             continue;
         }
         match parse(text) {

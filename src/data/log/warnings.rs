@@ -38,6 +38,8 @@ pub enum WarningKind {
     SamePhone,
     /// Launches of home screens, lock screens and system dialogs, which are left out.
     HomeScreen,
+    /// A home screen that was named and that no app is.
+    UnknownHome,
     /// Unlocks that were written after what they led to, or twice. They were put in order.
     UnlockOrder,
 }

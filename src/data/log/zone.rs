@@ -23,9 +23,12 @@ pub(super) fn parse(name: &str) -> Result<TimeZone> {
         return Ok(TimeZone::fixed(offset));
     }
     // `EST` and `MST` are in the tz database, too, as places without daylight saving: not what people mean by them.
-    let is_abbreviation = (2..=5).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_uppercase());
-    if is_abbreviation && !["UTC", "GMT"].contains(&name) {
-        let zones = zones_that_say(name);
+    let is_upper = name.bytes().all(|b| b.is_ascii_uppercase());
+    let is_abbreviation =
+        (2..=5).contains(&name.len()) && (is_upper || name.bytes().all(|b| b.is_ascii_lowercase()));
+    let upper = name.to_uppercase();
+    if is_abbreviation && !["UTC", "GMT"].contains(&upper.as_str()) {
+        let zones = zones_that_say(&upper);
         if let [first, ..] = &zones[..] {
             let message = format!("`{name}` is what the clocks of {} say", counted(zones.len()));
             let next_step = match zones.len() {
@@ -40,8 +43,10 @@ pub(super) fn parse(name: &str) -> Result<TimeZone> {
 
 /// What to know about a zone whose name is easily taken for the opposite.
 pub(super) fn note(name: &str) -> Option<String> {
+    let name = name.trim();
+    let is_etc = name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("Etc/GMT"));
     let hours =
-        name.trim().strip_prefix("Etc/GMT").filter(|hours| hours.trim_start_matches(['+', '-']) != "0")?;
+        name.get(7..).filter(|_| is_etc).filter(|hours| hours.trim_start_matches(['+', '-']) != "0")?;
     let (direction, opposite) = match hours.chars().next()? {
         '+' => ("west", '-'),
         '-' => ("east", '+'),
@@ -55,9 +60,10 @@ pub(super) fn note(name: &str) -> Option<String> {
 }
 
 /// Seconds east of Greenwich of `GMT+2`, `UTC-05:30`, `+0530`, `+2`, `Z`; nothing where `name` is no offset.
-fn fixed_offset_secs(name: &str) -> Result<Option<i32>> {
-    let bare = name.strip_prefix("UTC").or_else(|| name.strip_prefix("GMT")).unwrap_or(name);
-    let bare = bare.trim();
+pub(super) fn fixed_offset_secs(name: &str) -> Result<Option<i32>> {
+    let start = name.get(..3).unwrap_or_default();
+    let is_named = ["UTC", "GMT"].iter().any(|known| start.eq_ignore_ascii_case(known));
+    let bare = if is_named { name.get(3..).unwrap_or_default() } else { name }.trim();
     if name == "Z" || (bare.is_empty() && !name.is_empty()) {
         return Ok(Some(0));
     }
@@ -214,6 +220,7 @@ mod tests {
             ("GMT", 0),
             ("Z", 0),
             ("GMT+0", 0),
+            ("gmt+2", 7200),
             ("+14:00", 50_400),
             // The tz database's own, whose sign is the other way round.
             ("Etc/GMT+2", -7200),
@@ -233,11 +240,12 @@ mod tests {
 
     #[test]
     fn what_is_no_zone_gets_a_hint() {
-        let cases: [(&str, &[&str]); 12] = [
+        let cases: [(&str, &[&str]); 13] = [
             ("CEST", &["clocks of", "zones say", "Europe/Paris", "Europe/Berlin"]),
             ("IST", &["Europe/Dublin", "Asia/Kolkata", "Asia/Jerusalem"]),
             ("CST", &["America/Chicago", "America/Havana", "Asia/Shanghai"]),
             ("EST", &["America/New_York"]),
+            ("cest", &["Europe/Paris"]),
             ("Europe/Pariss", &["did you mean `Europe/Paris`?"]),
             ("new york", &["`America/New_York`"]),
             ("x", &["tz database"]),
