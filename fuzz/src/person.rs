@@ -6,7 +6,7 @@ use foretap::bundle::Bundle;
 use foretap::context::Task;
 use foretap::data::{AppId, Event, Signal, Timestamp, UserId, Vocabulary};
 use foretap::predict::Predictor as _;
-use foretap::router::{Answer, Person, Router, Routing, Settings};
+use foretap::router::{Answer, Person, Router, Routing, SuggestionSettings};
 
 use crate::memory::peak_bytes;
 
@@ -21,7 +21,7 @@ const PERSON_BYTES: i64 = 1 << 20;
 pub fn check(bytes: &[u8]) {
     let mut vocabulary = Vocabulary::new();
     let (outcome, peak) =
-        peak_bytes(|| Person::read(bytes, &mut vocabulary, Arc::default(), Settings::default()));
+        peak_bytes(|| Person::read(bytes, &mut vocabulary, Arc::default(), SuggestionSettings::default()));
     assert!(peak <= BYTES_EACH * bytes.len() as i64 + PERSON_BYTES, "{peak} bytes for {}", bytes.len());
     match outcome {
         Err(error) => assert!(error.to_string().contains("; "), "no next step: {error}"),
@@ -29,7 +29,8 @@ pub fn check(bytes: &[u8]) {
             let Ok(written) = person.write(&vocabulary) else {
                 panic!("a person who was read cannot be written")
             };
-            let again = Person::read(&written, &mut vocabulary, Arc::default(), Settings::default());
+            let again =
+                Person::read(&written, &mut vocabulary, Arc::default(), SuggestionSettings::default());
             let again = again.ok().and_then(|person| person.write(&vocabulary).ok());
             assert!(again == Some(written), "what was written is read as somebody else");
             live(person, vocabulary);
@@ -71,7 +72,10 @@ mod tests {
     fn seeds_are_sound() {
         let file = format!("{}/seeds/person/short", env!("CARGO_MANIFEST_DIR"));
         let bytes = std::fs::read(file).unwrap();
-        assert!(Person::read(&bytes, &mut Vocabulary::new(), Arc::default(), Settings::default()).is_ok());
+        assert!(
+            Person::read(&bytes, &mut Vocabulary::new(), Arc::default(), SuggestionSettings::default())
+                .is_ok()
+        );
         check(&bytes);
         check(&bytes[..bytes.len() / 2]);
     }
