@@ -47,7 +47,7 @@ pub struct DataArgs {
     #[arg(long, value_name = "VALUE=SIGNAL,..", value_delimiter = ',', requires = "columns")]
     pub signals: Vec<SignalName>,
 
-    /// Unit of its times where they are numbers: s, ms or us; told by their size unless given
+    /// Unit of its times where they are numbers: s, ms or us; inferred from their size unless given
     #[arg(long, value_name = "UNIT", requires = "columns")]
     pub unit: Option<TimeUnit>,
 

@@ -76,7 +76,7 @@ impl LeftOut {
     }
 }
 
-/// Leaves the home screens out of one person's events, which come in time order. `by_behaviour` is whether they may be told by
+/// Leaves the home screens out of one person's events, which come in time order. `by_behaviour` is whether they may be found by
 /// that, too.
 pub(super) fn leave_out_home(
     events: &mut Vec<Event>,

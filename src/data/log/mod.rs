@@ -233,7 +233,7 @@ pub struct LogOptions {
     pub columns: Option<TableColumns>,
     /// What the values of the column `signal` of such a table say, beside the native format's.
     pub signals: Vec<SignalName>,
-    /// The unit of such a table's times, or `None` to tell it by their size.
+    /// The unit of such a table's times, or `None` to infer it from their size.
     pub unit: Option<TimeUnit>,
     /// Files of positions (`unix_seconds,lat,lon`): none, one for all data files, or one for each.
     pub places: Vec<PathBuf>,

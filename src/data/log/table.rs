@@ -7,7 +7,7 @@
 //!
 //! | what | |
 //! | --- | --- |
-//! | `at` | required: seconds, milliseconds or microseconds since 1970 (`--unit`, by default told by their size), or a date and time, in the zone of the log where it names none |
+//! | `at` | required: seconds, milliseconds or microseconds since 1970 (`--unit`, by default inferred from their size), or a date and time, in the zone of the log where it names none |
 //! | `user` | optional: whose row it is; without it, the file's name |
 //! | `signal` | optional: what happened; without it every row is a `launch` |
 //! | `app` | required for a launch, a close and a notification |
