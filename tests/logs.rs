@@ -806,17 +806,14 @@ fn times_without_seconds_and_made_up_unlocks_tell_no_home_screen() {
     }
     // Requests of a trace: the session begins with one app and goes on with another at once.
     let request = |session: u32| {
-        format!(
-            "7\t20160{:02}{:02}100000\t1\tWeChat\t1\n7\t20160{0:02}{1:02}100001\t1\tOther\t1\n",
-            401 + session / 28,
-            1 + session % 28
-        )
+        let (day, hour) = (1 + session % 28, 10 + session / 28);
+        let row = |second: u32, app: &str| format!("7\t201604{day:02}{hour}00{second:02}\t1\t{app}\t1\n");
+        row(0, "WeChat") + &row(1, "Other")
     };
     let trace: String = (0..60).map(request).collect();
-    assert_eq!(
-        read(trace, &options()).map_or(0, |(_, warnings, _)| warnings.count(WarningKind::HomeScreen)),
-        0
-    );
+    let (log, warnings, _) = read(trace, &options()).unwrap();
+    let unlocks = log.events().iter().filter(|event| event.signal == Signal::Unlock).count();
+    assert_eq!((unlocks, warnings.count(WarningKind::HomeScreen)), (60, 0), "{warnings}");
     let named = LogOptions { home: vec!["mail".to_owned()], ..options() };
     let (_, warnings, _) = read(APP_USAGE, &named).unwrap();
     assert!(

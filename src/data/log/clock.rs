@@ -85,6 +85,11 @@ impl DateNumbers {
         Some(Self { numbers, separator, short_year, is_spaced })
     }
 
+    /// Whether it begins with a year of four digits, which no other order does.
+    pub fn begins_with_year(self) -> bool {
+        self.numbers[0] > 999
+    }
+
     /// The date in `order`, if it is one. A year of two digits is in this century; from 55 on, and in the 26th century, it is of
     /// the Thai calendar, 543 years ahead.
     pub fn date(self, order: DateOrder) -> Option<Date> {

@@ -90,10 +90,12 @@ pub(super) fn leave_out_home(
     }
     let mut apps: HashSet<AppId> = events.iter().filter_map(|event| event.signal.app()).collect();
     apps.retain(|&app| is_listed(vocabulary.name(app), options));
-    // One may show before another: a splash screen.
-    while let Some(app) = behaves_like_home(events, &apps).filter(|_| by_behaviour && has_seconds(events)) {
-        left_out.by_behaviour.insert(app);
-        apps.insert(app);
+    if by_behaviour && has_seconds(events) {
+        // One may show before another: a splash screen.
+        while let Some(app) = behaves_like_home(events, &apps) {
+            left_out.by_behaviour.insert(app);
+            apps.insert(app);
+        }
     }
     if apps.is_empty() {
         return;

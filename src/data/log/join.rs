@@ -54,8 +54,7 @@ pub(super) fn join(
     for person in people {
         let first = person.first().map_or(0, |(file, _)| *file);
         // Unlocks that stand for sessions say nothing about home screens.
-        let is_real = |file: &usize| !matches!(formats[*file], LogFormat::Lsapp | LogFormat::Tsinghua);
-        let by_behaviour = person.iter().all(|(file, _)| is_real(file));
+        let by_behaviour = person.iter().all(|(file, _)| formats[*file].has_unlocks());
         let mut of_person = one_list(files, formats, person, warnings);
         let (left_out, reordered) = done.entry(first).or_default();
         leave_out_home(&mut of_person, options, vocabulary, by_behaviour, left_out);
@@ -114,9 +113,7 @@ fn one_list(
         return person.pop().map_or_else(Vec::new, |(_, events)| events);
     }
     let (places, lists): (Vec<usize>, Vec<Vec<Event>>) = person.into_iter().unzip();
-    // Others are in UTC, whatever zone was set.
-    let is_local = |file: &usize| matches!(formats[*file], LogFormat::AppUsage | LogFormat::UsageStats);
-    let may_shift: Vec<bool> = places.iter().map(is_local).collect();
+    let may_shift: Vec<bool> = places.iter().map(|file| formats[*file].is_of_wall_clock()).collect();
     let merged = merge(lists, &may_shift);
     let earlier = |index: usize| match index {
         1 => files[places[0]].display().to_string(),

@@ -216,6 +216,17 @@ mod tests {
             let times = |events: &[Event]| events.iter().map(|event| event.at).collect::<Vec<_>>();
             assert_eq!(times(&merged.events), times(&whole), "{hours}");
         }
+        // Regular days agree with themselves an hour later, with seconds and without.
+        for second in [0, 17] {
+            let days: Vec<Event> = (0..800)
+                .map(|half_hour| {
+                    let at = Timestamp(1_699_999_200 + 1800 * half_hour + second);
+                    Event::new(UserId(1), at, Signal::Launch(AppId(1)))
+                })
+                .collect();
+            let merged = merge(vec![days[..400].to_vec(), days[400..].to_vec()], &[true; 2]);
+            assert_eq!(merged.files[1], FileMerge::default(), "{second}");
+        }
         // Another phone's log is no shifted one.
         let merged = merge(vec![whole.clone(), phone(4, 300)], &[true; 2]);
         assert_eq!(merged.files[1].shift_secs, 0);

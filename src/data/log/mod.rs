@@ -147,6 +147,16 @@ impl LogFormat {
         }
     }
 
+    /// Whether a phone wrote its unlocks: elsewhere they stand for sessions.
+    fn has_unlocks(self) -> bool {
+        !matches!(self, LogFormat::Lsapp | LogFormat::Tsinghua)
+    }
+
+    /// Whether a phone's own export of its wall clock, whatever zone was set then.
+    fn is_of_wall_clock(self) -> bool {
+        matches!(self, LogFormat::AppUsage | LogFormat::UsageStats)
+    }
+
     fn read(self, mut lines: Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
         match self {
             LogFormat::Native => native::read(&mut lines, draft),

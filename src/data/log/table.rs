@@ -27,7 +27,7 @@ use std::str::FromStr;
 use jiff::civil::{DateTime, Time};
 
 use super::clock::{Clock, DateNumbers, DateOrder};
-use super::draft::{Draft, Problem, event};
+use super::draft::{BELIEVABLE_SECS, Draft, Problem, event};
 use super::lines::{Commas, DELIMITERS, Lines};
 use super::locale::time_of_day;
 use crate::data::event::{Signal, Timestamp, UserId};
@@ -141,10 +141,9 @@ impl TimeUnit {
 
     /// The unit in which `time` lies between 2000 and 2100, of which there is at most one.
     fn of(time: f64) -> Option<Self> {
-        let years = 946_684_800.0..4_102_444_800.0;
         [Self::Secs, Self::Millis, Self::Micros]
             .into_iter()
-            .find(|unit| years.contains(&(time / unit.per_sec())))
+            .find(|unit| BELIEVABLE_SECS.contains(&((time / unit.per_sec()) as i64)))
     }
 }
 
@@ -409,6 +408,10 @@ fn date_order(draft: &mut Draft<'_>) -> Result<DateOrder> {
             }
             continue;
         };
+        // No second pass over the file where the first date decides.
+        if dates.is_empty() && date.begins_with_year() {
+            return Ok(DateOrder::Ymd);
+        }
         dates.push((date, time));
     }
     Ok(draft.date_order(&dates))

@@ -11,7 +11,7 @@
 //! 3. A screen that lights up at most so long after the unlock of a dark phone lit up before it.
 //!
 //! What was opened earlier on a locked phone (the camera, a call) stays where it is. Events of one person come in time order
-//! and leave so; what was put right once is not changed again.
+//! and leave so. What the tests have put right is not changed again; of rarer orders that is not known.
 
 use crate::data::event::{Event, Signal};
 
@@ -20,7 +20,7 @@ use crate::data::event::{Event, Signal};
 /// Of the 274 apps that phones 1 to 3 (App Usage exports) have in front of a locked screen at an unlock, 210 came at most 1
 /// second before it, 9 came 2 or 3, 6 came 4 to 7, 49 up to minutes. In three public dumps 25 apps came at most 2 seconds
 /// before `KEYGUARD_HIDDEN` and none earlier; in a public ActivityWatch export 525 of 535 came at most 1 second before the
-/// unlock (the longest of them and of home screens 2.5), the other ten more than 6.
+/// unlock (the longest of them and of home screens 2.5), the other ten more than 6. The counting scripts were not kept.
 pub(super) const SAME_MOMENT_SECS: i64 = 3;
 
 /// What was put right.
@@ -38,25 +38,24 @@ pub(super) fn order_unlocks(events: &mut Vec<Event>) -> Reordered {
     // A log that never says that the screen goes dark does not say when the phone is locked either.
     let has_screen = events.iter().any(|event| matches!(event.signal, Signal::ScreenOff | Signal::ScreenOn));
     let mut done: Vec<Event> = Vec::with_capacity(events.len());
-    let mut phone = Phone { is_dark: false, is_locked: true, lit: None, unlocked: None };
+    let mut phone = Phone { is_dark: false, is_locked: true, unlocked: None };
     let mut rest = std::mem::take(events).into_iter().peekable();
     while let Some(event) = rest.next() {
         match event.signal {
-            Signal::ScreenOff => phone = Phone { is_dark: true, is_locked: true, lit: None, unlocked: None },
+            Signal::ScreenOff => phone = Phone { is_dark: true, is_locked: true, unlocked: None },
             Signal::ScreenOn => {
                 let dark_unlock = phone.unlocked.filter(|&at| {
                     phone.is_dark
-                        && phone.lit.is_none()
                         && done
                             .get(at)
                             .is_some_and(|unlock| event.at.secs_since(unlock.at) <= SAME_MOMENT_SECS)
                 });
                 if let Some(at) = dark_unlock {
                     move_before(&mut done, at, event);
-                    (phone.is_dark, phone.lit, phone.unlocked) = (false, Some(at), Some(at + 1));
+                    (phone.is_dark, phone.unlocked) = (false, Some(at + 1));
                     continue;
                 }
-                phone = Phone { is_dark: false, is_locked: true, lit: Some(done.len()), unlocked: None };
+                phone = Phone { is_dark: false, is_locked: true, unlocked: None };
             }
             Signal::Unlock => {
                 let doubled = phone.unlocked.and_then(|at| done.get(at));
@@ -93,14 +92,12 @@ pub(super) fn order_unlocks(events: &mut Vec<Event>) -> Reordered {
     counts
 }
 
-/// What the phone shows; places in the list of what is done.
+/// What the phone shows.
 struct Phone {
     /// The screen went dark, and nothing said since that it lit up.
     is_dark: bool,
     is_locked: bool,
-    /// Since it went dark.
-    lit: Option<usize>,
-    /// Since it was locked.
+    /// Where the unlock stands, since it was locked.
     unlocked: Option<usize>,
 }
 
