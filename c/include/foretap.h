@@ -1,7 +1,8 @@
 /*
  * foretap predicts which app a person opens next, on the phone, before the tap.
  *
- * Open a bundle, observe what happens on the phone, ask: example.c shows it in a page, README.md says the rules.
+ * Open a bundle, restore the person, observe what happens on the phone, ask, save: example.c shows it in a page, README.md
+ * says the rules.
  * Every function that can fail returns a foretap_status; foretap_last_error() then says what to do. Text is UTF-8 and
  * ends with a zero byte; times are seconds since 1970-01-01T00:00:00Z.
  */
@@ -17,8 +18,14 @@
 // Bytes of an app's name at most, its terminating zero included. Android's package names have 223.
 #define FORETAP_APP_BYTES 256
 
-// Suggestions that can be asked for at once: as many apps as a history remembers.
-#define FORETAP_MAX_SUGGESTIONS 4096
+// Candidates that can be asked for at once: as many apps as a history remembers.
+#define FORETAP_MAX_CANDIDATES 4096
+
+// Apps that a suggestion has at most.
+#define FORETAP_MAX_SHOWN 8
+
+// Bytes of a key, for AES-256-GCM.
+#define FORETAP_KEY_BYTES 32
 
 // What came of a call. After anything but `FORETAP_STATUS_OK`, foretap_last_error() tells more, and the call has
 // changed nothing.
@@ -43,6 +50,9 @@ typedef enum {
   FORETAP_STATUS_BUNDLE = 7,
   // A bug in foretap; the app goes on. The handle, where there was one, answers nothing more: close it.
   FORETAP_STATUS_BROKEN = 8,
+  // The bytes are no saved person, or damaged, or of a version that this build does not read, or sealed under another
+  // key or none.
+  FORETAP_STATUS_PERSON = 9,
 } foretap_status;
 
 // What happened.
@@ -112,8 +122,26 @@ typedef struct {
 typedef struct {
   // Its name, as events or the bundle gave it.
   char app[FORETAP_APP_BYTES];
-  // How probable it is that it is opened next, 0 to 1.
+  // How probable it is that it is opened next, 0 to 1, calibrated where the bundle was.
   double probability;
+} foretap_candidate;
+
+// What to show of an answer.
+typedef struct {
+  // Its number, for foretap_feedback().
+  uint64_t id;
+  // How many apps to show. 0: none, because the answer is not sure enough; there is no feedback then.
+  size_t count;
+  // The first `count` are the apps, in the order in which they are shown.
+  foretap_candidate apps[FORETAP_MAX_SHOWN];
+  // How probable it was that each of them was shown, given the answer; below 1 with exploration alone. Keep it with the
+  // feedback if models are to learn from it.
+  float propensities[FORETAP_MAX_SHOWN];
+  // Whether the last place went to an alternative, by exploration: 1 or 0.
+  int32_t explores;
+  // Probability that one of the most probable apps, as many as are to be shown, is opened: what was compared with
+  // `least_probability`.
+  double confidence;
 } foretap_suggestion;
 
 #ifdef __cplusplus
@@ -123,7 +151,7 @@ extern "C" {
 // Opens the bundle in a file. `*handle` is then one to observe and ask with, and to close in the end; if this fails, NULL.
 //
 // Opening checks every byte and asks the bundle's own test questions: some milliseconds, so not where frames are drawn.
-// A handle remembers events only while it is open: keep them, and observe those of the last weeks again after opening.
+// The handle knows nobody yet: foretap_restore() brings back the person of an earlier one.
 //
 // # Safety
 // `path` is text that ends with a zero byte, `*handle` can be written.
@@ -158,18 +186,115 @@ foretap_status foretap_prefill(foretap_handle *handle);
 // Ranks the apps that may be opened next, after what was observed until `now_utc_secs`: at an unlock, observe it and ask
 // at its time.
 //
-// The first `*count` of the `k` `suggestions` are then filled, the most probable app first: fewer than `k` where fewer
+// The first `*count` of the `k` `candidates` are then filled, the most probable app first: fewer than `k` where fewer
 // apps are known. `*none_of_these`, which may be NULL, is the probability of an app that this user has not opened yet;
-// what is missing to 1 is that of the user's other apps.
+// what is missing to 1 is that of the user's other apps. What to show of it, foretap_suggest() decides.
 //
 // # Safety
-// `handle` is open; `k` suggestions and `*count` can be written, and `*none_of_these` if it is not NULL.
+// `handle` is open; `k` candidates and `*count` can be written, and `*none_of_these` if it is not NULL.
 foretap_status foretap_ask(foretap_handle *handle,
                            int64_t now_utc_secs,
                            size_t k,
-                           foretap_suggestion *suggestions,
+                           foretap_candidate *candidates,
                            size_t *count,
                            double *none_of_these);
+
+// What to show of the answer to the question just asked, and nothing where it is not sure enough: `count` is 0 then.
+// No event may come between the question and this.
+//
+// # Safety
+// `handle` is open, `suggestion` can be written.
+foretap_status foretap_suggest(foretap_handle *handle,
+                               foretap_suggestion *suggestion);
+
+// Sets what foretap_suggest() shows: 1 to FORETAP_MAX_SHOWN apps at once, where one of them is opened with at least
+// `least_probability`, 0 to 1; and in a share `exploration` of the suggestions, 0 to 0.2, an alternative in the last
+// place, so that later learning can tell what is opened because it was shown. Without this call: 3, 0.5 and 0. It is a
+// setting of the handle, and not saved.
+//
+// # Safety
+// `handle` is open.
+foretap_status foretap_show_by(foretap_handle *handle,
+                               size_t shown,
+                               double least_probability,
+                               double exploration);
+
+// Tells what became of the suggestion `id`: `taken` is the app of it that was opened, or NULL if it was seen and none of
+// it was. Apps that were shown and not taken are suggested less. What was opened is learned from its launch, which is to
+// be observed in any case. Each of the last 16 suggestions takes feedback once.
+//
+// # Safety
+// `handle` is open, `taken` is NULL or text that ends with a zero byte.
+foretap_status foretap_feedback(foretap_handle *handle,
+                                uint64_t id,
+                                const char *taken);
+
+// Writes the person, that is all that was observed and learned, to the file at `path`: whole or not at all, so that a
+// kill or a full disk leaves the old file as it was. A new file is private to its owner. Save when the screen has gone
+// dark: a question that waits for its answer, and suggestions that wait for feedback, are not kept.
+//
+// With a `key` of FORETAP_KEY_BYTES bytes, from the phone's own key store, it is sealed by AES-256-GCM; with NULL it is
+// plain.
+//
+// # Safety
+// `handle` is open, `path` is text that ends with a zero byte, `key` is NULL or so many bytes can be read there.
+foretap_status foretap_save(foretap_handle *handle,
+                            const char *path,
+                            const uint8_t *key);
+
+// The same into memory: `*length` bytes at `bytes`, where there is room for `room`. If that is too little,
+// FORETAP_STATUS_INVALID, nothing is written, and `*length` is what it takes.
+//
+// # Safety
+// `handle` is open; `room` bytes can be written at `bytes`, which may be NULL if `room` is 0, and `*length`; `key` is as
+// foretap_save() wants it.
+foretap_status foretap_save_bytes(foretap_handle *handle,
+                                  const uint8_t *key,
+                                  size_t room,
+                                  uint8_t *bytes,
+                                  size_t *length);
+
+// Goes on with the person that foretap_save() wrote to the file at `path`, under the same `key`: answers are those that
+// the handle which saved it would have given. What this handle has observed is forgotten. If it fails, nothing has
+// changed.
+//
+// Any bundle takes any person. Then observe what happened since foretap_last_event().
+//
+// # Safety
+// As for foretap_save().
+foretap_status foretap_restore(foretap_handle *handle,
+                               const char *path,
+                               const uint8_t *key);
+
+// The same from `length` bytes at `bytes`.
+//
+// # Safety
+// `handle` is open, `length` bytes can be read at `bytes`, `key` is as foretap_save() wants it.
+foretap_status foretap_restore_bytes(foretap_handle *handle,
+                                     const uint8_t *key,
+                                     size_t length,
+                                     const uint8_t *bytes);
+
+// Forgets the person: the handle is as just opened, and knows nobody. Files that were saved are the caller's to delete.
+//
+// # Safety
+// `handle` is open.
+foretap_status foretap_forget(foretap_handle *handle);
+
+// When the last event was observed, before a restart too: observe what happened after it. INT64_MIN if there is none.
+//
+// # Safety
+// `handle` is open, `at_utc_secs` can be written.
+foretap_status foretap_last_event(foretap_handle *handle,
+                                  int64_t *at_utc_secs);
+
+// Why answers are worse than they could be, such as "there is no transformer: the trees answer alone"; `*reason` is NULL
+// where the bundle has everything. The text is valid until the handle is closed.
+//
+// # Safety
+// `handle` is open, `*reason` can be written.
+foretap_status foretap_degraded(foretap_handle *handle,
+                                const char **reason);
 
 // Ends `handle` and frees all that it holds. NULL is no mistake.
 //

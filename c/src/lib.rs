@@ -25,25 +25,33 @@ mod types;
 #[path = "../tests/made/mod.rs"]
 mod made;
 
-use std::ffi::c_char;
+use std::ffi::{CString, c_char};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::{Mutex, MutexGuard};
 
+use foretap::router::SuggestionSettings;
+use foretap::storage::vault::{Key, MAX_FILE_BYTES};
+
 use border::{Failure, guarded, last_error, required, text};
 use event::CheckedEvent;
 use session::{Session, check_size};
 pub use types::{
-    Charging, Event, FORETAP_APP_BYTES, FORETAP_MAX_SUGGESTIONS, Network, Signal, Status, Suggestion,
+    Candidate, Charging, Event, FORETAP_APP_BYTES, FORETAP_KEY_BYTES, FORETAP_MAX_CANDIDATES,
+    FORETAP_MAX_SHOWN, Network, Signal, Status, Suggestion,
 };
 
 /// Bytes of a path at most, its terminating zero included: Linux takes no more.
 const PATH_BYTES: usize = 4_096;
 
 /// An open bundle with the past of one phone's user.
-// A panic within a call poisons the mutex: nobody sees what it left half done.
-pub struct Handle(Mutex<Session>);
+pub struct Handle {
+    // A panic within a call poisons the mutex: nobody sees what it left half done.
+    session: Mutex<Session>,
+    /// Why answers are worse than they could be. Outside the mutex: C reads it as long as the handle is open.
+    degraded: Option<CString>,
+}
 
 // C may call on any thread, and no compiler will ask whether it may.
 const _: () = {
@@ -54,7 +62,8 @@ const _: () = {
 impl Handle {
     /// A handle for C to keep, until `foretap_close` takes it back.
     fn new(session: Session) -> *mut Self {
-        Box::into_raw(Box::new(Self(Mutex::new(session))))
+        let degraded = session.degraded().and_then(|reason| CString::new(reason).ok());
+        Box::into_raw(Box::new(Self { session: Mutex::new(session), degraded }))
     }
 
     /// The session in `handle`, for one call: others wait for each other.
@@ -64,7 +73,7 @@ impl Handle {
     unsafe fn session<'a>(handle: *mut Self) -> Result<MutexGuard<'a, Session>, Failure> {
         // SAFETY: it is not null, and otherwise as the caller promised.
         let handle: &'a Self = unsafe { required(handle, "handle")?.as_ref() };
-        handle.0.lock().map_err(|_| {
+        handle.session.lock().map_err(|_| {
             let message = "this handle met a bug in foretap before; close it, and open the bundle anew";
             Failure::new(Status::Broken, message)
         })
@@ -74,7 +83,7 @@ impl Handle {
 /// Opens the bundle in a file. `*handle` is then one to observe and ask with, and to close in the end; if this fails, NULL.
 ///
 /// Opening checks every byte and asks the bundle's own test questions: some milliseconds, so not where frames are drawn.
-/// A handle remembers events only while it is open: keep them, and observe those of the last weeks again after opening.
+/// The handle knows nobody yet: foretap_restore() brings back the person of an earlier one.
 ///
 /// # Safety
 /// `path` is text that ends with a zero byte, `*handle` can be written.
@@ -155,18 +164,18 @@ pub unsafe extern "C" fn foretap_prefill(handle: *mut Handle) -> Status {
 /// Ranks the apps that may be opened next, after what was observed until `now_utc_secs`: at an unlock, observe it and ask
 /// at its time.
 ///
-/// The first `*count` of the `k` `suggestions` are then filled, the most probable app first: fewer than `k` where fewer
+/// The first `*count` of the `k` `candidates` are then filled, the most probable app first: fewer than `k` where fewer
 /// apps are known. `*none_of_these`, which may be NULL, is the probability of an app that this user has not opened yet;
-/// what is missing to 1 is that of the user's other apps.
+/// what is missing to 1 is that of the user's other apps. What to show of it, foretap_suggest() decides.
 ///
 /// # Safety
-/// `handle` is open; `k` suggestions and `*count` can be written, and `*none_of_these` if it is not NULL.
+/// `handle` is open; `k` candidates and `*count` can be written, and `*none_of_these` if it is not NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn foretap_ask(
     handle: *mut Handle,
     now_utc_secs: i64,
     k: usize,
-    suggestions: *mut Suggestion,
+    candidates: *mut Candidate,
     count: *mut usize,
     none_of_these: *mut f64,
 ) -> Status {
@@ -176,17 +185,17 @@ pub unsafe extern "C" fn foretap_ask(
         unsafe { count.write(0) };
         // SAFETY: the caller keeps the handle open until we return.
         let mut session = unsafe { Handle::session(handle) }?;
-        let suggestions = required(suggestions, "suggestions")?;
-        if !(1..=FORETAP_MAX_SUGGESTIONS).contains(&k) {
-            return Err(Failure::invalid(format!("{k} suggestions; ask for 1 to {FORETAP_MAX_SUGGESTIONS}")));
+        let candidates = required(candidates, "candidates")?;
+        if !(1..=FORETAP_MAX_CANDIDATES).contains(&k) {
+            return Err(Failure::invalid(format!("{k} candidates; ask for 1 to {FORETAP_MAX_CANDIDATES}")));
         }
         session.ask(now_utc_secs)?;
         let prediction = session.prediction();
         let best = &prediction.candidates[..k.min(prediction.candidates.len())];
         for (index, candidate) in best.iter().enumerate() {
-            let suggestion = Suggestion::new(session.name(candidate.app), candidate.probability);
+            let candidate = Candidate::new(session.name(candidate.app), candidate.probability);
             // SAFETY: `index` is below `k`, and the caller lets us write so many.
-            unsafe { suggestions.add(index).write(suggestion) };
+            unsafe { candidates.add(index).write(candidate) };
         }
         // SAFETY: the caller lets us write it.
         unsafe { count.write(best.len()) };
@@ -194,6 +203,218 @@ pub unsafe extern "C" fn foretap_ask(
             // SAFETY: the caller lets us write it where it is not null.
             unsafe { none_of_these.write(prediction.none_of_these) };
         }
+        Ok(())
+    })
+}
+
+/// What to show of the answer to the question just asked, and nothing where it is not sure enough: `count` is 0 then.
+/// No event may come between the question and this.
+///
+/// # Safety
+/// `handle` is open, `suggestion` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_suggest(handle: *mut Handle, suggestion: *mut Suggestion) -> Status {
+    guarded(|| {
+        // SAFETY: the caller keeps the handle open until we return.
+        let mut session = unsafe { Handle::session(handle) }?;
+        let suggestion = required(suggestion, "suggestion")?;
+        let made = session.suggest()?;
+        // SAFETY: the caller lets us write it.
+        unsafe { suggestion.write(made) };
+        Ok(())
+    })
+}
+
+/// Sets what foretap_suggest() shows: 1 to FORETAP_MAX_SHOWN apps at once, where one of them is opened with at least
+/// `least_probability`, 0 to 1; and in a share `exploration` of the suggestions, 0 to 0.2, an alternative in the last
+/// place, so that later learning can tell what is opened because it was shown. Without this call: 3, 0.5 and 0. It is a
+/// setting of the handle, and not saved.
+///
+/// # Safety
+/// `handle` is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_show_by(
+    handle: *mut Handle,
+    shown: usize,
+    least_probability: f64,
+    exploration: f64,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller keeps the handle open until we return.
+        let mut session = unsafe { Handle::session(handle) }?;
+        session.show_by(SuggestionSettings { shown, least_probability, exploration })
+    })
+}
+
+/// Tells what became of the suggestion `id`: `taken` is the app of it that was opened, or NULL if it was seen and none of
+/// it was. Apps that were shown and not taken are suggested less. What was opened is learned from its launch, which is to
+/// be observed in any case. Each of the last 16 suggestions takes feedback once.
+///
+/// # Safety
+/// `handle` is open, `taken` is NULL or text that ends with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_feedback(handle: *mut Handle, id: u64, taken: *const c_char) -> Status {
+    guarded(|| {
+        // SAFETY: the caller keeps the handle open until we return.
+        let mut session = unsafe { Handle::session(handle) }?;
+        // SAFETY: where it is not null, it is text, and the caller leaves it alone until we return.
+        let taken =
+            (!taken.is_null()).then(|| unsafe { text(taken, FORETAP_APP_BYTES, "taken") }).transpose()?;
+        session.feedback(id, taken)
+    })
+}
+
+/// Writes the person, that is all that was observed and learned, to the file at `path`: whole or not at all, so that a
+/// kill or a full disk leaves the old file as it was. A new file is private to its owner. Save when the screen has gone
+/// dark: a question that waits for its answer, and suggestions that wait for feedback, are not kept.
+///
+/// With a `key` of FORETAP_KEY_BYTES bytes, from the phone's own key store, it is sealed by AES-256-GCM; with NULL it is
+/// plain.
+///
+/// # Safety
+/// `handle` is open, `path` is text that ends with a zero byte, `key` is NULL or so many bytes can be read there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_save(handle: *mut Handle, path: *const c_char, key: *const u8) -> Status {
+    guarded(|| {
+        // SAFETY: the caller keeps the handle open until we return.
+        let session = unsafe { Handle::session(handle) }?;
+        // SAFETY: `path` is text, and the caller leaves it alone until we return.
+        let path = unsafe { text(path, PATH_BYTES, "path") }?;
+        // SAFETY: the caller's promise.
+        session.save(Path::new(path), unsafe { to_key(key) }.as_ref())
+    })
+}
+
+/// The same into memory: `*length` bytes at `bytes`, where there is room for `room`. If that is too little,
+/// FORETAP_STATUS_INVALID, nothing is written, and `*length` is what it takes.
+///
+/// # Safety
+/// `handle` is open; `room` bytes can be written at `bytes`, which may be NULL if `room` is 0, and `*length`; `key` is as
+/// foretap_save() wants it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_save_bytes(
+    handle: *mut Handle,
+    key: *const u8,
+    room: usize,
+    bytes: *mut u8,
+    length: *mut usize,
+) -> Status {
+    guarded(|| {
+        let length = required(length, "length")?;
+        // SAFETY: the caller lets us write it.
+        unsafe { length.write(0) };
+        // SAFETY: the caller keeps the handle open until we return.
+        let session = unsafe { Handle::session(handle) }?;
+        if room > 0 {
+            required(bytes, "bytes")?;
+        }
+        // SAFETY: the caller's promise.
+        let saved = session.to_bytes(unsafe { to_key(key) }.as_ref())?;
+        // SAFETY: the caller lets us write it.
+        unsafe { length.write(saved.len()) };
+        if saved.len() > room {
+            let message =
+                format!("the person takes {} bytes, where there is room for {room}; make it", saved.len());
+            return Err(Failure::invalid(message));
+        }
+        // SAFETY: there is room, and what we made is not the caller's.
+        unsafe { ptr::copy_nonoverlapping(saved.as_ptr(), bytes, saved.len()) };
+        Ok(())
+    })
+}
+
+/// Goes on with the person that foretap_save() wrote to the file at `path`, under the same `key`: answers are those that
+/// the handle which saved it would have given. What this handle has observed is forgotten. If it fails, nothing has
+/// changed.
+///
+/// Any bundle takes any person. Then observe what happened since foretap_last_event().
+///
+/// # Safety
+/// As for foretap_save().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_restore(handle: *mut Handle, path: *const c_char, key: *const u8) -> Status {
+    guarded(|| {
+        // SAFETY: the caller keeps the handle open until we return.
+        let mut session = unsafe { Handle::session(handle) }?;
+        // SAFETY: `path` is text, and the caller leaves it alone until we return.
+        let path = unsafe { text(path, PATH_BYTES, "path") }?;
+        // SAFETY: the caller's promise.
+        session.restore(Path::new(path), unsafe { to_key(key) }.as_ref())
+    })
+}
+
+/// The same from `length` bytes at `bytes`.
+///
+/// # Safety
+/// `handle` is open, `length` bytes can be read at `bytes`, `key` is as foretap_save() wants it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_restore_bytes(
+    handle: *mut Handle,
+    key: *const u8,
+    length: usize,
+    bytes: *const u8,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller keeps the handle open until we return.
+        let mut session = unsafe { Handle::session(handle) }?;
+        let bytes = required(bytes.cast_mut(), "bytes")?;
+        if length > MAX_FILE_BYTES {
+            let message = format!("{length} bytes, where a saved person has at most {MAX_FILE_BYTES}");
+            return Err(Failure::new(Status::Person, message));
+        }
+        // SAFETY: the caller lets us read so many bytes, which are fewer than `isize::MAX`.
+        let bytes = unsafe { slice::from_raw_parts(bytes.as_ptr(), length) };
+        // SAFETY: the caller's promise.
+        session.restore_bytes(bytes, unsafe { to_key(key) }.as_ref())
+    })
+}
+
+/// Forgets the person: the handle is as just opened, and knows nobody. Files that were saved are the caller's to delete.
+///
+/// # Safety
+/// `handle` is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_forget(handle: *mut Handle) -> Status {
+    guarded(|| {
+        // SAFETY: the caller keeps the handle open until we return.
+        let mut session = unsafe { Handle::session(handle) }?;
+        session.forget()
+    })
+}
+
+/// When the last event was observed, before a restart too: observe what happened after it. INT64_MIN if there is none.
+///
+/// # Safety
+/// `handle` is open, `at_utc_secs` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_last_event(handle: *mut Handle, at_utc_secs: *mut i64) -> Status {
+    guarded(|| {
+        // SAFETY: the caller keeps the handle open until we return.
+        let session = unsafe { Handle::session(handle) }?;
+        let at_utc_secs = required(at_utc_secs, "at_utc_secs")?;
+        let last = session.last_event().map_or(i64::MIN, |at| at.0);
+        // SAFETY: the caller lets us write it.
+        unsafe { at_utc_secs.write(last) };
+        Ok(())
+    })
+}
+
+/// Why answers are worse than they could be, such as "there is no transformer: the trees answer alone"; `*reason` is NULL
+/// where the bundle has everything. The text is valid until the handle is closed.
+///
+/// # Safety
+/// `handle` is open, `*reason` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_degraded(handle: *mut Handle, reason: *mut *const c_char) -> Status {
+    guarded(|| {
+        let reason = required(reason, "reason")?;
+        // SAFETY: the caller lets us write it, and keeps the handle open until we return.
+        let handle: &Handle = unsafe {
+            reason.write(ptr::null());
+            required(handle, "handle")?.as_ref()
+        };
+        // SAFETY: as above.
+        unsafe { reason.write(handle.degraded.as_ref().map_or(ptr::null(), |text| text.as_ptr())) };
         Ok(())
     })
 }
@@ -236,4 +457,14 @@ unsafe fn to_open(handle: *mut *mut Handle) -> Result<NonNull<*mut Handle>, Fail
     // SAFETY: it is not null, so it can be written to.
     unsafe { handle.write(ptr::null_mut()) };
     Ok(handle)
+}
+
+/// The key at `key`; none at NULL.
+///
+/// # Safety
+/// `key` is null, or [`FORETAP_KEY_BYTES`] bytes can be read there.
+unsafe fn to_key(key: *const u8) -> Option<Key> {
+    let key = NonNull::new(key.cast_mut().cast::<[u8; FORETAP_KEY_BYTES]>())?;
+    // SAFETY: it is not null, so they can be read.
+    Some(Key::new(unsafe { key.read() }))
 }

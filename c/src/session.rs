@@ -1,16 +1,20 @@
 //! What a handle holds: one user's history, and who answers from it. Safe Rust: pointers end at the border.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::Path;
+use std::sync::Arc;
 
 use foretap::bundle::Bundle;
 use foretap::context::Task;
 use foretap::data::{AppId, Event, Timestamp, UserId, Vocabulary};
 use foretap::predict::{Prediction, Predictor as _, Scratch};
-use foretap::router::{Answer, Person, Router, Routing, SuggestionSettings};
+use foretap::router::{Answer, Feedback, Person, Router, Routing, SuggestionSettings};
+use foretap::storage::vault::{self, Key};
+use foretap::{Error, ErrorKind};
 
 use crate::border::Failure;
 use crate::event::{CheckedEvent, What, moment};
-use crate::types::{FORETAP_APP_BYTES, Status};
+use crate::types::{Candidate, FORETAP_APP_BYTES, FORETAP_MAX_SHOWN, Status, Suggestion};
 
 /// Bytes of a bundle at most: a hundred times what is meant for a phone.
 const MAX_BUNDLE_BYTES: usize = 64 << 20;
@@ -26,24 +30,25 @@ const USER: UserId = UserId(0);
 pub struct Session {
     task: Task,
     pub(crate) router: Router,
+    /// The bundle's apps, and its candidates for a person without a history.
+    of_bundle: Vocabulary,
+    favourites: Arc<[AppId]>,
+    settings: SuggestionSettings,
     /// Begins with the bundle's apps. The experts were made for these: what comes later is unknown to them, and distinguished
     /// by how it was used alone.
     vocabulary: Vocabulary,
-    most_apps: usize,
     person: Person,
-    last_event: Option<Timestamp>,
     scratch: Scratch,
     answer: Answer,
+    /// Whether `answer` is to what was observed last.
+    is_answered: bool,
 }
 
 impl Session {
     /// A session with the bundle in `file`.
     pub fn load(file: &Path) -> Result<Self, Failure> {
-        // What is no file, such as a device, may have no end. That there is nothing, `Bundle` says.
+        check_is_file(file, "a bundle").map_err(no_bundle)?;
         if let Ok(found) = std::fs::metadata(file) {
-            if !found.is_file() {
-                return Err(no_bundle(format!("{}: this is no file; name a bundle", file.display())));
-            }
             check_size(found.len())?;
         }
         Self::new(&Bundle::load(file)?)
@@ -56,23 +61,35 @@ impl Session {
 
     fn new(bundle: &Bundle) -> Result<Self, Failure> {
         let vocabulary = bundle.vocabulary();
-        let fits = |name: &str| name.len() < FORETAP_APP_BYTES && !name.contains('\0');
         if let Some(name) = vocabulary.names().iter().find(|name| !fits(name)) {
             return Err(no_bundle(format!(
                 "C has no room for the app name `{name}`; make the bundle without it"
             )));
         }
         let router = bundle.router(&vocabulary, Routing::default())?;
+        let (favourites, settings) = (bundle.favourites(), SuggestionSettings::default());
         Ok(Self {
             task: bundle.parts().task,
             scratch: router.new_scratch(),
             router,
-            most_apps: vocabulary.len() + MAX_NEW_APPS,
+            person: Person::new(favourites.clone(), settings, seed())?,
+            of_bundle: vocabulary.clone(),
+            favourites,
+            settings,
             vocabulary,
-            person: Person::new(bundle.favourites(), SuggestionSettings::default(), 0)?,
-            last_event: None,
             answer: Answer::default(),
+            is_answered: false,
         })
+    }
+
+    /// Why answers are worse than they could be, if they are.
+    pub fn degraded(&self) -> Option<&'static str> {
+        self.router.degraded()
+    }
+
+    /// When the last event was observed.
+    pub fn last_event(&self) -> Option<Timestamp> {
+        self.person.history().last_event()
     }
 
     /// Folds in what happened.
@@ -84,13 +101,13 @@ impl Session {
         };
         let CheckedEvent { at, utc_offset_secs, place, battery, network, .. } = *event;
         self.person.observe(&Event { user: USER, at, utc_offset_secs, signal, place, battery, network });
-        self.last_event = Some(at);
+        self.is_answered = false;
         Ok(())
     }
 
     /// Computes what the next question will ask of the events so far.
     pub fn prefill(&mut self) {
-        if let Some(now) = self.last_event {
+        if let Some(now) = self.last_event() {
             self.router.prefill(&self.person.history().context_at(now, self.task), &mut self.scratch);
         }
     }
@@ -100,7 +117,104 @@ impl Session {
         let now = moment(now_utc_secs)?;
         self.check_order(now, "a question")?;
         self.person.ask(&self.router, self.task, now, &mut self.scratch, &mut self.answer);
+        self.is_answered = true;
         Ok(())
+    }
+
+    /// What to show of the answer to the last question.
+    pub fn suggest(&mut self) -> Result<Suggestion, Failure> {
+        if !self.is_answered {
+            return Err(Failure::invalid("no question was asked since the last event; ask first"));
+        }
+        let mut suggestion = Suggestion {
+            id: 0,
+            count: 0,
+            apps: [Candidate::NONE; FORETAP_MAX_SHOWN],
+            propensities: [0.0; FORETAP_MAX_SHOWN],
+            explores: 0,
+            confidence: self.answer.confidence(self.settings.shown),
+        };
+        let Some(made) = self.person.suggest(&self.answer) else { return Ok(suggestion) };
+        let probability = |app| {
+            let candidates = &self.answer.prediction.candidates;
+            candidates.iter().find(|candidate| candidate.app == app).map_or(0.0, |found| found.probability)
+        };
+        (suggestion.id, suggestion.count) = (made.id, made.apps().len());
+        for (shown, &app) in suggestion.apps.iter_mut().zip(made.apps()) {
+            *shown = Candidate::new(self.vocabulary.name(app), probability(app));
+        }
+        suggestion.propensities[..made.apps().len()].copy_from_slice(made.propensities());
+        suggestion.explores = made.explores.into();
+        Ok(suggestion)
+    }
+
+    /// Takes what became of a suggestion: an app of it was opened, or none.
+    pub fn feedback(&mut self, id: u64, taken: Option<&str>) -> Result<(), Failure> {
+        let feedback = match taken {
+            None => Feedback::Ignored,
+            Some(name) => Feedback::Taken(self.vocabulary.id(name).ok_or_else(|| {
+                Failure::invalid(format!(
+                    "suggestion {id} did not show `{name}`; name an app that it showed, or NULL if it was ignored"
+                ))
+            })?),
+        };
+        self.person.feedback(id, feedback).map_err(invalid)
+    }
+
+    /// Shows by these settings from now on.
+    pub fn show_by(&mut self, settings: SuggestionSettings) -> Result<(), Failure> {
+        self.person.show_by(settings).map_err(invalid)?;
+        self.settings = settings;
+        Ok(())
+    }
+
+    /// Writes the person to `file`, whole or not at all.
+    pub fn save(&self, file: &Path, key: Option<&Key>) -> Result<(), Failure> {
+        let person = self.person.write(&self.vocabulary).map_err(no_person)?;
+        vault::save(file, &person, key).map_err(no_person)
+    }
+
+    /// What [`save`](Self::save) writes.
+    pub fn to_bytes(&self, key: Option<&Key>) -> Result<Vec<u8>, Failure> {
+        let person = self.person.write(&self.vocabulary).map_err(no_person)?;
+        vault::seal(&person, key).map_err(no_person)
+    }
+
+    /// Goes on with the person in `file`; if that fails, with the one that was there.
+    pub fn restore(&mut self, file: &Path, key: Option<&Key>) -> Result<(), Failure> {
+        check_is_file(file, "a saved person").map_err(|message| Failure::new(Status::Person, message))?;
+        let person = vault::load(file, key).map_err(no_person)?;
+        self.restore_opened(&person).map_err(|error| no_person(error.file(file)))
+    }
+
+    /// The same with the person in `bytes`.
+    pub fn restore_bytes(&mut self, bytes: &[u8], key: Option<&Key>) -> Result<(), Failure> {
+        self.restore_opened(&vault::open(bytes, key).map_err(no_person)?).map_err(no_person)
+    }
+
+    fn restore_opened(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut vocabulary = self.of_bundle.clone();
+        let person = Person::read(bytes, &mut vocabulary, self.favourites.clone(), self.settings)?;
+        if let Some(name) = vocabulary.names().iter().find(|name| !fits(name)) {
+            let message = format!("C has no room for the app name `{name}`");
+            return Err(Error::new(ErrorKind::Model, message).next_step("restore it in Rust"));
+        }
+        self.begin_with(person, vocabulary);
+        Ok(())
+    }
+
+    /// Forgets the person: nothing of what was observed is left in memory that this session holds.
+    pub fn forget(&mut self) -> Result<(), Failure> {
+        let person = Person::new(self.favourites.clone(), self.settings, seed())?;
+        self.begin_with(person, self.of_bundle.clone());
+        Ok(())
+    }
+
+    fn begin_with(&mut self, person: Person, vocabulary: Vocabulary) {
+        (self.person, self.vocabulary) = (person, vocabulary);
+        // Keys and values of another person's events.
+        self.scratch = self.router.new_scratch();
+        (self.answer, self.is_answered) = (Answer::default(), false);
     }
 
     /// The answer to the last question.
@@ -115,7 +229,7 @@ impl Session {
 
     /// A history counts on the order of time: a gap between two events is no negative number.
     fn check_order(&self, at: Timestamp, what: &str) -> Result<(), Failure> {
-        match self.last_event {
+        match self.last_event() {
             Some(last) if at < last => {
                 let (at, early) = (at.0, last.secs_since(at));
                 let message = format!(
@@ -132,10 +246,11 @@ impl Session {
         if let Some(app) = self.vocabulary.id(name) {
             return Ok(app);
         }
-        if self.vocabulary.len() == self.most_apps {
+        let most_apps = self.of_bundle.len() + MAX_NEW_APPS;
+        if self.vocabulary.len() >= most_apps {
             let message = format!(
                 "`{name}` would be app {}, one too many; are these the names of apps, always the same?",
-                self.most_apps + 1
+                most_apps + 1
             );
             return Err(Failure::new(Status::TooManyApps, message));
         }
@@ -149,6 +264,33 @@ pub fn check_size(bytes: u64) -> Result<(), Failure> {
         return Ok(());
     }
     Err(no_bundle(format!("{bytes} bytes, where a bundle has at most {MAX_BUNDLE_BYTES}; name a bundle")))
+}
+
+/// Refuses what is no file: a device, say, may have no end. That there is nothing, its reader says.
+fn check_is_file(file: &Path, what: &str) -> Result<(), String> {
+    match std::fs::metadata(file) {
+        Ok(found) if !found.is_file() => Err(format!("{}: this is no file; name {what}", file.display())),
+        _ => Ok(()),
+    }
+}
+
+/// Whether C has room for an app's name.
+fn fits(name: &str) -> bool {
+    name.len() < FORETAP_APP_BYTES && !name.contains('\0')
+}
+
+/// Of the draws of exploration: another one on each phone.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn no_person(error: Error) -> Failure {
+    let status = if error.kind() == ErrorKind::Io { Status::Io } else { Status::Person };
+    Failure::new(status, error.to_string())
+}
+
+fn invalid(error: Error) -> Failure {
+    Failure::invalid(error.to_string())
 }
 
 fn no_bundle(message: String) -> Failure {

@@ -5,9 +5,16 @@ use std::ffi::c_char;
 /// Bytes of an app's name at most, its terminating zero included. Android's package names have 223.
 pub const FORETAP_APP_BYTES: usize = 256;
 
-/// Suggestions that can be asked for at once: as many apps as a history remembers.
-pub const FORETAP_MAX_SUGGESTIONS: usize = 4096;
-const _: () = assert!(FORETAP_MAX_SUGGESTIONS == foretap::context::MAX_APPS);
+/// Candidates that can be asked for at once: as many apps as a history remembers.
+pub const FORETAP_MAX_CANDIDATES: usize = 4096;
+const _: () = assert!(FORETAP_MAX_CANDIDATES == foretap::context::MAX_APPS);
+
+/// Apps that a suggestion has at most.
+pub const FORETAP_MAX_SHOWN: usize = 8;
+const _: () = assert!(FORETAP_MAX_SHOWN == foretap::router::MAX_SHOWN);
+
+/// Bytes of a key, for AES-256-GCM.
+pub const FORETAP_KEY_BYTES: usize = 32;
 
 /// What came of a call. After anything but `FORETAP_STATUS_OK`, foretap_last_error() tells more, and the call has
 /// changed nothing.
@@ -34,6 +41,9 @@ pub enum Status {
     Bundle = 7,
     /// A bug in foretap; the app goes on. The handle, where there was one, answers nothing more: close it.
     Broken = 8,
+    /// The bytes are no saved person, or damaged, or of a version that this build does not read, or sealed under another
+    /// key or none.
+    Person = 9,
 }
 
 /// What happened.
@@ -107,14 +117,37 @@ pub struct Event {
 /// An app that may be opened next.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
-pub struct Suggestion {
+pub struct Candidate {
     /// Its name, as events or the bundle gave it.
     pub app: [c_char; FORETAP_APP_BYTES],
-    /// How probable it is that it is opened next, 0 to 1.
+    /// How probable it is that it is opened next, 0 to 1, calibrated where the bundle was.
     pub probability: f64,
 }
 
-impl Suggestion {
+/// What to show of an answer.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Suggestion {
+    /// Its number, for foretap_feedback().
+    pub id: u64,
+    /// How many apps to show. 0: none, because the answer is not sure enough; there is no feedback then.
+    pub count: usize,
+    /// The first `count` are the apps, in the order in which they are shown.
+    pub apps: [Candidate; FORETAP_MAX_SHOWN],
+    /// How probable it was that each of them was shown, given the answer; below 1 with exploration alone. Keep it with the
+    /// feedback if models are to learn from it.
+    pub propensities: [f32; FORETAP_MAX_SHOWN],
+    /// Whether the last place went to an alternative, by exploration: 1 or 0.
+    pub explores: i32,
+    /// Probability that one of the most probable apps, as many as are to be shown, is opened: what was compared with
+    /// `least_probability`.
+    pub confidence: f64,
+}
+
+impl Candidate {
+    /// No app.
+    pub(crate) const NONE: Self = Self { app: [0; FORETAP_APP_BYTES], probability: 0.0 };
+
     /// `app` in at most [`FORETAP_APP_BYTES`] - 1 bytes; more are cut off.
     pub(crate) fn new(app: &str, probability: f64) -> Self {
         let mut room = [0; FORETAP_APP_BYTES];

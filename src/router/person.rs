@@ -48,7 +48,7 @@ impl Person {
     /// explored.
     ///
     /// # Errors
-    /// SuggestionSettings that cannot be shown by.
+    /// Settings that cannot be shown by.
     pub fn new(favourites: Arc<[AppId]>, settings: SuggestionSettings, seed: u64) -> Result<Self> {
         settings.check()?;
         let history = History::new(favourites);
@@ -63,6 +63,16 @@ impl Person {
     /// What was learned from it beside the shared models.
     pub fn personalization(&self) -> &Personalization {
         &self.personalization
+    }
+
+    /// Shows by other settings from now on.
+    ///
+    /// # Errors
+    /// Settings that cannot be shown by; those before stay.
+    pub fn show_by(&mut self, settings: SuggestionSettings) -> Result<()> {
+        settings.check()?;
+        self.settings = settings;
+        Ok(())
     }
 
     /// Takes back all that was learned: answers are those of the shared models again. The history stays.

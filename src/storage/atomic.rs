@@ -1,8 +1,9 @@
 //! Files that are written whole or not at all.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -26,7 +27,15 @@ pub fn write_atomically(
     replace(file, Access::Ordinary, |out| write(out).map_err(|error| failed(file, error)))
 }
 
-/// Writes beside `file`, then renames over it: whoever reads `file` sees the old content or the new, never a part.
+/// What a file that is being written is called, before letters by chance.
+const TEMPORARY: &str = ".foretap-";
+
+/// Such a file was left behind by a process that was killed if nobody has it locked for so long.
+// Source: units. Longer than from its creation to its lock; a write that takes longer keeps its lock.
+const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
+
+/// Writes beside `file`, then renames over it: whoever reads `file` sees the old content or the new, never a part. A process
+/// that is killed in between leaves its half beside `file`; the next write to this folder takes it away.
 ///
 /// # Errors
 /// The folder is missing or not writable, the disk is full, or `write` failed; `file` is then as it was, and
@@ -34,14 +43,17 @@ pub fn write_atomically(
 pub fn replace(file: &Path, access: Access, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let failed = |error| failed(file, error);
     check_folder(file)?;
+    remove_left_behind(folder_of(file));
     let mut temporary = tempfile::Builder::new();
-    temporary.prefix(".foretap-");
+    temporary.prefix(TEMPORARY);
     // A temporary file is private unless set otherwise.
     #[cfg(unix)]
     if access == Access::Ordinary {
         temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     }
     let mut temporary = temporary.tempfile_in(folder_of(file)).map_err(failed)?;
+    // Where a file system has no locks, nothing is ever taken away.
+    let _ = temporary.as_file().try_lock();
     if let Ok(old) = fs::metadata(file) {
         fs::set_permissions(temporary.path(), old.permissions()).map_err(failed)?;
     }
@@ -52,6 +64,22 @@ pub fn replace(file: &Path, access: Access, write: impl FnOnce(&mut dyn Write) -
     temporary.as_file().sync_all().map_err(failed)?;
     temporary.persist(file).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+/// Takes away what killed processes left behind in `folder`. Whatever cannot be taken away stays.
+fn remove_left_behind(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY));
+        let age = |file: &File| file.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if is_ours
+            && let Ok(file) = File::open(entry.path())
+            && age(&file).is_some_and(|age| age > LEFT_BEHIND_AFTER)
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Finds out whether the folder that `file` is to be written to is there, before the work for it begins.
@@ -111,6 +139,29 @@ mod tests {
         }
         replace(&file, Access::Private, |out| out.write_all(b"new").map_err(|e| failed(&file, e))).unwrap();
         assert_eq!(content(folder.path()), [("log.csv".to_owned(), "new".to_owned())]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_behind_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3_600);
+        let made = |name: &str, modified| {
+            let made = File::create(folder.path().join(name)).unwrap();
+            made.set_modified(modified).unwrap();
+            made
+        };
+        drop(made(".foretap-killed", hour_ago));
+        drop(made(".foretap-begun-just-now", std::time::SystemTime::now()));
+        drop(made("foretap-of-somebody", hour_ago));
+        let written = made(".foretap-still-written", hour_ago);
+        written.try_lock().unwrap();
+        write_atomically(&folder.path().join("file"), |out| out.write_all(b"new")).unwrap();
+        let mut names: Vec<String> = content(folder.path()).into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [".foretap-begun-just-now", ".foretap-still-written", "file", "foretap-of-somebody"]
+        );
     }
 
     #[cfg(unix)]

@@ -1,5 +1,6 @@
 //! The functions as C calls them: answers are the crate's own, panics are caught, threads leave each other alone.
 
+mod person;
 mod refused;
 
 use std::ffi::{CStr, CString};
@@ -82,20 +83,20 @@ impl Open {
 
     /// Apps with their probabilities, and the probability of none of these.
     fn ask(&self, now: i64, k: usize) -> Result<(Vec<(String, f64)>, f64), Status> {
-        let mut suggestions = vec![Suggestion::new("?", f64::NAN); k.min(FORETAP_MAX_SUGGESTIONS)];
+        let mut candidates = vec![Candidate::new("?", f64::NAN); k.min(FORETAP_MAX_CANDIDATES)];
         let (mut count, mut none) = (usize::MAX, f64::NAN);
-        let place = suggestions.as_mut_ptr();
-        // SAFETY: the handle is open; there are `k` suggestions, or `k` is refused.
+        let place = candidates.as_mut_ptr();
+        // SAFETY: the handle is open; there are `k` candidates, or `k` is refused.
         let status = unsafe { foretap_ask(self.0, now, k, place, &mut count, &mut none) };
         if status != Status::Ok {
             assert_eq!(count, 0, "a refused question has no answer");
             return Err(status);
         }
-        let name = |s: &Suggestion| {
+        let name = |s: &Candidate| {
             let bytes = s.app.map(|byte| byte as u8);
             CStr::from_bytes_until_nul(&bytes).unwrap().to_str().unwrap().to_owned()
         };
-        Ok((suggestions[..count].iter().map(|s| (name(s), s.probability)).collect(), none))
+        Ok((candidates[..count].iter().map(|s| (name(s), s.probability)).collect(), none))
     }
 }
 
@@ -201,7 +202,7 @@ fn what_is_not_known_may_be_left_zero() {
 /// # Safety
 /// `handle` is null or open, `k` is 1 or refused.
 unsafe fn ask_for_one(handle: *mut Handle, now: i64, k: usize) -> Status {
-    let (mut suggestion, mut count) = (Suggestion::new("?", f64::NAN), usize::MAX);
+    let (mut suggestion, mut count) = (Candidate::new("?", f64::NAN), usize::MAX);
     // SAFETY: as the caller promised; `none_of_these` may be null.
     let status = unsafe { foretap_ask(handle, now, k, &mut suggestion, &mut count, null_mut()) };
     assert_eq!(count, usize::from(status == Status::Ok));
@@ -227,7 +228,7 @@ fn a_panic_breaks_one_handle_and_nothing_else() {
     let experts = Experts { trees: Some(Arc::new(Panics)), deep: None };
     let router = Router::new(RouterModel::unfitted([1.0; 2]).unwrap(), experts, Routing::default()).unwrap();
     // SAFETY: it is open, and nobody else uses it.
-    unsafe { &*broken.0 }.0.lock().unwrap().router = router;
+    unsafe { &*broken.0 }.session.lock().unwrap().router = router;
     assert_eq!(broken.ask(MORNING, 3), Err(Status::Broken));
     assert!(said().contains("a bug in foretap: seventeen is not even; close the handle"), "{}", said());
 
@@ -276,8 +277,8 @@ fn threads_do_not_disturb_each_other() {
                     assert_eq!(shared.observe(&event(MORNING, signal, app)), Status::Ok);
                     assert!(shared.ask(MORNING, 5).is_ok());
                     // Errors of one's own, said to nobody else.
-                    assert_eq!(open.ask(at, FORETAP_MAX_SUGGESTIONS + 1 + number), Err(Status::Invalid));
-                    assert!(said().starts_with(&(FORETAP_MAX_SUGGESTIONS + 1 + number).to_string()));
+                    assert_eq!(open.ask(at, FORETAP_MAX_CANDIDATES + 1 + number), Err(Status::Invalid));
+                    assert!(said().starts_with(&(FORETAP_MAX_CANDIDATES + 1 + number).to_string()));
                 }
             });
         }
@@ -294,9 +295,9 @@ fn the_version_is_the_crate_s() {
 }
 
 #[test]
-fn suggestions_are_cut_where_c_s_room_ends() {
+fn candidates_are_cut_where_c_s_room_ends() {
     for length in [0, 1, FORETAP_APP_BYTES - 1, FORETAP_APP_BYTES, 1_000] {
-        let kept = Suggestion::new(&"x".repeat(length), 0.0).app;
+        let kept = Candidate::new(&"x".repeat(length), 0.0).app;
         let end = kept.iter().position(|&byte| byte == 0);
         assert_eq!(end, Some(length.min(FORETAP_APP_BYTES - 1)));
         assert!(kept[..end.unwrap()].iter().all(|&byte| byte == b'x' as c_char));

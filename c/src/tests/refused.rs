@@ -86,7 +86,7 @@ fn events_that_make_no_sense_are_refused_and_leave_no_trace() {
 #[expect(clippy::undocumented_unsafe_blocks, reason = "one for all: pointers are null, open, or can be used")]
 fn calls_that_make_no_sense_are_refused() {
     type Call = fn(*mut Handle) -> Status;
-    let cases: [(&str, Call, Status, &str); 14] = [
+    let cases: [(&str, Call, Status, &str); 29] = [
         (
             "open no path",
             |_| unsafe { foretap_open(null(), &mut null_mut()) },
@@ -145,11 +145,11 @@ fn calls_that_make_no_sense_are_refused() {
             "ask into nothing",
             |open| unsafe { foretap_ask(open, 0, 1, null_mut(), &mut 0, null_mut()) },
             Status::Null,
-            "`suggestions` is NULL",
+            "`candidates` is NULL",
         ),
         (
             "ask without count",
-            |open| unsafe { foretap_ask(open, 0, 1, &mut Suggestion::new("?", 0.0), null_mut(), null_mut()) },
+            |open| unsafe { foretap_ask(open, 0, 1, &mut Candidate::new("?", 0.0), null_mut(), null_mut()) },
             Status::Null,
             "`count` is NULL",
         ),
@@ -157,13 +157,93 @@ fn calls_that_make_no_sense_are_refused() {
             "ask for none",
             |open| unsafe { ask_for_one(open, MORNING, 0) },
             Status::Invalid,
-            "0 suggestions; ask for 1 to 4096",
+            "0 candidates; ask for 1 to 4096",
         ),
         (
             "ask for -1",
             |open| unsafe { ask_for_one(open, MORNING, usize::MAX) },
             Status::Invalid,
-            "suggestions; ask for 1 to 4096",
+            "candidates; ask for 1 to 4096",
+        ),
+        (
+            "save without handle",
+            |_| unsafe { foretap_save(null_mut(), c"x".as_ptr(), null()) },
+            Status::Null,
+            "`handle` is NULL",
+        ),
+        (
+            "save to no path",
+            |open| unsafe { foretap_save(open, null(), null()) },
+            Status::Null,
+            "`path` is NULL",
+        ),
+        (
+            "save to no bytes",
+            |open| unsafe { foretap_save_bytes(open, null(), 9, null_mut(), &mut 0) },
+            Status::Null,
+            "`bytes` is NULL",
+        ),
+        (
+            "save without length",
+            |open| unsafe { foretap_save_bytes(open, null(), 0, null_mut(), null_mut()) },
+            Status::Null,
+            "`length` is NULL",
+        ),
+        (
+            "restore without handle",
+            |_| unsafe { foretap_restore(null_mut(), c"x".as_ptr(), null()) },
+            Status::Null,
+            "`handle` is NULL",
+        ),
+        (
+            "restore no path",
+            |open| unsafe { foretap_restore(open, null(), null()) },
+            Status::Null,
+            "`path` is NULL",
+        ),
+        (
+            "restore no bytes",
+            |open| unsafe { foretap_restore_bytes(open, null(), 9, null()) },
+            Status::Null,
+            "`bytes` is NULL",
+        ),
+        (
+            "suggest without handle",
+            |_| unsafe { foretap_suggest(null_mut(), null_mut()) },
+            Status::Null,
+            "`handle` is NULL",
+        ),
+        (
+            "suggest into nothing",
+            |open| unsafe { foretap_suggest(open, null_mut()) },
+            Status::Null,
+            "`suggestion` is NULL",
+        ),
+        (
+            "show by nothing",
+            |_| unsafe { foretap_show_by(null_mut(), 3, 0.5, 0.0) },
+            Status::Null,
+            "`handle` is NULL",
+        ),
+        (
+            "feedback without handle",
+            |_| unsafe { foretap_feedback(null_mut(), 0, null()) },
+            Status::Null,
+            "`handle` is NULL",
+        ),
+        ("forget nobody", |_| unsafe { foretap_forget(null_mut()) }, Status::Null, "`handle` is NULL"),
+        (
+            "no last event",
+            |open| unsafe { foretap_last_event(open, null_mut()) },
+            Status::Null,
+            "`at_utc_secs` is NULL",
+        ),
+        ("no reason", |open| unsafe { foretap_degraded(open, null_mut()) }, Status::Null, "`reason` is NULL"),
+        (
+            "the reason of nobody",
+            |_| unsafe { foretap_degraded(null_mut(), &mut null()) },
+            Status::Null,
+            "`handle` is NULL",
         ),
         ("ask at no time", |open| unsafe { ask_for_one(open, i64::MIN, 1) }, Status::Invalid, "is no second"),
     ];

@@ -175,6 +175,11 @@ impl History {
         }
     }
 
+    /// When the last event was observed.
+    pub fn last_event(&self) -> Option<Timestamp> {
+        self.last_event
+    }
+
     /// The app used last.
     pub fn last_app(&self) -> Option<AppId> {
         Some(self.uses[self.nth_last(0)?.index()].app)
