@@ -4,7 +4,8 @@
 
 FOLDER holds what `export --to onnx,onnx-f16,onnx-int8,safetensors` wrote: a folder a model, with `model.onnx` and
 `test_data_set_0`. Each model is checked, run on its golden question, and, where questions have a batch, run on a batch of
-that question and its padded self. Prints a line a model; ends with an error at the first that is wrong.
+that question and its padded self, and on as few of each size as docs/runtimes.md allows (those without trees in OpenVINO,
+too). Prints a line a model; ends with an error at the first that is wrong.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import openvino
 from onnx import numpy_helper
 from safetensors.numpy import load_file
 
@@ -51,6 +53,33 @@ def padded(inputs, metadata):
     return batch
 
 
+def cut(model, inputs, size, count):
+    """The first `count` places of every size of this name."""
+    least = {}
+    for value in model.graph.input:
+        names = [dim.dim_param for dim in value.type.tensor_type.shape.dim]
+        least[value.name] = inputs[value.name][tuple(slice(count if name == size else None) for name in names)]
+    return {name: np.ascontiguousarray(values) for name, values in least.items()}
+
+
+def check_few(file, model, session, inputs):
+    """Of each size the least that docs/runtimes.md allows: nothing, or a single one."""
+    sizes = {dim.dim_param for value in model.graph.input for dim in value.type.tensor_type.shape.dim} - {""}
+    in_openvino = None
+    if not any(node.domain == "ai.onnx.ml" for node in model.graph.node):
+        in_openvino = openvino.Core().compile_model(str(file), "CPU")
+    for size in sorted(sizes):
+        can_be_none = size == "rows" or size == "candidates" and "router" not in file.parent.name
+        few = cut(model, inputs, size, 0 if can_be_none else 1)
+        answers = [session.run(None, few)]
+        if in_openvino is not None:
+            answers.append(list(in_openvino(few).values()))
+        for answer in answers:
+            assert not any(np.isnan(values).any() for values in answer), f"{file}: NaN of few {size}"
+            if can_be_none:
+                assert all(values.size == 0 for values in answer), f"{file}: an answer of no {size}"
+
+
 def check(folder):
     file = folder / "model.onnx"
     model = onnx.load(file)
@@ -68,6 +97,7 @@ def check(folder):
     tolerance = next((most for kind, most in TOLERANCES.items() if kind in folder.name), 1e-4)
     worst = max(float(np.abs(answers[name] - values).max()) for name, values in expected.items())
     assert worst <= tolerance, f"{file}: an answer differs by {worst:.1e}, more than {tolerance:.0e}"
+    check_few(file, model, session, inputs)
     first = "probabilities" if "probabilities" in expected else "scores"
     assert answers[first].argmax() == expected[first].argmax(), f"{file}: another app is first"
     if first == "probabilities":
@@ -103,7 +133,8 @@ def main(folder):
         check(model)
     if (folder / "transformer.safetensors").exists():
         check_weights(folder)
-    print(f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}: {len(models)} models are right")
+    versions = f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}, openvino {openvino.__version__.split('-')[0]}"
+    print(f"{versions}: {len(models)} models are right")
 
 
 main(Path(sys.argv[1]))
