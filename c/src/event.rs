@@ -17,7 +17,7 @@ pub enum What<'a> {
     Phone(Signal),
 }
 
-/// An event as it was event.
+/// An event as C gave it, in range.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckedEvent<'a> {
     pub at: Timestamp,

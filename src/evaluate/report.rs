@@ -293,7 +293,7 @@ impl Regret {
 /// First numbers of launches of the history slices.
 const HISTORY_BOUNDS: [u32; 8] = [0, 10, 30, 100, 300, 1_000, 3_000, 10_000];
 
-/// BundleContents `outcomes` by the bound that `key` reaches; empty parts are left out.
+/// Parts `outcomes` by the bound that `key` reaches; empty parts are left out.
 fn slices(outcomes: &[Outcome], bounds: &[u32], key: impl Fn(&Outcome) -> u32) -> Vec<Slice> {
     let mut parts: Vec<Vec<Outcome>> = vec![Vec::new(); bounds.len()];
     for outcome in outcomes {

@@ -535,7 +535,7 @@ impl Judged {
 const COSTS_US: [f32; 3] = [25.0, 250.0, 2_500.0];
 
 impl GateReport {
-    /// BundleContents that the questions are divided into.
+    /// Parts that the questions are divided into.
     const BINS: usize = 10;
 
     fn of(judged: &[&Judged]) -> Self {

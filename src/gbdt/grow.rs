@@ -183,7 +183,7 @@ impl<N: Numbers> Grower<'_, N> {
         Sums::default()
     }
 
-    /// BundleContents `leaf` into two. The `last` split of a tree needs no look at what could follow.
+    /// Parts `leaf` into two. The `last` split of a tree needs no look at what could follow.
     fn part(&mut self, leaf: Leaf<N>, node: usize, split: &Split<N::Sum>, is_last: bool) -> [Leaf<N>; 2] {
         let bins = &self.ground.data.columns[split.column];
         let (rows, spare) = (&mut self.rows[leaf.rows.clone()], &mut self.spare[leaf.rows.clone()]);

@@ -39,7 +39,7 @@ pub struct Example {
 }
 
 impl Example {
-    /// BundleContents of the questions.
+    /// Parts of the questions.
     // Source: units: each more costs another fit.
     pub const FOLDS: usize = 4;
 

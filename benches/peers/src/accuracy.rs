@@ -23,7 +23,7 @@ struct Metric {
 
 /// What a shortfall is, and how much of it is allowed.
 enum Allowance {
-    /// SourceTensor less ours: larger values are better.
+    /// Theirs less ours: larger values are better.
     Less(f64),
     /// Ours over theirs, less 1: smaller values are better.
     Share(f64),

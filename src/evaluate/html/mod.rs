@@ -116,7 +116,7 @@ impl Report {
         };
         html! { p {
             "A test of " (count(questions, "question")) " of " (count(self.users, "user")) ": " strong { (task) }
-            "? TestResult on " (split) "."
+            "? Tested on " (split) "."
             @if self.runs > 1 { " All figures are means of " (self.runs) " runs, each trained with other seeds." }
         } }
     }
