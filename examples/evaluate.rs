@@ -12,17 +12,23 @@
 //! ..
 //!
 //! cargo run --release --example evaluate -- --data phone.csv --models gbdt,student-int8,router --runs 5 --html report.html
+//!
+//! # A bundle as it comes, over the whole log, beside a ranker that was trained on other people.
+//! cargo run --release --example evaluate -- --data phone.csv --as-is --bundle phone.foretap --others a.csv b.csv --runs 5
 //! ```
 
 mod cli;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use foretap::data::SplitPlan;
-use foretap::experiment::{Experiment, ExperimentResult};
+use foretap::bundle::Bundle;
+use foretap::data::{Log, SplitPlan, UserId, Vocabulary};
+use foretap::evaluate::Report;
+use foretap::experiment::{AsShipped, Experiment, ExperimentResult, train_on_others};
 use foretap::transformer::Size;
 use foretap::{Error, ErrorKind};
 
@@ -81,9 +87,18 @@ pub struct Args {
 
     /// What to compare, of recent, frequent, markov, gbdt, teacher, student, either with -int8 for INT8, router
     /// (gbdt, and a transformer where that pays), router-full (both always), router-shared (the first without
-    /// personalization), and bayes-optimal on simulated people
-    #[arg(long, value_delimiter = ',', default_value = "recent,frequent,markov,gbdt,bayes-optimal")]
+    /// personalization), and bayes-optimal on simulated people [default: recent,frequent,markov,gbdt,bayes-optimal]
+    #[arg(long, value_delimiter = ',')]
     models: Vec<String>,
+
+    /// With --as-is and no --models: the bundle to test over whole logs, nothing trained on them [default: the one that
+    /// travels with the crate]
+    #[arg(long, value_name = "FILE", requires = "as_is", conflicts_with_all = ["models", "teacher", "student"])]
+    bundle: Option<PathBuf>,
+
+    /// With --as-is and no --models: logs of other people, to train a ranker on that is tested beside the bundle
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "as_is", conflicts_with = "models")]
+    others: Vec<PathBuf>,
 
     #[command(flatten)]
     training: cli::TrainingArgs,
@@ -122,7 +137,11 @@ pub fn run(args: &Args) -> foretap::Result<()> {
     cli::check_folders([&args.json, &args.html])?;
     args.plots.iter().try_for_each(|folder| cli::make_folder(folder))?;
     let bar = cli::Bar::new();
-    let models = known_models(&args.models)?;
+    if args.deep.as_is && args.models.is_empty() {
+        return write(args, &as_shipped(args, &bar)?);
+    }
+    let models =
+        if args.models.is_empty() { USUAL.map(str::to_owned).to_vec() } else { known_models(&args.models)? };
     let is_routed = models.iter().any(|model| model.starts_with("router"));
     // Refused also where no router takes part.
     let plan = args.router.plan()?;
@@ -162,12 +181,67 @@ pub fn run(args: &Args) -> foretap::Result<()> {
     }
     let ExperimentResult { report, failures, .. } =
         experiment.run(&log, &vocabulary, truth.as_ref(), &bar)?;
-    cli::say(&report.to_string());
     if args.cold_start && report.cold_start.is_empty() {
         eprintln!(
             "warning: --cold-start needs the logs of two people or more, to learn from others than it tests"
         );
     }
+    write(args, &report)?;
+    // The figures of the others are kept.
+    failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))
+}
+
+/// Tests a bundle over whole logs.
+fn as_shipped(args: &Args, bar: &cli::Bar) -> foretap::Result<Report> {
+    let chosen = [
+        ("--cold-start", args.cold_start),
+        ("--test-days", args.test_days.is_some()),
+        ("--test-from", args.test_from.is_some()),
+        ("--rolling", args.rolling.is_some()),
+        ("--save-models", args.save_models.is_some()),
+    ];
+    if let Some((flag, _)) = chosen.into_iter().find(|(_, is_given)| *is_given) {
+        let error = Error::new(
+            ErrorKind::Config,
+            "a bundle as it comes is tested over whole logs, and nothing trained",
+        );
+        return Err(error.field(flag).next_step("leave it out, or name --models"));
+    }
+    let bundle = match &args.bundle {
+        Some(file) => Bundle::load(file)?,
+        None => Bundle::pretrained()?,
+    };
+    let routing = args.router.routing()?;
+    let cli::Source { log, vocabulary, .. } = args.simulation.load(&args.data, bar)?;
+    let mut others = Vec::new();
+    if !args.others.is_empty() {
+        let data = cli::DataArgs { data: args.others.clone(), person: None, ..args.data.clone() };
+        let mut vocabulary = Vocabulary::new();
+        let trained_on = data.load(&mut vocabulary, bar)?;
+        check_others(&log, &trained_on)?;
+        let experiment = Experiment { task: bundle.parts().task, ..Experiment::default() };
+        let config = args.training.ranker();
+        others = train_on_others(&experiment, &config, (&trained_on, &vocabulary), args.runs.get(), bar)?;
+    }
+    AsShipped { bundle: &bundle, routing, others: &others }.test(&log, &vocabulary, bar)
+}
+
+/// Refuses a person who would be tested by a ranker that was trained on the same person.
+fn check_others(log: &Log, others: &Log) -> foretap::Result<()> {
+    let tested: BTreeSet<UserId> = log.users().map(|events| events[0].user).collect();
+    match others.users().map(|events| events[0].user).find(|user| tested.contains(user)) {
+        None => Ok(()),
+        Some(user) => {
+            let message = format!("person {user} is in --data, too");
+            let error = Error::new(ErrorKind::Config, message).field("--others");
+            Err(error.next_step("name logs of other people"))
+        }
+    }
+}
+
+/// Prints the report, and writes what is asked for.
+fn write(args: &Args, report: &Report) -> foretap::Result<()> {
+    cli::say(&report.to_string());
     if let Some(file) = &args.json {
         report.write_json(file)?;
     }
@@ -177,9 +251,11 @@ pub fn run(args: &Args) -> foretap::Result<()> {
     if let Some(folder) = &args.plots {
         report.write_plots(folder)?;
     }
-    // The figures of the others are kept.
-    failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))
+    Ok(())
 }
+
+/// What is compared unless models are named.
+const USUAL: [&str; 5] = ["recent", "frequent", "markov", "gbdt", "bayes-optimal"];
 
 /// The transformers by name.
 const DEEP: [&str; 4] = ["teacher", "teacher-int8", "student", "student-int8"];

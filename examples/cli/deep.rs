@@ -20,7 +20,7 @@ pub struct DeepArgs {
     #[arg(long, conflicts_with = "as_is")]
     pub from_nothing: bool,
 
-    /// Take transformers as they are, without training them on this log
+    /// Take transformers as they are, without training them on this log; `evaluate` without --models tests a whole bundle so
     #[arg(long)]
     pub as_is: bool,
 

@@ -27,7 +27,7 @@ pub use training::{TrainingArgs, check_folders, local_time, make_folder, moment,
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Which log files to read, and how.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
     /// Log files, plain or gzip. Without any, quickstart, quantize and phone simulate people; the others want one, or

@@ -21,6 +21,8 @@ pub struct Outcome {
     pub day: i32,
     /// Hour of the day on the user's clock, 0 to 23.
     pub hour: u8,
+    /// Seconds since the user's first event.
+    pub since_start_secs: i64,
     /// How many launches the user's history held.
     pub launches_before: u32,
     /// The app that was opened.
@@ -275,6 +277,7 @@ pub(super) mod tests {
             user: 0,
             day: 0,
             hour: 12,
+            since_start_secs: 0,
             launches_before: 0,
             answer: AppId(0),
             first,

@@ -2,6 +2,7 @@
 //!
 //! [`Predictor`]: crate::predict::Predictor
 
+mod as_shipped;
 mod expected;
 mod html;
 mod intervals;
@@ -12,6 +13,7 @@ pub mod report;
 mod routing;
 mod text;
 
+pub use as_shipped::{LearningCurve, LearningPoint, LearningTime, test_as_shipped};
 pub use expected::Expected;
 pub use intervals::Interval;
 pub(crate) use intervals::difference_intervals;

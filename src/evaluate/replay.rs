@@ -262,6 +262,7 @@ impl Outcome {
             user: user as u32,
             day: (asked.at.0.saturating_add(i64::from(asked.utc_offset_secs)).div_euclid(86_400)) as i32,
             hour: context.hour() as u8,
+            since_start_secs: asked.at.secs_since(protocol.users[user].0[0].at),
             launches_before: context.launches(),
             answer: question.answer,
             first: None,

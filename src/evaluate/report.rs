@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
+use super::as_shipped::LearningCurve;
 use super::expected::Expected;
 use super::intervals::{Interval, intervals, mean_interval};
 use super::latency::{CLOCK, Latency};
@@ -95,6 +96,9 @@ pub struct ModelReport {
     pub coverage: Vec<(f64, f64)>,
     /// Figures of each user.
     pub per_user: Vec<UserReport>,
+    /// Where whole logs were tested: figures by how long the user was known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_curve: Option<LearningCurve>,
 }
 
 /// 95 % intervals by bootstrap over users, or over days where users are fewer than ten.
@@ -245,6 +249,7 @@ impl ModelReport {
             calibration: calibration_curve(outcomes, 10),
             coverage: coverage_curve(outcomes),
             per_user: per_user(outcomes, users),
+            learning_curve: None,
         }
     }
 }
@@ -366,13 +371,16 @@ impl fmt::Display for Report {
             writeln!(f, "So few questions prove nothing: give a longer log.")?;
         }
         let (features, scoring) = (self.features_us, self.scoring_us);
-        writeln!(
-            f,
-            "of gbdt's time, features take {:.1} µs and trees {:.1} µs (99th percentile {:.1} and {:.1})",
-            features.p50, scoring.p50, features.p99, scoring.p99
-        )?;
+        if scoring.p50 > 0.0 {
+            writeln!(
+                f,
+                "of gbdt's time, features take {:.1} µs and trees {:.1} µs (99th percentile {:.1} and {:.1})",
+                features.p50, scoring.p50, features.p99, scoring.p99
+            )?;
+        }
         Self::write_parts(f, &self.models)?;
         Self::write_expected(f, &self.models)?;
+        Self::write_curves(f, &self.models)?;
         if let Some(routing) = &self.routing {
             write_routing(f, routing)?;
         }

@@ -147,7 +147,7 @@ fn record_stale(
 }
 
 /// What comes of an answer.
-fn judge(asked: Outcome, truth: Option<TrueDistribution<'_>>, answer: &Answer) -> Outcome {
+pub(super) fn judge(asked: Outcome, truth: Option<TrueDistribution<'_>>, answer: &Answer) -> Outcome {
     let candidates = &answer.prediction.candidates;
     let rank = candidates.iter().position(|candidate| candidate.app == asked.answer);
     let probability = rank.map_or(answer.prediction.none_of_these, |rank| candidates[rank].probability);
@@ -168,7 +168,6 @@ fn judge(asked: Outcome, truth: Option<TrueDistribution<'_>>, answer: &Answer) -
 struct Judged {
     gain: f32,
     is_routed: bool,
-    since_start_secs: i64,
     /// By the trees alone, as the router weighs them.
     alone: Outcome,
     /// By both.
@@ -381,7 +380,6 @@ impl Test<'_> {
             judged.push(Judged {
                 gain,
                 is_routed,
-                since_start_secs: at.secs_since(events[0].at),
                 alone,
                 both,
                 shared: if is_routed { both } else { alone },
@@ -681,7 +679,7 @@ impl PairedDifferences {
 }
 
 /// Ends of the stretches of a user's time, in seconds.
-const STRETCHES: [(&str, i64); 8] = [
+pub(super) const STRETCHES: [(&str, i64); 8] = [
     ("1 hour", 3_600),
     ("6 hours", 6 * 3_600),
     ("1 day", 86_400),
@@ -789,7 +787,7 @@ fn learning(judged: &[&Judged]) -> Vec<LearningPeriod> {
     let mut from = i64::MIN;
     let mut stretches = Vec::new();
     for (until, end) in STRETCHES {
-        let part = judged.iter().filter(|judged| (from..end).contains(&judged.since_start_secs));
+        let part = judged.iter().filter(|judged| (from..end).contains(&judged.alone.since_start_secs));
         let part: Vec<&Judged> = part.copied().collect();
         from = end;
         if part.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::fmt::{Formatter, Result};
 
+use super::as_shipped::LearningTime;
 use super::report::{ModelReport, Regret, Report, SubsetMetrics};
 
 impl Report {
@@ -31,6 +32,25 @@ impl Report {
         };
         for model in models {
             writeln!(f, "{:<13} {}   {}", model.name, cells(&model.chosen), cells(&model.resumed))?;
+        }
+        Ok(())
+    }
+
+    /// The log loss of each model, and its hits, by how long users were known; where whole logs were tested.
+    pub(super) fn write_curves(f: &mut Formatter<'_>, models: &[ModelReport]) -> Result {
+        let curves =
+            || models.iter().filter_map(|model| Some((model, &model.learning_curve.as_ref()?.stretches)));
+        let Some((_, first)) = curves().next() else { return Ok(()) };
+        writeln!(f, "\nby the time since a user's first event, HR@1 and log loss:")?;
+        let names: String = curves().map(|(model, _)| format!(" {:>15}", model.name)).collect();
+        writeln!(f, "{:<8} {:>9}{names}", "until", "questions")?;
+        for (row, at) in first.iter().enumerate() {
+            let LearningTime::Until(until) = at.day else { continue };
+            let cells: String = curves()
+                .filter_map(|(_, stretches)| stretches.get(row))
+                .map(|at| format!(" {:>7.3} {:>7.3}", at.hr1, at.log_loss))
+                .collect();
+            writeln!(f, "{until:<8} {:>9}{cells}", at.questions)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //!     -> every Method learns from the view -> what each gave answers the test questions -> Report
 //! ```
 
+mod as_shipped;
 mod check;
 mod method;
 mod quantization;
@@ -14,6 +15,7 @@ mod routing;
 mod save;
 mod transformer;
 
+pub use as_shipped::{AsShipped, train_on_others};
 pub use method::{Artifact, Failure, Learned, Learner, Method, Training};
 pub use quantization::{Quantization, QuantizationPlan, Variant, WindowCost};
 use round::{Round, Rounds};

@@ -1,0 +1,140 @@
+//! A bundle as it comes beside who needs no training, and beside a ranker that was trained on other people: over whole logs.
+
+use super::{Experiment, PersonLog, model_reports};
+use crate::baseline::{Markov, MostRecent};
+use crate::bundle::Bundle;
+use crate::context::{Context, TrainingView};
+use crate::data::{Log, Split, SplitPlan, UserId, Vocabulary};
+use crate::error::{Error, ErrorKind, Result};
+use crate::evaluate::{
+    LearningCurve, Protocol, Report, TestResult, TestedPredictor, measure_latency, test_as_shipped,
+    test_predictor,
+};
+use crate::model::RankerModel;
+use crate::predict::{Predictor, Scratch};
+use crate::progress::Progress;
+use crate::ranker::RankerConfig;
+use crate::router::Routing;
+
+/// Its name in tables and reports.
+const BUNDLE: &str = "bundle";
+/// A ranker that was trained on other people.
+const OTHERS: &str = "others";
+
+/// What is tested as it comes.
+#[derive(Debug, Clone, Copy)]
+pub struct AsShipped<'a> {
+    /// The bundle.
+    pub bundle: &'a Bundle,
+    /// Which questions its transformer is asked.
+    pub routing: Routing,
+    /// Rankers that were trained on other people, each with other seeds ([`train_on_others`]); may be none.
+    pub others: &'a [RankerModel],
+}
+
+/// Trains rankers on whole logs of other people, `runs` of them with other seeds each: what a bundle has to be ahead of.
+///
+/// # Errors
+/// The log has no question of the task, or the configuration is impossible.
+pub fn train_on_others(
+    experiment: &Experiment,
+    config: &RankerConfig,
+    (log, vocabulary): (&Log, &Vocabulary),
+    runs: u32,
+    progress: &dyn Progress,
+) -> Result<Vec<RankerModel>> {
+    let split = SplitPlan::Shares { validation: 0.15, test: 0.0 };
+    let whole = Experiment { split, ..experiment.clone() };
+    let train = |run: u32| {
+        let mut config = config.clone();
+        config.gbdt.seed = config.gbdt.seed.wrapping_add(u64::from(run));
+        whole.train(&config, log, vocabulary, progress).map(|trained| trained.model)
+    };
+    (0..runs).map(train).collect()
+}
+
+impl AsShipped<'_> {
+    /// Has everybody answer every question of every person in `log`, from the first event on. Nothing is trained on it: the
+    /// person's own history alone speaks, and personalization where the bundle has a router.
+    ///
+    /// # Errors
+    /// The log has no question of the bundle's task, or the bundle's models read other columns than this build computes.
+    pub fn test(&self, log: &Log, vocabulary: &Vocabulary, progress: &dyn Progress) -> Result<Report> {
+        let task = self.bundle.parts().task;
+        if let Some(other) = self.others.iter().find(|model| model.task != task) {
+            let message = format!("the bundle answers {task}, the other people's ranker {}", other.task);
+            return Err(Error::new(ErrorKind::Config, message).next_step("train it for the bundle's task"));
+        }
+        let router = self.bundle.router(vocabulary, self.routing)?;
+        let experiment = Experiment { task, ..Experiment::default() };
+        let people = experiment.people(log)?;
+        let whole =
+            |person: &PersonLog<'_>| Split { train: 0..0, validation: 0..0, test: 0..person.questions() };
+        let protocol = |run: u32| Protocol {
+            task,
+            favourites: self.bundle.favourites_in(vocabulary),
+            users: people.iter().map(|person| (person.events, whole(person))).collect(),
+            truth: None,
+            run,
+        };
+        let nothing = TrainingView::new(task, vocabulary, []);
+        let others: Vec<Tempered<'_>> = self.others.iter().map(Tempered).collect();
+        let markov = Markov::default();
+        let mut predictors: Vec<(&str, u32, &dyn Predictor)> =
+            vec![("recent", 0, &MostRecent), ("markov", 0, &markov)];
+        predictors.extend(others.iter().zip(0..).map(|(other, run)| (OTHERS, run, other as &dyn Predictor)));
+
+        let mut tested: Vec<TestResult> = Vec::new();
+        for &(name, run, predictor) in &predictors {
+            let model = TestedPredictor { name, predictor, for_validation: predictor };
+            let found = test_predictor(&nothing, &protocol(run), &model, progress)?;
+            match tested.iter_mut().find(|before| before.name == name) {
+                Some(before) => before.append(found),
+                None => tested.push(found),
+            }
+        }
+        tested.push(test_as_shipped(BUNDLE, &router, &protocol(0), progress)?);
+
+        let timed: Vec<TestedPredictor<'_>> = tested
+            .iter()
+            .map(|tested| {
+                let found = predictors.iter().find(|(name, ..)| *name == tested.name);
+                let predictor = found.map_or(&router as &dyn Predictor, |(_, _, predictor)| *predictor);
+                TestedPredictor { name: &tested.name, predictor, for_validation: predictor }
+            })
+            .collect();
+        let latencies = measure_latency(&protocol(0), None, &timed);
+        let users: Vec<UserId> = people.iter().map(|person| person.events[0].user).collect();
+        let mut models = model_reports(&tested, &latencies.answers, &users);
+        for (model, tested) in models.iter_mut().zip(&tested) {
+            model.learning_curve = Some(LearningCurve::of(&tested.test));
+        }
+        Ok(Report {
+            task,
+            split: SplitPlan::Shares { validation: 0.0, test: 1.0 },
+            users: people.len(),
+            runs: self.others.len().max(1) as u32,
+            features_us: latencies.features,
+            scoring_us: latencies.scoring,
+            models,
+            cold_start: Vec::new(),
+            cold_learning: Vec::new(),
+            routing: None,
+            importance: Vec::new(),
+        })
+    }
+}
+
+/// A ranker whose logits are divided by its own temperature: there is nothing here to fit one on.
+struct Tempered<'a>(&'a RankerModel);
+
+impl Predictor for Tempered<'_> {
+    fn new_scratch(&self) -> Scratch {
+        self.0.ranker.new_scratch()
+    }
+
+    fn score(&self, context: &Context<'_>, scratch: &mut Scratch, scores: &mut [f32]) {
+        self.0.ranker.score(context, scratch, scores);
+        scores.iter_mut().for_each(|score| *score = (f64::from(*score) / self.0.temperature) as f32);
+    }
+}
