@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use foretap::export::{lightgbm, read_model, xgboost};
+use foretap::export::{Import, lightgbm, read_model, xgboost};
 use foretap::gbdt::objective::named;
 use foretap::gbdt::{Dataset, DatasetBuilder, Forest, Objective, Table, train};
 use foretap::storage::write_atomically;
@@ -41,7 +41,11 @@ pub fn run(args: &Args) -> foretap::Result<()> {
 fn train_and_report(args: &Args) -> foretap::Result<()> {
     cli::check_folders([&args.model, &args.lightgbm, &args.xgboost, &args.json])?;
     let start = match &args.start {
-        Some(file) => Some(Forest::new(read_model(file)?)?),
+        Some(file) => {
+            let Import { ensemble, notes } = read_model(file)?;
+            notes.iter().for_each(|note| eprintln!("{}: {note}", file.display()));
+            Some(Forest::new(ensemble)?)
+        }
         None => None,
     };
     match (&args.train, start) {
