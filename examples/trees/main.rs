@@ -80,7 +80,7 @@ fn score_only(model: &Forest, args: &Args) -> foretap::Result<()> {
     let objective = args.objective.as_deref().unwrap_or(&model.ensemble().objective);
     if let (Some(test), Some(file)) = (&test, &args.test) {
         let is_grouped = named(objective, model.outputs()).is_ok_and(|objective| objective.is_grouped());
-        say_unused(file, test, is_grouped);
+        say_unused(file, test, is_grouped, true);
     }
     let seconds = report::Seconds { read: started.elapsed().as_secs_f64(), bin: 0.0, train: 0.0 };
     let figures = test.as_ref().map(|test| report::figures(objective, model, test)).transpose()?;
@@ -100,13 +100,16 @@ fn score_only(model: &Forest, args: &Args) -> foretap::Result<()> {
 }
 
 /// Says what of `file`, and of what stands beside it, is not used, or not everywhere.
-fn say_unused(file: &Path, table: &Table, is_grouped: bool) {
+fn say_unused(file: &Path, table: &Table, is_grouped: bool, is_tested: bool) {
     const MOST: usize = 10;
     for beside in table.unused_beside() {
         eprintln!("{}: not used", beside.display());
     }
     if table.group_sizes.is_some() && !is_grouped {
         eprintln!("{}: its groups are not used, for the objective compares no rows", file.display());
+    }
+    if table.weights.is_some() && is_grouped && is_tested {
+        eprintln!("{}: its weights are not used, for NDCG has none", file.display());
     }
     if table.initial_scores.is_some() {
         eprintln!("{}.init: added to the scores of this table, which no model file says", file.display());
@@ -130,15 +133,15 @@ fn train_on(train_file: &Path, start: Option<Forest>, args: &Args) -> foretap::R
 
     let started = Instant::now();
     let table = Table::read(train_file, &options, &bar)?;
-    say_unused(train_file, &table, objective.is_grouped());
+    say_unused(train_file, &table, objective.is_grouped(), false);
     check_names(args, &table.names).map_err(|error| error.file(train_file))?;
-    let like = |file: &PathBuf| -> foretap::Result<Table> {
+    let like = |file: &PathBuf, is_tested: bool| -> foretap::Result<Table> {
         let other = Table::read_like(&table, file, &options, &bar)?;
-        say_unused(file, &other, objective.is_grouped());
+        say_unused(file, &other, objective.is_grouped(), is_tested);
         Ok(other)
     };
-    let test = args.test.as_ref().map(like).transpose()?;
-    let validation = args.validation.as_ref().map(like).transpose()?;
+    let test = args.test.as_ref().map(|file| like(file, true)).transpose()?;
+    let validation = args.validation.as_ref().map(|file| like(file, false)).transpose()?;
     let read_secs = started.elapsed().as_secs_f64();
 
     let started = Instant::now();
@@ -220,7 +223,7 @@ fn predict(file: &Path, out: &Path, forest: &Forest, args: &Args) -> foretap::Re
     // What else a table has is left out; which columns are categories, the trees know.
     let options = TableOptions { categories: Vec::new(), ..args.tables.options() };
     let table = Table::read_features(&forest.ensemble().features, file, &options, &cli::Bar::new())?;
-    say_unused(file, &table, true);
+    say_unused(file, &table, true, false);
     predictions::write(out, forest, &table, args.raw_scores)
 }
 

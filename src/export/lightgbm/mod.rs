@@ -6,7 +6,9 @@
 //! Where the two engines differ, and what is done about it:
 //!
 //! - **Thresholds** there are 64-bit. Read, one becomes the largest 32-bit float that is not above it, so that every
-//!   32-bit value falls on the same side. Below the smallest of them are thresholds that part negative infinity from all
+//!   32-bit value falls on the same side. A threshold next to a decimal of a table (1.7100000000000002 between 1.709 and
+//!   1.711) is placed so that the decimal, which 32 bits round, falls on its own side; the float that it is rounded to,
+//!   given as such, falls there with it. Below the smallest of them are thresholds that part negative infinity from all
 //!   else; the smallest float itself then goes where negative infinity goes.
 //! - **Zero** there is whatever lies within 1e-35 of it. A threshold in that range moves to its end, and values in
 //!   that range other than zero itself go where zero goes, here too.
