@@ -206,7 +206,7 @@ fn unusual_files_are_read_and_what_was_decided_is_said() {
             "categories of a data frame",
             format!("{lightgbm}\npandas_categorical:[[\"a\"]]\n"),
             3,
-            "a category is its number among them",
+            "a category is its number in the model",
         ),
         ("no categories in a data frame", format!("{lightgbm}\npandas_categorical:[]\n"), 3, ""),
         ("version 2", xgboost_with("\"version\":[3", "\"version\":[2"), 3, ""),

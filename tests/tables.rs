@@ -400,7 +400,12 @@ fn test_tables_have_the_columns_of_training() {
             Err("test, line 1: there is no column `a`, which training had; add it; the header"),
         ),
         ("y,a\n1,2\n", "1 0:2\n", Err("a LibSVM file, where training had")),
-        ("1,2\n", "1,2,3\n", Err("it has 2 features, but training had 1")),
+        ("1,2\n", "1,2,3\n", Err("it has 2 features, but training had 1; give this table the columns")),
+        (
+            "1,2,3\n",
+            "2,3\n",
+            Err("it has 1 features, but training had 2; if it has no label, only predict it"),
+        ),
         ("1,2,3\n", "1 0:2\n", Err("a LibSVM file, where training had")),
     ];
     let folder = Folder::new();
@@ -416,6 +421,26 @@ fn test_tables_have_the_columns_of_training() {
             (Ok(test), Err(expected)) => unreachable!("{expected}: {}", shown(&test)),
             (Err(error), Ok(_)) => unreachable!("{error}"),
         }
+    }
+}
+
+/// A column with a time of day, left out: what the file is, other columns tell.
+#[test]
+fn times_of_day_make_no_libsvm_file() {
+    let ignored =
+        |column: &str| TableOptions { ignored: vec![column.parse().unwrap()], ..TableOptions::default() };
+    for (content, column, expected) in [
+        ("y,at,a\n1,12:30:05,2\n0,12:30:06,3\n", "at", "1: 2, 0: 3"),
+        ("1, 12:30:05, 2\n0, 9:05:59, 3\n", "0", "1: 2, 0: 3"),
+        ("1, 12:30, 2\n", "0", "1: 2"),
+        ("1\t12:30:05\t2\n", "0", "1: 2"),
+        ("1\t12:30\t2\n", "0", "1: 2"),
+        ("1 12:30 2\n", "0", "1: 2"),
+        ("1,2,2024-05-01 12:30:05\n", "1", "1: 2"),
+        ("y\ta\tat\n1\t2\t12:30\n", "at", "1: 2"),
+    ] {
+        let table = read_beside(content, &ignored(column), &[]).unwrap();
+        assert_eq!(shown(&table), expected, "{content:?}");
     }
 }
 
@@ -483,7 +508,7 @@ fn columns_for_a_model_are_found_by_name() {
         ),
         (&["a", "b"], "1 1:2\n", "a LibSVM file, whose columns have numbers, but the model reads names: `a`"),
         (&["a", "b"], "a,b,c\n1,2,3\n", "the column `a`, which the model reads, is no feature here"),
-        (&["Column_0"], "1,2,3\n", "it has 2 features, but the model reads 1; give"),
+        (&["Column_0"], "1,2,3\n", "it has 2 features, but the model reads 1; give this table the columns"),
         (
             &["Column_0", "Column_1"],
             "y,Column_1\n1,2\n",

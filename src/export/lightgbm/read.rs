@@ -61,7 +61,7 @@ pub(in crate::export) fn import(text: &str) -> Result<Import> {
     }
     let names_of_categories = text.rsplit_once("\npandas_categorical:").map(|(_, names)| names.trim());
     if names_of_categories.is_some_and(|names| !["", "null", "[]"].contains(&names)) {
-        notes.push("the names of categories are not read: a category is its number among them".to_owned());
+        notes.push("the names of categories are not read: in a table, a category is its number in the model's list of them, from 0".to_owned());
     }
     let ensemble = Ensemble { objective: objective.to_owned(), features, base: vec![0.0; count], trees };
     Ok(Import { ensemble, notes })

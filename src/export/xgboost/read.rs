@@ -81,7 +81,7 @@ fn from_document(document: Document) -> Result<Import> {
         ));
     }
     if !model.cats.enc.is_empty() {
-        notes.push("the names of categories are not read: a category is its number among them".to_owned());
+        notes.push("the names of categories are not read: in a table, a category is its number in the model's list of them, from 0".to_owned());
     }
     let in_round: usize = number("num_parallel_tree", &model.gbtree_model_param.num_parallel_tree)?;
     let mut of_output = of_outputs(model, &factors, features.len(), base.len())?;

@@ -285,12 +285,15 @@ impl Table {
             }
             (false, _) => dense::read(file, blocks, first, options, wanted)?,
         };
-        if let Some(Wanted { names, by_whom, .. }) = wanted {
+        if let Some(Wanted { names, by_whom, is_labelled, .. }) = wanted {
             if table.columns() != names.len() {
                 let message = format!("it has {} features, but {by_whom} {}", table.columns(), names.len());
-                return Err(Error::new(ErrorKind::Data, message)
-                    .file(file)
-                    .next_step("give this table the columns of the one that the model was trained on"));
+                let has_no_label = *is_labelled && table.columns() + 1 == names.len();
+                return Err(Error::new(ErrorKind::Data, message).file(file).next_step(if has_no_label {
+                    "if it has no label, only predict it; else give it the columns that the model was trained on"
+                } else {
+                    "give this table the columns of the one that the model was trained on"
+                }));
             }
             table.names = names.to_vec();
         }
