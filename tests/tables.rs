@@ -6,7 +6,7 @@
 mod samples;
 
 use foretap::gbdt::objective::named;
-use foretap::gbdt::{Column, ColumnKind, GbdtConfig, Table, TableOptions, train};
+use foretap::gbdt::{Column, ColumnKind, GbdtConfig, Precision, Table, TableOptions, train};
 use foretap::{ErrorKind, Result, Silent};
 use proptest::prelude::*;
 use samples::{Folder, gzip};
@@ -205,6 +205,24 @@ fn training_starts_from_initial_scores() {
     let beside = [("init", init.as_str())];
     assert_eq!((score(&beside, 0.0), score(&beside, 1.0)), (10.0, 11.0));
     assert_eq!(trained(&beside, 1).unwrap().base, [0.0]);
+    // LightGBM 4.7.0 on the same two files, `raw_score=True`:
+    // {"objective": "multiclass", "num_class": 3, "learning_rate": 0.5, "min_data_in_leaf": 1}, 1 round.
+    let expected = [
+        [0.69296572, -0.43134298, -0.47064758],
+        [-0.64229077, 1.46700846, -0.47064758],
+        [-0.64229077, -0.43134298, 1.14250733],
+    ];
+    let rows: String = (0..300).map(|row| format!("{},{}\n", row % 3, row % 3)).collect();
+    let table =
+        read_beside(&rows, &TableOptions::default(), &[("init", &"0.5\t-0.25\t0\n".repeat(300))]).unwrap();
+    let data = table.dataset(table.binner(255).unwrap()).unwrap();
+    let config = GbdtConfig { learning_rate: 0.5, precision: Precision::Full, ..config.clone() };
+    let three = train(&config, &*named("multiclass", 3).unwrap(), &data, None, &Silent).unwrap();
+    let mut scores = [0.0; 9];
+    three.forest.ensemble().score(&[0.0, 1.0, 2.0], &mut scores);
+    for (ours, theirs) in scores.iter().zip(expected.as_flattened()) {
+        assert!((ours - theirs).abs() < 1e-6, "{ours}, there {theirs}");
+    }
     let two = "90\t1\n".repeat(200);
     let error = trained(&[("init", &two)], 1).unwrap_err().to_string();
     assert!(
