@@ -237,6 +237,22 @@ fn unusual_files_are_read_and_what_was_decided_is_said() {
     }
 }
 
+/// XGBoost 3.2 writes `dart` beside its trees (`xgboost_dart.ubj`); later versions among them.
+#[test]
+fn factors_multiply_the_first_trees() {
+    let plain = sample("xgboost_regression.json");
+    let with = |factors: &str| {
+        xgboost::read(&plain.replacen("\"trees\":", &format!("\"weight_drop\":{factors},\"trees\":"), 1))
+    };
+    let (before, after) = (xgboost::read(&plain).unwrap(), with("[0.5,2]").unwrap());
+    for ((before, after), factor) in before.trees.iter().zip(&after.trees).zip([0.5, 2.0, 1.0]) {
+        assert!(before.leaf_values.iter().map(|value| value * factor).eq(after.leaf_values.iter().copied()));
+    }
+    let error = with("[1,1,1,1]").unwrap_err().to_string();
+    assert!(error.contains("field `weight_drop`: 4 factors for 3 trees; save"), "{error}");
+    assert!(with("[1e99]").is_err() && with("[null]").is_err());
+}
+
 /// `nextafter(-inf)`: LightGBM's threshold between negative infinity and all else.
 #[test]
 fn negative_infinity_has_a_side_of_its_own() {

@@ -29,7 +29,7 @@ pub(super) struct Learner {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Booster {
-    /// That of `dart`, and what each of its trees is multiplied by.
+    /// That of `dart`, and what each of its trees is multiplied by, up to version 3.2.
     #[serde(default, skip_serializing)]
     pub gbtree: Option<Box<Booster>>,
     #[serde(default, skip_serializing)]
@@ -78,6 +78,9 @@ pub(super) struct Model {
     /// The output that each tree adds to.
     pub tree_info: Vec<usize>,
     pub trees: Vec<TreeNodes>,
+    /// What each of the first trees is multiplied by, as later versions write `dart`.
+    #[serde(default, skip_serializing)]
+    pub weight_drop: Vec<f32>,
 }
 
 /// The names that categories had in a data frame: a list for each column of the frame.

@@ -63,14 +63,14 @@ fn from_document(document: Document) -> Result<Import> {
     let mut learner = document.learner;
     let booster = &mut learner.gradient_booster;
     // `dart` is `gbtree` with a factor for each tree.
-    let (model, factors) = match (booster.name.as_str(), booster.model.take(), booster.gbtree.take()) {
-        ("gbtree", Some(model), _) => (model, Vec::new()),
-        ("dart", _, Some(inner)) => {
-            (inner.model.ok_or_else(modelless)?, std::mem::take(&mut booster.weight_drop))
-        }
-        ("gbtree" | "dart", ..) => return Err(modelless()),
+    let model = match (booster.name.as_str(), booster.model.take(), booster.gbtree.take()) {
+        ("gbtree", model, _) => model,
+        ("dart", _, inner) => inner.and_then(|inner| inner.model),
         (name, ..) => return Err(other_booster(name)),
     };
+    let mut model =
+        model.ok_or_else(|| damaged("there are no trees").field("learner.gradient_booster.model"))?;
+    model.weight_drop.append(&mut booster.weight_drop);
     let features = features(&learner)?;
     let (objective, base) = base(&learner, model.trees.len())?;
     let mut notes = Vec::new();
@@ -84,8 +84,9 @@ fn from_document(document: Document) -> Result<Import> {
         notes.push("the names of categories are not read: in a table, a category is its number in the model's list of them, from 0".to_owned());
     }
     let in_round: usize = number("num_parallel_tree", &model.gbtree_model_param.num_parallel_tree)?;
-    let mut of_output = of_outputs(model, &factors, features.len(), base.len())?;
-    let rounds = of_output[0].len() / in_round.max(1);
+    let in_round = in_round.max(1);
+    let mut of_output = of_outputs(model, features.len(), base.len())?;
+    let rounds = of_output[0].len() / in_round;
     if let Some(best) = learner.attributes.get("best_iteration") {
         let best: usize = number("learner.attributes.best_iteration", best)?;
         let used = best.saturating_add(1);
@@ -102,14 +103,15 @@ fn from_document(document: Document) -> Result<Import> {
 }
 
 /// The trees of each output.
-fn of_outputs(model: Model, factors: &[f32], columns: usize, outputs: usize) -> Result<Vec<Vec<Tree>>> {
+fn of_outputs(model: Model, columns: usize, outputs: usize) -> Result<Vec<Vec<Tree>>> {
     let count: usize = number("num_trees", &model.gbtree_model_param.num_trees)?;
     if [model.trees.len(), model.tree_info.len()] != [count; 2] {
         let message =
             format!("{} and {} entries for {count} trees", model.trees.len(), model.tree_info.len());
         return Err(damaged(message).field("trees, tree_info"));
     }
-    if !factors.is_empty() && factors.len() != count {
+    let factors = model.weight_drop;
+    if factors.len() > count {
         return Err(damaged(format!("{} factors for {count} trees", factors.len())).field("weight_drop"));
     }
     let mut of_output: Vec<Vec<Tree>> = (0..outputs).map(|_| Vec::new()).collect();
@@ -126,10 +128,6 @@ fn of_outputs(model: Model, factors: &[f32], columns: usize, outputs: usize) -> 
             .push(tree);
     }
     Ok(of_output)
-}
-
-fn modelless() -> Error {
-    damaged("there are no trees").field("learner.gradient_booster.model")
 }
 
 fn damaged(message: impl Into<String>) -> Error {

@@ -64,6 +64,7 @@ pub fn write(ensemble: &Ensemble) -> Result<String> {
                     iteration_indptr: (0..=trees.len()).step_by(outputs).collect(),
                     tree_info: (0..trees.len()).map(|tree| tree % outputs).collect(),
                     trees,
+                    weight_drop: Vec::new(),
                 }),
                 name: "gbtree".to_owned(),
             },
