@@ -8,13 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use foretap::export::{lightgbm, xgboost};
+use foretap::export::{lightgbm, read_model, xgboost};
 use foretap::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 use foretap::{ErrorKind, Result};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-/// Models that `tests/samples/models/make.py` made with LightGBM 4.7.0 and XGBoost 3.2.0, and their answers.
+/// Models that `tests/samples/models/make.py` made with LightGBM 4.7.0, XGBoost 3.2.0 and 2.1.4, and their answers.
 #[derive(Deserialize)]
 struct Answers {
     rows: Vec<[Option<f32>; COLUMNS]>,
@@ -66,13 +66,17 @@ fn models_of_other_engines_answer_as_they_did_there() {
         ("lightgbm_ranking.txt", "lambdarank", 1),
         ("lightgbm_regression.txt", "squared-error", 1),
         ("xgboost_binary.json", "binary", 1),
+        ("xgboost_dart.ubj", "squared-error", 1),
         ("xgboost_multiclass.json", "multiclass", 3),
+        ("xgboost_multiclass_2.json", "multiclass", 3),
         ("xgboost_ranking.json", "lambdarank", 1),
         ("xgboost_regression.json", "squared-error", 1),
     ];
     assert!(ANSWERS.scores.keys().eq(expected.iter().map(|(file, ..)| file)));
     for (file, objective, outputs) in expected {
-        let model = (format_of(file).read)(&sample(file)).unwrap();
+        let import = read_model(&folder().join(file)).unwrap();
+        let model = import.ensemble;
+        assert!(import.notes.is_empty());
         assert_eq!((model.objective.as_str(), model.outputs()), (objective, outputs), "{file}");
         // LightGBM sums in 64 bits, as we do; XGBoost in 32.
         let allowed = if file.starts_with("lightgbm") { 0.0 } else { 1e-6 };
@@ -162,9 +166,139 @@ fn files_are_named_in_errors() {
     lightgbm::write_file(&curious(), &file).unwrap();
     assert_eq!(lightgbm::read_file(&file).unwrap().features, curious().features);
     fs::write(&file, b"\xff\xfe{").unwrap();
-    assert!(xgboost::read_file(&file).unwrap_err().to_string().contains("model.json: this is not text"));
+    assert!(
+        xgboost::read_file(&file).unwrap_err().to_string().contains("model.json: this is not text in UTF-8")
+    );
     let missing = lightgbm::read_file(&folder.path().join("none.txt")).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::Io);
+}
+
+/// Files as editors, other systems and other versions leave them, and what is said of them.
+#[test]
+fn unusual_files_are_read_and_what_was_decided_is_said() {
+    let lightgbm = sample("lightgbm_regression.txt");
+    let line = |text: &str, key: &str| text.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    let lightgbm_with = |key: &str, new: &str| {
+        let sizeless = lightgbm.replace("tree_sizes=", "sizes=");
+        sizeless.replacen(&line(&sizeless, key), new, 1)
+    };
+    let xgboost = sample("xgboost_regression.json");
+    let xgboost_with = |old: &str, new: &str| {
+        assert!(xgboost.contains(old), "{old}");
+        xgboost.replacen(old, new, 1)
+    };
+    let best = "\"attributes\":{\"best_iteration\":\"1\"}";
+    let best_of_scikit = "\"attributes\":{\"best_iteration\":\"1\",\"scikit_learn\":\"{}\"}";
+    let cases = [
+        ("lines of Windows", lightgbm.replace('\n', "\r\n"), 3, ""),
+        ("a byte order mark", format!("\u{feff}{lightgbm}"), 3, ""),
+        ("both", format!("\u{feff}{}", lightgbm.replace('\n', "\r\n")), 3, ""),
+        ("JSON with a mark", format!("\u{feff}{xgboost}"), 3, ""),
+        ("infinite gains", lightgbm_with("split_gain=", "split_gain=inf -inf 1e300 2 inf"), 3, ""),
+        ("a name with an equals sign", lightgbm.replace("feature_names=", "feature_names=a=b="), 3, ""),
+        (
+            "an objective without a namesake",
+            lightgbm.replace("=regression", "=poisson"),
+            3,
+            "`poisson` has no namesake",
+        ),
+        (
+            "categories of a data frame",
+            format!("{lightgbm}\npandas_categorical:[[\"a\"]]\n"),
+            3,
+            "a category is its number in the model",
+        ),
+        ("no categories in a data frame", format!("{lightgbm}\npandas_categorical:[]\n"), 3, ""),
+        ("version 2", xgboost_with("\"version\":[3", "\"version\":[2"), 3, ""),
+        ("version 1.7", xgboost_with("\"version\":[3,2", "\"version\":[1,7"), 3, ""),
+        (
+            "another objective of theirs",
+            xgboost_with("reg:squarederror", "reg:absoluteerror"),
+            3,
+            "`output_margin`",
+        ),
+        ("early stopping", xgboost_with("\"attributes\":{}", best), 3, "all 3 rounds are used"),
+        (
+            "early stopping, scikit-learn",
+            xgboost_with("\"attributes\":{}", best_of_scikit),
+            2,
+            "up to `best_iteration` 1",
+        ),
+        ("the last is best", xgboost_with("\"attributes\":{}", &best.replace('1', "2")), 3, ""),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model");
+    for (what, text, trees, note) in cases {
+        fs::write(&file, text).unwrap();
+        let import = read_model(&file).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(import.ensemble.trees.len(), trees, "{what}");
+        let notes = import.notes.join("; ");
+        assert!(notes.contains(note) && notes.is_empty() == note.is_empty(), "{what}: {notes}");
+    }
+}
+
+/// XGBoost 3.2 writes `dart` beside its trees (`xgboost_dart.ubj`); later versions among them.
+#[test]
+fn factors_multiply_the_first_trees() {
+    let plain = sample("xgboost_regression.json");
+    let with = |factors: &str| {
+        xgboost::read(&plain.replacen("\"trees\":", &format!("\"weight_drop\":{factors},\"trees\":"), 1))
+    };
+    let (before, after) = (xgboost::read(&plain).unwrap(), with("[0.5,2]").unwrap());
+    for ((before, after), factor) in before.trees.iter().zip(&after.trees).zip([0.5, 2.0, 1.0]) {
+        assert!(before.leaf_values.iter().map(|value| value * factor).eq(after.leaf_values.iter().copied()));
+    }
+    let error = with("[1,1,1,1]").unwrap_err().to_string();
+    assert!(error.contains("field `weight_drop`: 4 factors for 3 trees; save"), "{error}");
+    assert!(with("[1e99]").is_err() && with("[null]").is_err());
+}
+
+/// `nextafter(-inf)`: LightGBM's threshold between negative infinity and all else.
+#[test]
+fn negative_infinity_has_a_side_of_its_own() {
+    let text = sample("lightgbm_regression.txt").replace("tree_sizes=", "sizes=");
+    for threshold in ["-1.7976931348623157e+308", "-inf", "-1e39"] {
+        let tree = "Tree=0\nnum_leaves=2\nnum_cat=0\nsplit_feature=0\nsplit_gain=inf\ndecision_type=2\n\
+                    left_child=-1\nright_child=-2\nleaf_value=1 2\nleaf_count=1 1\nis_linear=0\n";
+        let (head, _) = text.split_once("Tree=0").unwrap();
+        let text = format!("{head}{tree}threshold={threshold}\nend of trees\n");
+        let model = lightgbm::read(&text).unwrap();
+        let row = |value| [value, 0.0, 0.0, 0.0];
+        let rows = [f32::NEG_INFINITY, f32::MIN.next_up(), 0.0, f32::NAN, f32::INFINITY].map(row);
+        assert_eq!(scores(&model, rows.as_flattened()), [1.0, 2.0, 2.0, 2.0, 2.0], "{threshold}");
+    }
+}
+
+#[test]
+fn dumps_are_refused_with_what_to_save_instead() {
+    let dumps = [
+        // `Booster.dump_model` of LightGBM, as JSON.
+        r#"{"name":"tree","version":"v4","num_class":1,"tree_info":[{"tree_index":0,"tree_structure":{}}]}"#,
+        // `Booster.dump_model(.., dump_format="json")` and `json.dumps(Booster.get_dump())` of XGBoost.
+        "[\n  { \"nodeid\": 0, \"leaf\": 0.5 }\n]",
+        r#"["{ \"nodeid\": 0, \"leaf\": 0.5 }"]"#,
+        // One entry of `get_dump(dump_format="json")`, and its text.
+        r#"  { "nodeid": 0, "depth": 0, "split": "f0", "children": []}"#,
+        "booster[0]:\n0:[f0<0.5] yes=1,no=2,missing=1\n",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dump.json");
+    for dump in dumps {
+        fs::write(&file, dump).unwrap();
+        let errors = [
+            read_model(&file).map(|_| ()),
+            lightgbm::read(dump).map(|_| ()),
+            xgboost::read(dump).map(|_| ()),
+        ];
+        for error in errors.map(Result::unwrap_err) {
+            let message = error.to_string();
+            assert!(
+                message.contains("a dump of trees") && message.contains("by `save_model`"),
+                "{dump}: {message}"
+            );
+        }
+        assert!(read_model(&file).unwrap_err().to_string().contains("dump.json"));
+    }
 }
 
 #[test]
@@ -193,7 +327,7 @@ fn damaged_text_is_refused_by_line_and_key() {
         ("split_feature=", "split_feature=1 2 4 1 3", "split 2 asks for feature 4 of 4"),
         ("split_feature=", "split_feature=1 2 -1 1 3", "`-1` is no number that belongs here"),
         ("threshold=", "threshold=nan nan nan nan nan", "no"),
-        ("threshold=", "threshold=-1e300 -1e300 -1e300 -1e300 -1e300", "no"),
+        ("decision_type=", "decision_type=4 5 4 5 4", "train with `zero_as_missing=false`"),
         ("decision_type=", "decision_type=13 13 13 13 13", "no list"),
         ("decision_type=", "decision_type=12 12 12 12 12", "decisions of type 12 are not known"),
         ("left_child=", "left_child=0 0 0 0 0", "leads nowhere"),
@@ -223,8 +357,12 @@ fn damaged_json_is_refused_by_field() {
     assert!(xgboost::read(&text).is_ok());
     let cases = [
         ("{\"learner\"", "{\"teacher\"", "missing field `learner`"),
-        ("\"version\":[3", "\"version\":[4", "version [4, 2, 0], but this build reads version 3"),
-        ("\"name\":\"gbtree\"", "\"name\":\"dart\"", "the booster is `dart`"),
+        ("\"version\":[3", "\"version\":[4", "version [4, 2, 0], but this build reads 1.7, 2"),
+        ("\"version\":[3,2", "\"version\":[1,6", "version [1, 6, 0], but this build reads 1.7, 2"),
+        ("\"name\":\"gbtree\"", "\"name\":\"gblinear\"", "the booster is `gblinear`"),
+        ("\"name\":\"gbtree\"", "\"name\":\"dart\"", "there are no trees"),
+        ("\"attributes\":{}", "\"attributes\":{\"best_iteration\":\"x\"}", "field `learner.attributes.best"),
+        ("\"num_parallel_tree\":\"1\"", "\"num_parallel_tree\":\"-1\"", "field `num_parallel_tree`"),
         ("\"name\":\"reg:squarederror\"", "\"name\":\"reg:cubic\"", "`reg:cubic`: how its base score"),
         ("\"num_trees\":\"3\"", "\"num_trees\":\"4000000000\"", "3 and 3 entries for 4000000000 trees"),
         ("\"tree_info\":[0,0,0]", "\"tree_info\":[0,0]", "3 and 2 entries"),
@@ -243,7 +381,12 @@ fn damaged_json_is_refused_by_field() {
         ("\"default_left\":[", "\"default_left\":[7,", "expected 0 or 1"),
         ("\"split_type\":[", "\"split_type\":[0,", "where each node has one"),
         ("\"split_conditions\":[", "\"split_conditions\":[1e999,", "out of range"),
-        ("\"split_conditions\":[", "\"split_conditions\":[NaN,", "not a whole XGBoost model"),
+        ("\"split_conditions\":[", "\"split_conditions\":[NaN,", "where each node has one"),
+        (
+            "\"split_conditions\":[7.5001E-1",
+            "\"split_conditions\":[NaN",
+            "threshold of split 0 is not finite",
+        ),
         ("\"categories_segments\":[0", "\"categories_segments\":[1", "fits no node"),
         (
             "\"categories_sizes\":[",
@@ -285,7 +428,8 @@ fn what_a_format_cannot_say_is_not_written() {
         (XGBOOST, edited(|m| m.trees[0].leaf_values[0] = 1e39), "32-bit float"),
         (XGBOOST, edited(|m| m.base[0] = 1e39), "32-bit float"),
         (LIGHTGBM, edited(|m| (m.base[0], m.trees[0].leaf_values[0]) = (f64::MAX, f64::MAX)), "add up"),
-        (LIGHTGBM, edited(|m| m.features[0] = "a=b".into()), "feature name `a=b`"),
+        (LIGHTGBM, edited(|m| m.features[0] = "a\tb".into()), "feature name `a"),
+        (LIGHTGBM, edited(|m| m.features[0] = "a:b".into()), "feature name `a:b`"),
         (LIGHTGBM, edited(|m| m.features[0] = "a b".into()), "feature name `a b`"),
         (XGBOOST, edited(|m| m.features[0] = "a[0]".into()), "feature name `a[0]`"),
     ];
@@ -489,7 +633,7 @@ proptest! {
         cut in prop::option::of(any::<prop::sample::Index>()),
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
     ) {
-        let mut bytes = sample(&file).into_bytes();
+        let mut bytes = fs::read(folder().join(&file)).unwrap();
         if let Some(cut) = &cut {
             bytes.truncate(cut.index(bytes.len()));
         }
@@ -500,8 +644,13 @@ proptest! {
                 bytes[place] = if byte % 2 == 0 { b'0' + byte % 10 } else { *byte };
             }
         }
-        let Ok(text) = String::from_utf8(bytes) else { return Ok(()) };
-        if let Ok(model) = (format_of(&file).read)(&text) {
+        let binary = bytes.clone();
+        let read = match String::from_utf8(bytes) {
+            _ if file.ends_with(".ubj") => xgboost::read_ubjson(&binary),
+            Ok(text) => (format_of(&file).read)(&text),
+            Err(_) => return Ok(()),
+        };
+        if let Ok(model) = read {
             model.check().unwrap();
             let rows: Vec<f32> = vec![0.0; model.columns()];
             prop_assert!(scores(&model, &rows).iter().all(|score| !score.is_nan()));

@@ -1,11 +1,12 @@
 //! Tables from text files: every layout that LightGBM reads, and every way in which one may be wrong.
 
 #![cfg(feature = "train")]
-#![allow(clippy::unwrap_used)] // helpers outside of test functions too: a failed step is a failed test
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers outside of test functions too: a failed step is a failed test
 
 mod samples;
 
-use foretap::gbdt::{Column, ColumnKind, Table, TableOptions};
+use foretap::gbdt::objective::named;
+use foretap::gbdt::{Column, ColumnKind, GbdtConfig, Precision, Table, TableOptions, train};
 use foretap::{ErrorKind, Result, Silent};
 use proptest::prelude::*;
 use samples::{Folder, gzip};
@@ -57,6 +58,7 @@ fn layouts_are_recognised() {
         ("LibSVM, rows without features", "1\n0 1:3\n1\n", "1: 0 0, 0: 0 3, 1: 0 0"),
         ("LibSVM, tabs, missing value", "1\t1:nan\n0\t1:3\n", "1: 0 _, 0: 0 3"),
         ("LibSVM, comments", "# made by hand\n2 1:4 # doc 7:1\n", "2: 0 4"),
+        ("a hash in no LibSVM row", "1 2 3\n1 2 4\n", "1: 2 3, 1: 2 4"),
     ];
     for (name, content, expected) in cases {
         assert_eq!(shown(&read(content)), expected, "{name}");
@@ -75,6 +77,8 @@ fn headers_name_the_features() {
         ("label\tage\n1\t2\n", None, "age"),
         ("y age\n1 2\n", None, "age"),
         ("label,\"age, in years\",\"say \"\"so\"\"\"\n1,2,3\n", None, "age, in years say \"so\""),
+        ("label,\"a\tb\",c\n1,2,3\n", None, "a\tb c"),
+        ("label\t\"a,b\"\tc\n1\t2\t3\n", None, "a,b c"),
         ("1,2,3\n1,2,3\n", None, "Column_0 Column_1"),
         ("0,1,2\n1,2,3\n", Some(true), "1 2"),
         ("1 1:3\n", None, "Column_0 Column_1"),
@@ -94,7 +98,7 @@ fn columns_are_found_by_number_and_name() {
         group: Some("name:query".parse().unwrap()),
         ignored: vec!["id".parse().unwrap()],
         categories: vec!["town".parse().unwrap()],
-        header: None,
+        ..TableOptions::default()
     };
     // All but the label are counted without it.
     let by_number = TableOptions {
@@ -103,7 +107,7 @@ fn columns_are_found_by_number_and_name() {
         group: Some(Column::Index(2)),
         ignored: vec![Column::Index(0)],
         categories: vec![Column::Index(4)],
-        header: None,
+        ..TableOptions::default()
     };
     for options in [by_name, by_number.clone()] {
         let table = read_beside(content, &options, &[]).unwrap();
@@ -143,6 +147,88 @@ fn groups_and_weights_stand_beside_or_within() {
     let packed = folder.file("t.gz", gzip(rows.as_bytes()));
     let table = Table::read(&packed, &TableOptions::default(), &Silent).unwrap();
     assert_eq!(table.group_sizes.as_deref(), Some(&[3][..]));
+}
+
+#[test]
+fn initial_scores_stand_beside_and_what_is_not_read_is_known() {
+    let rows = "1 1:2\n0 1:3\n";
+    let options = TableOptions::default();
+    for (init, expected) in [("0.5\n-1e-3\n", &[0.5, -0.001][..]), ("1\t2\n3\t4\n", &[1.0, 2.0, 3.0, 4.0])] {
+        let table = read_beside(rows, &options, &[("init", init)]).unwrap();
+        assert_eq!(table.initial_scores.as_deref(), Some(expected));
+        let data = table.dataset(table.binner(255).unwrap()).unwrap();
+        assert_eq!(data.rows(), 2);
+    }
+    let all = [
+        ("query", "2\n"),
+        ("weight", "1\n2\n"),
+        ("init", "1\n2\n"),
+        ("position", "1\n2\n"),
+        ("group", "2\n"),
+        ("base_margin", "1\n2\n"),
+    ];
+    let unused = |table: &Table| {
+        let endings =
+            table.unused_beside().iter().map(|file| file.extension().unwrap().to_str().unwrap().to_owned());
+        endings.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(unused(&read_beside(rows, &options, &all).unwrap()), "position group base_margin");
+    assert_eq!(unused(&read_beside(rows, &options, &all[..3]).unwrap()), "");
+    let folder = Folder::new();
+    for (ending, content) in all {
+        folder.file(&format!("new.{ending}"), content);
+    }
+    let features = ["Column_0", "Column_1"].map(str::to_owned);
+    let table = Table::read_features(&features, &folder.file("new", rows), &options, &Silent).unwrap();
+    assert_eq!(unused(&table), "query weight init position group base_margin");
+    assert_eq!((table.weights, table.group_sizes, table.initial_scores), (None, None, None));
+}
+
+/// The base score is that of no rows then, and the trees learn what the initial scores leave over.
+#[test]
+fn training_starts_from_initial_scores() {
+    let rows: String = (0..200).map(|row| format!("{},{}\n", 100 + row % 2, row % 2)).collect();
+    let config = GbdtConfig { trees: 1, learning_rate: 1.0, min_rows: 1, l2: 0.0, ..GbdtConfig::default() };
+    let trained = |beside: &[(&str, &str)], classes: usize| {
+        let table = read_beside(&rows, &TableOptions::default(), beside).unwrap();
+        let data = table.dataset(table.binner(255).unwrap()).unwrap();
+        let objective = named(if classes == 1 { "squared-error" } else { "multiclass" }, classes).unwrap();
+        train(&config, &*objective, &data, None, &Silent).map(|trained| trained.forest.ensemble().clone())
+    };
+    let score = |beside: &[(&str, &str)], value: f32| {
+        let mut scores = [0.0];
+        trained(beside, 1).unwrap().score(&[value], &mut scores);
+        scores[0].round()
+    };
+    assert_eq!((score(&[], 0.0), score(&[], 1.0)), (100.0, 101.0));
+    let init = "90\n".repeat(200);
+    let beside = [("init", init.as_str())];
+    assert_eq!((score(&beside, 0.0), score(&beside, 1.0)), (10.0, 11.0));
+    assert_eq!(trained(&beside, 1).unwrap().base, [0.0]);
+    // LightGBM 4.7.0 on the same two files, `raw_score=True`:
+    // {"objective": "multiclass", "num_class": 3, "learning_rate": 0.5, "min_data_in_leaf": 1}, 1 round.
+    let expected = [
+        [0.69296572, -0.43134298, -0.47064758],
+        [-0.64229077, 1.46700846, -0.47064758],
+        [-0.64229077, -0.43134298, 1.14250733],
+    ];
+    let rows: String = (0..300).map(|row| format!("{},{}\n", row % 3, row % 3)).collect();
+    let table =
+        read_beside(&rows, &TableOptions::default(), &[("init", &"0.5\t-0.25\t0\n".repeat(300))]).unwrap();
+    let data = table.dataset(table.binner(255).unwrap()).unwrap();
+    let config = GbdtConfig { learning_rate: 0.5, precision: Precision::Full, ..config.clone() };
+    let three = train(&config, &*named("multiclass", 3).unwrap(), &data, None, &Silent).unwrap();
+    let mut scores = [0.0; 9];
+    three.forest.ensemble().score(&[0.0, 1.0, 2.0], &mut scores);
+    for (ours, theirs) in scores.iter().zip(expected.as_flattened()) {
+        assert!((ours - theirs).abs() < 1e-6, "{ours}, there {theirs}");
+    }
+    let two = "90\t1\n".repeat(200);
+    let error = trained(&[("init", &two)], 1).unwrap_err().to_string();
+    assert!(
+        error.contains("2 initial scores a row, but the objective has 1 outputs; give each row"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -190,6 +276,23 @@ fn bad_tables_say_where_and_what_next() {
         case(",y,a\n0,1,2\n", &["line 1: column 0 has no name; name it", "left out"]),
         case("y,a,\n1,2,3\n", &["line 1: column 2 has no name"]),
         case("1,2\n1,\"2\n1,3\n", &["line 2, field `column 1`: `2⏎1,3` is not a number"]),
+        // A time of day is no `index:value`.
+        case(
+            "y,at,a\n1,12:30:05,2\n",
+            &["line 2, field `column 1 (at)`: `12:30:05` is not a number; write times"],
+        ),
+        case(
+            "1, 12:30:05, 2\n",
+            &["line 1, field `column 1`: `12:30:05` is not a number; write times as numbers"],
+        ),
+        case("1, 12:30, 2\n", &["line 1, field `column 1`: `12:30` is not a number; write times as numbers"]),
+        case("1\t12:30:05\t2\n", &["line 1, field `column 1`: `12:30:05` is not a number; write times"]),
+        case("1\t12:30\t2\n", &["line 1, field `column 1`: `12:30` is not a number; write times"]),
+        case("1 12:30:05 2\n", &["line 1, field `column 1`: `12:30:05` is not a number; write times"]),
+        case(
+            "1,2024-05-01 12:30:05\n",
+            &["field `column 1`: `2024-05-01 12:30:05` is not a number; write times"],
+        ),
         // LibSVM.
         case("1 1:2\n1 2:3 2:4\n", &["line 2: the index of `2:4` does not come after 2", "ascending"]),
         case("1 1:2\n1 3:3 2:4\n", &["line 2: the index of `2:4` does not come after 3"]),
@@ -228,6 +331,19 @@ fn bad_tables_say_where_and_what_next() {
         beside(&[("weight", "1\nnan\n")], &["rank.train.weight, line 2: the weight `nan`"]),
         beside(&[("weight", "1\n")], &["rank.train.weight: 1 weights, but the table has 2 rows"]),
         beside(&[("weight", "0\n0\n")], &["every weight is zero"]),
+        beside(
+            &[("init", "1\n")],
+            &["rank.train.init: initial scores of 1 rows, but the table has 2; write"],
+        ),
+        beside(
+            &[("init", "1\nx\n")],
+            &["rank.train.init, line 2: `x` is not a finite score; write the initial"],
+        ),
+        beside(&[("init", "1\ninf\n")], &["rank.train.init, line 2: `inf` is not a finite score"]),
+        beside(
+            &[("init", "1\t2\n1\n")],
+            &["rank.train.init: 1 scores for row 1, but 2 for the first; write"],
+        ),
         Case {
             beside: &[("query", "2\n")],
             ..case("1 qid:1 1:2\n1 qid:2 1:2\n", &["rank.train.query", "one of the two"])
@@ -286,6 +402,7 @@ fn test_tables_have_the_columns_of_training() {
         // LibSVM rows say nothing of the columns they leave out.
         ("1 1:2 3:4\n", "0 1:5\n", Ok("0: 0 5 0 0")),
         ("1 1:2\n", "0 1:5 7:1\n", Ok("0: 0 5")),
+        ("1 1:2 3:4\n", "0 2:1\n1 1:3\n", Ok("0: 0 0 1 0, 1: 0 3 0 0")),
         ("1 1:2\n", "0\n1\n", Ok("0: 0 0, 1: 0 0")),
         ("1 1:2\n", "0,1\n", Err("line 1")),
         ("1,2\n", "0\t3\n", Ok("0: 3")),
@@ -301,7 +418,12 @@ fn test_tables_have_the_columns_of_training() {
             Err("test, line 1: there is no column `a`, which training had; add it; the header"),
         ),
         ("y,a\n1,2\n", "1 0:2\n", Err("a LibSVM file, where training had")),
-        ("1,2\n", "1,2,3\n", Err("it has 2 features, but training had 1")),
+        ("1,2\n", "1,2,3\n", Err("it has 2 features, but training had 1; give this table the columns")),
+        (
+            "1,2,3\n",
+            "2,3\n",
+            Err("it has 1 features, but training had 2; if it has no label, only predict it"),
+        ),
         ("1,2,3\n", "1 0:2\n", Err("a LibSVM file, where training had")),
     ];
     let folder = Folder::new();
@@ -317,6 +439,26 @@ fn test_tables_have_the_columns_of_training() {
             (Ok(test), Err(expected)) => unreachable!("{expected}: {}", shown(&test)),
             (Err(error), Ok(_)) => unreachable!("{error}"),
         }
+    }
+}
+
+/// A column with a time of day, left out: what the file is, other columns tell.
+#[test]
+fn times_of_day_make_no_libsvm_file() {
+    let ignored =
+        |column: &str| TableOptions { ignored: vec![column.parse().unwrap()], ..TableOptions::default() };
+    for (content, column, expected) in [
+        ("y,at,a\n1,12:30:05,2\n0,12:30:06,3\n", "at", "1: 2, 0: 3"),
+        ("1, 12:30:05, 2\n0, 9:05:59, 3\n", "0", "1: 2, 0: 3"),
+        ("1, 12:30, 2\n", "0", "1: 2"),
+        ("1\t12:30:05\t2\n", "0", "1: 2"),
+        ("1\t12:30\t2\n", "0", "1: 2"),
+        ("1 12:30 2\n", "0", "1: 2"),
+        ("1,2,2024-05-01 12:30:05\n", "1", "1: 2"),
+        ("y\ta\tat\n1\t2\t12:30\n", "at", "1: 2"),
+    ] {
+        let table = read_beside(content, &ignored(column), &[]).unwrap();
+        assert_eq!(shown(&table), expected, "{content:?}");
     }
 }
 
@@ -384,7 +526,7 @@ fn columns_for_a_model_are_found_by_name() {
         ),
         (&["a", "b"], "1 1:2\n", "a LibSVM file, whose columns have numbers, but the model reads names: `a`"),
         (&["a", "b"], "a,b,c\n1,2,3\n", "the column `a`, which the model reads, is no feature here"),
-        (&["Column_0"], "1,2,3\n", "it has 2 features, but the model reads 1; give"),
+        (&["Column_0"], "1,2,3\n", "it has 2 features, but the model reads 1; give this table the columns"),
         (
             &["Column_0", "Column_1"],
             "y,Column_1\n1,2\n",
@@ -394,6 +536,59 @@ fn columns_for_a_model_are_found_by_name() {
     for (features, content, says) in cases {
         let error = read(features, content).unwrap_err();
         assert!(error.contains(says) && error.contains("test"), "{error}");
+    }
+}
+
+/// Rows to predict: labels are not read, and need not be there.
+#[test]
+fn tables_without_labels_can_be_predicted() {
+    let folder = Folder::new();
+    let named = |label: &str| TableOptions { label: label.parse().unwrap(), ..TableOptions::default() };
+    let read = |features: &[&str], content: &str, options: &TableOptions| {
+        let features: Vec<String> = features.iter().map(|&name| name.to_owned()).collect();
+        let table = Table::read_features(&features, &folder.file("new", content), options, &Silent)?;
+        assert!(table.labels.iter().all(|label| label.is_nan()) && table.names == features);
+        assert!(table.dataset(table.binner(255).unwrap()).is_err(), "nobody learns from it");
+        Ok::<_, foretap::Error>((shown(&table), table.left_out().join(" ")))
+    };
+    let (ab, columns, nameless) = (&["a", "b"], &["Column_0", "Column_1"], &["feature_0", "feature_1"]);
+    let default = TableOptions::default;
+    let ignoring = |columns: &str| TableOptions { ignored: vec![columns.parse().unwrap()], ..default() };
+    let weighed = || TableOptions { weight: Some(Column::Index(0)), ..default() };
+    let missing = |absent| TableOptions { absent_is_missing: Some(absent), ..default() };
+    let cases: [(&[&str], &str, TableOptions, &str, &str); 16] = [
+        (ab, "b,a\n1,2\n3,4\n", default(), "NaN: 2 1, NaN: 4 3", ""),
+        (ab, "b,y,a\n1,x,2\n", named("y"), "NaN: 2 1", "y"),
+        (ab, "b,a\n1,2\n", named("y"), "NaN: 2 1", ""),
+        (ab, "b,a\n1,2\n", named("0"), "NaN: 2 1", ""),
+        (columns, "1,2\n", default(), "NaN: 1 2", ""),
+        (columns, "9,1,2\n", default(), "NaN: 1 2", ""),
+        (columns, "1,2,9\n", named("2"), "NaN: 1 2", ""),
+        (columns, "1\t9\t2\n", ignoring("1"), "NaN: 1 2", ""),
+        (columns, "8,9,1,2\n", weighed(), "NaN: 1 2", ""),
+        (columns, "9,1,2\n", weighed(), "NaN: 1 2", ""),
+        (columns, "0:1 1:2\n1:3\n", default(), "NaN: 1 2, NaN: 0 3", ""),
+        (columns, "5 qid:2 0:1\nqid:3 1:2 3:1\n", default(), "NaN: 1 0, NaN: 0 2", "Column_2 Column_3"),
+        (columns, "0:1\n", missing(true), "NaN: 1 _", ""),
+        // XGBoost takes what is absent for missing.
+        (nameless, "0:1\n5 1:2\n", default(), "NaN: 1 _, NaN: _ 2", ""),
+        (nameless, "0:1\n5 1:2\n", missing(false), "NaN: 1 0, NaN: 0 2", ""),
+        (nameless, "1,2\n", default(), "NaN: 1 2", ""),
+    ];
+    for (features, content, options, expected, left_out) in cases {
+        let found = read(features, content, &options).unwrap_or_else(|error| panic!("{content:?}: {error}"));
+        assert_eq!(found, (expected.to_owned(), left_out.to_owned()), "{content:?}");
+    }
+    let cases: [(&[&str], &str, &str); 5] = [
+        (ab, "b,y\n1,2\n", "new, line 1: there is no column `a`, which the model reads; add it"),
+        (ab, "1,2\n", "new, line 1: there is no header, but the model reads names"),
+        (ab, "b,a\n1,x\n", "new, line 2, field `column 1 (a)`: `x` is not a number"),
+        (columns, "1,2,3,4\n", "new: it has 3 features, but the model reads 2; give"),
+        (columns, "1\n", "new: 1 columns, and no feature among them; give"),
+    ];
+    for (features, content, says) in cases {
+        let error = read(features, content, &default()).unwrap_err().to_string();
+        assert!(error.contains(says), "{content:?}: {error}");
     }
 }
 

@@ -195,6 +195,120 @@ fn models_move_between_engines_and_training_goes_on() {
 }
 
 #[test]
+fn tables_without_labels_are_predicted() {
+    let folder = Folder::new();
+    let others = people(2, 100);
+    folder.file("people.csv", people(1, 1_000));
+    // Town and age alone, the other way round, beside a column that no model knows.
+    folder.file("new.csv", reordered(&others, &[5, 3, 4]));
+    folder.file("labelled.csv", &others);
+    let options = "--categories name:town --label bought --ignore name:spent,class,weight";
+    let train = "--train people.csv --objective binary --trees 5";
+    let predict = |arguments: &str| {
+        run(&folder, &format!("{arguments} --out out.txt")).unwrap();
+        let text = std::fs::read_to_string(folder.0.path().join("out.txt")).unwrap();
+        let rows = text.lines().map(|line| line.split('\t').map(|field| field.parse().unwrap()).collect());
+        rows.collect::<Vec<Vec<f64>>>()
+    };
+    let expected = predict(&format!(
+        "{train} {options} --predict new.csv --model m.json --lightgbm m.txt --xgboost x.json"
+    ));
+    assert_eq!(expected.len(), 100);
+    assert!(expected.iter().all(|row| row.len() == 1 && row[0] > 0.0 && row[0] < 1.0), "probabilities");
+    for start in ["m.json", "m.txt", "x.json"] {
+        assert_eq!(predict(&format!("--start {start} --predict new.csv")), expected, "{start}");
+        assert_eq!(
+            predict(&format!("--start {start} --predict labelled.csv --label bought")),
+            expected,
+            "{start}"
+        );
+    }
+    let scores = predict("--start m.json --predict new.csv --raw-scores");
+    for (score, probability) in scores.iter().zip(&expected) {
+        assert!((1.0 / (1.0 + (-score[0]).exp()) - probability[0]).abs() < 1e-12);
+    }
+    // As LightGBM's own program is asked.
+    folder.file("predict.conf", "task=predict\ndata=new.csv\ninput_model=m.txt\noutput_result=by_conf.txt\n");
+    run(&folder, "--conf predict.conf").unwrap();
+    let by_conf = std::fs::read_to_string(folder.0.path().join("by_conf.txt")).unwrap();
+    assert!(by_conf.lines().map(|line| line.parse::<f64>().unwrap()).eq(expected.iter().map(|row| row[0])));
+    let classes = "--label class --classes 4 --objective multiclass --ignore name:spent,bought,weight";
+    let probabilities = predict(&format!("--train people.csv --trees 3 {classes} --predict new.csv"));
+    assert!(probabilities.iter().all(|row| row.len() == 4 && (row.iter().sum::<f64>() - 1.0).abs() < 1e-12));
+    for (arguments, says) in [
+        ("--start m.json --predict new.csv", "--predict and --out belong together; name"),
+        ("--start m.json --predict nowhere.csv --out out.txt", "nowhere.csv: cannot read this file"),
+        ("--start m.json --predict new.csv --out no/out.txt", "there is no folder"),
+    ] {
+        let error = run(&folder, arguments).unwrap_err();
+        assert!(error.contains(says) && !error.contains('\n'), "{arguments}: {error}");
+    }
+}
+
+/// A squared error of zero where the initial scores are the labels already.
+#[test]
+fn initial_scores_are_added_where_a_table_has_them() {
+    let folder = Folder::new();
+    let rows: String = (0..100).map(|row| format!("{row},{}\n", row % 7)).collect();
+    let init: String = (0..100).map(|row| format!("{row}\n")).collect();
+    folder.file("some.csv", &rows);
+    folder.file("same.csv", &rows);
+    let figures = |beside: bool| {
+        if beside {
+            folder.file("some.csv.init", &init);
+            folder.file("same.csv.init", &init);
+        }
+        figure(&run(&folder, "--train some.csv --test same.csv --trees 3").unwrap(), "MSE")
+    };
+    assert!(figures(false) > 100.0);
+    assert_eq!(figures(true), 0.0);
+}
+
+/// Names that a file could not hold are refused before an hour of training, not after it.
+#[test]
+fn names_are_checked_before_training() {
+    let folder = Folder::new();
+    let cases = [
+        ("a b", Err("LightGBM does not load the feature name `a b`"), Ok(())),
+        ("a[b]", Err("LightGBM does not load the feature name `a[b]`"), Err("XGBoost does not load")),
+        ("a<b", Ok(()), Err("XGBoost does not load the feature name `a<b`")),
+        ("a\"\"b", Err("LightGBM does not load the feature name"), Ok(())),
+        ("a{b", Err("LightGBM does not load"), Ok(())),
+        ("a:b", Err("LightGBM does not load"), Ok(())),
+        ("a\tb", Err("feature name `a\\tb`"), Err("feature name `a\\tb`")),
+        ("a=b", Ok(()), Ok(())),
+        ("電池 %", Err("LightGBM does not load the feature name `電池 %`"), Ok(())),
+        ("電池", Ok(()), Ok(())),
+        ("año", Ok(()), Ok(())),
+    ];
+    for (name, lightgbm, xgboost) in cases {
+        let rows: String = (0..60).map(|row| format!("{},{},{}\n", row % 2, row % 5, row % 3)).collect();
+        folder.file("some.csv", format!("y,\"{name}\",c\n{rows}"));
+        for (file, expected) in [("lightgbm m.txt", lightgbm), ("xgboost m.json", xgboost)] {
+            let trained = run(&folder, &format!("--train some.csv --trees 2 --{file}"));
+            match (trained, expected) {
+                (Ok(_), Ok(())) => {
+                    let model = file.split_once(' ').unwrap().1;
+                    assert!(
+                        run(&folder, &format!("--start {model} --test some.csv")).is_ok(),
+                        "{name}: {file}"
+                    );
+                }
+                (Err(error), Err(says)) => {
+                    assert!(error.contains(says) && error.contains("some.csv"), "{name}: {error}");
+                    assert!(error.contains("give each feature a name of its own"), "{name}: {error}");
+                }
+                (Ok(_), Err(says)) => panic!("{name}, {file}: no error `{says}`"),
+                (Err(error), Ok(())) => panic!("{name}, {file}: {error}"),
+            }
+        }
+    }
+    folder.file("twice.csv", "y,a,a\n1,2,3\n");
+    let error = run(&folder, "--train twice.csv").unwrap_err();
+    assert!(error.contains("twice.csv, line 1: two columns are called `a`; give"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_done_is_said_in_one_line() {
     let folder = Folder::new();
     folder.file("rank.train", letor(1, 20));
@@ -255,6 +369,12 @@ fn configuration_files_become_options() {
             "group=name:q ignore=3,4 categories=name:a,b",
         ),
         ("monotone_constraints=1,0,-1\ncat_smooth=1", "monotone=1,0,-1 category-smoothing=1"),
+        ("input_model=m.txt\noutput_result=p.txt", "start=here/m.txt"),
+        (
+            "task=predict\ndata=a\nvalid=b\ninput_model=m.txt\npredict_raw_score=true",
+            "predict=here/a start=here/m.txt out=here/LightGBM_predict_result.txt raw-scores=true",
+        ),
+        ("task=prediction\ndata=a\noutput_result=p.txt", "predict=here/a out=here/p.txt"),
     ];
     for (text, expected) in cases {
         assert_eq!(options(text), expected, "{text}");
@@ -275,7 +395,7 @@ fn configuration_files_become_options() {
         ("num_leaves = many", "line 1, field `num_leaves`: invalid value 'many'"),
         ("objective = poisson", "line 1, field `objective`: invalid value 'poisson'"),
         ("boosting = dart", "line 1, field `boosting`: `dart` is not to be had here"),
-        ("task = predict", "line 1, field `task`: `predict` is not to be had here"),
+        ("task = refit", "line 1, field `task`: `refit` is not to be had here"),
         ("bagging_freq = often", "line 1, field `bagging_freq`: `often` is not a number of rounds"),
     ];
     for (text, expected) in wrong {

@@ -11,11 +11,13 @@ use super::settings::Args;
 
 /// What an option is called on the command line, and in LightGBM's files.
 #[rustfmt::skip]
-const OPTIONS: [(&str, &[&str]); 30] = [
+const OPTIONS: [(&str, &[&str]); 32] = [
     ("objective", &["objective", "objective_type", "app", "application", "loss"]),
     ("classes", &["num_class", "num_classes"]),
     ("train", &["data", "train", "train_data", "train_data_file", "data_filename"]),
     ("test", &["valid", "test", "valid_data", "valid_data_file", "test_data", "test_data_file", "valid_filenames"]),
+    ("start", &["input_model", "model_input", "model_in"]),
+    ("out", &["output_result", "predict_result", "prediction_result", "predict_name", "prediction_name", "pred_name", "name_pred"]),
     (
         "trees",
         &[
@@ -64,12 +66,12 @@ const OPTIONS: [(&str, &[&str]); 30] = [
 
 /// Settings that change no tree, or that have their own place in this example.
 #[rustfmt::skip]
-const HARMLESS: [&str; 50] = [
+const HARMLESS: [&str; 49] = [
     "config", "config_file", "metric", "metrics", "metric_types", "metric_freq", "output_freq", "eval_at", "ndcg_eval_at",
     "ndcg_at", "map_eval_at", "map_at", "is_training_metric", "is_provide_training_metric", "training_metric",
     "train_metric", "tree_learner", "tree", "tree_type", "tree_learner_type", "is_enable_sparse", "is_sparse",
     "enable_sparse", "sparse", "use_two_round_loading", "two_round", "two_round_loading", "is_save_binary_file",
-    "save_binary", "is_save_binary", "output_model", "model_output", "model_out", "output_result", "num_machines",
+    "save_binary", "is_save_binary", "output_model", "model_output", "model_out", "num_machines",
     "num_machine", "local_listen_port", "local_port", "machine_list_file", "machine_list_filename", "mlist", "verbosity",
     "verbose", "auc_mu_weights", "device_type", "device", "force_row_wise", "force_col_wise", "histogram_pool_size",
     "deterministic",
@@ -139,7 +141,7 @@ impl Settings {
                 .map_err(|message| at_key(message).next_step("see --help for what is possible"))?;
             settings.options.push((option, value));
         }
-        draws.apply(&mut settings);
+        draws.apply(&mut settings, file);
         if !unfollowed.is_empty() {
             settings.notes.push(format!("of no meaning here: {}", unfollowed.join(", ")));
         }
@@ -155,7 +157,7 @@ impl Settings {
     /// `value` as the option takes it. Files are found beside the configuration.
     fn in_our_words(&mut self, option: &str, value: &str, file: &Path) -> String {
         match option {
-            "train" | "test" => {
+            "train" | "test" | "start" | "out" => {
                 let mut tables = value.split(',').map(str::trim);
                 let first = tables.next().unwrap_or_default();
                 if tables.next().is_some() {
@@ -180,6 +182,8 @@ impl Settings {
 /// the usual.
 #[derive(Debug, Default)]
 struct Draws {
+    predicts: bool,
+    raw_scores: bool,
     threads: Option<String>,
     bagging_every: usize,
     by_group: bool,
@@ -191,6 +195,10 @@ impl Draws {
     fn follow(&mut self, key: &str, value: &str) -> std::result::Result<bool, String> {
         match (key, value) {
             ("task" | "task_type", "train" | "training") => {}
+            ("task" | "task_type", "predict" | "prediction" | "test") => self.predicts = true,
+            ("predict_raw_score" | "is_predict_raw_score" | "predict_rawscore" | "raw_score", _) => {
+                self.raw_scores = matches!(value, "true" | "1" | "+");
+            }
             ("boosting" | "boosting_type" | "boost", "gbdt" | "gbrt") => {}
             ("data_sample_strategy", "bagging") => {}
             ("boosting" | "boosting_type" | "boost" | "data_sample_strategy", "goss") => self.goss = true,
@@ -212,9 +220,24 @@ impl Draws {
         Ok(true)
     }
 
-    fn apply(self, settings: &mut Settings) {
+    fn apply(self, settings: &mut Settings, file: &Path) {
+        let default_out = settings.in_our_words("out", "LightGBM_predict_result.txt", file);
         let options = &mut settings.options;
         options.extend(self.threads.map(|threads| ("threads", threads)));
+        if self.predicts {
+            // The table is called `data` there, too; what trains and tests is not for this task.
+            options.retain(|(option, _)| *option != "test");
+            options
+                .iter_mut()
+                .filter(|(option, _)| *option == "train")
+                .for_each(|(option, _)| *option = "predict");
+            if !options.iter().any(|(option, _)| *option == "out") {
+                options.push(("out", default_out));
+            }
+            options.extend(self.raw_scores.then(|| ("raw-scores", "true".to_owned())));
+        } else {
+            options.retain(|(option, _)| *option != "out");
+        }
         // LightGBM draws rows only where it is told how often, and not besides GOSS.
         let bagging = self.bagging_every > 0 && !self.goss;
         options.retain(|(option, _)| match *option {

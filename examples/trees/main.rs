@@ -4,11 +4,13 @@
 //! cargo run --release --example trees -- --train rank.train --test rank.test --objective lambdarank
 //! cargo run --release --example trees -- --conf train.conf --model model.json
 //! cargo run --release --example trees -- --start model.json --test rank.test --lightgbm model.txt --xgboost xgb.json
+//! cargo run --release --example trees -- --start model.json --predict new.csv --out predictions.txt
 //! ```
 
 #[path = "../cli/mod.rs"]
 mod cli;
 pub mod conf;
+mod predictions;
 mod report;
 mod settings;
 
@@ -16,9 +18,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use foretap::export::{lightgbm, read_model, xgboost};
+use foretap::export::{Import, lightgbm, read_model, xgboost};
 use foretap::gbdt::objective::named;
-use foretap::gbdt::{Dataset, DatasetBuilder, Forest, Objective, Table, train};
+use foretap::gbdt::{Dataset, DatasetBuilder, Forest, Objective, Table, TableOptions, train};
 use foretap::storage::write_atomically;
 use foretap::{Error, ErrorKind};
 use report::{Report, Size};
@@ -39,9 +41,17 @@ pub fn run(args: &Args) -> foretap::Result<()> {
 }
 
 fn train_and_report(args: &Args) -> foretap::Result<()> {
-    cli::check_folders([&args.model, &args.lightgbm, &args.xgboost, &args.json])?;
+    cli::check_folders([&args.model, &args.lightgbm, &args.xgboost, &args.json, &args.out])?;
+    if args.predict.is_some() != args.out.is_some() {
+        return Err(Error::new(ErrorKind::Config, "--predict and --out belong together")
+            .next_step("name the table to predict with --predict, and the file of predictions with --out"));
+    }
     let start = match &args.start {
-        Some(file) => Some(Forest::new(read_model(file)?)?),
+        Some(file) => {
+            let Import { ensemble, notes } = read_model(file)?;
+            notes.iter().for_each(|note| eprintln!("{}: {note}", file.display()));
+            Some(Forest::new(ensemble)?)
+        }
         None => None,
     };
     match (&args.train, start) {
@@ -67,11 +77,12 @@ fn score_only(model: &Forest, args: &Args) -> foretap::Result<()> {
     let features = &model.ensemble().features;
     let read = |file: &PathBuf| Table::read_for(features, file, &args.tables.options(), &bar);
     let test = args.test.as_ref().map(read).transpose()?;
+    let objective = args.objective.as_deref().unwrap_or(&model.ensemble().objective);
     if let (Some(test), Some(file)) = (&test, &args.test) {
-        say_left_out(file, test);
+        let is_grouped = named(objective, model.outputs()).is_ok_and(|objective| objective.is_grouped());
+        say_unused(file, test, is_grouped, true);
     }
     let seconds = report::Seconds { read: started.elapsed().as_secs_f64(), bin: 0.0, train: 0.0 };
-    let objective = args.objective.as_deref().unwrap_or(&model.ensemble().objective);
     let figures = test.as_ref().map(|test| report::figures(objective, model, test)).transpose()?;
     let report = Report {
         objective,
@@ -88,9 +99,21 @@ fn score_only(model: &Forest, args: &Args) -> foretap::Result<()> {
     write_results(args, model, &report)
 }
 
-/// Says which columns of `file` the model does not read.
-fn say_left_out(file: &Path, table: &Table) {
+/// Says what of `file`, and of what stands beside it, is not used, or not everywhere.
+fn say_unused(file: &Path, table: &Table, is_grouped: bool, is_tested: bool) {
     const MOST: usize = 10;
+    for beside in table.unused_beside() {
+        eprintln!("{}: not used", beside.display());
+    }
+    if table.group_sizes.is_some() && !is_grouped {
+        eprintln!("{}: its groups are not used, for the objective compares no rows", file.display());
+    }
+    if table.weights.is_some() && is_grouped && is_tested {
+        eprintln!("{}: its weights are not used, for NDCG has none", file.display());
+    }
+    if table.initial_scores.is_some() {
+        eprintln!("{}.init: added to the scores of this table, which no model file says", file.display());
+    }
     let names = table.left_out();
     if !names.is_empty() {
         let more =
@@ -102,18 +125,23 @@ fn say_left_out(file: &Path, table: &Table) {
 
 fn train_on(train_file: &Path, start: Option<Forest>, args: &Args) -> foretap::Result<()> {
     let objective = objective_of(start.as_ref(), args)?;
-    let options = args.tables.options();
+    let mut options = args.tables.options();
+    if let Some(start) = &start {
+        options.absent_is_missing.get_or_insert(start.ensemble().takes_absent_for_missing());
+    }
     let bar = cli::Bar::new();
 
     let started = Instant::now();
     let table = Table::read(train_file, &options, &bar)?;
-    let like = |file: &PathBuf| -> foretap::Result<Table> {
+    say_unused(train_file, &table, objective.is_grouped(), false);
+    check_names(args, &table.names).map_err(|error| error.file(train_file))?;
+    let like = |file: &PathBuf, is_tested: bool| -> foretap::Result<Table> {
         let other = Table::read_like(&table, file, &options, &bar)?;
-        say_left_out(file, &other);
+        say_unused(file, &other, objective.is_grouped(), is_tested);
         Ok(other)
     };
-    let test = args.test.as_ref().map(like).transpose()?;
-    let validation = args.validation.as_ref().map(like).transpose()?;
+    let test = args.test.as_ref().map(|file| like(file, true)).transpose()?;
+    let validation = args.validation.as_ref().map(|file| like(file, false)).transpose()?;
     let read_secs = started.elapsed().as_secs_f64();
 
     let started = Instant::now();
@@ -179,6 +207,26 @@ fn train_on(train_file: &Path, start: Option<Forest>, args: &Args) -> foretap::R
     write_results(args, forest, &report)
 }
 
+/// Refuses names of features that a file which is asked for could not hold, before anything is trained.
+fn check_names(args: &Args, names: &[String]) -> foretap::Result<()> {
+    if args.lightgbm.is_some() {
+        lightgbm::check_names(names).map_err(|error| error.field("lightgbm"))?;
+    }
+    if args.xgboost.is_some() {
+        xgboost::check_names(names).map_err(|error| error.field("xgboost"))?;
+    }
+    Ok(())
+}
+
+/// Predicts a table whose labels are not known, as the model is now.
+fn predict(file: &Path, out: &Path, forest: &Forest, args: &Args) -> foretap::Result<()> {
+    // What else a table has is left out; which columns are categories, the trees know.
+    let options = TableOptions { categories: Vec::new(), ..args.tables.options() };
+    let table = Table::read_features(&forest.ensemble().features, file, &options, &cli::Bar::new())?;
+    say_unused(file, &table, true, false);
+    predictions::write(out, forest, &table, args.raw_scores)
+}
+
 /// Writes what was asked for.
 fn write_results(args: &Args, forest: &Forest, report: &Report<'_>) -> foretap::Result<()> {
     if let Some(file) = &args.model {
@@ -189,6 +237,9 @@ fn write_results(args: &Args, forest: &Forest, report: &Report<'_>) -> foretap::
     }
     if let Some(file) = &args.xgboost {
         xgboost::write_file(forest.ensemble(), file)?;
+    }
+    if let (Some(file), Some(out)) = (&args.predict, &args.out) {
+        predict(file, out, forest, args)?;
     }
     if let Some(file) = &args.json {
         cli::write_json(file, &serde_json::json!(report))?;

@@ -89,7 +89,7 @@ pub fn features(ensemble: &Ensemble) -> Vec<Feature> {
 
 /// The figures by which models of this `objective` are compared, on `test`.
 pub fn figures(objective: &str, forest: &Forest, test: &Table) -> foretap::Result<Vec<(String, f64)>> {
-    let scores = scores(forest, test);
+    let scores = scores(forest, test)?;
     let (labels, weights) = (&test.labels, test.weights.as_deref().unwrap_or_default());
     let outputs = forest.outputs();
     let found = match (objective, &test.group_sizes) {
@@ -113,12 +113,18 @@ pub fn figures(objective: &str, forest: &Forest, test: &Table) -> foretap::Resul
     Ok(found.into_iter().filter_map(|(name, figure)| Some((name.to_owned(), figure?))).collect())
 }
 
-/// Scores of all rows: row-major `[rows, outputs]`.
-fn scores(forest: &Forest, table: &Table) -> Vec<f64> {
+/// Scores of all rows, initial ones included: row-major `[rows, outputs]`.
+fn scores(forest: &Forest, table: &Table) -> foretap::Result<Vec<f64>> {
     let outputs = forest.outputs();
     let mut scores = vec![0.0; table.labels.len() * outputs];
     forest.score_batch(&table.rows, &mut scores);
-    scores
+    let initial = table.initial_scores.as_deref().unwrap_or_default();
+    if ![0, scores.len()].contains(&initial.len()) {
+        let message = format!("{} initial scores for {} scores", initial.len(), scores.len());
+        return Err(Error::new(ErrorKind::Data, message).next_step("give each row one for each output"));
+    }
+    scores.iter_mut().zip(initial).for_each(|(score, initial)| *score += initial);
+    Ok(scores)
 }
 
 fn as_map<S: serde::Serializer>(pairs: &[(String, f64)], serializer: S) -> Result<S::Ok, S::Error> {

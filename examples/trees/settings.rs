@@ -10,7 +10,7 @@ use foretap::gbdt::{Column, GbdtConfig, Goss, Precision, TableOptions};
 /// Train boosted trees on a table and score them on another
 ///
 /// Tables are text: apart by tabs, commas or spaces, or LibSVM (LETOR) rows; gzip too. Beside FILE, sizes of groups
-/// are read from FILE.query and weights from FILE.weight.
+/// are read from FILE.query, weights from FILE.weight and initial scores from FILE.init.
 #[derive(Debug, Parser)]
 #[command(name = "trees", args_override_self = true)]
 pub struct Args {
@@ -30,7 +30,27 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub validation: Option<PathBuf>,
 
-    /// Go on from this model: of ours, LightGBM's text or XGBoost's JSON. Without --train it is only scored and
+    /// Write predictions of this table, which needs no labels, to --out
+    #[arg(long, value_name = "FILE")]
+    pub predict: Option<PathBuf>,
+
+    /// Write the predictions here, a row a line: probabilities, or scores where the objective has none
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// Write scores as the trees add them up, not probabilities
+    #[arg(
+        long,
+        value_name = "BOOL",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    pub raw_scores: bool,
+
+    /// Go on from this model: of ours, LightGBM's text, XGBoost's JSON or UBJSON. Without --train it is only scored and
     /// written
     #[arg(long, value_name = "FILE")]
     pub start: Option<PathBuf>,
@@ -245,6 +265,10 @@ pub struct TableArgs {
     /// Columns of categories, numbered from 0, such as 3,4 or name:town,trade
     #[arg(long, value_name = "COLUMNS", default_value = "", hide_default_value = true)]
     pub categories: String,
+
+    /// Whether what a LibSVM row leaves out is missing, not 0 [default: true for models of XGBoost's without names]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub absent_is_missing: Option<bool>,
 }
 
 impl TableArgs {
@@ -257,6 +281,7 @@ impl TableArgs {
             group: self.group.clone(),
             ignored: columns(&self.ignore),
             categories: columns(&self.categories),
+            absent_is_missing: self.absent_is_missing,
         }
     }
 }

@@ -7,7 +7,7 @@
 //! [`Mapping`](crate::transformer::Mapping).
 //!
 //! Trees go both ways: other engines' files become an [`Ensemble`], an [`Ensemble`] becomes their files.
-//! [`lightgbm`] (text model, version 4) and [`xgboost`] (JSON of version 3) read what their engine writes so that both
+//! [`lightgbm`] (text model, version 4) and [`xgboost`] (JSON of version 3; also read: 1.7, 2, UBJSON) read what their engine writes so that both
 //! answer alike, and write what it loads. What a format cannot say, or what a file says and our trees cannot, is refused
 //! with the reason: a model is never quietly another one.
 //!
@@ -92,38 +92,91 @@ fn check_size(bytes: usize, end: &str) -> Result<()> {
         .next_step("train with a smaller vocabulary or a narrower shape"))
 }
 
-/// Reads trees from a file of any of the formats, which its content tells: LightGBM's text, XGBoost's JSON, or an
+/// Trees that were read from a file, and what whoever reads them should know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Import {
+    /// The model.
+    pub ensemble: Ensemble,
+    /// What of the file is not followed, or was decided: a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Reads trees from a file of any of the formats, which its content tells: LightGBM's text, XGBoost's JSON or UBJSON, or an
 /// [`Ensemble`] as `serde_json` writes it (what the `trees` example keeps).
 ///
 /// # Errors
 /// The file cannot be read, is of no such format, or is damaged.
-pub fn read_model(file: &Path) -> Result<Ensemble> {
-    read_file(file, |text| {
+pub fn read_model(file: &Path) -> Result<Import> {
+    read_file(file, |bytes| {
+        if is_ubjson(bytes) {
+            return xgboost::import_ubjson(bytes);
+        }
+        let text = text(bytes)?;
         let start = text.trim_start();
+        refuse_dump(start)?;
         if !start.starts_with('{') {
-            return lightgbm::read(text);
+            return lightgbm::import(text);
         }
         // Keys alone, whatever they hold.
-        let keys: HashMap<&str, serde::de::IgnoredAny> = serde_json::from_str(start).unwrap_or_default();
+        let valid = xgboost::valid_json(start);
+        let keys: HashMap<&str, serde::de::IgnoredAny> = serde_json::from_str(&valid).unwrap_or_default();
         if keys.contains_key("learner") {
-            return xgboost::read(text);
+            return xgboost::import(text);
         }
         let ensemble: Ensemble = serde_json::from_str(start).map_err(|error| {
             wrong(format!("neither XGBoost's JSON nor trees of our own: {error}"))
                 .next_step("name a model that LightGBM, XGBoost or the `trees` example wrote")
         })?;
         ensemble.check()?;
-        Ok(ensemble)
+        Ok(Import { ensemble, notes: Vec::new() })
     })
 }
 
 /// Reads a whole file by `read`, and names it in errors.
-fn read_file(file: &Path, read: fn(&str) -> Result<Ensemble>) -> Result<Ensemble> {
+fn read_file(file: &Path, read: impl FnOnce(&[u8]) -> Result<Import>) -> Result<Import> {
     let bytes = std::fs::read(file).map_err(|error| Error::io(file, "read the model", error))?;
-    let text = String::from_utf8(bytes).map_err(|_| {
-        wrong("this is not text").file(file).next_step("save the model as text (LightGBM) or JSON (XGBoost)")
+    read(&bytes).map_err(|error| error.file(file))
+}
+
+/// The text of a file, without the byte order mark that some editors begin it with.
+fn text(bytes: &[u8]) -> Result<&str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        wrong("this is not text in UTF-8")
+            .next_step("save the model by `save_model`, as text (LightGBM), JSON or UBJSON (XGBoost)")
     })?;
-    read(&text).map_err(|error| error.file(file))
+    Ok(without_mark(text))
+}
+
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Whether a document is in UBJSON: after the brace stands the type of the first key's length.
+fn is_ubjson(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'{', b'i' | b'U' | b'I' | b'l' | b'L', ..])
+}
+
+/// Refuses what shows trees to people: it lacks what scores begin with.
+fn refuse_dump(text: &str) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Keys {
+        #[serde(alias = "nodeid")]
+        tree_info: Option<serde::de::IgnoredAny>,
+        learner: Option<serde::de::IgnoredAny>,
+    }
+    let start = text.trim_start();
+    let is_dump = match start.chars().next() {
+        Some('[') => true,
+        Some('{') => serde_json::from_str(start)
+            .is_ok_and(|keys: Keys| keys.tree_info.is_some() && keys.learner.is_none()),
+        _ => start.starts_with("booster["),
+    };
+    if !is_dump {
+        return Ok(());
+    }
+    Err(wrong("this is a dump of trees to look at (`dump_model`, `get_dump`), no model").next_step(
+        "save the model by `save_model`: to a text file (LightGBM), to `.json` or `.ubj` (XGBoost)",
+    ))
 }
 
 fn write_file(ensemble: &Ensemble, file: &Path, write: fn(&Ensemble) -> Result<String>) -> Result<()> {
@@ -131,28 +184,36 @@ fn write_file(ensemble: &Ensemble, file: &Path, write: fn(&Ensemble) -> Result<S
     write_atomically(file, |out| out.write_all(text.as_bytes()))
 }
 
-/// Refuses what neither engine could load: a damaged model, no features, names that are unusable, or outputs that do
-/// not fit the objective.
-fn check(ensemble: &Ensemble, forbidden: fn(char) -> bool) -> Result<()> {
+/// Refuses what neither engine could load: a damaged model, no features, or outputs that do not fit the objective.
+fn check(ensemble: &Ensemble) -> Result<()> {
     ensemble.check()?;
-    let rename = "give each feature a name of its own; LightGBM takes letters, digits, `_`, `-` and `.`, \
-                  XGBoost all but `[`, `]` and `<`";
     if ensemble.features.is_empty() {
         return Err(wrong("a model without features").next_step("name the features of its rows"));
-    }
-    let mut met = HashSet::new();
-    for name in &ensemble.features {
-        if name.is_empty() || name.chars().any(|c| c.is_control() || forbidden(c)) {
-            return Err(wrong(format!("the feature name `{name}` cannot be written")).next_step(rename));
-        }
-        if !met.insert(name) {
-            return Err(wrong(format!("two features are named `{name}`")).next_step(rename));
-        }
     }
     let (objective, outputs) = (&ensemble.objective, ensemble.outputs());
     if !fits(objective, outputs) {
         return Err(wrong(format!("{outputs} outputs do not fit the objective `{objective}`"))
             .next_step("name the objective that the trees were trained for, or `custom`"));
+    }
+    Ok(())
+}
+
+/// Refuses names that `engine` does not load, with what is forbidden in them.
+fn check_feature_names(names: &[String], engine: &str, forbidden: &str) -> Result<()> {
+    let rename = format!(
+        "give each feature a name of its own, without control characters{} and any of `{}`",
+        if forbidden.contains(' ') { ", spaces" } else { "" },
+        forbidden.trim()
+    );
+    let mut met = HashSet::new();
+    for name in names {
+        let shown = name.escape_debug();
+        if name.is_empty() || name.chars().any(|c| c.is_control() || forbidden.contains(c)) {
+            return Err(wrong(format!("{engine} does not load the feature name `{shown}`")).next_step(rename));
+        }
+        if !met.insert(name) {
+            return Err(wrong(format!("two features are named `{shown}`")).next_step(rename));
+        }
     }
     Ok(())
 }
@@ -209,7 +270,8 @@ mod tests {
             (model("candidate-softmax", 2, &["a"]), "2 outputs do not fit"),
             (model("custom", 1, &[]), "without features"),
             (model("custom", 1, &["a", ""]), "feature name ``"),
-            (model("custom", 1, &["hour\nof day"]), "feature name `hour\nof day`"),
+            (model("custom", 1, &["hour\nof day"]), "feature name `hour\\nof day`"),
+            (model("custom", 1, &["a=b", "電池", "año", "a\u{3000}b"]), ""),
             (model("custom", 1, &["a", "b", "a"]), "two features are named `a`"),
             (model("custom", 0, &["a"]), "0 trees do not make up 0 outputs"),
         ] {

@@ -27,6 +27,8 @@ pub struct Dataset {
     pub(super) group_starts: Vec<usize>,
     /// What training starts from: a model, and its scores of the rows, row-major `[rows, outputs]`.
     pub(super) start: Option<(Ensemble, Vec<f32>)>,
+    /// What is added to the rows' scores from the start, row-major `[rows, outputs]`; empty where nothing is.
+    pub(super) initial_scores: Vec<f64>,
 }
 
 impl Dataset {
@@ -86,6 +88,29 @@ impl Dataset {
         Ok(self)
     }
 
+    /// This dataset with scores that its rows have before the first tree, as by another model. Trees learn what those leave
+    /// over, and know nothing of them: add them to what the trees say of a row. There is no base score then.
+    ///
+    /// # Shapes
+    /// `scores`: row-major `[rows, outputs]`.
+    ///
+    /// # Errors
+    /// A score that is not finite, or no whole number of scores a row.
+    pub fn with_initial_scores(mut self, scores: Vec<f64>) -> Result<Self> {
+        let wrong = |message: String| {
+            Err(Error::new(ErrorKind::Data, message)
+                .next_step("give each row an initial score for each output"))
+        };
+        if self.rows() == 0 || !scores.len().is_multiple_of(self.rows()) || scores.is_empty() {
+            return wrong(format!("{} initial scores for {} rows", scores.len(), self.rows()));
+        }
+        if let Some(at) = scores.iter().position(|score| !score.is_finite()) {
+            return wrong(format!("initial score {at} is {}", scores[at]));
+        }
+        self.initial_scores = scores;
+        Ok(self)
+    }
+
     /// Rows in all groups.
     pub fn rows(&self) -> usize {
         self.labels.len()
@@ -133,6 +158,9 @@ impl Dataset {
         if self.weights.is_empty() != other.weights.is_empty() {
             return wrong("of which one has weights");
         }
+        if self.initial_scores.len() * other.rows() != other.initial_scores.len() * self.rows() {
+            return wrong("of which one has initial scores, or for more outputs");
+        }
         let rows = self.rows();
         check_cells(rows + other.rows(), self.columns.len())?;
         match (&mut self.start, other.start) {
@@ -143,6 +171,7 @@ impl Dataset {
         self.columns.iter_mut().zip(&other.columns).for_each(|(mine, theirs)| mine.extend_from_slice(theirs));
         self.labels.extend_from_slice(&other.labels);
         self.weights.extend_from_slice(&other.weights);
+        self.initial_scores.extend_from_slice(&other.initial_scores);
         self.group_starts.extend(other.group_starts.iter().skip(1).map(|start| start + rows));
         Ok(self)
     }
@@ -174,6 +203,7 @@ impl DatasetBuilder {
             weights: Vec::new(),
             group_starts: Vec::new(),
             start: None,
+            initial_scores: Vec::new(),
         };
         Self { data, start: None }
     }
@@ -340,6 +370,11 @@ mod tests {
         assert_eq!(sizes(&[2, 1]), "");
         assert!(sizes(&[2, 2]).contains("groups of 4 rows in all, but there are 3 rows"));
         assert!(sizes(&[3, 0]).contains("group 1 is empty"));
+        let initial = |scores: &[f64]| error(data.clone().with_initial_scores(scores.to_vec()));
+        assert_eq!((initial(&[1.0; 3]), initial(&[0.0; 6])), (String::new(), String::new()));
+        assert!(initial(&[1.0; 4]).contains("4 initial scores for 3 rows"));
+        assert!(initial(&[]).contains("0 initial scores for 3 rows"));
+        assert!(initial(&[0.0, f64::NAN, 0.0]).contains("initial score 1 is NaN"));
         let weights = |weights: &[f32]| error(data.clone().with_weights(weights.to_vec()));
         assert_eq!(weights(&[1.0, 0.0, 2.0]), "");
         assert!(weights(&[1.0, -1.0, 2.0]).contains("the weight of row 1 is -1"));
@@ -357,6 +392,11 @@ mod tests {
         assert_eq!(both.columns, [[1, 2, 1, 2], [2, 1, 2, 1]]);
         assert!(error(part().append(grouped())).contains("groups"));
         assert!(error(part().with_weights(vec![1.0; 2]).unwrap().append(part())).contains("weights"));
+        let from = |scores: &[f64]| part().with_initial_scores(scores.to_vec()).unwrap();
+        let both = from(&[1.0, 2.0]).append(from(&[3.0, 4.0])).unwrap();
+        assert_eq!(both.initial_scores, [1.0, 2.0, 3.0, 4.0]);
+        assert!(error(part().append(from(&[1.0, 2.0]))).contains("initial scores"));
+        assert!(error(from(&[1.0, 2.0]).append(from(&[0.0; 4]))).contains("initial scores"));
         assert!(error(check_cells(1 << 31, 3)).contains("more than 2^32 cells"));
     }
 }

@@ -68,6 +68,12 @@ impl Ensemble {
         self.base.len()
     }
 
+    /// Whether what a LibSVM row leaves out is missing to this model, where it is zero to all others: XGBoost reads such rows
+    /// so, and its models without names have columns called `feature_0` here.
+    pub fn takes_absent_for_missing(&self) -> bool {
+        absent_is_missing(&self.features)
+    }
+
     /// Checks that every walk over `columns` features ends in a leaf, and every score in a number.
     ///
     /// # Errors
@@ -107,10 +113,18 @@ impl Ensemble {
 /// (`Column_0`) or a model without names (`feature_0`).
 #[cfg(feature = "train")]
 pub(super) fn are_numbers(names: &[String]) -> bool {
-    let numbers = |prefix: &str| -> Option<Vec<usize>> {
-        names.iter().map(|name| name.strip_prefix(prefix)?.parse().ok()).collect()
-    };
-    ["Column_", "feature_"].iter().any(|prefix| numbers(prefix).is_some_and(|n| n.is_sorted_by(|a, b| a < b)))
+    ["Column_", "feature_"].iter().any(|prefix| are_numbered(names, prefix))
+}
+
+/// [`Ensemble::takes_absent_for_missing`] of a model that reads columns of these `names`.
+pub(super) fn absent_is_missing(names: &[String]) -> bool {
+    !names.is_empty() && are_numbered(names, "feature_")
+}
+
+fn are_numbered(names: &[String], prefix: &str) -> bool {
+    let numbers: Option<Vec<usize>> =
+        names.iter().map(|name| name.strip_prefix(prefix)?.parse().ok()).collect();
+    numbers.is_some_and(|numbers| numbers.is_sorted_by(|a, b| a < b))
 }
 
 #[cfg(test)]

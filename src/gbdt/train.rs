@@ -49,8 +49,11 @@ pub fn train(
         None => Ensemble {
             objective: objective.name().to_owned(),
             features: data.binner.names().to_vec(),
-            // As an f32, like the leaf values, so that other engines read the same number.
-            base: objective.base(data).into_iter().map(|base| f64::from(base as f32)).collect(),
+            base: match data.initial_scores[..] {
+                // As an f32, like the leaf values, so that other engines read the same number.
+                [] => objective.base(data).into_iter().map(|base| f64::from(base as f32)).collect(),
+                _ => vec![0.0; objective.outputs()],
+            },
             trees: Vec::new(),
         },
     };
@@ -242,15 +245,27 @@ fn start_scores(data: &Dataset, ensemble: &Ensemble, objective: &dyn Objective) 
         let message = format!("the model to go on from has {theirs} outputs, the objective {ours}");
         return Err(Error::new(ErrorKind::Config, message).next_step("choose the objective of that model"));
     }
-    match &data.start {
-        Some((model, scores)) if model == ensemble => Ok(scores.clone()),
+    let mut scores: Vec<f32> = match &data.start {
+        Some((model, scores)) if model == ensemble => scores.clone(),
         None if ensemble.trees.is_empty() => {
             let base = ensemble.base.iter().map(|&base| base as f32);
-            Ok(base.cycle().take(data.rows() * ensemble.outputs()).collect())
+            base.cycle().take(data.rows() * ensemble.outputs()).collect()
         }
-        _ => Err(Error::new(ErrorKind::Config, "training and validation rows start from different models")
-            .next_step("build both with `DatasetBuilder::continuing` and the same model")),
+        _ => {
+            let message = "training and validation rows start from different models";
+            return Err(Error::new(ErrorKind::Config, message)
+                .next_step("build both with `DatasetBuilder::continuing` and the same model"));
+        }
+    };
+    if ![0, scores.len()].contains(&data.initial_scores.len()) {
+        let (given, outputs) = (data.initial_scores.len() / data.rows().max(1), ensemble.outputs());
+        let message = format!("{given} initial scores a row, but the objective has {outputs} outputs");
+        return Err(Error::new(ErrorKind::Data, message).next_step("give each row a score for each output"));
     }
+    for (score, initial) in scores.iter_mut().zip(&data.initial_scores) {
+        *score = (f64::from(*score) + initial) as f32;
+    }
+    Ok(scores)
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@
 //! Where the two engines differ, and what is done about it:
 //!
 //! - **Thresholds** there are 64-bit. Read, one becomes the largest 32-bit float that is not above it, so that every
-//!   32-bit value falls on the same side.
+//!   32-bit value falls on the same side. A threshold next to a decimal of a table (1.7100000000000002 between 1.709 and
+//!   1.711) is placed so that the decimal, which 32 bits round, falls on its own side; the float that it is rounded to,
+//!   given as such, falls there with it. Below the smallest of them are thresholds that part negative infinity from all
+//!   else; the smallest float itself then goes where negative infinity goes.
 //! - **Zero** there is whatever lies within 1e-35 of it. A threshold in that range moves to its end, and values in
 //!   that range other than zero itself go where zero goes, here too.
 //! - **Missing values**: a split there goes one way for NaN (`NaN`), takes NaN for zero (`None`), or takes zero for
@@ -16,14 +19,17 @@
 //!   by category that lists none.
 //! - **Categories**: missing values go right there, always. A split of ours that sends them left is written as two,
 //!   the first of which looks for missing values only and has the left side once more.
+//! - **Gains** that are infinite become the largest 32-bit float.
+//! - **`dart`** needs nothing: the leaves of its files are multiplied already.
 //! - **Linear leaves** and **averaged trees** (random forests) are refused.
 //! - **The base score** there is part of the first trees.
 
 mod read;
 mod write;
 
+pub(super) use read::import;
 pub use read::read;
-pub use write::write;
+pub use write::{check_names, write};
 
 use std::path::Path;
 
@@ -50,7 +56,7 @@ const OBJECTIVES: [(&str, &str); 3] =
 /// # Errors
 /// The file cannot be read, is no LightGBM text model, is damaged or cut off, or holds what our trees cannot say.
 pub fn read_file(file: &Path) -> Result<Ensemble> {
-    super::read_file(file, read)
+    super::read_file(file, |bytes| import(super::text(bytes)?)).map(|import| import.ensemble)
 }
 
 /// Writes a model to a file that LightGBM loads.

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use super::{BY_CATEGORY, DEFAULT_LEFT, MISSING_IS_NAN, beside_zero, objective_there};
 use crate::error::Result;
-use crate::export::{check, check_categories, wrong};
+use crate::export::{check, check_categories, check_feature_names, wrong};
 use crate::gbdt::attach::{Side, attach};
 use crate::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 
@@ -18,7 +18,8 @@ const MOST_GROWTH: usize = 8;
 /// The model is damaged or has no features, a feature's name cannot be written, the outputs do not fit the objective,
 /// a category is 2^24 or more, or too many copies were needed to send missing values left of categories.
 pub fn write(ensemble: &Ensemble) -> Result<String> {
-    check(ensemble, |c| c.is_whitespace() || "\"[]{},:=".contains(c))?;
+    check_names(&ensemble.features)?;
+    check(ensemble)?;
     let outputs = ensemble.outputs();
     let blocks: Vec<String> = with_base(ensemble)?.iter().enumerate().map(block).collect::<Result<_>>()?;
 
@@ -38,6 +39,16 @@ pub fn write(ensemble: &Ensemble) -> Result<String> {
     text.extend(blocks);
     text.push_str("end of trees\n");
     Ok(text)
+}
+
+/// Checks the names of features before a training whose model LightGBM is to load.
+///
+/// # Errors
+/// Names the first that it would not: one that is empty, given twice, or has a space, a control character or one of
+/// `"[]{},:`.
+pub fn check_names(names: &[String]) -> Result<()> {
+    // Its files part names by spaces; the others it refuses for its JSON.
+    check_feature_names(names, "LightGBM", " \"[]{},:")
 }
 
 /// `key=value value ...`

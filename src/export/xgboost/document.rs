@@ -1,6 +1,9 @@
 //! The JSON document, field by field. Fields that no prediction depends on are not read.
 
-use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::de::{Deserializer, Error, IgnoredAny, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -11,8 +14,9 @@ pub(super) struct Document {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Learner {
-    #[serde(skip_deserializing)]
-    pub attributes: Empty,
+    /// Notes of whoever trained it: `best_iteration`, and `scikit_learn` where that interface saved it.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
     #[serde(default)]
     pub feature_names: Vec<String>,
     /// `c` for categories; of a model without any the list is empty.
@@ -23,13 +27,15 @@ pub(super) struct Learner {
     pub objective: Objective,
 }
 
-/// `{}`
-#[derive(Default, Serialize)]
-pub(super) struct Empty {}
-
 #[derive(Serialize, Deserialize)]
 pub(super) struct Booster {
-    pub model: Model,
+    /// That of `dart`, and what each of its trees is multiplied by, up to version 3.2.
+    #[serde(default, skip_serializing)]
+    pub gbtree: Option<Box<Booster>>,
+    #[serde(default, skip_serializing)]
+    pub weight_drop: Vec<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
     pub name: String,
 }
 
@@ -63,6 +69,8 @@ pub(super) struct MulticlassParameters {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Model {
+    #[serde(default, skip_serializing)]
+    pub cats: CategoryNames,
     pub gbtree_model_param: ModelParameters,
     /// Where each round's trees begin, and where the last one's end.
     #[serde(skip_deserializing)]
@@ -70,12 +78,22 @@ pub(super) struct Model {
     /// The output that each tree adds to.
     pub tree_info: Vec<usize>,
     pub trees: Vec<TreeNodes>,
+    /// What each of the first trees is multiplied by, as later versions write `dart`.
+    #[serde(default, skip_serializing)]
+    pub weight_drop: Vec<f32>,
+}
+
+/// The names that categories had in a data frame: a list for each column of the frame.
+#[derive(Default, Deserialize)]
+pub(super) struct CategoryNames {
+    #[serde(default)]
+    pub enc: Vec<IgnoredAny>,
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ModelParameters {
-    #[serde(skip_deserializing)]
-    pub num_parallel_tree: &'static str,
+    #[serde(default = "one")]
+    pub num_parallel_tree: String,
     pub num_trees: String,
 }
 
@@ -97,15 +115,19 @@ pub(super) struct TreeNodes {
     pub id: usize,
     /// -1 for leaves, here and on the right.
     pub left_children: Vec<i32>,
+    /// This and `sum_hessian` are left out where leaves hold vectors.
+    #[serde(default, deserialize_with = "floats")]
     pub loss_changes: Vec<f32>,
     #[serde(skip_deserializing)]
     pub parents: Vec<i32>,
     pub right_children: Vec<i32>,
-    /// The value of a leaf.
+    /// The value of a leaf; NaN, before version 3, of a split by category.
+    #[serde(deserialize_with = "floats")]
     pub split_conditions: Vec<f32>,
     pub split_indices: Vec<usize>,
     /// Whether a split is by category.
     pub split_type: Vec<Flag>,
+    #[serde(default, deserialize_with = "floats")]
     pub sum_hessian: Vec<f32>,
     pub tree_param: TreeParameters,
 }
@@ -153,8 +175,46 @@ impl<'de> Deserialize<'de> for Flag {
     }
 }
 
+/// Numbers, NaN where [`valid_json`] has null.
+fn floats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
+    let floats = Vec::<Option<f32>>::deserialize(deserializer)?;
+    Ok(floats.into_iter().map(|float| float.unwrap_or(f32::NAN)).collect())
+}
+
+/// `text` with null for the numbers that XGBoost writes as `NaN` and `Infinity`, which no JSON has.
+pub(in crate::export) fn valid_json(text: &str) -> Cow<'_, str> {
+    const NO_NUMBERS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    if !NO_NUMBERS.iter().any(|name| text.contains(name)) {
+        return Cow::Borrowed(text);
+    }
+    let mut valid = String::with_capacity(text.len());
+    let (mut in_string, mut rest) = (false, text);
+    while let Some(at) = rest.find(['"', '\\', 'N', 'I', '-']) {
+        let (before, from) = rest.split_at(at);
+        valid.push_str(before);
+        let name = NO_NUMBERS.iter().find(|name| !in_string && from.starts_with(**name));
+        let (read, written) = match (name, from.as_bytes()) {
+            (Some(name), _) => (name.len(), "null"),
+            // What is escaped ends no string. It may be longer than a byte.
+            (None, [b'\\', ..]) => {
+                let length = 1 + from[1..].chars().next().map_or(0, char::len_utf8);
+                (length, &from[..length])
+            }
+            (None, [byte, ..]) => {
+                in_string ^= *byte == b'"';
+                (1, &from[..1])
+            }
+            (None, []) => break,
+        };
+        valid.push_str(written);
+        rest = &from[read..];
+    }
+    valid.push_str(rest);
+    Cow::Owned(valid)
+}
+
 /// What kind of booster a document holds, where the rest of it cannot be read.
-pub(super) fn booster(text: &str) -> Option<String> {
+pub(super) fn booster<'de, D: Deserializer<'de>>(document: D) -> Option<String> {
     #[derive(Deserialize)]
     struct Document {
         learner: Learner,
@@ -167,6 +227,23 @@ pub(super) fn booster(text: &str) -> Option<String> {
     struct Booster {
         name: String,
     }
-    let document: Document = serde_json::from_str(text).ok()?;
-    Some(document.learner.gradient_booster.name)
+    Some(Document::deserialize(document).ok()?.learner.gradient_booster.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_no_json_has_become_null() {
+        for (text, expected) in [
+            ("[NaN,-Infinity,Infinity,-1]", "[null,null,null,-1]"),
+            (r#"{"NaN":["a\"NaN\\",NaN]}"#, r#"{"NaN":["a\"NaN\\",null]}"#),
+            (r#"["-Infinity é",NaN,"\é",NaN"#, r#"["-Infinity é",null,"\é",null"#),
+            ("{\"Nano\": 1}", "{\"Nano\": 1}"),
+            ("NaN\\", "null\\"),
+        ] {
+            assert_eq!(valid_json(text), expected);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! XGBoost's JSON model, as XGBoost 3.2 writes and loads it.
+//! XGBoost's model in JSON, as XGBoost 3.2 writes and loads it. What 1.7 and 2 wrote is read, too, and so is UBJSON.
 //!
 //! The format is described in XGBoost's "Introduction to Model IO" and defined by its `src/tree/tree_model.cc`,
 //! `src/gbm/gbtree_model.cc` and `src/learner.cc`.
@@ -14,17 +14,23 @@
 //!   already, LightGBM's are not), and sums there are rounded at every tree, ours are not.
 //! - **The base score** of a logistic objective is a probability there, which is too coarse near 0 and 1. Ours is
 //!   written as a tree of one leaf that stands before the others.
-//! - **Other boosters** (`dart`, `gblinear`) and trees with a vector in each leaf are refused.
+//! - **`dart`** multiplies each tree by a factor; here the leaves are multiplied.
+//! - **Early stopping** leaves all trees in the file, and the number of the best round. What the scikit-learn interface
+//!   saved is read up to that round, as that interface predicts; else all trees are read, as `Booster.predict` does.
+//! - **`gblinear`** and trees with a vector in each leaf (`multi_output_tree`) are refused.
 //!
 //! A model trained on named categories (a data frame) holds a table of those names. It is not read: here a category is
 //! its number in that table.
 
 mod document;
 mod read;
+mod ubjson;
 mod write;
 
-pub use read::read;
-pub use write::write;
+pub(super) use document::valid_json;
+pub(super) use read::{import, import_ubjson};
+pub use read::{read, read_ubjson};
+pub use write::{check_names, write};
 
 use std::path::Path;
 
@@ -32,12 +38,15 @@ use super::{BINARY, CUSTOM, MULTICLASS, RANKINGS, SQUARED_ERROR};
 use crate::error::Result;
 use crate::gbdt::Ensemble;
 
-/// Reads a model from a file that XGBoost saved as JSON.
+/// Reads a model from a file that XGBoost saved as JSON or UBJSON.
 ///
 /// # Errors
-/// The file cannot be read, is no XGBoost JSON model, is damaged or cut off, or holds what our trees cannot say.
+/// The file cannot be read, is no XGBoost model, is damaged or cut off, or holds what our trees cannot say.
 pub fn read_file(file: &Path) -> Result<Ensemble> {
-    super::read_file(file, read)
+    let read = |bytes: &[u8]| {
+        if super::is_ubjson(bytes) { import_ubjson(bytes) } else { import(super::text(bytes)?) }
+    };
+    super::read_file(file, read).map(|import| import.ensemble)
 }
 
 /// Writes a model to a file that XGBoost loads; its name should end in `.json`, for XGBoost goes by that.

@@ -1,55 +1,133 @@
-//! XGBoost's JSON as our trees.
+//! XGBoost's JSON and UBJSON as our trees.
 
-use super::document::{Document, Learner, TreeNodes, booster};
-use super::{LEAF, OBJECTIVES, nameless};
+use serde::Deserialize as _;
+
+use super::document::{Document, Learner, Model, TreeNodes, booster, valid_json};
+use super::{LEAF, OBJECTIVES, nameless, ubjson};
 use crate::error::{Error, Result};
-use crate::export::{CUSTOM, check_categories, fits, wrong};
+use crate::export::{CUSTOM, Import, check_categories, fits, refuse_dump, without_mark, wrong};
 use crate::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 
-const SAVE_AGAIN: &str = "save the model again with XGBoost's `save_model`, to a name that ends in `.json`";
+const SAVE_AGAIN: &str =
+    "save the model again with XGBoost's `save_model`, to a name that ends in `.json` or `.ubj`";
 /// Most features that are given names here because the file gives none.
 const MOST_NAMELESS: usize = 1 << 20;
 
 /// Reads XGBoost's JSON. Rows then score as they do there, but for the rounding of sums, which is to 32 bits there.
 ///
 /// # Errors
-/// The text is no model of XGBoost 3, is damaged or cut off, or holds what our trees cannot say. Names the field.
+/// The text is no model of XGBoost 1.7, 2 or 3, is damaged or cut off, or holds what our trees cannot say. Names the
+/// field.
 pub fn read(text: &str) -> Result<Ensemble> {
-    let document: Document = serde_json::from_str(text).map_err(|error| match booster(text) {
-        Some(name) if name != "gbtree" => other_booster(&name),
-        _ => damaged(format!("this is not a whole XGBoost model: {error}")).line(error.line() as u64),
+    import(text).map(|import| import.ensemble)
+}
+
+/// Reads XGBoost's binary JSON (UBJSON), as [`read()`] reads its text.
+///
+/// # Errors
+/// As those of [`read()`].
+pub fn read_ubjson(bytes: &[u8]) -> Result<Ensemble> {
+    import_ubjson(bytes).map(|import| import.ensemble)
+}
+
+pub(in crate::export) fn import(text: &str) -> Result<Import> {
+    let text = without_mark(text);
+    refuse_dump(text)?;
+    let text = valid_json(text);
+    let document = serde_json::from_str(&text).map_err(|error| {
+        unread(&error, booster(&mut serde_json::Deserializer::from_str(&text))).line(error.line() as u64)
     })?;
-    if document.version.first() != Some(&3) {
-        let message = format!("version {:?}, but this build reads version 3", document.version);
+    from_document(document)
+}
+
+pub(in crate::export) fn import_ubjson(bytes: &[u8]) -> Result<Import> {
+    let value = ubjson::parse(bytes).map_err(damaged)?;
+    let document = Document::deserialize(&value).map_err(|error| unread(&error, booster(&value)))?;
+    from_document(document)
+}
+
+/// Why a document of this `booster` could not be read.
+fn unread(error: &serde_json::Error, booster: Option<String>) -> Error {
+    match booster {
+        Some(name) if name != "gbtree" && name != "dart" => other_booster(&name),
+        _ => damaged(format!("this is not a whole XGBoost model: {error}")),
+    }
+}
+
+fn from_document(document: Document) -> Result<Import> {
+    let is_read = |version: &[u32]| matches!(version, [2 | 3, ..] | [1, 7, ..]);
+    if !is_read(&document.version) {
+        let message = format!("version {:?}, but this build reads 1.7, 2 and 3", document.version);
         return Err(damaged(message).field("version"));
     }
-    let learner = document.learner;
-    if learner.gradient_booster.name != "gbtree" {
-        return Err(other_booster(&learner.gradient_booster.name));
-    }
+    let mut learner = document.learner;
+    let booster = &mut learner.gradient_booster;
+    // `dart` is `gbtree` with a factor for each tree.
+    let model = match (booster.name.as_str(), booster.model.take(), booster.gbtree.take()) {
+        ("gbtree", model, _) => model,
+        ("dart", _, inner) => inner.and_then(|inner| inner.model),
+        (name, ..) => return Err(other_booster(name)),
+    };
+    let mut model =
+        model.ok_or_else(|| damaged("there are no trees").field("learner.gradient_booster.model"))?;
+    model.weight_drop.append(&mut booster.weight_drop);
     let features = features(&learner)?;
-    let (objective, base) = base(&learner)?;
-    let model = learner.gradient_booster.model;
+    let (objective, base) = base(&learner, model.trees.len())?;
+    let mut notes = Vec::new();
+    if objective == CUSTOM {
+        let name = &learner.objective.name;
+        notes.push(format!(
+            "`{name}` has no namesake here: what is predicted are scores, as `output_margin` has them"
+        ));
+    }
+    if !model.cats.enc.is_empty() {
+        notes.push("the names of categories are not read: in a table, a category is its number in the model's list of them, from 0".to_owned());
+    }
+    let in_round: usize = number("num_parallel_tree", &model.gbtree_model_param.num_parallel_tree)?;
+    let in_round = in_round.max(1);
+    let mut of_output = of_outputs(model, features.len(), base.len())?;
+    let rounds = of_output[0].len() / in_round;
+    if let Some(best) = learner.attributes.get("best_iteration") {
+        let best: usize = number("learner.attributes.best_iteration", best)?;
+        let used = best.saturating_add(1);
+        if used < rounds && learner.attributes.contains_key("scikit_learn") {
+            of_output.iter_mut().for_each(|trees| trees.truncate(used * in_round));
+            notes.push(format!("of {rounds} rounds, those up to `best_iteration` {best} are used, as XGBoost's scikit-learn interface does"));
+        } else if used < rounds {
+            notes.push(format!("all {rounds} rounds are used, as `Booster.predict` does, although `best_iteration` is {best}; to have the best alone, save `booster[:{used}]`"));
+        }
+    }
+    let ensemble = Ensemble { objective: objective.to_owned(), features, base, trees: in_turn(of_output)? };
+    ensemble.check()?;
+    Ok(Import { ensemble, notes })
+}
+
+/// The trees of each output.
+fn of_outputs(model: Model, columns: usize, outputs: usize) -> Result<Vec<Vec<Tree>>> {
     let count: usize = number("num_trees", &model.gbtree_model_param.num_trees)?;
     if [model.trees.len(), model.tree_info.len()] != [count; 2] {
         let message =
             format!("{} and {} entries for {count} trees", model.trees.len(), model.tree_info.len());
         return Err(damaged(message).field("trees, tree_info"));
     }
-    let mut of_output: Vec<Vec<Tree>> = base.iter().map(|_| Vec::new()).collect();
+    let factors = model.weight_drop;
+    if factors.len() > count {
+        return Err(damaged(format!("{} factors for {count} trees", factors.len())).field("weight_drop"));
+    }
+    let mut of_output: Vec<Vec<Tree>> = (0..outputs).map(|_| Vec::new()).collect();
     for (index, (nodes, output)) in model.trees.into_iter().zip(model.tree_info).enumerate() {
-        let tree = tree(nodes)
-            .and_then(|tree| tree.check(features.len()).map_err(damaged).map(|()| tree))
+        let mut tree = tree(nodes)
+            .and_then(|tree| tree.check(columns).map_err(damaged).map(|()| tree))
             .map_err(|error| error.field(format!("learner.gradient_booster.model.trees[{index}]")))?;
-        let outputs = base.len();
+        if let Some(&factor) = factors.get(index) {
+            tree.leaf_values.iter_mut().for_each(|value| *value *= f64::from(factor));
+        }
         of_output
             .get_mut(output)
             .ok_or_else(|| damaged(format!("output {output} of {outputs}")).field("tree_info"))?
             .push(tree);
     }
-    let ensemble = Ensemble { objective: objective.to_owned(), features, base, trees: in_turn(of_output)? };
-    ensemble.check()?;
-    Ok(ensemble)
+    Ok(of_output)
 }
 
 fn damaged(message: impl Into<String>) -> Error {
@@ -59,7 +137,7 @@ fn damaged(message: impl Into<String>) -> Error {
 fn other_booster(name: &str) -> Error {
     wrong(format!("the booster is `{name}`; only trees that add up can be read"))
         .field("learner.gradient_booster.name")
-        .next_step("train with `booster=gbtree`")
+        .next_step("train with `booster=gbtree` or `dart`")
 }
 
 /// A number that stands in a string.
@@ -86,7 +164,7 @@ fn features(learner: &Learner) -> Result<Vec<String>> {
 }
 
 /// Our name for the objective, and the scores that the trees are added to.
-fn base(learner: &Learner) -> Result<(&'static str, Vec<f64>)> {
+fn base(learner: &Learner, trees: usize) -> Result<(&'static str, Vec<f64>)> {
     let name = learner.objective.name.as_str();
     let Some((_, objective, link)) = OBJECTIVES.iter().find(|(theirs, ..)| *theirs == name) else {
         return Err(wrong(format!("`{name}`: how its base score becomes a score is not known here"))
@@ -101,7 +179,6 @@ fn base(learner: &Learner) -> Result<(&'static str, Vec<f64>)> {
     let scores: Vec<f32> =
         list.split(',').map(|score| number("base_score", score.trim())).collect::<Result<_>>()?;
     let outputs = classes.max(targets).max(1);
-    let trees = learner.gradient_booster.model.trees.len();
     let scores = match scores[..] {
         _ if classes > 1 && targets > 1 => {
             return Err(damaged(format!("{classes} classes and {targets} targets")).field("num_class"));
@@ -147,7 +224,8 @@ fn tree(nodes: TreeNodes) -> Result<Tree> {
             feature: nodes.split_indices[node],
             test,
             missing_left: nodes.default_left[node].0 != swapped,
-            gain: nodes.loss_changes[node],
+            // A gain tells of the training only; one that is no number says nothing.
+            gain: Some(nodes.loss_changes[node]).filter(|gain| gain.is_finite()).unwrap_or(0.0),
             left: if swapped { right } else { left },
             right: if swapped { left } else { right },
         }
@@ -162,6 +240,7 @@ fn tree(nodes: TreeNodes) -> Result<Tree> {
 
 /// Every list has an entry a node, and every leaf one value.
 fn check_lengths(nodes: &TreeNodes) -> Result<()> {
+    // 0 before version 2.
     let vector: usize = number("size_leaf_vector", &nodes.tree_param.size_leaf_vector)?;
     if vector > 1 {
         return Err(wrong(format!("each leaf holds {vector} values; here it holds one"))

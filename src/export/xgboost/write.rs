@@ -1,14 +1,14 @@
 //! Our trees as XGBoost's JSON.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::{
-    Booster, Document, Empty, Flag, Learner, LearnerParameters, Model, ModelParameters, MulticlassParameters,
-    Objective, TreeNodes, TreeParameters,
+    Booster, CategoryNames, Document, Flag, Learner, LearnerParameters, Model, ModelParameters,
+    MulticlassParameters, Objective, TreeNodes, TreeParameters,
 };
 use super::{LEAF, nameless, objective_there};
 use crate::error::{Error, Result};
-use crate::export::{BINARY, MULTICLASS, check, check_categories, wrong};
+use crate::export::{BINARY, MULTICLASS, check, check_categories, check_feature_names, wrong};
 use crate::gbdt::{Child, Ensemble, SplitCondition, SplitNode, Tree};
 
 /// The version whose format this is.
@@ -25,7 +25,8 @@ const NO_PARENT: i32 = i32::MAX;
 /// The model is damaged or has no features, a feature's name cannot be written, the outputs do not fit the objective,
 /// a category is 2^24 or more, or a number is beyond what a 32-bit float holds.
 pub fn write(ensemble: &Ensemble) -> Result<String> {
-    check(ensemble, |c| "[]<".contains(c))?;
+    check_names(&ensemble.features)?;
+    check(ensemble)?;
     let (outputs, columns) = (ensemble.outputs(), ensemble.columns());
     let mut base = ensemble.base.iter().map(|&base| narrow(base)).collect::<Result<Vec<f32>>>()?;
     let mut trees = Vec::with_capacity(ensemble.trees.len() + 1);
@@ -44,7 +45,7 @@ pub fn write(ensemble: &Ensemble) -> Result<String> {
     let multiclass = ensemble.objective == MULTICLASS;
     let document = Document {
         learner: Learner {
-            attributes: Empty {},
+            attributes: BTreeMap::new(),
             feature_names: if nameless(columns).eq(ensemble.features.iter().cloned()) {
                 Vec::new()
             } else {
@@ -52,15 +53,19 @@ pub fn write(ensemble: &Ensemble) -> Result<String> {
             },
             feature_types: feature_types(ensemble),
             gradient_booster: Booster {
-                model: Model {
+                gbtree: None,
+                weight_drop: Vec::new(),
+                model: Some(Model {
+                    cats: CategoryNames::default(),
                     gbtree_model_param: ModelParameters {
-                        num_parallel_tree: "1",
+                        num_parallel_tree: "1".to_owned(),
                         num_trees: trees.len().to_string(),
                     },
                     iteration_indptr: (0..=trees.len()).step_by(outputs).collect(),
                     tree_info: (0..trees.len()).map(|tree| tree % outputs).collect(),
                     trees,
-                },
+                    weight_drop: Vec::new(),
+                }),
                 name: "gbtree".to_owned(),
             },
             learner_model_param: LearnerParameters {
@@ -81,6 +86,14 @@ pub fn write(ensemble: &Ensemble) -> Result<String> {
     };
     serde_json::to_string(&document)
         .map_err(|error| wrong(format!("the model cannot be written as JSON: {error}")))
+}
+
+/// Checks the names of features before a training whose model XGBoost is to load.
+///
+/// # Errors
+/// Names the first that it would not: one that is empty, given twice, or has a control character or one of `[]<`.
+pub fn check_names(names: &[String]) -> Result<()> {
+    check_feature_names(names, "XGBoost", "[]<")
 }
 
 /// `[5E-1,1.25E0]`

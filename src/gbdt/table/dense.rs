@@ -22,7 +22,7 @@ pub(super) fn read(
     wanted: Option<&Wanted<'_>>,
 ) -> Result<Table> {
     let (line, top) = first.lines().next().unwrap_or_default();
-    let separator = [b'\t', b','].into_iter().find(|&separator| top.as_bytes().contains(&separator));
+    let separator = separator(top);
     let fields: Vec<String> = match separator {
         Some(separator) => {
             let mut fields = Vec::new();
@@ -48,12 +48,13 @@ pub(super) fn read(
                 .line(line)
                 .next_step("write the names of the columns in the first line"));
         }
-        (None, _) => (roles(file, fields.len(), header, options)?, None),
+        (None, _) => (roles(file, fields.len(), header, options, wanted)?, None),
     };
     if let Some(header) = header {
         check_names(file, line, header, &roles)?;
     }
-    let rows = Rows { file, separator, header, first_line: line, roles, places };
+    let is_labelled = roles.contains(&Role::Label);
+    let rows = Rows { file, separator, header, first_line: line, roles, places, is_labelled };
     if has_header {
         let skipped = (line - first.first_line + 1) as usize;
         let rest = first.text.split_inclusive('\n').skip(skipped).collect();
@@ -90,8 +91,16 @@ pub(super) fn read(
     Ok(table)
 }
 
+/// A tab sooner than a comma, outside of quotes.
+fn separator(line: &str) -> Option<u8> {
+    let unquoted = || line.split('"').step_by(2);
+    [b'\t', b','].into_iter().find(|&separator| unquoted().any(|part| part.as_bytes().contains(&separator)))
+}
+
 const GROUP_STEP: &str = "put the rows of a group one after the other";
 const NUMBER_STEP: &str = "write numbers, nothing where a value is missing, and categories as numbers from 0";
+const TIME_STEP: &str =
+    "write times as numbers, such as seconds; in LibSVM rows, all but the label as index:value";
 const HEADER_STEP: &str = "write numbers; if this line holds names, say that the table has a header";
 
 /// How the rows of a file are read.
@@ -104,6 +113,7 @@ struct Rows<'a> {
     roles: Vec<Role>,
     /// By column of the file: a feature's place in the row, where the order is another. All others have none.
     places: Option<Vec<usize>>,
+    is_labelled: bool,
 }
 
 /// What came of some rows.
@@ -144,13 +154,20 @@ impl Rows<'_> {
             let Some(&role) = self.roles.get(column) else { continue };
             let place = self.places.as_ref().map(|places| start + places[column]);
             self.value(role, line, text, place, part).map_err(|message| {
-                let step = if line == self.first_line { HEADER_STEP } else { NUMBER_STEP };
+                let step = match text {
+                    time if time.contains(':') => TIME_STEP,
+                    _ if line == self.first_line => HEADER_STEP,
+                    _ => NUMBER_STEP,
+                };
                 self.wrong(line, message, step).field(self.place(column))
             })?;
         }
         if width != self.roles.len() {
             let message = format!("{width} values, but {} columns", self.roles.len());
             return Err(self.wrong(line, message, "give every row a value in each column"));
+        }
+        if !self.is_labelled {
+            part.labels.push(f32::NAN);
         }
         Ok(())
     }
@@ -206,9 +223,11 @@ impl Rows<'_> {
             labels,
             weights: None,
             group_sizes: None,
+            initial_scores: None,
             layout: TableFormat::Dense,
             header: self.header.map(<[String]>::to_vec),
             left_out: Vec::new(),
+            unused_beside: Vec::new(),
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! The files are those that LightGBM reads: columns apart by tabs, commas or spaces, with or without a header, or
 //! LibSVM (LETOR) rows such as `2 qid:7 10:0.89 11:0.75`. What a file is, its first lines tell. Beside `FILE`, sizes
-//! of groups are read from `FILE.query` and weights of rows from `FILE.weight`, a number a line; each of the files
-//! may be gzipped.
+//! of groups are read from `FILE.query`, weights of rows from `FILE.weight` and the scores that training starts from from
+//! `FILE.init`, a number a line (of several outputs, several); each of the files may be gzipped.
 //!
 //! ```no_run
 //! use foretap::gbdt::table::{Table, TableOptions};
@@ -26,7 +26,7 @@ mod sparse;
 mod text;
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -35,7 +35,7 @@ pub use options::{Column, TableOptions};
 
 use super::bins::{Binner, ColumnKind};
 use super::dataset::{Dataset, DatasetBuilder, MAX_CELLS};
-use super::ensemble::are_numbers;
+use super::ensemble::absent_is_missing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 use text::Blocks;
@@ -54,16 +54,19 @@ pub struct Table {
     pub kinds: Vec<ColumnKind>,
     /// Features, NaN where missing: row-major `[labels.len(), names.len()]`.
     pub rows: Vec<f32>,
-    /// What the rows are to be predicted as; finite.
+    /// What the rows are to be predicted as; finite, but NaN where [labels were not read](Self::read_features).
     pub labels: Vec<f32>,
     /// How often each row counts; `None` where all count once.
     pub weights: Option<Vec<f32>>,
     /// Rows of each group, in order; `None` where rows stand alone.
     pub group_sizes: Option<Vec<usize>>,
+    /// Scores that the trees add to, row-major `[labels.len(), outputs]`; `None` where all start alike.
+    pub initial_scores: Option<Vec<f64>>,
     layout: TableFormat,
     /// Names of all columns of the file, in its order; none where it has no header.
     header: Option<Vec<String>>,
     left_out: Vec<String>,
+    unused_beside: Vec<PathBuf>,
 }
 
 /// How a file writes its rows.
@@ -85,6 +88,8 @@ struct Wanted<'a> {
     by_whom: &'static str,
     /// The table that it is to be like.
     training: Option<&'a Table>,
+    /// Whether labels are read, and what stands beside the file.
+    is_labelled: bool,
 }
 
 impl Table {
@@ -129,6 +134,7 @@ impl Table {
             is_named: training.header.is_some(),
             by_whom: "training had",
             training: Some(training),
+            is_labelled: true,
         };
         Self::read_file(file, &options, Some(&wanted), progress)
     }
@@ -148,14 +154,34 @@ impl Table {
         options: &TableOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let is_named = !are_numbers(features);
-        let wanted = Wanted { names: features, is_named, by_whom: "the model reads", training: None };
-        Self::read_file(file, options, Some(&wanted), progress)
+        Self::read_file(file, options, Some(&Wanted::of_model(features, true)), progress)
+    }
+
+    /// Reads a file to predict, whose rows need no labels: [`Table::read_for`] without them, and without what stands
+    /// beside the file.
+    ///
+    /// Where columns have no names, the label's is skipped if it is there: a column more than the model reads and
+    /// `options` name, or a number without an index before a LibSVM row.
+    ///
+    /// # Errors
+    /// As [`Table::read_for`], but for labels.
+    pub fn read_features(
+        features: &[String],
+        file: &Path,
+        options: &TableOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        Self::read_file(file, options, Some(&Wanted::of_model(features, false)), progress)
     }
 
     /// Names of columns that the file has, and that neither the model nor the options ask for.
     pub fn left_out(&self) -> &[String] {
         &self.left_out
+    }
+
+    /// Files beside this one that LightGBM or XGBoost would read, and that were not.
+    pub fn unused_beside(&self) -> &[PathBuf] {
+        &self.unused_beside
     }
 
     /// How many features a row has.
@@ -208,6 +234,9 @@ impl Table {
         if let Some(weights) = &self.weights {
             data = data.with_weights(weights.clone())?;
         }
+        if let Some(scores) = &self.initial_scores {
+            data = data.with_initial_scores(scores.clone())?;
+        }
         Ok(data)
     }
 
@@ -233,7 +262,8 @@ impl Table {
         // A row without features looks like a table of one column.
         let was_sparse =
             wanted.and_then(|wanted| wanted.training).map(|training| training.layout == TableFormat::Sparse);
-        let is_sparse = was_sparse == Some(true) || sparse::is_sparse(&first);
+        let is_labelled = wanted.is_none_or(|wanted| wanted.is_labelled);
+        let is_sparse = was_sparse == Some(true) || sparse::is_sparse(&first, is_labelled);
         let refused = |message: String| {
             let next_step = "give both files in the same layout";
             Err(Error::new(ErrorKind::Data, message).file(file).next_step(next_step))
@@ -251,21 +281,24 @@ impl Table {
             }
             (true, _) => {
                 blocks.put_back(first);
-                sparse::read(file, blocks, options, wanted.map(|wanted| wanted.names.len()))?
+                sparse::read(file, blocks, options, wanted)?
             }
             (false, _) => dense::read(file, blocks, first, options, wanted)?,
         };
-        if let Some(Wanted { names, by_whom, .. }) = wanted {
+        if let Some(Wanted { names, by_whom, is_labelled, .. }) = wanted {
             if table.columns() != names.len() {
                 let message = format!("it has {} features, but {by_whom} {}", table.columns(), names.len());
-                return Err(Error::new(ErrorKind::Data, message)
-                    .file(file)
-                    .next_step("give this table the columns of the one that the model was trained on"));
+                let has_no_label = *is_labelled && table.columns() + 1 == names.len();
+                return Err(Error::new(ErrorKind::Data, message).file(file).next_step(if has_no_label {
+                    "if it has no label, only predict it; else give it the columns that the model was trained on"
+                } else {
+                    "give this table the columns of the one that the model was trained on"
+                }));
             }
             table.names = names.to_vec();
         }
         progress.finish();
-        sidecar::attach(&mut table, file)?;
+        sidecar::attach(&mut table, file, is_labelled)?;
         Ok(table)
     }
 }

@@ -19,6 +19,9 @@ pub struct TableOptions {
     pub ignored: Vec<Column>,
     /// Columns that hold numbers of categories: whole, from 0; negative ones are missing.
     pub categories: Vec<Column>,
+    /// Whether what a LibSVM row leaves out is missing, not 0. By default it is where
+    /// [the model takes it so](crate::gbdt::Ensemble::takes_absent_for_missing).
+    pub absent_is_missing: Option<bool>,
 }
 
 impl Default for TableOptions {
@@ -30,6 +33,7 @@ impl Default for TableOptions {
             group: None,
             ignored: Vec::new(),
             categories: Vec::new(),
+            absent_is_missing: None,
         }
     }
 }

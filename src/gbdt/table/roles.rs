@@ -7,6 +7,7 @@ use super::options::{Column, TableOptions};
 use super::{Table, Wanted, shortened};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::bins::ColumnKind;
+use crate::gbdt::ensemble::are_numbers;
 
 /// What a column of the file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,18 +45,26 @@ pub(super) fn roles(
     width: usize,
     header: Option<&[String]>,
     options: &TableOptions,
+    wanted: Option<&Wanted<'_>>,
 ) -> Result<Vec<Role>> {
     let places = Places { file, width, header };
-    let label = places.find("label", &options.label, None)?;
+    let unlabelled = wanted.filter(|wanted| !wanted.is_labelled);
+    let others = options.weight.iter().chain(&options.group).chain(&options.ignored).count();
+    let has_label = unlabelled.is_none_or(|wanted| wanted.names.len() + others != width);
+    let label = if has_label { Some(places.find("label", &options.label, None)?) } else { None };
     let mut roles = vec![Role::Feature(ColumnKind::Number); width];
-    roles[label] = Role::Label;
+    // What is only predicted needs nothing but its features.
+    let unless_unlabelled = |role| if unlabelled.is_some() { Role::Ignored } else { role };
+    if let Some(label) = label {
+        roles[label] = unless_unlabelled(Role::Label);
+    }
     let category = Role::Feature(ColumnKind::Category);
     let categories = options.categories.iter().map(|column| ("categories", column, category));
-    let weight = options.weight.iter().map(|column| ("weight", column, Role::Weight));
-    let group = options.group.iter().map(|column| ("group", column, Role::Group));
+    let weight = options.weight.iter().map(|column| ("weight", column, unless_unlabelled(Role::Weight)));
+    let group = options.group.iter().map(|column| ("group", column, unless_unlabelled(Role::Group)));
     let ignored = options.ignored.iter().map(|column| ("ignored", column, Role::Ignored));
     for (option, column, role) in categories.chain(weight).chain(group).chain(ignored) {
-        let found = &mut roles[places.find(option, column, Some(label))?];
+        let found = &mut roles[places.find(option, column, label)?];
         if *found != Role::Feature(ColumnKind::Number) && *found != role {
             let message = format!("{column} has another use already");
             return Err(places.wrong(message, option, "give each column one use"));
@@ -91,6 +100,7 @@ pub(super) fn by_name(options: &TableOptions, header: &[String]) -> TableOptions
         group: options.group.as_ref().map(beside),
         ignored: options.ignored.iter().map(beside).collect(),
         categories: options.categories.iter().map(beside).collect(),
+        absent_is_missing: options.absent_is_missing,
     }
 }
 
@@ -104,13 +114,21 @@ pub(super) fn roles_for(
     options: &TableOptions,
 ) -> Result<(Vec<Role>, Option<Vec<usize>>)> {
     let places = Places { file, width: header.len(), header: Some(header) };
-    let label = places.find("label", &options.label, None)?;
     let mut roles = vec![Role::Ignored; header.len()];
-    roles[label] = Role::Label;
+    let label = match places.find("label", &options.label, None) {
+        Ok(label) if wanted.is_labelled => {
+            roles[label] = Role::Label;
+            Some(label)
+        }
+        // A number says where the label is in other tables; here it may be a feature.
+        Ok(label) => Some(label).filter(|_| matches!(options.label, Column::Name(_))),
+        Err(error) if wanted.is_labelled => return Err(error),
+        Err(_) => None,
+    };
     let weight = options.weight.iter().map(|column| ("weight", column, Role::Weight));
     let group = options.group.iter().map(|column| ("group", column, Role::Group));
-    for (option, column, role) in weight.chain(group) {
-        let found = &mut roles[places.find(option, column, Some(label))?];
+    for (option, column, role) in weight.chain(group).filter(|_| wanted.is_labelled) {
+        let found = &mut roles[places.find(option, column, label)?];
         if *found != Role::Ignored {
             let message = format!("{column} has another use already");
             return Err(places.wrong(message, option, "give each column one use"));
@@ -121,7 +139,7 @@ pub(super) fn roles_for(
     for column in &options.categories {
         // Which of the wanted columns are categories, training knows.
         if wanted.training.is_none() {
-            categories[places.find("categories", column, Some(label))?] = true;
+            categories[places.find("categories", column, label)?] = true;
         }
     }
     let by_name: HashMap<&String, usize> = header.iter().zip(0..).collect();
@@ -141,7 +159,10 @@ pub(super) fn roles_for(
                 "the column `{}`, which {by_whom}, is no feature here: it has another use",
                 shortened(name)
             );
-            return wrong(message, "name the columns of label, weight and group that training had");
+            return wrong(
+                message,
+                "name the columns of label, weight and group, or only predict, without labels",
+            );
         }
         let kind = match wanted.training {
             Some(Table { kinds, .. }) => kinds[place],
@@ -156,7 +177,13 @@ pub(super) fn roles_for(
     Ok((roles, is_other_order.then_some(in_row)))
 }
 
-impl Wanted<'_> {
+impl<'a> Wanted<'a> {
+    /// The columns that a model reads.
+    pub(super) fn of_model(names: &'a [String], is_labelled: bool) -> Self {
+        let is_named = !are_numbers(names);
+        Self { names, is_named, by_whom: "the model reads", training: None, is_labelled }
+    }
+
     /// Whether columns are found by name in a file of this `header`.
     pub(super) fn are_named_in(&self, header: Option<&[String]>) -> bool {
         let has = |name: &String| header.is_some_and(|header| header.contains(name));

@@ -1,5 +1,5 @@
-//! What stands beside a table: `FILE.query` with the sizes of groups, `FILE.weight` with the weights of rows, a
-//! number a line.
+//! What stands beside a table: `FILE.query` with the sizes of groups, `FILE.weight` with the weights of rows, `FILE.init`
+//! with the scores that training starts from, a number a line (of several outputs, several).
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,17 @@ use super::{Parsed, Table, weight};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Silent;
 
-/// Reads what stands beside `file` into `table`.
-pub(super) fn attach(table: &mut Table, file: &Path) -> Result<()> {
+const READ: [&str; 3] = ["query", "weight", "init"];
+/// What else LightGBM reads (`position`), and what XGBoost does.
+const UNREAD: [&str; 3] = ["position", "group", "base_margin"];
+
+/// Reads what stands beside `file` into `table`, whose rows are to be predicted alone where they have no labels.
+pub(super) fn attach(table: &mut Table, file: &Path, is_labelled: bool) -> Result<()> {
+    let unused = READ.iter().filter(|_| !is_labelled).chain(&UNREAD);
+    table.unused_beside = unused.filter_map(|kind| beside(file, kind)).collect();
+    if !is_labelled {
+        return Ok(());
+    }
     if let Some(query) = beside(file, "query") {
         let sizes = group_sizes(&query, table.labels.len())?;
         if table.group_sizes.as_ref().is_some_and(|known| *known != sizes) {
@@ -29,6 +38,9 @@ pub(super) fn attach(table: &mut Table, file: &Path) -> Result<()> {
                 .next_step("remove one of the two"));
         }
         table.weights = Some(weights(&beside, table.labels.len())?);
+    }
+    if let Some(init) = beside(file, "init") {
+        table.initial_scores = Some(initial_scores(&init, table.labels.len())?);
     }
     if table.weights.as_ref().is_some_and(|weights| weights.iter().all(|&weight| weight == 0.0)) {
         return Err(Error::new(ErrorKind::Data, "every weight is zero")
@@ -77,6 +89,30 @@ fn weights(file: &Path, rows: usize) -> Result<Vec<f32>> {
         return Err(Error::new(ErrorKind::Data, message).file(file).next_step(next_step));
     }
     Ok(weights)
+}
+
+/// As LightGBM reads them: a line for each row, and on it a score for each output, by tabs apart.
+fn initial_scores(file: &Path, rows: usize) -> Result<Vec<f64>> {
+    let next_step =
+        "write the initial score of each row, in their order, a line each; of several outputs, by tabs apart";
+    let scores_of = |text: &str| -> Parsed<Vec<f64>> {
+        let score = |text: &str| {
+            let score = text.parse().ok().filter(|score: &f64| score.is_finite());
+            score.ok_or_else(|| format!("`{}` is not a finite score", super::shortened(text)))
+        };
+        text.split_ascii_whitespace().map(score).collect()
+    };
+    let scores: Vec<Vec<f64>> = numbers(file, scores_of, next_step)?;
+    let wrong = |message: String| Error::new(ErrorKind::Data, message).file(file).next_step(next_step);
+    if scores.len() != rows {
+        return Err(wrong(format!("initial scores of {} rows, but the table has {rows}", scores.len())));
+    }
+    let outputs = scores.first().map_or(0, Vec::len);
+    if let Some(row) = scores.iter().position(|scores| scores.len() != outputs) {
+        let message = format!("{} scores for row {row}, but {outputs} for the first", scores[row].len());
+        return Err(wrong(message));
+    }
+    Ok(scores.concat())
 }
 
 /// What `read` makes of each line.

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::options::{Column, TableOptions};
 use super::text::{Block, Blocks};
 use super::{
-    GroupSizes, MAX_COLUMNS, Parsed, Table, TableFormat, check_category, check_cells, label, number,
-    numbered, shortened,
+    GroupSizes, MAX_COLUMNS, Parsed, Table, TableFormat, Wanted, absent_is_missing, check_category,
+    check_cells, label, number, numbered, shortened,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::gbdt::bins::ColumnKind;
@@ -14,29 +14,44 @@ use crate::gbdt::bins::ColumnKind;
 /// Lines that tell whether a file is of this kind: a row without features looks like a table of one column.
 const LINES_TO_TELL: usize = 100;
 
-/// Whether some row of `block` goes on with `index:value` after its label.
-pub(super) fn is_sparse(block: &Block) -> bool {
+/// Whether some row of `block` is a label and then `index:value` alone: a time of day (`12:30:05`) is none.
+pub(super) fn is_sparse(block: &Block, is_labelled: bool) -> bool {
     let is_index = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let second = |line: &str| {
-        let pair = line.split_ascii_whitespace().nth(1)?.split_once(':')?;
-        Some(pair.0 == "qid" || is_index(pair.0))
+    let is_entry = |field: &str| {
+        let pair = field.split_once(':');
+        pair.is_some_and(|(index, value)| index == "qid" || (is_index(index) && number(value).is_some()))
     };
-    block.lines().take(LINES_TO_TELL).any(|(_, line)| second(line).unwrap_or(false))
+    let is_row = |line: &str| {
+        let mut fields = without_comment(line).split_ascii_whitespace().peekable();
+        // The label, where there is one.
+        fields.next_if(|first| is_labelled || !is_entry(first));
+        fields.peek().is_some() && fields.all(is_entry)
+    };
+    block.lines().take(LINES_TO_TELL).any(|(_, line)| is_row(line))
 }
 
-/// Reads a table of `columns`, or of as many as its indices ask for.
+fn without_comment(line: &str) -> &str {
+    line.split('#').next().unwrap_or_default()
+}
+
+/// Reads a table of the wanted columns, or of as many as its indices ask for.
 pub(super) fn read(
     file: &Path,
     blocks: Blocks<'_>,
     options: &TableOptions,
-    columns: Option<usize>,
+    wanted: Option<&Wanted<'_>>,
 ) -> Result<Table> {
     refuse_columns(file, options)?;
+    let columns = wanted.map(|wanted| wanted.names.len());
+    let is_labelled = wanted.is_none_or(|wanted| wanted.is_labelled);
+    let of_model = wanted.filter(|wanted| wanted.training.is_none());
+    let by_model = || of_model.is_some_and(|wanted| absent_is_missing(wanted.names));
+    let absent = if options.absent_is_missing.unwrap_or_else(by_model) { f32::NAN } else { 0.0 };
     let mut all = Part::default();
     let mut groups = GroupSizes::default();
     let mut found_columns = 0;
     blocks.parse(
-        |block| parse(file, block, options),
+        |block| parse(file, block, options, is_labelled),
         |part| {
             found_columns = found_columns.max(part.columns);
             check_cells(file, all.labels.len() + part.labels.len(), columns.unwrap_or(found_columns))?;
@@ -63,13 +78,15 @@ pub(super) fn read(
     Ok(Table {
         names: numbered(columns),
         kinds: kinds(file, columns, options)?,
-        rows: all.rows(file, columns)?,
+        rows: all.rows(file, columns, absent)?,
         labels: all.labels,
         weights: None,
         group_sizes: is_grouped.then_some(groups.sizes),
+        initial_scores: None,
         layout: TableFormat::Sparse,
         header: None,
-        left_out: Vec::new(),
+        left_out: numbered(found_columns).split_off(columns.min(found_columns)),
+        unused_beside: Vec::new(),
     })
 }
 
@@ -99,8 +116,8 @@ impl Part {
         self.groups.extend_from_slice(&part.groups);
     }
 
-    /// Every value of every row: row-major `[rows, columns]`.
-    fn rows(&self, file: &Path, columns: usize) -> Result<Vec<f32>> {
+    /// Every value of every row, `absent` where it lists none: row-major `[rows, columns]`.
+    fn rows(&self, file: &Path, columns: usize, absent: f32) -> Result<Vec<f32>> {
         let cells = self.labels.len() * columns;
         let mut rows = Vec::new();
         rows.try_reserve_exact(cells).map_err(|_| {
@@ -108,7 +125,7 @@ impl Part {
                 .file(file)
                 .next_step("draw a share of the rows, or leave features out")
         })?;
-        rows.resize(cells, 0.0);
+        rows.resize(cells, absent);
         let starts = std::iter::once(&0).chain(&self.ends);
         for ((row, &start), &end) in rows.chunks_exact_mut(columns).zip(starts).zip(&self.ends) {
             for (&index, &value) in self.indices[start..end].iter().zip(&self.values[start..end]) {
@@ -122,14 +139,20 @@ impl Part {
     }
 }
 
-fn parse(file: &Path, block: &Block, options: &TableOptions) -> Result<Part> {
+fn parse(file: &Path, block: &Block, options: &TableOptions, is_labelled: bool) -> Result<Part> {
     let mut part = Part { first_line: block.first_line, ..Part::default() };
     for (line, text) in block.lines() {
-        let text = text.split('#').next().unwrap_or_default();
-        let mut fields = text.split_ascii_whitespace().peekable();
-        let Some(first) = fields.next() else { continue };
+        let mut fields = without_comment(text).split_ascii_whitespace().peekable();
+        if fields.peek().is_none() {
+            continue;
+        }
         let at = |message: String, step: &str| wrong(file, line, message, step);
-        let label = label(first).map_err(|message| at(message, "begin every row with its label"))?;
+        let label = match fields.next_if(|first| is_labelled || !first.contains(':')) {
+            Some(first) if is_labelled => {
+                label(first).map_err(|message| at(message, "begin every row with its label"))?
+            }
+            _ => f32::NAN,
+        };
         if let Some(id) = fields.peek().and_then(|field| field.strip_prefix("qid:")) {
             let id = id.parse().map_err(|_| {
                 at(
