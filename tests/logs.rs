@@ -919,3 +919,179 @@ fn regular_days_are_not_another_time_zone() {
     let (log, warnings) = read_logs(&files, &options(), &mut Vocabulary::new(), &Silent).unwrap();
     assert_eq!((log.events().len(), warnings.count(WarningKind::Shifted)), (800, 0), "{warnings}");
 }
+
+#[test]
+fn a_folder_is_all_its_files() {
+    let folder = Folder::new();
+    let study = |name: &str, text: &str| folder.file(name, text);
+    study(
+        "applications_foreground.csv",
+        "_id,timestamp,device_id,package_name,application_name\n1,1700000002000,dev,com.mail,Mail\n",
+    );
+    study(
+        "screen.csv",
+        "_id;timestamp;device_id;screen_status\n1;1700000001000,5;dev;3\n2;1700000060000;dev;0\n",
+    );
+    study(
+        "battery.csv",
+        "_id,timestamp,device_id,battery_status,battery_level\n1,1700000000000,dev,5,100\n2,1700000050000,dev,3,101\n",
+    );
+    study(
+        "network.csv",
+        "_id,timestamp,device_id,network_type,network_state\n1,1700000000000,dev,4,0\n2,1700000000000,dev,1,1\n",
+    );
+    study(
+        "gps.csv",
+        "time,double_latitude,double_longitude,user\n1700000000,48.86,2.35,dev\n1700000001,95,2.35,dev\n",
+    );
+    // What is no log, and what has no rows.
+    study("accelerometer.csv", "_id,timestamp,device_id,double_values_0\n1,1700000002000,dev,0.1\n");
+    study("applications_notifications.csv", "_id,timestamp,device_id,package_name,application_name,text\n");
+    study("notes.txt", "hello\n");
+    study("photo.png", "\u{0}PNG");
+    study(".hidden.csv", "x");
+    fs::create_dir(folder.0.path().join("deeper")).unwrap();
+    let (log, warnings, vocabulary) = read_file(folder.0.path(), &options()).unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 unlock", "1 +Mail", "59 off"]);
+    let here = PlaceGrid::default().place(48.86, 2.35);
+    let battery = Battery { percent: Some(100), charging: Some(true) };
+    for event in log.events() {
+        assert_eq!((event.battery, event.network, event.place), (battery, Network::Wifi, here));
+    }
+    let left_out: Vec<String> =
+        warnings.iter().filter(|w| w.kind == WarningKind::LeftOut).map(ToString::to_string).collect();
+    assert_eq!(left_out.len(), 4, "{warnings}");
+    assert!(left_out[0].contains("accelerometer.csv: left out: the format of"), "{warnings}");
+    assert!(left_out[1].contains("applications_notifications.csv: left out: no row in it"), "{warnings}");
+    let bad: Vec<String> =
+        warnings.iter().filter(|w| w.kind == WarningKind::BadRow).map(|w| w.detail.clone()).collect();
+    assert_eq!(bad.len(), 2, "{warnings}");
+    assert!(bad[0].contains("field `battery_level`") && bad[1].contains("not on Earth"), "{warnings}");
+    // A folder is one argument: its positions pair with it.
+    let empty = Folder::new();
+    assert!(
+        read_file(empty.0.path(), &options()).unwrap_err().to_string().contains("no file in this folder")
+    );
+    empty.file("notes.txt", "hello\n");
+    let error = read_file(empty.0.path(), &options()).unwrap_err().to_string();
+    assert!(error.contains("no file in this folder is a log") && error.contains("tsinghua"), "{error}");
+    let only_battery = folder.0.path().join("battery.csv");
+    let error = read_file(&only_battery, &options()).unwrap_err().to_string();
+    assert!(error.contains("no event") && error.contains("their folder"), "{error}");
+}
+
+#[test]
+fn quoted_fields_hold_line_breaks_in_every_table() {
+    let columns = Some("at=t,app=a".parse().unwrap());
+    let table = "t,note,a\n1700000000,\"one\ntwo, \"\"three\"\"\r\n\n\",Mail\n1700000009,\"x,Mail\n1700000010,,Maps\n";
+    let (log, warnings, vocabulary) = read(table, &LogOptions { columns, ..options() }).unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 +Mail", "10 +Maps"]);
+    // The quote that is missing costs its own row, which is named by its own line.
+    let found: Vec<_> = warnings.iter().map(|warning| (warning.kind, warning.count, warning.line)).collect();
+    assert_eq!(found, [(WarningKind::BadRow, 1, Some(6))], "{warnings}");
+    let usage = APP_USAGE.replace("(Mail)", "(Two\nlines)").replacen("\"Maps\"", "\"Maps\nof old\"", 1);
+    let (log, warnings, vocabulary) = read(usage, &options()).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    assert_eq!(vocabulary.names(), ["Mail", "Two\nlines", "Maps\nof old"]);
+    assert_eq!(log.events().len(), 9);
+    let native = "user,at,signal,app\nann,1700000000,launch,\"a\nann,b\"\nbob,1700000001,unlock,\n\"ann\",1700000002,launch,\"c\r\nd\"\n";
+    let folder = Folder::new();
+    let file = folder.file("a.csv", native);
+    let (log, warnings, vocabulary) = read_file(&file, &options()).unwrap();
+    assert_eq!((log.events().len(), vocabulary.names()[0].as_str()), (3, "a\nann,b"), "{warnings}");
+    // Whoever is forgotten is so with all lines of a row.
+    let report = forget(&file, "ann", &options().key).unwrap();
+    assert_eq!((report.removed_rows, report.kept_rows, report.unreadable_rows), (2, 1, 0));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "user,at,signal,app\nbob,1700000001,unlock,\n");
+}
+
+#[test]
+fn decimal_commas_where_commas_part_no_columns() {
+    let read = |text: &str| {
+        let columns = Some("at=t,app=a,duration=d".parse().unwrap());
+        read(text, &LogOptions { columns, ..options() })
+    };
+    let (log, _, vocabulary) = read("t;a;d\n1700000000,7;Mail;2,9\n1700000060,2;Maps;\n").unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 +Mail", "2 -Mail", "60 +Maps"]);
+    // Between commas it may as well part thousands.
+    let (_, warnings, _) = read("t,a,d\n1700000000,Mail,\"1,500\"\n1700000060,Maps,2\n").unwrap();
+    assert!(warnings.to_string().contains("field `duration`: `1,500` is not a number"), "{warnings}");
+}
+
+#[test]
+fn a_bad_byte_costs_its_row() {
+    let line = |text: &str, at: u8| [text.as_bytes(), &[at], b"\n"].concat();
+    let native = [
+        b"user,at,signal,app\nx,1700000000,unlock,\n".to_vec(),
+        line("x,1700000001,launch,Caf", 0xe9),
+        b"x,1700000002,launch,Mail\n".to_vec(),
+    ]
+    .concat();
+    let dump = USAGESTATS.replacen("com.maps class=M", "com.m\u{1}ps class=M", 1);
+    let dump: Vec<u8> = dump.bytes().map(|byte| if byte == 1 { 0xff } else { byte }).collect();
+    let lsapp = [LSAPP.as_bytes(), &line("0\t3\t2018-01-16 06:40:01\tCaf", 0xe9)].concat();
+    let usage = APP_USAGE.replacen("(Mail)", "(\u{1})", 1).into_bytes();
+    let usage: Vec<u8> = usage.into_iter().map(|byte| if byte == 1 { 0xfe } else { byte }).collect();
+    for (content, row, events) in [(native, 3, 2), (dump, 10, 8), (lsapp, 12, 16), (usage, 4, 8)] {
+        let (log, warnings, _) = read(&content, &options()).unwrap();
+        let found: Vec<_> =
+            warnings.iter().map(|warning| (warning.kind, warning.count, warning.line)).collect();
+        assert_eq!(found, [(WarningKind::BadRow, 1, Some(row))], "{warnings}");
+        assert!(warnings.to_string().contains("not UTF-8 (save the file as UTF-8)"), "{warnings}");
+        assert_eq!(log.events().len(), events, "{warnings}");
+    }
+}
+
+#[test]
+fn activity_watch_in_any_order_of_keys() {
+    let json = "{\"version\":1,\"buckets\":{\"w\":{\"events\":[\
+        {\"data\":{\"package\":\"com.maps\",\"app\":\"Maps\"},\"timestamp\":\"2023-11-14T22:13:40Z\",\"id\":3},\
+        {\"data\":{\"app\":\"Mail\",\"package\":\"com.mail\",\"title\":\"}}\\\"\"},\"duration\":8,\"timestamp\":\"2023-11-14T22:13:21Z\"}],\
+        \"type\":\"currentwindow\"},\"u\":{\"type\":\"os.lockscreen.unlocks\",\"events\":[\
+        {\"timestamp\":\"2023-11-14T22:13:20Z\"},{\"duration\":null,\"timestamp\":\"2023-11-14T22:14:20Z\"}]}}}";
+    let expected = ["0 unlock", "1 +Mail", "9 -Mail", "20 +Maps", "60 unlock"];
+    let (log, warnings, vocabulary) = read(json, &options()).unwrap();
+    assert_eq!(story(&log, &vocabulary), expected);
+    assert!(warnings.is_empty(), "{warnings}");
+    // Cut off in the last event, and in one whose bucket says its type only after it.
+    let (log, warnings, vocabulary) = read(&json[..json.len() - 20], &options()).unwrap();
+    assert_eq!(story(&log, &vocabulary), expected[..4]);
+    assert_eq!(warnings.count(WarningKind::CutOff), 1, "{warnings}");
+    let cut = json.find("\"duration\":8").unwrap();
+    let error = read(&json[..cut], &options()).unwrap_err().to_string();
+    assert!(error.contains("no usable row"), "{error}");
+    let untyped = json.replace("\"type\":\"currentwindow\"", "\"kind\":1");
+    let (log, warnings, _) = read(&untyped, &options()).unwrap();
+    assert_eq!((log.events().len(), warnings.count(WarningKind::BadRow)), (2, 2), "{warnings}");
+    assert!(warnings.to_string().contains("field `type`"), "{warnings}");
+    let damaged: Vec<u8> =
+        json.replacen("Maps", "M\u{1}ps", 1).bytes().map(|b| if b == 1 { 0xe9 } else { b }).collect();
+    let (log, warnings, _) = read(damaged, &options()).unwrap();
+    assert_eq!((log.events().len(), warnings.count(WarningKind::BadRow)), (4, 1), "{warnings}");
+    assert!(warnings.to_string().contains("not UTF-8"), "{warnings}");
+}
+
+#[test]
+fn positions_lack_a_zone_only_beside_a_wall_clock() {
+    let folder = Folder::new();
+    let places = vec![folder.file("p.csv", "1575500050,48.86,2.35\n")];
+    let read = |text: &str, zone: Option<&str>| {
+        let columns = Some("at=t,app=a".parse().unwrap());
+        let time_zone = zone.map(str::to_owned);
+        let options = LogOptions { columns, places: places.clone(), time_zone, ..options() };
+        read(text, &options).unwrap().1.count(WarningKind::PlacesWithoutZone)
+    };
+    assert_eq!(read("t,a\n1575500060,Mail\n", None), 0);
+    assert_eq!(read("t,a\n2019-12-05T08:00:00+01:00,Mail\n", None), 0);
+    assert_eq!(read("t,a\n2019-12-05 08:00:00,Mail\n", None), 1);
+    assert_eq!(read("t,a\n2019-12-05 08:00:00,Mail\n", Some("UTC")), 0);
+}
+
+#[test]
+fn a_person_has_a_name() {
+    for person in ["", "  "] {
+        let options = LogOptions { person: Some(person.to_owned()), ..options() };
+        let error = read(NATIVE, &options).unwrap_err().to_string();
+        assert!(error.contains("`--person`") && error.contains("no name"), "{error}");
+    }
+}

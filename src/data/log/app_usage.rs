@@ -30,6 +30,8 @@ use super::warnings::WarningKind;
 use crate::data::event::{AppId, Signal, UserId};
 use crate::error::{Error, ErrorKind, Result};
 
+const COLUMNS: usize = 4;
+
 pub(super) fn recognises(head: &[String]) -> bool {
     delimiter(head.iter().map(String::as_str)).is_some()
 }
@@ -46,8 +48,10 @@ fn delimiter<'a>(head: impl Iterator<Item = &'a str>) -> Option<u8> {
 pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let clock = Clock::new(draft.options.time_zone.as_deref())?;
     let mut commas = Commas::new(delimiter(lines.head()).unwrap_or(DELIMITERS[0]));
+    lines.join_quoted(commas.delimiter(), COLUMNS);
+    draft.note_wall_clock();
     let mut rows = Vec::new();
-    while let Some(line) = lines.next()? {
+    while let Some(line) = draft.next_line(lines)? {
         match parse(line.text, &mut commas) {
             Ok(row) => rows.push(Row { line: line.number, complete: line.complete, ..row }),
             Err(_) if line.number == 1 && is_header(line.text, &mut commas) => {}
@@ -93,7 +97,8 @@ fn parse(text: &str, commas: &mut Commas) -> std::result::Result<Row, Problem> {
 
 /// The header has four columns in any language, and none of them holds a number.
 fn is_header(text: &str, commas: &mut Commas) -> bool {
-    commas.split(text).is_some_and(|fields| fields.len() == 4) && !text.bytes().any(|b| b.is_ascii_digit())
+    commas.split(text).is_some_and(|fields| fields.len() == COLUMNS)
+        && !text.bytes().any(|b| b.is_ascii_digit())
 }
 
 /// `2:09:13`

@@ -49,7 +49,7 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let clock = Clock::new(draft.options.time_zone.as_deref())?;
     let mut rows: Vec<Row> = Vec::new();
     let (mut android_user, mut section) = (0_u32, 0_u32);
-    while let Some(line) = lines.next()? {
+    while let Some(line) = draft.next_line(lines)? {
         let text = line.text.trim();
         if !text.starts_with("time=") {
             if let Some(user) = text.strip_prefix("user=") {
@@ -196,6 +196,7 @@ fn by_user(rows: Vec<Row>, clock: &Clock, draft: &mut Draft<'_>) -> Result<Vec<(
         let (utc_secs, local) = match row.time {
             When::UtcSecs(secs) => (Some(secs), None),
             When::Local(date, time) => {
+                draft.note_wall_clock();
                 let local = date.date(order).map(|date| date.to_datetime(time));
                 // A line later on the wall clock within its section is later in truth too.
                 let not_before = last.filter(|&(_, _, section)| section == row.section).map(|(at, ..)| at);

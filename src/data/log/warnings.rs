@@ -40,6 +40,8 @@ pub enum WarningKind {
     HomeScreen,
     /// A home screen that was named and that no app is.
     UnknownHome,
+    /// A file of a folder that is no log. It was left out.
+    LeftOut,
     /// Unlocks that were written after what they led to, or twice. They were put in order.
     UnlockOrder,
 }
@@ -47,7 +49,8 @@ pub enum WarningKind {
 impl WarningKind {
     /// Whether it says what reading did, and nothing is wrong with the file.
     pub fn is_note(self) -> bool {
-        matches!(self, Self::ZoneName | Self::Repeat | Self::Shifted | Self::HomeScreen | Self::UnlockOrder)
+        use WarningKind::{HomeScreen, LeftOut, Repeat, Shifted, UnlockOrder, ZoneName};
+        matches!(self, ZoneName | Repeat | Shifted | HomeScreen | LeftOut | UnlockOrder)
     }
 }
 
@@ -121,10 +124,10 @@ impl Warnings {
         kind: WarningKind,
         file: &Path,
         field: &'static str,
-        line: u64,
+        line: Option<u64>,
         detail: String,
     ) {
-        let (file, line) = (file.to_path_buf(), Some(line));
+        let file = file.to_path_buf();
         self.count_up(Warning { kind, count: 1, file, field: Some(field), line, detail });
     }
 
