@@ -24,6 +24,7 @@ use serde::de::IgnoredAny;
 
 use super::draft::{Draft, Problem, RowPlace};
 use super::home;
+use super::jumps::ClockWatch;
 use super::lines::{Line, Lines, excerpt};
 use super::windows::{self, Happening, What};
 use crate::error::{Error, ErrorKind, Result};
@@ -189,6 +190,7 @@ fn happenings(buckets: Vec<Bucket>, origin: Origin, draft: &mut Draft<'_>) -> Re
     let has_phone = buckets.iter().flat_map(|bucket| &bucket.events).any(is_phone);
     let mut found = Vec::new();
     for Bucket { kind, events, .. } in buckets {
+        watch_clock(&events, draft);
         let is_unlock = kind == "os.lockscreen.unlocks";
         // Without a type nobody knows what the events are: they are counted below.
         let is_unknown = kind.is_empty();
@@ -225,6 +227,21 @@ fn happenings(buckets: Vec<Bucket>, origin: Origin, draft: &mut Draft<'_>) -> Re
         }
     }
     Ok(found)
+}
+
+/// Says where the clock was set back: events are numbered in the order in which they came.
+fn watch_clock(events: &[Item], draft: &mut Draft<'_>) {
+    let numbered = |item: &Item| match item {
+        Item::Event { id: Some(id), timestamp, .. } => {
+            Some((*id, timestamp.parse::<jiff::Timestamp>().ok()?.as_second()))
+        }
+        _ => None,
+    };
+    let mut times: Vec<(i64, i64)> = events.iter().filter_map(numbered).collect();
+    times.sort_unstable();
+    let mut watch = ClockWatch::default();
+    times.iter().for_each(|&(_, at)| watch.see(at, None));
+    draft.note_jumps_of(&watch, false);
 }
 
 fn happening(

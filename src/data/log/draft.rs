@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::LogOptions;
 use super::clock::{DateNumbers, DateOrder};
+use super::jumps::ClockWatch;
 use super::lines::{Line, Lines, excerpt};
 use super::positions::Positions;
 use super::readings::{Reading, Readings};
@@ -57,6 +58,15 @@ impl From<u64> for RowPlace<'_> {
     }
 }
 
+/// A user's rows so far.
+#[derive(Debug, Default)]
+struct Seen {
+    last_at: i64,
+    watch: ClockWatch,
+    /// Of the times with the opposite sign: a file may run from the newest row to the oldest.
+    watch_backwards: ClockWatch,
+}
+
 /// What a file gave.
 #[derive(Debug, Default)]
 pub(super) struct Part {
@@ -77,7 +87,7 @@ pub(super) struct Draft<'a> {
     events: Vec<Event>,
     users: HashMap<String, UserId>,
     stations: HashMap<String, PlaceId>,
-    last_at: HashMap<UserId, i64>,
+    seen: HashMap<UserId, Seen>,
     last_event: HashMap<UserId, Event>,
     /// Rows that could not be used, those of them that are not UTF-8, and rows whose time could be used.
     skipped: u64,
@@ -101,7 +111,7 @@ impl<'a> Draft<'a> {
             events: Vec::new(),
             users: HashMap::new(),
             stations: HashMap::new(),
-            last_at: HashMap::new(),
+            seen: HashMap::new(),
             last_event: HashMap::new(),
             skipped: 0,
             not_text: 0,
@@ -164,6 +174,11 @@ impl<'a> Draft<'a> {
         self.skip_as(WarningKind::BadRow, place, problem)
     }
 
+    /// Adds `words` to what is said about rows that were skipped for `field`.
+    pub fn say_more(&mut self, field: &'static str, words: &str) {
+        self.warnings.say_more(WarningKind::BadRow, self.file, field, words);
+    }
+
     /// Says that a time was read off a wall clock: without a zone it is not UTC.
     pub fn note_wall_clock(&mut self) {
         self.uses_wall_clock = true;
@@ -187,7 +202,7 @@ impl<'a> Draft<'a> {
     /// Says that another table of a database begins, whose rows come after no earlier ones.
     #[cfg(feature = "sqlite")]
     pub fn begin_table(&mut self) {
-        self.last_at.clear();
+        self.note_jumps(false);
         self.last_event.clear();
     }
 
@@ -224,7 +239,10 @@ impl<'a> Draft<'a> {
             return Ok(false);
         }
         self.taken += 1;
-        let previous = self.last_at.insert(user, at).unwrap_or(at);
+        let seen = self.seen.entry(user).or_insert_with(|| Seen { last_at: at, ..Seen::default() });
+        let previous = std::mem::replace(&mut seen.last_at, at);
+        seen.watch.see(at, place.line());
+        seen.watch_backwards.see(-at, place.line());
         if at < previous {
             let detail = format!("{}at {} after {}", place.words(), words(at), words(previous));
             self.warn(WarningKind::OutOfOrder, place.line(), detail);
@@ -233,6 +251,41 @@ impl<'a> Draft<'a> {
             self.warn(WarningKind::ClockJump, place.line(), detail);
         }
         Ok(true)
+    }
+
+    /// Says where clocks were set back among the rows so far, which run from the newest to the oldest if `is_backwards`.
+    fn note_jumps(&mut self, is_backwards: bool) {
+        let mut seen: Vec<(UserId, Seen)> = self.seen.drain().collect();
+        seen.sort_by_key(|(user, _)| user.0);
+        for (_, seen) in seen {
+            self.note_jumps_of(if is_backwards { &seen.watch_backwards } else { &seen.watch }, is_backwards);
+        }
+    }
+
+    /// The same of one phone whose rows were watched elsewhere, in the order in which it wrote them.
+    pub fn note_jumps_of(&mut self, watch: &ClockWatch, is_backwards: bool) {
+        let Some((count, jump)) = watch.jumps() else { return };
+        let (mut from, mut to, mut ahead) = (jump.from, jump.to, jump.ahead);
+        if is_backwards {
+            (from, to) = (-jump.to, -jump.from);
+            ahead = jump.ahead.map(|(before, after)| (-after, -before));
+        }
+        let minutes = (from - to + 30) / 60;
+        let size =
+            if minutes < 120 { format!("{minutes} min") } else { format!("{} h", (minutes + 30) / 60) };
+        let mut detail = format!("by {size} from {} to {}", words(from), words(to));
+        if let Some((before, after)) = ahead {
+            detail += &format!(
+                ", after it had been set forth from {} to {}: what is between may be as much too late",
+                words(before),
+                words(after)
+            );
+        }
+        if self.is_off_utc() {
+            detail += "; or summer time ended, which --time-zone tells";
+        }
+        detail += ". Two files put one after another look the same. Events are sorted by time";
+        self.warnings.add_many(WarningKind::ClockSet, self.file, count, jump.line, detail);
     }
 
     /// Takes an event. One that repeats its user's last is counted and dropped, except for notifications:
@@ -260,6 +313,7 @@ impl<'a> Draft<'a> {
             up += usize::from(pair[1].at > pair[0].at);
             down += usize::from(pair[1].at < pair[0].at);
         }
+        self.note_jumps(down > up);
         if down > up {
             self.events.reverse();
             self.warnings.take_back(WarningKind::OutOfOrder, self.file, down as u64);
@@ -270,7 +324,8 @@ impl<'a> Draft<'a> {
     ///
     /// # Errors
     /// There is nothing at all, or more rows could not be used than could, or too many are not UTF-8.
-    pub fn finish(self, positions: Option<&Positions>, vocabulary: &mut Vocabulary) -> Result<Part> {
+    pub fn finish(mut self, positions: Option<&Positions>, vocabulary: &mut Vocabulary) -> Result<Part> {
+        self.note_jumps(false);
         let Self { file, names, mut events, warnings, skipped, not_text, taken, later, readings, .. } = self;
         close_in_time(&mut events, later);
         let is_empty = events.is_empty() && readings.is_empty();

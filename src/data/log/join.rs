@@ -135,6 +135,16 @@ fn one_list(
             );
             warnings.add(WarningKind::Shifted, file, None, detail);
         }
+        if of_file.offset_secs != 0 {
+            let by = of_file.offset_secs;
+            let detail = format!(
+                "it tells the same as {}, but {} s {}: most events are there twice; leave one of the files out",
+                earlier(index),
+                by.abs(),
+                if by > 0 { "later" } else { "earlier" }
+            );
+            warnings.add(WarningKind::Offset, file, None, detail);
+        }
         if of_file.repeats > 0 {
             warnings.add_many(WarningKind::Repeat, file, of_file.repeats, None, earlier(index));
         }

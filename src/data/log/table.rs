@@ -21,6 +21,7 @@
 //!
 //! Tables of AWARE are known by their columns ([`aware`](super::aware)).
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use jiff::civil::{DateTime, Time};
@@ -51,38 +52,61 @@ impl FromStr for TableColumns {
 
     /// Reads `user=device_id,at=timestamp,app=name`.
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |message: String| {
-            Err(Error::new(ErrorKind::Config, message).next_step(
-                "name columns as in user=device_id,at=timestamp,signal=event,app=name,duration=seconds",
-            ))
-        };
         let mut columns = Self { user: None, at: String::new(), signal: None, app: None, duration: None };
         for pair in text.split(',') {
+            let pair = pair.trim();
             let Some((what, name)) = pair.split_once('=').map(|(what, name)| (what.trim(), name.trim()))
             else {
-                return wrong(format!("`{pair}` does not say which column is what"));
+                return Err(columns_error(format!("`{pair}` does not say which column is what")));
             };
-            let place = match what {
-                "user" => &mut columns.user,
-                "signal" => &mut columns.signal,
-                "app" => &mut columns.app,
-                "duration" => &mut columns.duration,
-                "at" => {
-                    name.clone_into(&mut columns.at);
-                    continue;
+            let before = match what {
+                "user" => columns.user.replace(name.to_owned()),
+                "signal" => columns.signal.replace(name.to_owned()),
+                "app" => columns.app.replace(name.to_owned()),
+                "duration" => columns.duration.replace(name.to_owned()),
+                "at" => Some(std::mem::replace(&mut columns.at, name.to_owned())).filter(|at| !at.is_empty()),
+                _ => {
+                    let message = format!("there is nothing called `{what}` in a log, as `{pair}` has it");
+                    return Err(columns_error(message));
                 }
-                _ => return wrong(format!("there is nothing called `{what}` in a log")),
             };
-            *place = Some(name.to_owned());
+            if let Some(before) = before {
+                return Err(columns_error(format!("`{what}` is named twice: `{before}` and `{name}`")));
+            }
         }
-        if columns.at.is_empty() {
-            return wrong("no column is named for `at`".to_owned());
-        }
-        if columns.app.is_none() && columns.signal.is_none() {
-            return wrong("neither `app` nor `signal` has a column: nothing happens then".to_owned());
-        }
-        Ok(columns)
+        columns.checked()
     }
+}
+
+impl TableColumns {
+    /// The same, if something can be read from it.
+    ///
+    /// # Errors
+    /// A column is missing or has no name.
+    pub(super) fn checked(self) -> Result<Self> {
+        if self.at.is_empty() {
+            return Err(columns_error("no column is named for `at`".to_owned()));
+        }
+        let named = [
+            ("user", &self.user),
+            ("signal", &self.signal),
+            ("app", &self.app),
+            ("duration", &self.duration),
+        ];
+        if let Some((what, _)) = named.iter().find(|(_, name)| name.as_deref() == Some("")) {
+            return Err(columns_error(format!("the column of `{what}` has no name")));
+        }
+        if self.app.is_none() && self.signal.is_none() {
+            let message = "neither `app` nor `signal` has a column: nothing happens then";
+            return Err(columns_error(message.to_owned()));
+        }
+        Ok(self)
+    }
+}
+
+fn columns_error(message: String) -> Error {
+    Error::new(ErrorKind::Config, message)
+        .next_step("name columns as in user=device_id,at=timestamp,signal=event,app=name,duration=seconds")
 }
 
 /// What a value of the column `signal` says.
@@ -97,13 +121,29 @@ impl FromStr for SignalName {
 
     /// Reads `open=launch`.
     fn from_str(text: &str) -> Result<Self> {
-        let pair = text.split_once('=').map(|(value, what)| (value.trim(), What::parse(what.trim())));
-        match pair {
-            Some((value, Some(what))) => Ok(Self { value: value.to_owned(), what }),
-            _ => Err(Error::new(ErrorKind::Config, format!("`{text}` does not say what a signal means")).next_step(
-                "write value=signal, where signal is launch, close, notification, unlock, screen_on, screen_off or ignore",
-            )),
-        }
+        let pair = text.split_once('=').map(|(value, what)| (value.trim(), what.trim()));
+        let (value, what) = pair.ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("`{text}` does not say what a signal means"))
+                .next_step(format!("write value=signal, where signal is {SIGNALS}"))
+        })?;
+        Self::new(value, what)
+    }
+}
+
+/// What a value of the column `signal` may mean.
+const SIGNALS: &str = "launch, close, notification, unlock, screen_on, screen_off or ignore";
+
+impl SignalName {
+    /// `value` means `what`.
+    ///
+    /// # Errors
+    /// There is no such signal.
+    pub(super) fn new(value: &str, what: &str) -> Result<Self> {
+        let parsed = What::parse(what).ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("`{what}`, which `{value}` shall mean, is no signal"))
+                .next_step(format!("say {SIGNALS}"))
+        })?;
+        Ok(Self { value: value.to_owned(), what: parsed })
     }
 }
 
@@ -327,6 +367,7 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
             draft.skip(line, problem)?;
         }
     }
+    rows.name_unknown(draft);
     draft.turn_if_newest_first();
     Ok(())
 }
@@ -392,13 +433,19 @@ pub(super) struct Rows {
     decimal_comma: bool,
     /// The time of the row before.
     last: Option<i64>,
+    /// Values of the column `signal` that mean nothing, and how often they came; the first of them.
+    unknown: BTreeMap<String, u64>,
 }
+
+/// Values that are listed.
+const MOST_UNKNOWN: usize = 20;
 
 impl Rows {
     /// Rows whose numbers have a decimal point, and whose dates begin with the year.
     pub fn new(table: Table, draft: &Draft<'_>) -> Result<Self> {
         let clock = Clock::new(draft.options.time_zone.as_deref())?;
-        Ok(Self { table, clock, order: DateOrder::Ymd, decimal_comma: false, last: None })
+        let (order, unknown) = (DateOrder::Ymd, BTreeMap::new());
+        Ok(Self { table, clock, order, decimal_comma: false, last: None, unknown })
     }
 
     /// Takes the next row, of `count` fields; within the result is what is wrong with it.
@@ -412,10 +459,15 @@ impl Rows {
         place: RowPlace<'_>,
         draft: &mut Draft<'_>,
     ) -> Result<std::result::Result<(), Problem>> {
-        let taken = match self.table.row(count, field).and_then(|row| self.taken(row, draft)) {
+        let taken = match self.table.row(count, &field).and_then(|row| self.taken(row, draft)) {
             Ok(Some(taken)) => taken,
             Ok(None) => return Ok(Ok(())),
-            Err(problem) => return Ok(Err(problem)),
+            Err(problem) => {
+                if let Some(value) = self.table.signal.filter(|_| problem.field == "signal").and_then(field) {
+                    self.count_unknown(value.trim());
+                }
+                return Ok(Err(problem));
+            }
         };
         if !draft.check_time(taken.user, taken.at, place)? {
             return Ok(Ok(()));
@@ -439,6 +491,24 @@ impl Rows {
             }
         }
         Ok(Ok(()))
+    }
+
+    fn count_unknown(&mut self, value: &str) {
+        if let Some(count) = self.unknown.get_mut(value) {
+            *count += 1;
+        } else if self.unknown.len() < MOST_UNKNOWN {
+            self.unknown.insert(value.to_owned(), 1);
+        }
+    }
+
+    /// Says which values of the column `signal` were refused, where there are several.
+    pub fn name_unknown(&self, draft: &mut Draft<'_>) {
+        if self.unknown.len() > 1 {
+            let word = |(value, count): (&String, &u64)| format!("`{}` {count}", excerpt(value, 60));
+            let words: Vec<String> = self.unknown.iter().map(word).collect();
+            let more = if self.unknown.len() == MOST_UNKNOWN { ", .." } else { "" };
+            draft.say_more("signal", &format!("; all such values: {}{more}", words.join(", ")));
+        }
     }
 
     fn taken(&mut self, row: Row<'_>, draft: &mut Draft<'_>) -> std::result::Result<Option<Taken>, Problem> {

@@ -18,6 +18,8 @@ pub enum WarningKind {
     OutOfOrder,
     /// Times outside 2000-2100, which were skipped, or more than a year after the row before, which stay.
     ClockJump,
+    /// A clock that was set back within a file. The events are sorted by time, and nothing else is done.
+    ClockSet,
     /// No row says that the screen was unlocked, so nothing can be asked after an unlock.
     NoUnlock,
     /// Names that look like a label in a language that the label table lacks. They count as apps.
@@ -32,6 +34,8 @@ pub enum WarningKind {
     ZoneName,
     /// Events that another file of the same person has, too. They are there once.
     Repeat,
+    /// A file that tells the same as another one of the same person at times that differ: its events are there twice.
+    Offset,
     /// A file of which all times were shifted, because it was exported under another time zone than an overlapping one.
     Shifted,
     /// Two files of several people that tell the same: they may be one phone's.
@@ -131,6 +135,15 @@ impl Warnings {
         self.count_up(Warning { kind, count: 1, file, field: Some(field), line, detail });
     }
 
+    /// Adds `words` to a warning.
+    pub(super) fn say_more(&mut self, kind: WarningKind, file: &Path, field: &'static str, words: &str) {
+        let is_it =
+            |known: &&mut Warning| known.kind == kind && known.file == file && known.field == Some(field);
+        if let Some(warning) = self.list.iter_mut().find(is_it) {
+            warning.detail.push_str(words);
+        }
+    }
+
     /// Takes `count` warnings back that turned out to be none.
     pub(super) fn take_back(&mut self, kind: WarningKind, file: &Path, count: u64) {
         for warning in self.list.iter_mut().filter(|warning| warning.kind == kind && warning.file == file) {
@@ -165,6 +178,10 @@ impl fmt::Display for Warning {
                 write!(f, ": {rows} out of order, the first {detail}; sorted by time")
             }
             WarningKind::ClockJump => write!(f, ": {rows} where the clock jumps, the first {detail}"),
+            WarningKind::ClockSet => {
+                let times = if self.count == 1 { "once".to_owned() } else { format!("{} times", self.count) };
+                write!(f, ": the clock was set back {times}, first {detail}")
+            }
             WarningKind::Repeat => {
                 write!(f, ": {} events that {detail} has, too, are taken once", self.count)
             }

@@ -184,6 +184,7 @@ impl Database {
                     draft.skip_at(place, problem)?;
                 }
             }
+            rows.name_unknown(draft);
         }
         Ok(())
     }
