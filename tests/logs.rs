@@ -974,7 +974,10 @@ fn a_folder_is_all_its_files() {
     );
     empty.file("notes.txt", "hello\n");
     let error = read_file(empty.0.path(), &options()).unwrap_err().to_string();
-    assert!(error.contains("no file in this folder is a log") && error.contains("tsinghua"), "{error}");
+    assert!(
+        error.contains("no file in this folder is a log; ") && error.contains("notes.txt: left out"),
+        "{error}"
+    );
     let only_battery = folder.0.path().join("battery.csv");
     let error = read_file(&only_battery, &options()).unwrap_err().to_string();
     assert!(error.contains("no event") && error.contains("their folder"), "{error}");

@@ -10,7 +10,7 @@ const LEAST_SECS: i64 = 300;
 /// Rows, with the first, that have to go on from where the clock was set to.
 const CONFIRMING: u32 = 3;
 /// More jumps than these, and than one row in fifty, are no clock.
-const MOST_JUMPS: u64 = 5;
+const MOST_JUMPS: u32 = 5;
 
 /// A clock that was set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +28,14 @@ pub(super) struct Jump {
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClockWatch {
     last: Option<i64>,
-    rows: u64,
-    back: u64,
+    rows: u32,
+    back: u32,
+    found: u32,
     /// The largest silence since the last jump.
     silence: Option<(i64, i64)>,
-    pending: Option<Pending>,
-    found: u64,
-    first: Option<Jump>,
+    // Boxed: there are two watches a user, and hardly ever a jump.
+    pending: Option<Box<Pending>>,
+    first: Option<Box<Jump>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +47,7 @@ struct Pending {
 impl ClockWatch {
     /// The next row's time.
     pub fn see(&mut self, at: i64, line: Option<u64>) {
-        self.rows += 1;
+        self.rows = self.rows.saturating_add(1);
         let Some(last) = self.last.replace(at) else { return };
         if at < last {
             self.pending = None;
@@ -57,7 +58,7 @@ impl ClockWatch {
                     forth >= last - at && forth <= 2 * (last - at)
                 });
                 let jump = Jump { from: last, to: at, line, ahead };
-                self.pending = Some(Pending { jump, confirmed: 1 });
+                self.pending = Some(Box::new(Pending { jump, confirmed: 1 }));
             }
             return;
         }
@@ -70,7 +71,7 @@ impl ClockWatch {
             self.pending = None;
         } else if pending.confirmed == CONFIRMING {
             self.found += 1;
-            self.first.get_or_insert(pending.jump);
+            self.first.get_or_insert_with(|| Box::new(pending.jump));
             (self.pending, self.silence) = (None, None);
         }
     }
@@ -78,7 +79,7 @@ impl ClockWatch {
     /// How many jumps there were, and the first.
     pub fn jumps(&self) -> Option<(u64, Jump)> {
         let is_in_order = self.back <= MOST_JUMPS || self.back <= self.rows / 50;
-        self.first.filter(|_| is_in_order).map(|jump| (self.found, jump))
+        self.first.as_deref().filter(|_| is_in_order).map(|jump| (u64::from(self.found), *jump))
     }
 }
 

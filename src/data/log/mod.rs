@@ -14,6 +14,7 @@ mod aware;
 mod clock;
 mod draft;
 mod home;
+mod inputs;
 mod join;
 mod jumps;
 mod labels;
@@ -53,6 +54,7 @@ use super::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 use draft::{Draft, Part};
+use inputs::{Input, inputs, owners};
 use lines::{Lines, excerpt};
 use positions::Positions;
 
@@ -232,7 +234,7 @@ impl FromStr for Profiles {
     }
 }
 
-/// How to read log files.
+/// How to read log files. A file can say most of it: [`LogOptions::with_mapping`].
 #[derive(Debug, Clone)]
 pub struct LogOptions {
     /// The format, or `None` to recognise it from each file's content.
@@ -335,53 +337,17 @@ pub fn read_logs(
     }
     if let Some(file) = files.first().filter(|_| parts.iter().all(|part| part.events.is_empty())) {
         let (message, next_step) = if parts.is_empty() {
-            ("no file in this folder is a log", format!("the formats are {}", all_names()))
+            let left_out = warnings.iter().find(|warning| warning.kind == WarningKind::LeftOut);
+            let first = left_out.map_or(String::new(), |warning| format!("; {warning}"));
+            (format!("no file in this folder is a log{first}"), format!("the formats are {}", all_names()))
         } else {
             let next_step = "give the tables of apps and of the screen with them: all files, or their folder";
-            ("readings of battery, network or position, and no event", next_step.to_owned())
+            ("readings of battery, network or position, and no event".to_owned(), next_step.to_owned())
         };
         return Err(Error::new(ErrorKind::Data, message).file(file).next_step(next_step));
     }
     let log = join::join(&kept, &formats, parts, options, vocabulary, &mut warnings);
     Ok((log, warnings))
-}
-
-/// A file to read.
-struct Input {
-    file: PathBuf,
-    /// Which of the paths that were given it comes from.
-    argument: usize,
-    is_in_folder: bool,
-}
-
-/// The files of `paths`: of a folder all files in it by name, without hidden ones and those that belong to a database.
-fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>> {
-    const OF_DATABASE: [&str; 3] = ["-wal", "-shm", "-journal"];
-    let mut inputs = Vec::new();
-    for (argument, path) in paths.iter().enumerate() {
-        if !path.is_dir() {
-            inputs.push(Input { file: path.clone(), argument, is_in_folder: false });
-            continue;
-        }
-        let failed = |error| Error::io(path, "read the folder", error);
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(failed)? {
-            let file = entry.map_err(failed)?.path();
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if file.is_file() && !name.starts_with('.') && !OF_DATABASE.iter().any(|end| name.ends_with(end))
-            {
-                files.push(file);
-            }
-        }
-        files.sort_unstable();
-        if files.is_empty() {
-            return Err(Error::new(ErrorKind::Data, "no file in this folder")
-                .file(path)
-                .next_step("name the folder that has the logs in it"));
-        }
-        inputs.extend(files.into_iter().map(|file| Input { file, argument, is_in_folder: true }));
-    }
-    Ok(inputs)
 }
 
 /// What one file gives, and its format; nothing where it is one of a folder and no log.
@@ -442,9 +408,8 @@ impl Source {
         if !lines.starts_with().starts_with(SQLITE) {
             return Ok(Self::Text(format_of(file, lines, options)?));
         }
-        Err(Error::new(ErrorKind::Data, "this is a SQLite database, which this build does not read").file(file).next_step(
-            "build with the Cargo feature `sqlite`, as in cargo run --release --features sqlite --example inspect -- --data ..; \
-             or export its tables as CSV",
+        Err(Error::new(ErrorKind::Data, "this is a SQLite database, which needs the Cargo feature `sqlite`").file(file).next_step(
+            "build with it, as in cargo run --release --features sqlite --example inspect -- --data ..; or export the tables as CSV",
         ))
     }
 
@@ -459,44 +424,6 @@ impl Source {
 
 /// What a SQLite database begins with.
 const SQLITE: &[u8] = b"SQLite format 3\0";
-
-/// What a file's name may end in beside the name of its person.
-const EXTENSIONS: [&str; 11] =
-    ["csv", "tsv", "txt", "json", "jsonl", "log", "dat", "out", "db", "sqlite", "sqlite3"];
-
-/// The raw id of each file's person, for formats that name none.
-fn owners(files: &[PathBuf]) -> Vec<String> {
-    // The name without extensions, then the folders outwards.
-    let inwards_out = |file: &PathBuf| -> Vec<String> {
-        // One file by two paths is one file.
-        let whole = std::fs::canonicalize(file).unwrap_or_else(|_| file.clone());
-        let mut parts: Vec<String> =
-            whole.components().rev().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-        if let Some(name) = parts.first_mut() {
-            let unpacked = name.strip_suffix(".gz").unwrap_or(name);
-            // Only what is an extension: `phone.1` and `phone.2` are two phones.
-            let stem = unpacked
-                .rsplit_once('.')
-                .filter(|(_, end)| EXTENSIONS.contains(&end.to_lowercase().as_str()));
-            *name = stem.map_or(unpacked, |(stem, _)| stem).to_owned();
-        }
-        parts
-    };
-    let paths: Vec<Vec<String>> = files.iter().map(inwards_out).collect();
-    let mut sorted: Vec<&Vec<String>> = paths.iter().collect();
-    sorted.sort_unstable();
-    sorted.dedup();
-    let in_common = |a: &[String], b: &[String]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
-    let owner = |path: &Vec<String>| {
-        // Sorted, the path that has most in common with this one stands next to it.
-        let at = sorted.partition_point(|&other| other < path);
-        let neighbours = [at.checked_sub(1), Some(at + 1)].into_iter().flatten();
-        let shared = neighbours.filter_map(|at| Some(in_common(path, sorted.get(at)?))).max().unwrap_or(0);
-        let parts: Vec<&str> = path.iter().take(shared + 1).rev().map(String::as_str).collect();
-        parts.join("/")
-    };
-    paths.iter().map(owner).collect()
-}
 
 /// The time zone that a name or an offset means, as [`LogOptions::time_zone`] has it.
 ///
@@ -562,27 +489,4 @@ fn read_positions(
     }
     let read = |file: &PathBuf| Positions::read(file, options.grid, options.strict, warnings);
     options.places.iter().map(read).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_of_one_name_have_several_owners() {
-        let cases: [(&[&str], &[&str]); 7] = [
-            (&["a/phone.csv"], &["phone"]),
-            (&["/data/phone.2.csv.gz", "a/b.txt"], &["phone.2", "b"]),
-            (&["a/phone.1", "a/phone.2"], &["phone.1", "phone.2"]),
-            (&["a/phone.csv", "b/phone.txt", "b/other.txt"], &["a/phone", "b/phone", "other"]),
-            (&["x/a/phone.csv", "y/a/phone.csv", "z/phone"], &["x/a/phone", "y/a/phone", "z/phone"]),
-            (&["phone.csv", "a/phone.csv"], &["phone", "a/phone"]),
-            // The same file twice, or packed too, is one person's.
-            (&["a/phone.csv", "a/phone.csv", "a/phone.csv.gz"], &["phone", "phone", "phone"]),
-        ];
-        for (files, expected) in cases {
-            let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
-            assert_eq!(owners(&files), expected, "{files:?}");
-        }
-    }
 }

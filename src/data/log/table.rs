@@ -319,26 +319,32 @@ impl Table {
     }
 }
 
+/// What a header lacks, and its names.
+struct Refused<E> {
+    lacks: E,
+    names: Vec<String>,
+}
+
 /// Takes a header apart by each delimiter until `table` makes something of its names; the error is that of the delimiter that
 /// parts most, which was meant.
 fn header<T, E>(
     line: &str,
     mut table: impl FnMut(&[String]) -> std::result::Result<T, E>,
-) -> std::result::Result<(T, Commas), Option<(E, Vec<String>)>> {
-    let mut failed: Option<(E, Vec<String>)> = None;
+) -> std::result::Result<(T, Commas), Option<Refused<E>>> {
+    let mut refused: Option<Refused<E>> = None;
     for delimiter in DELIMITERS {
         let mut commas = Commas::new(delimiter);
         let Some(names) = commas.split(line) else { continue };
         let names: Vec<String> = names.iter().map(|name| name.trim().to_owned()).collect();
         match table(&names) {
             Ok(table) => return Ok((table, commas)),
-            Err(error) if failed.as_ref().is_none_or(|(_, most)| names.len() > most.len()) => {
-                failed = Some((error, names));
+            Err(lacks) if refused.as_ref().is_none_or(|most| names.len() > most.names.len()) => {
+                refused = Some(Refused { lacks, names });
             }
             Err(_) => {}
         }
     }
-    Err(failed)
+    Err(refused)
 }
 
 /// A row as the file has it.
@@ -411,9 +417,10 @@ fn dates_are_unlikely(text: &str) -> bool {
 fn open(first: &str, draft: &Draft<'_>) -> Result<(Table, Commas)> {
     let opened = match &draft.options.columns {
         Some(columns) => {
-            header(first, |names| Table::named(names, columns, draft.options)).map_err(|failed| {
-                let (lacking, names) = failed.unwrap_or_default();
-                format!("there is no column `{lacking}`; the columns are {}", names.join(", "))
+            header(first, |names| Table::named(names, columns, draft.options)).map_err(|refused| {
+                let (lacking, names) =
+                    refused.map_or(("", String::new()), |it| (it.lacks, it.names.join(", ")));
+                format!("there is no column `{lacking}`; the columns are {names}")
             })
         }
         None => header(first, |names| aware::known(names).ok_or(())).map_err(|_| {

@@ -15,7 +15,7 @@
 //! - `ZSECONDSFROMGMT` is the local time minus UTC of the row; without it the zone of the log.
 //! - Rows of another device of the person, which `ZSOURCE.ZDEVICEID` names, are left out with a note.
 //! - The user id is the hash of the file's name without extensions ([`read_logs`](crate::data::read_logs)).
-//! - iOS keeps about four weeks; from iOS 16 on it writes ever fewer of these streams and keeps others in files called Biome.
+//! - Newer systems keep some of these streams in files called Biome, which are not read.
 //!
 //! Source: `modules/knowledge_*.txt` of mac4n6/APOLLO (iOS 11 to 13), `scripts/artifacts/knowledgeC.py` of abrignoni/iLEAPP.
 
