@@ -137,14 +137,20 @@ const FEWEST_NOTIFIED: usize = 3;
 const MOST_LABELS: usize = 2000;
 
 /// The labels of the screen and of notifications in rows of an unknown language, oldest first; nothing unless they are clear.
+///
+/// The percentages leave room on both sides of what phones 1 to 3 have: at least 89 % of the silences are dark, an app precedes
+/// 9 % of them at most, and one label of the screen follows the other 78 to 972 times, the other way round 4 times at most.
 pub(super) fn infer(rows: &[LabelledRow<'_>]) -> Option<Labels> {
     let mut timeless: HashMap<&str, bool> = HashMap::new();
     for row in rows {
         *timeless.entry(row.label).or_insert(true) &= row.duration_secs == 0;
     }
+    let mut labels = Labels { notifications: wordings(&timeless), ..Labels::default() };
     // A notification comes at any time, and says nothing about the screen.
+    let is_notice = |label: &str| matches!(labels.meaning(label), Meaning::Notification(_));
+    let notices: HashSet<&str> = timeless.keys().copied().filter(|label| is_notice(label)).collect();
     let stays: Vec<LabelledRow<'_>> =
-        rows.iter().filter(|row| timeless.get(row.label) == Some(&false)).copied().collect();
+        rows.iter().filter(|row| !notices.contains(row.label)).copied().collect();
     let pairs = || stays.iter().zip(stays.iter().skip(1));
     let mut silences: HashMap<&str, usize> = HashMap::new();
     let mut counts: HashMap<&str, usize> = HashMap::new();
@@ -183,14 +189,12 @@ pub(super) fn infer(rows: &[LabelledRow<'_>]) -> Option<Labels> {
     let dark: usize = off.iter().filter_map(|label| silences.get(label)).sum();
     let is_clear = all_silences >= FEWEST_SILENCES && share(dark, all_silences, 85) && off.len() <= 3;
     let (unlock, locked) = unlock_of(&stays, &on, &off).filter(|_| is_clear)?;
-    let mut labels = Labels::default();
     let mut put = |label: &str, meaning| {
         labels.screens.insert(plain_spaces(label), meaning);
     };
     put(unlock, Meaning::Unlock);
     locked.into_iter().for_each(|label| put(label, Meaning::ScreenOnLocked));
     off.into_iter().for_each(|label| put(label, Meaning::ScreenOff));
-    labels.notifications = wordings(&timeless);
     Some(labels)
 }
 
@@ -217,7 +221,8 @@ fn unlock_of<'a>(
     let count = |label: &str| rows.iter().filter(|row| row.label == label).count();
     match on[..] {
         [one] => {
-            let after_one = followers(rows, &HashSet::from([one]), 50);
+            let mut after_one: Vec<&str> = followers(rows, &HashSet::from([one]), 50).into_iter().collect();
+            after_one.sort_unstable();
             // It may be that the screen always comes on locked: what hardly ever comes otherwise is the unlock.
             let unlock = after_one.into_iter().find(|&next| {
                 let all = pairs().filter(|(_, row)| row.label == next).count();
@@ -257,7 +262,7 @@ fn wordings(timeless: &HashMap<&str, bool>) -> Vec<(String, String)> {
     let mut found: Vec<((&str, &str), usize)> = counts.into_iter().collect();
     // The most frequent one, of equals the shorter.
     found.sort_by_key(|&((before, after), count)| {
-        (std::cmp::Reverse(count), before.len() + after.len(), before)
+        (std::cmp::Reverse(count), before.len() + after.len(), before, after)
     });
     let best = found.first().filter(|&&((before, after), count)| {
         count >= FEWEST_NOTIFIED && !(before.trim().is_empty() && after.trim().is_empty())
@@ -317,6 +322,10 @@ mod tests {
         let labels = infer(&of(&rows)).unwrap();
         assert_eq!((labels.meaning("an"), labels.meaning("aus")), (Meaning::Unlock, Meaning::ScreenOff));
         assert_eq!(labels.meaning("Neu: Mail"), Meaning::Notification("Mail"));
+        // Unlocks without any duration are no notifications.
+        let mut rows = weeks(7, german, ("Neu: ", ""));
+        rows.iter_mut().filter(|row| row.0 == german[2]).for_each(|row| row.2 = 0);
+        assert_eq!(infer(&of(&rows)).unwrap().meaning(german[2]), Meaning::Unlock);
         // A screen that never comes on unlocked.
         let rows = weeks(7, ["aus", "immer", "an"], ("Neu: ", ""));
         let labels = infer(&of(&rows)).unwrap();

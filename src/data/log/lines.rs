@@ -104,7 +104,7 @@ impl<'a> Lines<'a> {
     /// long: together they are hardly longer than one line may be.
     pub fn look_ahead(&mut self, count: usize) -> Result<Vec<String>> {
         let (mut seen, mut bytes) = (0, 0);
-        while seen < count && self.ahead.len() < 10 * count && bytes < LONGEST_LINE && self.read_ahead()? {
+        while seen < count && self.ahead.len() < 10 * count && bytes < LONGEST_LINE && self.put_aside()? {
             let text = self.ahead.back().map_or("", |line| line.text.as_str());
             seen += usize::from(!text.trim().is_empty());
             bytes += text.len() as u64;
@@ -160,7 +160,7 @@ impl<'a> Lines<'a> {
         };
         let mut text = std::mem::take(&mut self.current.text);
         let count = quotes.lines_after(&text, |index| {
-            while self.ahead.len() <= index && self.read_ahead()? {}
+            while self.ahead.len() <= index && self.put_aside()? {}
             Ok(self.ahead.get(index).filter(|line| line.is_text).map(|line| line.text.clone()))
         })?;
         for line in self.ahead.drain(..count) {
@@ -174,7 +174,7 @@ impl<'a> Lines<'a> {
     }
 
     /// Puts one more line aside, if there is one.
-    fn read_ahead(&mut self) -> Result<bool> {
+    fn put_aside(&mut self) -> Result<bool> {
         let Some(complete) = self.fill()? else { return Ok(false) };
         let mut line = OwnedLine::default();
         self.decode(&mut line, complete);

@@ -151,7 +151,7 @@ struct RawLines<'a> {
 impl RawLines<'_> {
     /// The next record, and of how many lines it is.
     fn next(&mut self, quotes: Option<Quotes>) -> std::io::Result<Option<(Vec<u8>, u64)>> {
-        if self.ahead.is_empty() && !self.read_ahead()? {
+        if self.ahead.is_empty() && !self.put_aside()? {
             return Ok(None);
         }
         let Some(mut record) = self.ahead.pop_front() else { return Ok(None) };
@@ -164,7 +164,7 @@ impl RawLines<'_> {
             quotes.zip(text(&record)).filter(|(_, first)| Quotes::may_be_open(first))
         {
             count = quotes.lines_after(&first, |index| -> std::io::Result<_> {
-                while self.ahead.len() <= index && self.read_ahead()? {}
+                while self.ahead.len() <= index && self.put_aside()? {}
                 Ok(self.ahead.get(index).and_then(|line| text(line)))
             })?;
         }
@@ -172,7 +172,7 @@ impl RawLines<'_> {
         Ok(Some((record, 1 + count as u64)))
     }
 
-    fn read_ahead(&mut self) -> std::io::Result<bool> {
+    fn put_aside(&mut self) -> std::io::Result<bool> {
         let mut line = Vec::new();
         if (&mut self.reader).take(1 << 24).read_until(b'\n', &mut line)? == 0 {
             return Ok(false);
