@@ -11,6 +11,8 @@ const LEAST_SECS: i64 = 300;
 const CONFIRMING: u32 = 3;
 /// More jumps than these, and than one row in fifty, are no clock.
 const MOST_JUMPS: u32 = 5;
+/// So many, and more than one row in four, and a file cannot come into order any more.
+const HOPELESS: u32 = 100;
 
 /// A clock that was set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,10 @@ struct Pending {
 impl ClockWatch {
     /// The next row's time.
     pub fn see(&mut self, at: i64, line: Option<u64>) {
+        // The other way round, as half of the watches are: no need to look on.
+        if self.back >= HOPELESS && self.back > self.rows / 4 {
+            return;
+        }
         self.rows = self.rows.saturating_add(1);
         let Some(last) = self.last.replace(at) else { return };
         if at < last {
