@@ -118,6 +118,12 @@ impl Error {
         self
     }
 
+    /// What is wrong, without the place and the next step.
+    #[cfg(feature = "train")]
+    pub(crate) fn bare(&self) -> &str {
+        &self.detail.message
+    }
+
     /// The kind, to act on.
     pub fn kind(&self) -> ErrorKind {
         self.detail.kind

@@ -48,8 +48,10 @@
 //!     event        Event, Signal and their ids
 //!     vocabulary   app names <-> ids
 //!     privacy      coordinates -> city-level buckets, user ids -> keyed hashes
-//!     log/         formats: native, app_usage, usagestats, activity_watch, table, lsapp, tsinghua; mod.rs registers them.
-//!                  join: merge (files that overlap), home (home screens left out), unlock (in order)
+//!     log/         formats: native, app_usage, usagestats, activity_watch, table, lsapp, tsinghua, sqlite/ (databases);
+//!                  mod.rs registers them, and mapping says in a file how to read a study's. labels, locale: languages
+//!                  join: merge (files that overlap), readings (battery, network, place), home (home screens left out),
+//!                  unlock (in order)
 //!     split        training, validation, test: always by time
 //!     simulate/    people whose habits, and so the best possible score, are known
 //!
@@ -138,6 +140,8 @@
 //! context, trees, INT8 transformer, router, and the bundle that they come in. `flex`, `ndarray` and `wgpu` are Burn's devices to
 //! train on, beside the crate's own engine; each brings `train` along and takes minutes to build. `vault`, a part of
 //! `train` and small by itself, keeps a history's file: whole or not at all, checked, and encrypted under the caller's key.
+//! `sqlite` reads logs that are SQLite databases (iPhones, AWARE, ActivityWatch); it brings `train` along and builds SQLite from
+//! its C source.
 
 // Links to what only a build with `train` has.
 #![cfg_attr(not(feature = "train"), allow(rustdoc::broken_intra_doc_links))]

@@ -19,6 +19,9 @@ fn bad_files_say_what_to_do() {
         APP_USAGE.replace("Maps", "Caf\u{1}").bytes().map(|b| if b == 1 { 0xe9 } else { b }).collect();
     // Without the byte order mark that says so.
     let utf16: Vec<u8> = APP_USAGE.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let latin1_rows = |good: usize, bad: usize| -> Vec<u8> {
+        [b"x,1700000000,launch,Mail\n".repeat(good), b"x,1700000000,launch,Caf\xe9\n".repeat(bad)].concat()
+    };
     let half = |content: &[u8]| content[..content.len() * 2 / 3].to_vec();
     let german = APP_USAGE
         .replace("Screen on (unlocked)", "Bildschirm an (entsperrt)")
@@ -39,13 +42,12 @@ fn bad_files_say_what_to_do() {
         ),
         ("clears the screen", b"\x1b[2J\thello\n".to_vec(), options(), &["begins with `\\u{1b}[2J\\thello`"]),
         ("noise", b"hello\nworld\n".to_vec(), options(), &["not recognised", "native", "tsinghua"]),
-        ("latin-1", latin1, options(), &["line 3", "not UTF-8", "save it as UTF-8"]),
+        ("a bad byte, strictly", latin1, strict.clone(), &["line 3", "field `row`", "not UTF-8"]),
         (
-            // As UTF-8 the beginning of a longer character, which only the end of the file may cut off.
-            "latin-1 at the end of a line",
-            b"user,at,signal,app\nx,1700000000,launch,Caf\xe9\nx,1700000001,unlock,\n".to_vec(),
+            "another encoding",
+            [b"user,at,signal,app\n".to_vec(), latin1_rows(40, 11)].concat(),
             options(),
-            &["line 2", "not UTF-8"],
+            &["11 of 51 rows are not UTF-8", "save the file as UTF-8", "line 42"],
         ),
         ("utf-16", utf16, options(), &["line 1", "UTF-16", "save it as UTF-8"]),
         (
@@ -85,6 +87,13 @@ fn bad_files_say_what_to_do() {
             &["line 1", "`ap`", "battery_percent"],
         ),
         ("column", "user,at\nx,1\n".into(), format(LogFormat::Native), &["`signal` is missing"]),
+        #[cfg(not(feature = "sqlite"))]
+        (
+            "a database",
+            b"SQLite format 3\0".to_vec(),
+            options(),
+            &["SQLite database", "cargo run --release --features sqlite --example inspect"],
+        ),
         ("long line", vec![b'x'; 2_000_000], options(), &["line 1", "longer"]),
     ];
     for (name, content, options, expected) in cases {

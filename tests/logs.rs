@@ -919,3 +919,446 @@ fn regular_days_are_not_another_time_zone() {
     let (log, warnings) = read_logs(&files, &options(), &mut Vocabulary::new(), &Silent).unwrap();
     assert_eq!((log.events().len(), warnings.count(WarningKind::Shifted)), (800, 0), "{warnings}");
 }
+
+#[test]
+fn a_folder_is_all_its_files() {
+    let folder = Folder::new();
+    let study = |name: &str, text: &str| folder.file(name, text);
+    study(
+        "applications_foreground.csv",
+        "_id,timestamp,device_id,package_name,application_name\n1,1700000002000,dev,com.mail,Mail\n",
+    );
+    study(
+        "screen.csv",
+        "_id;timestamp;device_id;screen_status\n1;1700000001000,5;dev;3\n2;1700000060000;dev;0\n",
+    );
+    study(
+        "battery.csv",
+        "_id,timestamp,device_id,battery_status,battery_level\n1,1700000000000,dev,5,100\n2,1700000050000,dev,3,101\n",
+    );
+    study(
+        "network.csv",
+        "_id,timestamp,device_id,network_type,network_state\n1,1700000000000,dev,4,0\n2,1700000000000,dev,1,1\n",
+    );
+    study(
+        "gps.csv",
+        "time,double_latitude,double_longitude,user\n1700000000,48.86,2.35,dev\n1700000001,95,2.35,dev\n",
+    );
+    // What is no log, and what has no rows.
+    study("accelerometer.csv", "_id,timestamp,device_id,double_values_0\n1,1700000002000,dev,0.1\n");
+    study("applications_notifications.csv", "_id,timestamp,device_id,package_name,application_name,text\n");
+    study("notes.txt", "hello\n");
+    study("photo.png", "\u{0}PNG");
+    study(".hidden.csv", "x");
+    fs::create_dir(folder.0.path().join("deeper")).unwrap();
+    let (log, warnings, vocabulary) = read_file(folder.0.path(), &options()).unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 unlock", "1 +Mail", "59 off"]);
+    let here = PlaceGrid::default().place(48.86, 2.35);
+    let battery = Battery { percent: Some(100), charging: Some(true) };
+    for event in log.events() {
+        assert_eq!((event.battery, event.network, event.place), (battery, Network::Wifi, here));
+    }
+    let left_out: Vec<String> =
+        warnings.iter().filter(|w| w.kind == WarningKind::LeftOut).map(ToString::to_string).collect();
+    assert_eq!(left_out.len(), 4, "{warnings}");
+    assert!(left_out[0].contains("accelerometer.csv: left out: the format of"), "{warnings}");
+    assert!(left_out[1].contains("applications_notifications.csv: left out: no row in it"), "{warnings}");
+    let bad: Vec<String> =
+        warnings.iter().filter(|w| w.kind == WarningKind::BadRow).map(|w| w.detail.clone()).collect();
+    assert_eq!(bad.len(), 2, "{warnings}");
+    assert!(bad[0].contains("field `battery_level`") && bad[1].contains("not on Earth"), "{warnings}");
+    // A folder is one argument: its positions pair with it.
+    let empty = Folder::new();
+    assert!(
+        read_file(empty.0.path(), &options()).unwrap_err().to_string().contains("no file in this folder")
+    );
+    empty.file("notes.txt", "hello\n");
+    let error = read_file(empty.0.path(), &options()).unwrap_err().to_string();
+    assert!(
+        error.contains("no file in this folder is a log; ") && error.contains("notes.txt: left out"),
+        "{error}"
+    );
+    let only_battery = folder.0.path().join("battery.csv");
+    let error = read_file(&only_battery, &options()).unwrap_err().to_string();
+    assert!(error.contains("no event") && error.contains("their folder"), "{error}");
+}
+
+#[test]
+fn quoted_fields_hold_line_breaks_in_every_table() {
+    let columns = Some("at=t,app=a".parse().unwrap());
+    let table = "t,note,a\n1700000000,\"one\ntwo, \"\"three\"\"\r\n\n\",Mail\n1700000009,\"x,Mail\n1700000010,,Maps\n";
+    let (log, warnings, vocabulary) = read(table, &LogOptions { columns, ..options() }).unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 +Mail", "10 +Maps"]);
+    // The quote that is missing costs its own row, which is named by its own line.
+    let found: Vec<_> = warnings.iter().map(|warning| (warning.kind, warning.count, warning.line)).collect();
+    assert_eq!(found, [(WarningKind::BadRow, 1, Some(6))], "{warnings}");
+    let usage = APP_USAGE.replace("(Mail)", "(Two\nlines)").replacen("\"Maps\"", "\"Maps\nof old\"", 1);
+    let (log, warnings, vocabulary) = read(usage, &options()).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    assert_eq!(vocabulary.names(), ["Mail", "Two\nlines", "Maps\nof old"]);
+    assert_eq!(log.events().len(), 9);
+    let native = "user,at,signal,app\nann,1700000000,launch,\"a\nann,b\"\nbob,1700000001,unlock,\n\"ann\",1700000002,launch,\"c\r\nd\"\n";
+    let folder = Folder::new();
+    let file = folder.file("a.csv", native);
+    let (log, warnings, vocabulary) = read_file(&file, &options()).unwrap();
+    assert_eq!((log.events().len(), vocabulary.names()[0].as_str()), (3, "a\nann,b"), "{warnings}");
+    // Whoever is forgotten is so with all lines of a row.
+    let report = forget(&file, "ann", &options().key).unwrap();
+    assert_eq!((report.removed_rows, report.kept_rows, report.unreadable_rows), (2, 1, 0));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "user,at,signal,app\nbob,1700000001,unlock,\n");
+}
+
+#[test]
+fn decimal_commas_where_commas_part_no_columns() {
+    let read = |text: &str| {
+        let columns = Some("at=t,app=a,duration=d".parse().unwrap());
+        read(text, &LogOptions { columns, ..options() })
+    };
+    let (log, _, vocabulary) = read("t;a;d\n1700000000,7;Mail;2,9\n1700000060,2;Maps;\n").unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 +Mail", "2 -Mail", "60 +Maps"]);
+    // Between commas it may as well part thousands.
+    let (_, warnings, _) = read("t,a,d\n1700000000,Mail,\"1,500\"\n1700000060,Maps,2\n").unwrap();
+    assert!(warnings.to_string().contains("field `duration`: `1,500` is not a number"), "{warnings}");
+}
+
+#[test]
+fn a_bad_byte_costs_its_row() {
+    let line = |text: &str, at: u8| [text.as_bytes(), &[at], b"\n"].concat();
+    let native = [
+        b"user,at,signal,app\nx,1700000000,unlock,\n".to_vec(),
+        line("x,1700000001,launch,Caf", 0xe9),
+        b"x,1700000002,launch,Mail\n".to_vec(),
+    ]
+    .concat();
+    let dump = USAGESTATS.replacen("com.maps class=M", "com.m\u{1}ps class=M", 1);
+    let dump: Vec<u8> = dump.bytes().map(|byte| if byte == 1 { 0xff } else { byte }).collect();
+    let lsapp = [LSAPP.as_bytes(), &line("0\t3\t2018-01-16 06:40:01\tCaf", 0xe9)].concat();
+    let usage = APP_USAGE.replacen("(Mail)", "(\u{1})", 1).into_bytes();
+    let usage: Vec<u8> = usage.into_iter().map(|byte| if byte == 1 { 0xfe } else { byte }).collect();
+    for (content, row, events) in [(native, 3, 2), (dump, 10, 8), (lsapp, 12, 16), (usage, 4, 8)] {
+        let (log, warnings, _) = read(&content, &options()).unwrap();
+        let found: Vec<_> =
+            warnings.iter().map(|warning| (warning.kind, warning.count, warning.line)).collect();
+        assert_eq!(found, [(WarningKind::BadRow, 1, Some(row))], "{warnings}");
+        assert!(warnings.to_string().contains("not UTF-8 (save the file as UTF-8)"), "{warnings}");
+        assert_eq!(log.events().len(), events, "{warnings}");
+    }
+}
+
+#[test]
+fn activity_watch_in_any_order_of_keys() {
+    let json = "{\"version\":1,\"buckets\":{\"w\":{\"events\":[\
+        {\"data\":{\"package\":\"com.maps\",\"app\":\"Maps\"},\"timestamp\":\"2023-11-14T22:13:40Z\",\"id\":3},\
+        {\"data\":{\"app\":\"Mail\",\"package\":\"com.mail\",\"title\":\"}}\\\"\"},\"duration\":8,\"timestamp\":\"2023-11-14T22:13:21Z\"}],\
+        \"type\":\"currentwindow\"},\"u\":{\"type\":\"os.lockscreen.unlocks\",\"events\":[\
+        {\"timestamp\":\"2023-11-14T22:13:20Z\"},{\"duration\":null,\"timestamp\":\"2023-11-14T22:14:20Z\"}]}}}";
+    let expected = ["0 unlock", "1 +Mail", "9 -Mail", "20 +Maps", "60 unlock"];
+    let (log, warnings, vocabulary) = read(json, &options()).unwrap();
+    assert_eq!(story(&log, &vocabulary), expected);
+    assert!(warnings.is_empty(), "{warnings}");
+    // Cut off in the last event, and in one whose bucket says its type only after it.
+    let (log, warnings, vocabulary) = read(&json[..json.len() - 20], &options()).unwrap();
+    assert_eq!(story(&log, &vocabulary), expected[..4]);
+    assert_eq!(warnings.count(WarningKind::CutOff), 1, "{warnings}");
+    let cut = json.find("\"duration\":8").unwrap();
+    let error = read(&json[..cut], &options()).unwrap_err().to_string();
+    assert!(error.contains("no usable row"), "{error}");
+    let untyped = json.replace("\"type\":\"currentwindow\"", "\"kind\":1");
+    let (log, warnings, _) = read(&untyped, &options()).unwrap();
+    assert_eq!((log.events().len(), warnings.count(WarningKind::BadRow)), (2, 2), "{warnings}");
+    assert!(warnings.to_string().contains("field `type`"), "{warnings}");
+    let damaged: Vec<u8> =
+        json.replacen("Maps", "M\u{1}ps", 1).bytes().map(|b| if b == 1 { 0xe9 } else { b }).collect();
+    let (log, warnings, _) = read(damaged, &options()).unwrap();
+    assert_eq!((log.events().len(), warnings.count(WarningKind::BadRow)), (4, 1), "{warnings}");
+    assert!(warnings.to_string().contains("not UTF-8"), "{warnings}");
+}
+
+#[test]
+fn positions_lack_a_zone_only_beside_a_wall_clock() {
+    let folder = Folder::new();
+    let places = vec![folder.file("p.csv", "1575500050,48.86,2.35\n")];
+    let read = |text: &str, zone: Option<&str>| {
+        let columns = Some("at=t,app=a".parse().unwrap());
+        let time_zone = zone.map(str::to_owned);
+        let options = LogOptions { columns, places: places.clone(), time_zone, ..options() };
+        read(text, &options).unwrap().1.count(WarningKind::PlacesWithoutZone)
+    };
+    assert_eq!(read("t,a\n1575500060,Mail\n", None), 0);
+    assert_eq!(read("t,a\n2019-12-05T08:00:00+01:00,Mail\n", None), 0);
+    assert_eq!(read("t,a\n2019-12-05 08:00:00,Mail\n", None), 1);
+    assert_eq!(read("t,a\n2019-12-05 08:00:00,Mail\n", Some("UTC")), 0);
+}
+
+#[test]
+fn a_person_has_a_name() {
+    for person in ["", "  "] {
+        let options = LogOptions { person: Some(person.to_owned()), ..options() };
+        let error = read(NATIVE, &options).unwrap_err().to_string();
+        assert!(error.contains("`--person`") && error.contains("no name"), "{error}");
+    }
+}
+
+/// The export of a phone of nine days, newest first; from day `turn` on the labels are those of `then`.
+fn export_in(first: [&str; 4], turn: i64, then: [&str; 4]) -> String {
+    let mut rows = Vec::new();
+    for visit in 0..9 * 14 {
+        let day = visit / 14;
+        let [off, locked, unlock, notified] = if day < turn { first } else { then };
+        let mut row = |label: &str, second: i64, duration: i64| {
+            let at = 8 * 3600 + (visit % 14) * 4000 + second;
+            let clock = |secs: i64| format!("{:02}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60);
+            let (time, duration) = (clock(at), clock(duration));
+            rows.push(format!("\"{label}\",\"12/{}/19\",\"{time}\",\"{duration}\"\n", 13 + day));
+        };
+        let app = |index: i64| ["Mail", "Maps", "Chat"][(index % 3) as usize];
+        row(locked, 0, 2);
+        row(unlock, 2, 1);
+        row(app(visit), 3, 40);
+        row(&notified.replace("{}", app(visit + 1)), 20, 0);
+        row(&notified.replace("{}", app(visit + 1)), 20, 0);
+        row(app(visit * 2 + 1), 43, 60);
+        row(off, 103, 3897);
+    }
+    rows.reverse();
+    HEADER.to_owned() + &rows.concat()
+}
+
+const ENGLISH: [&str; 4] =
+    ["Screen off", "Screen on (locked)", "Screen on (unlocked)", "Notification posted ({})"];
+const INVENTED: [&str; 4] = ["Zora fel", "Zora lum (krat)", "Zora lum (ekrat)", "Vesti ({})"];
+
+#[test]
+fn an_unknown_language_is_told_by_how_its_labels_behave() {
+    let (expected, warnings, names) = read(export_in(ENGLISH, 9, ENGLISH), &options()).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    // The whole export, the part after the phone's language was changed, or the part before.
+    for (first, turn, then) in [(INVENTED, 9, INVENTED), (ENGLISH, 4, INVENTED), (INVENTED, 5, ENGLISH)] {
+        let (log, warnings, vocabulary) = read(export_in(first, turn, then), &options()).unwrap();
+        assert!(log == expected && vocabulary.names() == names.names(), "{turn}: {warnings}");
+        let [warning] = &warnings.iter().collect::<Vec<_>>()[..] else { panic!("{turn}: {warnings}") };
+        assert_eq!(warning.kind, WarningKind::UnknownLabel);
+        for part in [
+            "`Zora fel` is the screen going dark",
+            "`Zora lum (ekrat)` is the unlock",
+            "`Zora lum (krat)` is the locked screen coming on",
+            "`Vesti ({})` is a notification",
+            "data/app_usage_labels.csv",
+        ] {
+            assert!(warning.detail.contains(part), "{turn}: `{part}` is not in: {warnings}");
+        }
+    }
+    // Two languages that are both known need no inference.
+    let french = [
+        "\u{c9}cran \u{e9}teint",
+        "\u{c9}cran allum\u{e9} (verrouill\u{e9})",
+        "\u{c9}cran allum\u{e9} (d\u{e9}verrouill\u{e9})",
+        "Notifications envoy\u{e9}es ({})",
+    ];
+    let (log, warnings, _) = read(export_in(ENGLISH, 4, french), &options()).unwrap();
+    assert!(log == expected && warnings.is_empty(), "{warnings}");
+    // Where no label is clear, the part is named.
+    let no_screen = |export: String| -> String {
+        export.split_inclusive('\n').filter(|line| !line.contains("Zora")).collect()
+    };
+    let (_, warnings, _) = read(no_screen(export_in(ENGLISH, 4, INVENTED)), &options()).unwrap();
+    assert!(warnings.to_string().contains("from 2019-12-17T08:00:03 to 2019-12-21T22:27:23"), "{warnings}");
+    assert!(read(no_screen(export_in(INVENTED, 9, INVENTED)), &options()).is_err());
+}
+
+#[test]
+fn labels_of_real_phones_are_inferred_as_the_table_has_them() {
+    let Some(folder) = phones::folder() else { return };
+    let invented = [
+        ("\"Screen on (unlocked)\"", "\"A1\""),
+        ("\"Screen on (locked)\"", "\"A2\""),
+        ("\"Screen off\"", "\"A3\""),
+        ("\"Screen off (locked)\"", "\"A4\""),
+        ("\"\u{c9}cran allum\u{e9} (d\u{e9}verrouill\u{e9})\"", "\"A1\""),
+        ("\"\u{c9}cran allum\u{e9} (verrouill\u{e9})\"", "\"A2\""),
+        ("\"\u{c9}cran \u{e9}teint\"", "\"A3\""),
+        ("\"\u{c9}cran \u{e9}teint (verrouill\u{e9})\"", "\"A4\""),
+        ("\"Notification posted (", "\"Neu ("),
+        ("\"Notifications envoy\u{e9}es (", "\"Neu ("),
+    ];
+    for phone in 1..=3 {
+        let text = fs::read_to_string(folder.join(format!("phone{phone}_app_usage.csv"))).unwrap();
+        let (expected, ..) = read(&text, &options()).unwrap();
+        let changed = invented.iter().fold(text, |text, (from, to)| text.replace(from, to));
+        let (log, warnings, _) = read(changed, &options()).unwrap();
+        assert_eq!(warnings.count(WarningKind::UnknownLabel), 1, "{warnings}");
+        assert!(log == expected, "phone {phone}: {warnings}");
+    }
+}
+
+#[test]
+fn clocks_that_were_set_back_are_named_in_every_format() {
+    // An hour of launches, then the clock goes back by two hours, and an hour more.
+    let minutes = |from: i64| (0..60).map(move |minute| from + 60 * minute);
+    let times: Vec<i64> = minutes(0).chain(minutes(-3600)).collect();
+    let wall = |at: i64| {
+        let second = 80_000 + at; // of 2023-11-14, UTC
+        format!("2023-11-14 {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+    };
+    let of = |header: &str, row: &dyn Fn(i64) -> String| {
+        header.to_owned() + &times.iter().map(|&at| row(at)).collect::<String>()
+    };
+    let native = |times: &mut dyn Iterator<Item = &i64>| {
+        let rows: String = times.map(|at| format!("x,{},launch,Mail\n", 1_700_000_000 + at)).collect();
+        "user,at,signal,app\n".to_owned() + &rows
+    };
+    let usage: String = times
+        .iter()
+        .rev()
+        .map(|&at| wall(at).replace(' ', "\",\""))
+        .map(|at| format!("\"Screen on (unlocked)\",\"{at}\",\"0:00:01\"\n"))
+        .collect();
+    let dump = of("user=0\n  Last 24 hour events (timeRange=\"x\" )\n", &|at| {
+        format!("    time=\"{}\" type=ACTIVITY_RESUMED package=com.a class=A\n", wall(at))
+    });
+    let mut numbered: Vec<(i64, usize)> = times.iter().copied().zip(0..).collect();
+    numbered.sort_unstable_by_key(|&(at, id)| (-at, id));
+    let event = |(at, id): &(i64, usize)| {
+        let at = wall(*at).replace(' ', "T");
+        format!("{{\"id\":{id},\"timestamp\":\"{at}Z\",\"data\":{{\"app\":\"Mail\",\"package\":\"m\"}}}}")
+    };
+    let events: Vec<String> = numbered.iter().map(event).collect();
+    let json =
+        format!("{{\"buckets\":{{\"w\":{{\"type\":\"currentwindow\",\"events\":[{}]}}}}}}", events.join(","));
+    let cases = [
+        ("native", native(&mut times.iter()), Some(62)),
+        ("newest first", native(&mut times.iter().rev()), Some(62)),
+        ("app usage", HEADER.to_owned() + &usage, Some(61)),
+        ("dump", dump, Some(63)),
+        ("activity watch", json, None),
+        ("lsapp", of("", &|at| format!("0\t1\t{}\tMail\tOpened\n", wall(at))), Some(61)),
+    ];
+    for (what, content, line) in cases {
+        let (log, warnings, _) = read(content, &options()).unwrap();
+        let found: Vec<_> = warnings.iter().filter(|w| w.kind == WarningKind::ClockSet).collect();
+        assert_eq!(found.len(), 1, "{what}: {warnings}");
+        assert_eq!((found[0].count, found[0].line), (1, line), "{what}: {warnings}");
+        let text = found[0].to_string();
+        let words = "by 119 min from 2023-11-14T23:12:20Z to 2023-11-14T21:13:20Z";
+        assert!(text.contains(words), "{what}: {text}");
+        assert!(log.events().windows(2).all(|pair| pair[0].at <= pair[1].at), "{what}");
+    }
+}
+
+#[test]
+fn files_that_tell_the_same_at_another_time_are_named() {
+    let folder = Folder::new();
+    let file = |name: &str, seconds: i64| {
+        let row = |index: i64| {
+            let at = 1_700_000_000 + 97 * index * index % 86_400 + seconds;
+            format!("ann,{at},{}\n", if index % 2 == 0 { "unlock," } else { "launch,Mail" })
+        };
+        let mut rows: Vec<String> = (0..120).map(row).collect();
+        rows.sort();
+        folder.file(name, format!("user,at,signal,app\n{}", rows.concat()))
+    };
+    let read = |second: i64| {
+        let files = [file("a.csv", 0), file("b.csv", second)];
+        read_logs(&files, &options(), &mut Vocabulary::new(), &Silent).unwrap()
+    };
+    for (seconds, words) in [(47, "47 s later"), (-3600, "3600 s earlier")] {
+        let (log, warnings) = read(seconds);
+        let found: Vec<_> = warnings.iter().filter(|w| w.kind == WarningKind::Offset).collect();
+        assert_eq!((found.len(), log.events().len() > 200), (1, true), "{warnings}");
+        assert!(found[0].file.ends_with("b.csv") && found[0].to_string().contains(words), "{warnings}");
+    }
+    let (log, warnings) = read(1);
+    assert_eq!((log.events().len() < 125, warnings.count(WarningKind::Offset)), (true, 0), "{warnings}");
+}
+
+#[test]
+fn a_mapping_says_what_flags_say() {
+    let folder = Folder::new();
+    let study = "who;when;what;name\nann;01-03-2024 07:00:00;3;\nann;01-03-2024 07:00:05;app opened;Mail\n\
+        ann;01-03-2024 07:00:09;x;\nann;01-03-2024 07:00:10;app opened;Kiosk\n";
+    let mapping = r#"
+unit = "s"
+zone = "America/New_York"
+date_order = "dmy"
+person = "ann"
+home = ["Kiosk"]
+keep_home = false
+profiles = "people"
+
+[columns]
+user = "who"
+at = "when"
+signal = "what"
+app = "name"
+
+[signals]
+3 = "unlock"
+"app opened" = "launch"
+x = "ignore"
+"#;
+    let with = |text: &str| options().with_mapping(&folder.file("study.toml", text));
+    let (log, warnings, vocabulary) = read(study, &with(mapping).unwrap()).unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 unlock", "5 +Mail", "10 -Mail"]);
+    assert_eq!(log.events()[0].at, Timestamp(1_709_294_400));
+    assert_eq!((log.events()[0].utc_offset_secs, warnings.count(WarningKind::HomeScreen)), (-18_000, 1));
+    assert_eq!(with(mapping).unwrap().profiles, Profiles::People);
+    let cases: [(&str, &[&str]); 13] = [
+        ("colums = 3", &["line 1", "unknown field `colums`", "did you mean `columns`?"]),
+        (
+            "[columns]\nat = \"t\"\napp = \"a\"\nwhen = \"x\"",
+            &["line 4", "unknown field `when`", "did you mean"],
+        ),
+        ("[columns]\napp = \"a\"", &["missing field `at`"]),
+        ("[columns]\nat = \"t\"", &["field `columns`", "neither `app` nor `signal`"]),
+        ("[columns]\nat = \"\"\napp = \"a\"", &["field `columns`", "no column is named for `at`"]),
+        ("[signals]\nx = \"launch\"", &["signals are named, but no columns", "[columns]"]),
+        (
+            "[columns]\nat = \"t\"\napp = \"a\"\n[signals]\n3 = \"lunch\"",
+            &["line 5", "field `signals`", "`lunch`, which `3` shall mean"],
+        ),
+        ("unit = \"hours\"", &["line 1", "field `unit`", "`hours` is no unit", "s, ms or us"]),
+        ("person = \"ann\"\nzone = \"Europe/Pariss\"", &["line 2", "field `zone`", "`Europe/Paris`"]),
+        ("date_order = \"xyz\"", &["field `date_order`", "`xyz`", "ymd"]),
+        ("home = \"Mail\"", &["line 1", "expected a sequence"]),
+        ("unit = ", &["line 1", "the keys are columns, signals"]),
+        ("unit = \"s\"\nunit = \"s\"", &["line 2", "duplicate key"]),
+    ];
+    for (text, expected) in cases {
+        let error = with(text).unwrap_err();
+        assert_eq!(error.kind(), foretap::ErrorKind::Config, "{text}: {error}");
+        let error = error.to_string();
+        for part in expected.iter().chain(&["study.toml"]) {
+            assert!(error.contains(part), "{text}: `{part}` is not in: {error}");
+        }
+    }
+    let missing = options().with_mapping(&folder.0.path().join("no.toml")).unwrap_err().to_string();
+    assert!(missing.contains("no.toml"), "{missing}");
+    let latin1 = options().with_mapping(&folder.file("latin1.toml", b"zone = \"\xe9\"")).unwrap_err();
+    assert!(latin1.to_string().contains("latin1.toml"), "{latin1}");
+}
+
+#[test]
+fn refused_columns_and_values_are_named() {
+    let cases = [
+        ("at", "`at` does not say"),
+        ("when=at", "`when` in a log, as `when=at` has it"),
+        ("user=x,app=y", "no column is named for `at`"),
+        ("at=x", "neither `app` nor `signal`"),
+        ("at=x,app=y,at=z", "`at` is named twice: `x` and `z`"),
+        ("at=x,app=y,user=", "the column of `user` has no name"),
+    ];
+    for (wrong, expected) in cases {
+        let error = wrong.parse::<foretap::data::TableColumns>().unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("duration=seconds"), "{wrong}: {error}");
+    }
+    let error = "open=lunch".parse::<foretap::data::SignalName>().unwrap_err().to_string();
+    assert!(error.contains("`lunch`, which `open` shall mean") && error.contains("screen_on"), "{error}");
+    let rows: String = ["launch", "tap", "launch", "battery", "tap", "launch"]
+        .iter()
+        .enumerate()
+        .map(|(second, what)| format!("{},{what},Mail\n", 1_700_000_000 + second))
+        .collect();
+    let columns = Some("at=t,signal=s,app=a".parse().unwrap());
+    let (_, warnings, _) = read("t,s,a\n".to_owned() + &rows, &LogOptions { columns, ..options() }).unwrap();
+    assert!(warnings.to_string().ends_with("all such values: `battery` 1, `tap` 2"), "{warnings}");
+}

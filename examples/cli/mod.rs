@@ -30,12 +30,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// Log files, plain or gzip. Without any, quickstart, quantize and phone simulate people; the others want one, or
+    /// Log files, plain or gzip, or folders of them. Without any, quickstart, quantize and phone simulate people; the others want one, or
     /// --simulate
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<PathBuf>,
 
-    /// native, app-usage, usagestats, activity-watch, lsapp, tsinghua or table; recognised from the content unless given
+    /// native, app-usage, usagestats, activity-watch, lsapp, tsinghua, table or knowledge-c; recognised from the content unless given
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<LogFormat>,
 
@@ -50,6 +50,10 @@ pub struct DataArgs {
     /// Unit of its times where they are numbers: s, ms or us; inferred from their size unless given
     #[arg(long, value_name = "UNIT", requires = "columns")]
     pub unit: Option<TimeUnit>,
+
+    /// A file in TOML that says the same and more: columns, signals, unit, zone, date_order; flags decide where both speak
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["columns", "signals", "unit"])]
+    pub mapping: Option<PathBuf>,
 
     /// Zone of the log's wall clock, such as Europe/Paris or UTC+05:30; without it the wall clock is taken as UTC
     #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
@@ -72,8 +76,9 @@ pub struct DataArgs {
     pub keep_home: bool,
 
     /// Apps of a work profile or clones: apps (the same person's, as package@10) or people (another person's)
-    #[arg(long, value_name = "WHOSE", default_value = "apps")]
-    pub profiles: Profiles,
+    /// [default: apps]
+    #[arg(long, value_name = "WHOSE")]
+    pub profiles: Option<Profiles>,
 
     /// Positions as unix_seconds,lat,lon: one file for all data files, or one for each in the same order
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -109,14 +114,9 @@ impl DataArgs {
                 Error::new(ErrorKind::Config, "no log is given").next_step("name its files with --data")
             );
         }
-        let options = LogOptions {
+        let mut options = LogOptions {
             format: self.format,
-            time_zone: self.time_zone.clone(),
-            date_order: self.date_order,
-            person: self.person.clone(),
             home: self.home.clone(),
-            keep_home: self.keep_home,
-            profiles: self.profiles,
             columns: self.columns.clone(),
             signals: self.signals.clone(),
             unit: self.unit,
@@ -125,6 +125,14 @@ impl DataArgs {
             strict: self.strict,
             ..LogOptions::new(self.key()?)
         };
+        if let Some(file) = &self.mapping {
+            options = options.with_mapping(file)?;
+        }
+        options.time_zone = self.time_zone.clone().or(options.time_zone);
+        options.date_order = self.date_order.or(options.date_order);
+        options.person = self.person.clone().or(options.person);
+        options.keep_home |= self.keep_home;
+        options.profiles = self.profiles.unwrap_or(options.profiles);
         let (log, warnings) = read_logs(&self.data, &options, vocabulary, progress)?;
         for warning in warnings.iter() {
             eprintln!("{}: {warning}", if warning.kind.is_note() { "note" } else { "warning" });

@@ -2,5 +2,6 @@
 
 pub mod bundle;
 pub mod log;
+pub mod mapping;
 mod memory;
 pub mod person;

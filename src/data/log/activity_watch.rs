@@ -1,4 +1,5 @@
-//! What ActivityWatch for Android exports: JSON, UTC, milliseconds.
+//! What ActivityWatch for Android exports: JSON, UTC, milliseconds; or the database that it keeps
+//! ([`sqlite`](super::sqlite)).
 //!
 //! ```json
 //! {"buckets": {
@@ -9,8 +10,8 @@
 //!     {"id": 1, "timestamp": "2026-04-24T01:25:10.525Z", "duration": 0.0, "data": {}}]}}}
 //! ```
 //!
-//! - A window is a `Launch`, and a `Close` when its duration is over; without a duration nobody knows when. A window of the app
-//!   in front that begins within a second of its end, no unlock between, is the same launch: another activity.
+//! - Windows become launches and closes as [`windows`](super::windows) describes; one without a duration has no end. Keys come in
+//!   any order.
 //! - Apps go by the name that ActivityWatch gives them, home screens by their package, so that they are known as such.
 //! - Windows without a package are a computer's and left out where there are others. Buckets of other types are left out.
 //! - The user id is the hash of the file's name without extensions ([`read_logs`](super::read_logs)), with the host's name where
@@ -21,45 +22,41 @@ use std::io::Read as _;
 
 use serde::de::IgnoredAny;
 
-use super::clock::Clock;
-use super::draft::{Draft, Problem, event};
+use super::draft::{Draft, Problem, RowPlace};
 use super::home;
-use super::lines::{Line, Lines};
-use super::warnings::WarningKind;
-use crate::data::event::{AppId, Signal, UserId};
+use super::jumps::ClockWatch;
+use super::lines::{Line, Lines, excerpt};
+use super::windows::{self, Happening, What};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::broken_off;
-
-/// Windows of one app so near each other are one launch.
-const SAME_LAUNCH_MS: i64 = 1000;
 
 /// By its first bytes: an export is one line, however long.
 pub(super) fn recognises(start: &[u8]) -> bool {
     let start = String::from_utf8_lossy(start);
-    let bare: String =
-        start.trim_start_matches('\u{feff}').chars().filter(|c| !c.is_whitespace()).take(60).collect();
-    bare.starts_with("{\"buckets\":{")
+    let bare: String = start.trim_start_matches('\u{feff}').chars().filter(|c| !c.is_whitespace()).collect();
+    bare.starts_with('{') && bare.contains("\"buckets\":{")
 }
 
 pub(super) fn read(lines: Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
-    let clock = Clock::new(draft.options.time_zone.as_deref())?;
     let mut bytes = Vec::new();
     lines.into_reader().read_to_end(&mut bytes).map_err(|error| broken_off(error, draft.file, 1))?;
     // A character that was cut off at the end is one of an event that was.
     let is_cut = |error: &std::str::Utf8Error| error.error_len().is_none();
+    let mut damaged_line = None;
     let text = match std::str::from_utf8(&bytes) {
-        Ok(text) => text,
-        Err(error) if is_cut(&error) => bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid()),
+        Ok(text) => text.to_owned(),
+        Err(error) if is_cut(&error) => {
+            bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid()).to_owned()
+        }
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count() as u64;
-            return Err(Error::new(ErrorKind::Data, "not UTF-8")
-                .file(draft.file)
-                .line(line)
-                .next_step("save it as UTF-8"));
+            damaged_line = Some(1 + before.iter().filter(|&&byte| byte == b'\n').count() as u64);
+            String::from_utf8_lossy(&bytes).into_owned()
         }
     };
-    let export = match serde_json::from_str::<Export>(text.trim_start_matches('\u{feff}')) {
+    drop(bytes);
+    let text = text.trim_start_matches('\u{feff}');
+    let export = match serde_json::from_str::<Export>(text) {
         Ok(export) => export,
         Err(error) => {
             let whole = up_to_the_last_event(text).filter(|_| error.is_eof());
@@ -74,46 +71,87 @@ pub(super) fn read(lines: Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
             export
         }
     };
-    let buckets = export.buckets.into_values().collect();
+    write(export, Origin::Json { damaged_line }, draft)
+}
+
+/// Where buckets come from.
+#[derive(Clone, Copy)]
+pub(super) enum Origin {
+    /// An export, and its first line that is not UTF-8.
+    Json { damaged_line: Option<u64> },
+    /// A database with this table of events.
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+    Table(&'static str),
+}
+
+/// Writes the events of all buckets.
+///
+/// # Errors
+/// An event cannot be used, and the options are strict.
+pub(super) fn write(export: Export, origin: Origin, draft: &mut Draft<'_>) -> Result<()> {
     let owner = draft.owner.clone();
-    let people = by_device(buckets);
+    let people = by_device(export.buckets.into_values().collect());
     let is_one = people.len() == 1;
     for (device, buckets) in people {
         let raw = if is_one { owner.clone() } else { format!("{owner}/{device}") };
-        let happenings = happenings(buckets, draft)?;
-        write(happenings, draft.user(&raw), &clock, draft)?;
+        let happenings = happenings(buckets, origin, draft)?;
+        let no_unlock = "no bucket of type os.lockscreen.unlocks: nothing can be asked after an unlock";
+        windows::write(happenings, draft.user(&raw), no_unlock, draft)?;
     }
     Ok(())
 }
 
 /// An export that was cut off, as if it had ended after its last whole event.
 fn up_to_the_last_event(text: &str) -> Option<String> {
-    // An event ends with its `data`.
-    let end = text.rfind("}}")? + 2;
-    Some(format!("{}]}}}}}}", text.get(..end)?))
+    // What is open: the export, its buckets, a bucket, its events, an event.
+    const EVENT_DEPTH: usize = 5;
+    let (mut open, mut in_text, mut escaped, mut end) = (Vec::new(), false, false, None);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if std::mem::take(&mut escaped) => {}
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'{' => open.push(b'}'),
+            b'[' => open.push(b']'),
+            b'}' | b']' => {
+                let is_event = open.len() == EVENT_DEPTH && byte == b'}';
+                open.pop();
+                if is_event {
+                    end = Some((at + 1, open.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+    let (end, open) = end?;
+    let closing: String = open.iter().rev().map(|&byte| char::from(byte)).collect();
+    Some(format!("{}{closing}", text.get(..end)?))
 }
 
-#[derive(Debug, serde::Deserialize)]
-struct Export {
+/// All that is in an export or a database.
+#[derive(Debug, Default, serde::Deserialize)]
+pub(super) struct Export {
     // Sorted, so that one file always gives one log.
-    buckets: BTreeMap<String, Bucket>,
+    pub buckets: BTreeMap<String, Bucket>,
 }
 
-#[derive(Debug, serde::Deserialize)]
-struct Bucket {
+#[derive(Debug, Default, serde::Deserialize)]
+pub(super) struct Bucket {
     #[serde(rename = "type", default)]
-    kind: String,
-    hostname: Option<String>,
+    pub kind: String,
+    pub hostname: Option<String>,
     #[serde(default)]
-    events: Vec<Item>,
+    pub events: Vec<Item>,
 }
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(untagged)]
-enum Item {
+pub(super) enum Item {
     Event {
+        id: Option<i64>,
         timestamp: String,
-        duration: f64,
+        duration: Option<f64>,
         #[serde(default)]
         data: Data,
     },
@@ -122,7 +160,7 @@ enum Item {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-struct Data {
+pub(super) struct Data {
     app: Option<String>,
     package: Option<String>,
 }
@@ -147,119 +185,92 @@ fn is_phone(item: &Item) -> bool {
     matches!(item, Item::Event { data: Data { package: Some(_), .. }, .. })
 }
 
-/// Something that happened, in milliseconds of UTC.
-struct Happening {
-    at_ms: i64,
-    /// Nothing for an unlock.
-    window: Option<Window>,
-}
-
-struct Window {
-    app: String,
-    until_ms: i64,
-}
-
-/// Windows and unlocks in time order.
-fn happenings(buckets: Vec<Bucket>, draft: &mut Draft<'_>) -> Result<Vec<Happening>> {
+/// Windows and unlocks.
+fn happenings(buckets: Vec<Bucket>, origin: Origin, draft: &mut Draft<'_>) -> Result<Vec<Happening>> {
     let has_phone = buckets.iter().flat_map(|bucket| &bucket.events).any(is_phone);
     let mut found = Vec::new();
     for Bucket { kind, events, .. } in buckets {
+        watch_clock(&events, draft);
         let is_unlock = kind == "os.lockscreen.unlocks";
-        if !is_unlock && (kind != "currentwindow" || (has_phone && !events.iter().any(is_phone))) {
+        // Without a type nobody knows what the events are: they are counted below.
+        let is_unknown = kind.is_empty();
+        let is_window = kind == "currentwindow" && (!has_phone || events.iter().any(is_phone));
+        if !is_unlock && !is_window && !is_unknown {
             continue;
         }
         // Newest first, and so in true order from the end where times are equal.
         for (index, item) in events.into_iter().enumerate().rev() {
-            match happening(item, is_unlock) {
+            let id = if let Item::Event { id, .. } = &item { *id } else { None };
+            let place = match origin {
+                Origin::Json { damaged_line } => RowPlace::Line(damaged_line.unwrap_or(1)),
+                Origin::Table(table) => RowPlace::Row(table, id.unwrap_or_default()),
+            };
+            let is_damaged = matches!(origin, Origin::Json { damaged_line: Some(_) });
+            let happening = if is_unknown {
+                Err(Problem::new("type", "a bucket without one"))
+            } else {
+                happening(item, is_unlock, is_damaged, place)
+            };
+            match happening {
                 Ok(happening) => found.push(happening),
                 Err(problem) => {
-                    let message =
-                        format!("event {} of the bucket of type {kind}: {}", index + 1, problem.message);
-                    draft
-                        .skip(Line { number: 1, text: "", complete: true }, Problem { message, ..problem })?;
+                    let bucket = format!("bucket of type `{}`", excerpt(&kind, 60));
+                    let message = match origin {
+                        Origin::Json { .. } => {
+                            format!("event {} of a {bucket}: {}", index + 1, problem.message)
+                        }
+                        Origin::Table(_) => format!("{bucket}: {}", problem.message),
+                    };
+                    draft.skip_at(place, Problem { message, ..problem })?;
                 }
             }
         }
     }
-    // Of equal times, an unlock comes first.
-    found.sort_by_key(|happening| (happening.at_ms, happening.window.is_some()));
     Ok(found)
 }
 
-fn happening(item: Item, is_unlock: bool) -> std::result::Result<Happening, Problem> {
-    let Item::Event { timestamp, duration, data } = item else {
-        return Err(Problem::new("timestamp", "an event without timestamp and duration"));
+/// Says where the clock was set back: events are numbered in the order in which they came.
+fn watch_clock(events: &[Item], draft: &mut Draft<'_>) {
+    let numbered = |item: &Item| match item {
+        Item::Event { id: Some(id), timestamp, .. } => {
+            Some((*id, timestamp.parse::<jiff::Timestamp>().ok()?.as_second()))
+        }
+        _ => None,
+    };
+    let mut times: Vec<(i64, i64)> = events.iter().filter_map(numbered).collect();
+    times.sort_unstable();
+    let mut watch = ClockWatch::default();
+    times.iter().for_each(|&(_, at)| watch.see(at, None));
+    draft.note_jumps_of(&watch, false);
+}
+
+fn happening(
+    item: Item,
+    is_unlock: bool,
+    is_damaged: bool,
+    place: RowPlace<'static>,
+) -> std::result::Result<Happening, Problem> {
+    let Item::Event { timestamp, duration, data, .. } = item else {
+        return Err(Problem::new("timestamp", "an event without timestamp, or with a wrong field"));
     };
     let at: jiff::Timestamp = timestamp
         .parse()
         .map_err(|_| Problem::not("timestamp", &timestamp, "a time like 2026-04-24T01:25:10.525Z"))?;
     let at_ms = at.as_millisecond();
+    let happening = |what| Ok(Happening { at_ms, what, offset_secs: None, place });
     if is_unlock {
-        return Ok(Happening { at_ms, window: None });
+        return happening(What::Unlock);
     }
+    let duration = duration.unwrap_or(0.0);
     if !(0.0..=1e9).contains(&duration) {
         return Err(Problem::not("duration", &duration.to_string(), "a number of seconds"));
     }
     let package = data.package.filter(|package| home::is_known(package));
     let app = package.or(data.app).filter(|app| !app.trim().is_empty());
     let app = app.ok_or_else(|| Problem::new("data.app", "missing"))?;
-    Ok(Happening { at_ms, window: Some(Window { app, until_ms: at_ms + (1000.0 * duration) as i64 }) })
-}
-
-/// The app in front, and when its window ends.
-struct Front {
-    app: AppId,
-    since_ms: i64,
-    until_ms: i64,
-}
-
-fn write(happenings: Vec<Happening>, user: UserId, clock: &Clock, draft: &mut Draft<'_>) -> Result<()> {
-    if !happenings.iter().any(|happening| happening.window.is_none()) {
-        let detail = "no bucket of type os.lockscreen.unlocks: nothing can be asked after an unlock";
-        draft.warn(WarningKind::NoUnlock, None, detail);
+    // What stands for bytes that are no UTF-8.
+    if is_damaged && app.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(Problem::new("data.app", "not UTF-8 (save the file as UTF-8)"));
     }
-    let push = |draft: &mut Draft<'_>, at_ms: i64, signal| {
-        let at = at_ms.div_euclid(1000);
-        draft.push(event(user, at, clock.offset_secs(at), signal), None);
-    };
-    let close = |draft: &mut Draft<'_>, front: Front, at_ms: i64| {
-        if front.until_ms > front.since_ms {
-            push(draft, front.until_ms.min(at_ms), Signal::Close(front.app));
-        }
-    };
-    let mut front: Option<Front> = None;
-    let mut unlocked_since = false;
-    for Happening { at_ms, window } in happenings {
-        if !draft.check_time(user, at_ms.div_euclid(1000), 1)? {
-            continue;
-        }
-        let Some(Window { app, until_ms }) = window else {
-            // An app that is over closes before the unlock.
-            if let Some(over) = front.take_if(|front| front.until_ms <= at_ms) {
-                close(draft, over, at_ms);
-            }
-            push(draft, at_ms, Signal::Unlock);
-            unlocked_since = true;
-            continue;
-        };
-        let app = draft.names.intern(&app);
-        let goes_on = |front: &&mut Front| {
-            front.app == app && !unlocked_since && at_ms - front.until_ms <= SAME_LAUNCH_MS
-        };
-        match front.as_mut().filter(goes_on) {
-            Some(front) => front.until_ms = front.until_ms.max(until_ms),
-            None => {
-                if let Some(before) = front.take() {
-                    close(draft, before, at_ms);
-                }
-                push(draft, at_ms, Signal::Launch(app));
-                front = Some(Front { app, since_ms: at_ms, until_ms });
-            }
-        }
-        unlocked_since = false;
-    }
-    if let Some(front) = front {
-        close(draft, front, i64::MAX);
-    }
-    Ok(())
+    happening(What::Window { app, until_ms: at_ms + (1000.0 * duration) as i64 })
 }

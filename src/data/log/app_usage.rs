@@ -8,7 +8,9 @@
 //! ```
 //!
 //! - Labels and header are in the app's language. `data/app_usage_labels.csv` says what they mean; what is not
-//!   in the table is an app. A file without a single unlock row is taken for an unknown language.
+//!   in the table is an app. A file without a single unlock row is taken for an unknown language, and so is a part of it of two
+//!   days and more without any row of the screen: its labels are told by how they behave, with a warning
+//!   ([`labels`](super::labels)), or the file is refused.
 //! - Rows of one second are in true order when the file is read from its end.
 //! - An app row is a `Launch`, and a `Close` when its duration is over, at the latest when the next app or
 //!   screen row begins: durations are rounded up to a second, and only one app is in front. An unlock ends no app: where the
@@ -17,18 +19,21 @@
 //! - The user id is the hash of the file's name without extensions ([`read_logs`](super::read_logs)).
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::fmt::Write as _;
 
 use jiff::civil::{DateTime, Time};
 
 use super::clock::{Clock, DateNumbers, DateOrder};
 use super::draft::{BELIEVABLE_SECS, Draft, Problem, event};
+use super::labels::{LABELS, LabelledRow, Labels, Meaning, infer};
 use super::lines::{Commas, DELIMITERS, Line, Lines, excerpt};
 use super::locale::{plain_digits, time_of_day};
 use super::unlock::SAME_MOMENT_SECS;
 use super::warnings::WarningKind;
 use crate::data::event::{AppId, Signal, UserId};
 use crate::error::{Error, ErrorKind, Result};
+
+const COLUMNS: usize = 4;
 
 pub(super) fn recognises(head: &[String]) -> bool {
     delimiter(head.iter().map(String::as_str)).is_some()
@@ -46,8 +51,10 @@ fn delimiter<'a>(head: impl Iterator<Item = &'a str>) -> Option<u8> {
 pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let clock = Clock::new(draft.options.time_zone.as_deref())?;
     let mut commas = Commas::new(delimiter(lines.head()).unwrap_or(DELIMITERS[0]));
+    lines.join_quoted(commas.delimiter(), COLUMNS);
+    draft.note_wall_clock();
     let mut rows = Vec::new();
-    while let Some(line) = lines.next()? {
+    while let Some(line) = draft.next_line(lines)? {
         match parse(line.text, &mut commas) {
             Ok(row) => rows.push(Row { line: line.number, complete: line.complete, ..row }),
             Err(_) if line.number == 1 && is_header(line.text, &mut commas) => {}
@@ -57,8 +64,70 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let dates: Vec<_> = rows.iter().map(|row| (row.date, row.time)).collect();
     let order = draft.date_order(&dates);
     let rows = in_true_order(rows, order, draft)?;
-    check_labels(&rows, draft)?;
-    write(&rows, &clock, draft)
+    let language = Language { inferred: inferred(&rows, draft) };
+    let rows = without_repeats(rows, &language, draft);
+    check_labels(&rows, &language, draft)?;
+    write(&rows, &language, &clock, draft)
+}
+
+/// What labels mean in one file.
+struct Language {
+    /// Beside the table's.
+    inferred: Option<Labels>,
+}
+
+impl Language {
+    fn meaning<'a>(&self, label: &'a str) -> Meaning<'a> {
+        match (LABELS.meaning(label), &self.inferred) {
+            (Meaning::App, Some(inferred)) => inferred.meaning(label),
+            (known, _) => known,
+        }
+    }
+}
+
+/// A part of a file of so many rows and so long, without a row of the screen, is in another language.
+const FOREIGN_ROWS: usize = 100;
+const FOREIGN_SECS: i64 = 2 * 86_400;
+
+/// The labels of parts of the file that are in no known language, as far as they are clear.
+fn inferred(rows: &[(DateTime, Row)], draft: &mut Draft<'_>) -> Option<Labels> {
+    let at_secs =
+        |local: &DateTime| local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0)).as_secs();
+    let mut known: HashMap<&str, bool> = HashMap::new();
+    for (_, row) in rows {
+        known.entry(&row.label).or_insert_with(|| LABELS.meaning(&row.label) != Meaning::App);
+    }
+    let is_known = |(_, row): &(DateTime, Row)| known.get(row.label.as_str()) == Some(&true);
+    let mut found: Option<Labels> = None;
+    for part in rows.split(is_known) {
+        let (Some((first, row)), Some((last, _))) = (part.first(), part.last()) else { continue };
+        if part.len() < FOREIGN_ROWS || at_secs(last) - at_secs(first) < FOREIGN_SECS {
+            continue;
+        }
+        let labelled: Vec<LabelledRow<'_>> = part
+            .iter()
+            .map(|(local, row)| LabelledRow {
+                label: &row.label,
+                at_secs: at_secs(local),
+                duration_secs: row.duration_secs,
+            })
+            .collect();
+        let Some(labels) = infer(&labelled) else {
+            let detail = format!(
+                "from {first} to {last} no row of the screen is in a known language: what its labels are counts as apps"
+            );
+            draft.warn(WarningKind::UnknownLabel, Some(row.line), detail);
+            continue;
+        };
+        let mut detail = "labels in an unknown language are told by how they behave: ".to_owned();
+        for (label, meaning) in labels.words() {
+            let _ = write!(detail, "`{}` is {meaning}, ", excerpt(&label, 60));
+        }
+        detail += "the others are apps; if that is wrong, add the labels to data/app_usage_labels.csv";
+        draft.warn(WarningKind::UnknownLabel, Some(row.line), detail);
+        found.get_or_insert_default().extend(labels);
+    }
+    found
 }
 
 /// A row as the file has it.
@@ -93,7 +162,8 @@ fn parse(text: &str, commas: &mut Commas) -> std::result::Result<Row, Problem> {
 
 /// The header has four columns in any language, and none of them holds a number.
 fn is_header(text: &str, commas: &mut Commas) -> bool {
-    commas.split(text).is_some_and(|fields| fields.len() == 4) && !text.bytes().any(|b| b.is_ascii_digit())
+    commas.split(text).is_some_and(|fields| fields.len() == COLUMNS)
+        && !text.bytes().any(|b| b.is_ascii_digit())
 }
 
 /// `2:09:13`
@@ -106,8 +176,8 @@ fn duration_secs(text: &str) -> Option<i64> {
     (parts.next().is_none() && minutes < 60 && secs < 60).then_some(hours * 3600 + minutes * 60 + secs)
 }
 
-/// Rows with their local time, oldest first, repeated rows dropped. The whole file runs one way: if it runs
-/// upwards, some tool has turned it round already.
+/// Rows with their local time, oldest first. The whole file runs one way: if it runs upwards, some tool has turned it round
+/// already.
 fn in_true_order(rows: Vec<Row>, order: DateOrder, draft: &mut Draft<'_>) -> Result<Vec<(DateTime, Row)>> {
     let mut dated: Vec<(DateTime, Row)> = Vec::with_capacity(rows.len());
     for row in rows {
@@ -128,24 +198,33 @@ fn in_true_order(rows: Vec<Row>, order: DateOrder, draft: &mut Draft<'_>) -> Res
     if up <= down {
         dated.reverse();
     }
-    let count = dated.len();
-    let mut kept: Vec<(DateTime, Row)> = Vec::with_capacity(count);
+    Ok(dated)
+}
+
+/// Drops rows that repeat the one before. An app may well post two notifications in one second.
+fn without_repeats(
+    dated: Vec<(DateTime, Row)>,
+    language: &Language,
+    draft: &mut Draft<'_>,
+) -> Vec<(DateTime, Row)> {
+    let mut kept: Vec<(DateTime, Row)> = Vec::with_capacity(dated.len());
     for (local, row) in dated {
         let repeats = |(then, last): &(DateTime, Row)| {
             *then == local && last.label == row.label && last.duration_secs == row.duration_secs
         };
-        if kept.last().is_some_and(repeats) && !matches!(LABELS.meaning(&row.label), Meaning::Notification(_))
+        if kept.last().is_some_and(repeats)
+            && !matches!(language.meaning(&row.label), Meaning::Notification(_))
         {
             draft.warn(WarningKind::Duplicate, Some(row.line), "");
         } else {
             kept.push((local, row));
         }
     }
-    Ok(kept)
+    kept
 }
 
 /// Writes the events. Only one app can be open: it closes before the next row that reaches its end.
-fn write(rows: &[(DateTime, Row)], clock: &Clock, draft: &mut Draft<'_>) -> Result<()> {
+fn write(rows: &[(DateTime, Row)], language: &Language, clock: &Clock, draft: &mut Draft<'_>) -> Result<()> {
     let user = draft.user(&draft.owner.clone());
     let mut open: Option<OpenApp> = None;
     let mut last_at = None;
@@ -155,7 +234,7 @@ fn write(rows: &[(DateTime, Row)], clock: &Clock, draft: &mut Draft<'_>) -> Resu
             continue;
         }
         last_at = Some(at);
-        let signal = match LABELS.meaning(&row.label) {
+        let signal = match language.meaning(&row.label) {
             Meaning::Unlock => Signal::Unlock,
             Meaning::ScreenOnLocked => Signal::ScreenOn,
             Meaning::ScreenOff => Signal::ScreenOff,
@@ -204,11 +283,11 @@ impl OpenApp {
 }
 
 /// Refuses a file in an unknown language, whose screen rows would all become apps.
-fn check_labels(rows: &[(DateTime, Row)], draft: &mut Draft<'_>) -> Result<()> {
+fn check_labels(rows: &[(DateTime, Row)], language: &Language, draft: &mut Draft<'_>) -> Result<()> {
     let mut apps: HashMap<&str, (usize, bool)> = HashMap::new();
     let (mut has_unlock, mut knows_language) = (false, false);
     for (_, row) in rows {
-        let meaning = LABELS.meaning(&row.label);
+        let meaning = language.meaning(&row.label);
         knows_language |= meaning != Meaning::App;
         match meaning {
             Meaning::Unlock => has_unlock = true,
@@ -258,120 +337,4 @@ fn check_labels(rows: &[(DateTime, Row)], draft: &mut Draft<'_>) -> Result<()> {
         draft.warn(WarningKind::UnknownLabel, line, detail);
     }
     Ok(())
-}
-
-/// What a label says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning<'a> {
-    Unlock,
-    ScreenOnLocked,
-    ScreenOff,
-    /// With the app's name.
-    Notification(&'a str),
-    App,
-}
-
-/// The label table, taken apart.
-#[derive(Debug, Default)]
-struct Labels {
-    screens: HashMap<String, Meaning<'static>>,
-    /// What stands before and after the app's name.
-    notifications: Vec<(String, String)>,
-}
-
-static LABELS: LazyLock<Labels> =
-    LazyLock::new(|| Labels::parse(include_str!("../../../data/app_usage_labels.csv")));
-
-impl Labels {
-    /// Rows of another shape are left to the test below to find.
-    fn parse(table: &str) -> Self {
-        let mut labels = Self::default();
-        for (_language, label, meaning) in label_rows(table).flatten() {
-            let label = plain_spaces(&label);
-            let screen = match meaning.as_str() {
-                "unlock" => Meaning::Unlock,
-                "screen-on-locked" => Meaning::ScreenOnLocked,
-                "screen-off" | "screen-off-locked" => Meaning::ScreenOff,
-                _ => {
-                    if let Some((before, after)) = label.split_once("{}") {
-                        labels.notifications.push((before.to_owned(), after.to_owned()));
-                    }
-                    continue;
-                }
-            };
-            labels.screens.insert(label, screen);
-        }
-        labels
-    }
-
-    fn meaning<'a>(&self, label: &'a str) -> Meaning<'a> {
-        if let Some(&screen) = self.screens.get(&plain_spaces(label)) {
-            return screen;
-        }
-        let name = self.notifications.iter().find_map(|(before, after)| {
-            let name = strip_prefix_spaces(label, before)?.strip_suffix(after.as_str())?.trim();
-            (!name.is_empty()).then_some(name)
-        });
-        name.map_or(Meaning::App, Meaning::Notification)
-    }
-}
-
-/// Language, label and meaning of each row of the label table.
-fn label_rows(table: &str) -> impl Iterator<Item = csv::Result<(String, String, String)>> {
-    csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(table.as_bytes()).into_deserialize()
-}
-
-/// French and others put a non-breaking space here and there; a label is the same with a plain one.
-fn plain_spaces(label: &str) -> String {
-    label.trim().replace(['\u{a0}', '\u{202f}'], " ")
-}
-
-/// `text` after `prefix`, any kind of space being equal to a plain one.
-fn strip_prefix_spaces<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    let mut rest = text.chars();
-    for wanted in prefix.chars() {
-        let found = rest.next()?;
-        let found = if matches!(found, '\u{a0}' | '\u{202f}') { ' ' } else { found };
-        if found != wanted {
-            return None;
-        }
-    }
-    Some(rest.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn label_table_is_sound() {
-        let table = include_str!("../../../data/app_usage_labels.csv");
-        let rows: Vec<(String, String, String)> = label_rows(table).collect::<csv::Result<_>>().unwrap();
-        for (_, label, meaning) in &rows {
-            let known = ["unlock", "screen-on-locked", "screen-off", "screen-off-locked", "notification"];
-            assert!(known.contains(&meaning.as_str()), "{label}: {meaning}");
-            assert_eq!(meaning == "notification", label.contains("{}"), "{label}: {meaning}");
-        }
-        for language in ["en", "fr"] {
-            let has_unlock = rows.iter().any(|(of, _, meaning)| of == language && meaning == "unlock");
-            assert!(has_unlock, "{language} has no unlock label");
-        }
-    }
-
-    #[test]
-    fn labels_mean_what_they_say() {
-        let cases = [
-            ("Screen on (unlocked)", Meaning::Unlock),
-            ("Écran allumé\u{a0}(déverrouillé)", Meaning::Unlock),
-            ("Écran allumé (verrouillé)", Meaning::ScreenOnLocked),
-            ("Screen off", Meaning::ScreenOff),
-            ("Notification posted (Notes (beta))", Meaning::Notification("Notes (beta)")),
-            ("Notifications envoyées\u{a0}(Google\u{a0}Play)", Meaning::Notification("Google\u{a0}Play")),
-            ("Notification posted ()", Meaning::App),
-            ("Screen Time", Meaning::App),
-        ];
-        for (label, expected) in cases {
-            assert_eq!(LABELS.meaning(label), expected, "{label}");
-        }
-    }
 }

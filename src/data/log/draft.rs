@@ -5,8 +5,10 @@ use std::path::Path;
 
 use super::LogOptions;
 use super::clock::{DateNumbers, DateOrder};
-use super::lines::{Line, excerpt};
+use super::jumps::ClockWatch;
+use super::lines::{Line, Lines, excerpt};
 use super::positions::Positions;
+use super::readings::{Reading, Readings};
 use super::warnings::{Warning, WarningKind, Warnings};
 use crate::data::event::{AppId, Event, Signal, Timestamp, UserId};
 use crate::data::place::PlaceId;
@@ -15,6 +17,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// 2000-01-01 and 2100-01-01: a time outside comes from a clock that was not set.
 pub(super) const BELIEVABLE_SECS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
+/// What is wrong with a row of another encoding, and what to do.
+const NOT_TEXT: &str = "not UTF-8 (save the file as UTF-8)";
+/// So many such rows, and more than one in a hundred, are no damage: the file has another encoding.
+const MOST_NOT_TEXT: u64 = 10;
 /// A silence longer than this is more likely a clock than a drawer.
 const YEAR_SECS: i64 = 366 * 86_400;
 
@@ -36,6 +42,40 @@ impl Problem {
     }
 }
 
+/// Where a row stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RowPlace<'a> {
+    /// In this line, counted from 1.
+    Line(u64),
+    /// In a table of a database, by its row id.
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
+    Row(&'a str, i64),
+}
+
+impl From<u64> for RowPlace<'_> {
+    fn from(line: u64) -> Self {
+        Self::Line(line)
+    }
+}
+
+/// A user's rows so far.
+#[derive(Debug, Default)]
+struct Seen {
+    last_at: i64,
+    watch: ClockWatch,
+    /// Of the times with the opposite sign: a file may run from the newest row to the oldest.
+    watch_backwards: ClockWatch,
+}
+
+/// What a file gave.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    /// In the file's order.
+    pub events: Vec<Event>,
+    /// What the phone measured between them.
+    pub readings: Readings,
+}
+
 /// The events of one file, with apps named by ids of its own.
 pub(super) struct Draft<'a> {
     pub file: &'a Path,
@@ -47,11 +87,15 @@ pub(super) struct Draft<'a> {
     events: Vec<Event>,
     users: HashMap<String, UserId>,
     stations: HashMap<String, PlaceId>,
-    last_at: HashMap<UserId, i64>,
+    seen: HashMap<UserId, Seen>,
     last_event: HashMap<UserId, Event>,
-    /// Rows that could not be used, and rows whose time could.
+    /// Rows that could not be used, those of them that are not UTF-8, and rows whose time could be used.
     skipped: u64,
+    not_text: u64,
     taken: u64,
+    readings: Readings,
+    /// Whether a time was read off a wall clock.
+    uses_wall_clock: bool,
     /// Closes that come later than the rows that say them.
     later: Vec<(Timestamp, Event)>,
 }
@@ -67,10 +111,13 @@ impl<'a> Draft<'a> {
             events: Vec::new(),
             users: HashMap::new(),
             stations: HashMap::new(),
-            last_at: HashMap::new(),
+            seen: HashMap::new(),
             last_event: HashMap::new(),
             skipped: 0,
+            not_text: 0,
             taken: 0,
+            readings: Readings::default(),
+            uses_wall_clock: false,
             later: Vec::new(),
         }
     }
@@ -95,13 +142,68 @@ impl<'a> Draft<'a> {
         place
     }
 
+    /// The next line of the file that is not blank. One that is not UTF-8 is counted as a row that cannot be used.
+    ///
+    /// # Errors
+    /// The file cannot be read on, or the options are strict.
+    pub fn next_line<'l>(&mut self, lines: &'l mut Lines<'_>) -> Result<Option<Line<'l>>> {
+        while lines.advance()? {
+            if lines.is_text() {
+                return Ok(Some(lines.line()));
+            }
+            self.not_text += 1;
+            self.skip(lines.line(), Problem::new("row", NOT_TEXT))?;
+        }
+        Ok(None)
+    }
+
     /// Counts a row that cannot be used.
     ///
     /// # Errors
     /// The options are strict.
     pub fn skip(&mut self, line: Line<'_>, problem: Problem) -> Result<()> {
         let kind = if line.complete { WarningKind::BadRow } else { WarningKind::CutOff };
-        self.skip_as(kind, line.number, problem)
+        self.skip_as(kind, line.number.into(), problem)
+    }
+
+    /// The same for a row that is no line.
+    ///
+    /// # Errors
+    /// The options are strict.
+    pub fn skip_at(&mut self, place: RowPlace<'_>, problem: Problem) -> Result<()> {
+        self.skip_as(WarningKind::BadRow, place, problem)
+    }
+
+    /// Adds `words` to what is said about rows that were skipped for `field`.
+    pub fn say_more(&mut self, field: &'static str, words: &str) {
+        self.warnings.say_more(WarningKind::BadRow, self.file, field, words);
+    }
+
+    /// Says that a time was read off a wall clock: without a zone it is not UTC.
+    pub fn note_wall_clock(&mut self) {
+        self.uses_wall_clock = true;
+    }
+
+    /// Whether the times are not truly UTC, because the zone of the wall clock is not known.
+    pub fn is_off_utc(&self) -> bool {
+        self.uses_wall_clock && self.options.time_zone.is_none()
+    }
+
+    /// Whether the file had no rows at all.
+    pub fn is_blank(&self) -> bool {
+        self.skipped == 0 && self.events.is_empty() && self.readings.is_empty()
+    }
+
+    /// Takes what the phone measured at `at` (UTC seconds).
+    pub fn read_off(&mut self, user: UserId, at: i64, reading: Reading) {
+        self.readings.push(user, at, reading);
+    }
+
+    /// Says that another table of a database begins, whose rows come after no earlier ones.
+    #[cfg(feature = "sqlite")]
+    pub fn begin_table(&mut self) {
+        self.note_jumps(false);
+        self.last_event.clear();
     }
 
     /// Counts a warning that is not about a row that is lost.
@@ -128,23 +230,62 @@ impl<'a> Draft<'a> {
     ///
     /// # Errors
     /// The time is not believable, so the row is lost, and the options are strict.
-    pub fn check_time(&mut self, user: UserId, at: i64, line: u64) -> Result<bool> {
+    pub fn check_time<'p>(&mut self, user: UserId, at: i64, place: impl Into<RowPlace<'p>>) -> Result<bool> {
+        let place = place.into();
         if !BELIEVABLE_SECS.contains(&at) {
             let problem =
                 Problem::new("time", format!("at {}, not between 2000 and 2100 (skipped)", words(at)));
-            self.skip_as(WarningKind::ClockJump, line, problem)?;
+            self.skip_as(WarningKind::ClockJump, place, problem)?;
             return Ok(false);
         }
         self.taken += 1;
-        let previous = self.last_at.insert(user, at).unwrap_or(at);
+        let seen = self.seen.entry(user).or_insert_with(|| Seen { last_at: at, ..Seen::default() });
+        let previous = std::mem::replace(&mut seen.last_at, at);
+        seen.watch.see(at, place.line());
+        seen.watch_backwards.see(-at, place.line());
         if at < previous {
-            let detail = format!("at {} after {}", words(at), words(previous));
-            self.warn(WarningKind::OutOfOrder, Some(line), detail);
+            let detail = format!("{}at {} after {}", place.words(), words(at), words(previous));
+            self.warn(WarningKind::OutOfOrder, place.line(), detail);
         } else if at - previous > YEAR_SECS {
-            let detail = format!("from {} to {}", words(previous), words(at));
-            self.warn(WarningKind::ClockJump, Some(line), detail);
+            let detail = format!("{}from {} to {}", place.words(), words(previous), words(at));
+            self.warn(WarningKind::ClockJump, place.line(), detail);
         }
         Ok(true)
+    }
+
+    /// Says where clocks were set back among the rows so far, which run from the newest to the oldest if `is_backwards`.
+    fn note_jumps(&mut self, is_backwards: bool) {
+        let mut seen: Vec<(UserId, Seen)> = self.seen.drain().collect();
+        seen.sort_by_key(|(user, _)| user.0);
+        for (_, seen) in seen {
+            self.note_jumps_of(if is_backwards { &seen.watch_backwards } else { &seen.watch }, is_backwards);
+        }
+    }
+
+    /// The same of one phone whose rows were watched elsewhere, in the order in which it wrote them.
+    pub fn note_jumps_of(&mut self, watch: &ClockWatch, is_backwards: bool) {
+        let Some((count, jump)) = watch.jumps() else { return };
+        let (mut from, mut to, mut ahead) = (jump.from, jump.to, jump.ahead);
+        if is_backwards {
+            (from, to) = (-jump.to, -jump.from);
+            ahead = jump.ahead.map(|(before, after)| (-after, -before));
+        }
+        let minutes = (from - to + 30) / 60;
+        let size =
+            if minutes < 120 { format!("{minutes} min") } else { format!("{} h", (minutes + 30) / 60) };
+        let mut detail = format!("by {size} from {} to {}", words(from), words(to));
+        if let Some((before, after)) = ahead {
+            detail += &format!(
+                ", after it had been set forth from {} to {}: what is between may be as much too late",
+                words(before),
+                words(after)
+            );
+        }
+        if self.is_off_utc() {
+            detail += "; or summer time ended, which --time-zone tells";
+        }
+        detail += ". Two files put one after another look the same. Events are sorted by time";
+        self.warnings.add_many(WarningKind::ClockSet, self.file, count, jump.line, detail);
     }
 
     /// Takes an event. One that repeats its user's last is counted and dropped, except for notifications:
@@ -172,27 +313,33 @@ impl<'a> Draft<'a> {
             up += usize::from(pair[1].at > pair[0].at);
             down += usize::from(pair[1].at < pair[0].at);
         }
+        self.note_jumps(down > up);
         if down > up {
             self.events.reverse();
             self.warnings.take_back(WarningKind::OutOfOrder, self.file, down as u64);
         }
     }
 
-    /// The events, in the file's order. Joins places, and gives the apps their ids in order of first appearance in time.
+    /// What the file gave. Joins places, and gives the apps their ids in order of first appearance in time.
     ///
     /// # Errors
-    /// There is no event at all, or more rows could not be used than could.
-    pub fn finish(self, positions: Option<&Positions>, vocabulary: &mut Vocabulary) -> Result<Vec<Event>> {
-        let Self { file, names, mut events, warnings, skipped, taken, later, .. } = self;
+    /// There is nothing at all, or more rows could not be used than could, or too many are not UTF-8.
+    pub fn finish(mut self, positions: Option<&Positions>, vocabulary: &mut Vocabulary) -> Result<Part> {
+        self.note_jumps(false);
+        let Self { file, names, mut events, warnings, skipped, not_text, taken, later, readings, .. } = self;
         close_in_time(&mut events, later);
-        if events.is_empty() || skipped > taken {
+        let is_empty = events.is_empty() && readings.is_empty();
+        let is_other_encoding = not_text > MOST_NOT_TEXT && not_text > (skipped + taken) / 100;
+        if is_empty || skipped > taken || is_other_encoding {
             // Warnings are lost with the error: it says itself what the first row lacked.
             let lost = |warning: &&Warning| {
                 use WarningKind::{BadRow, ClockJump, CutOff};
                 warning.file == file && matches!(warning.kind, BadRow | ClockJump | CutOff)
             };
-            let message = if events.is_empty() {
+            let message = if is_empty {
                 "no usable row".to_owned()
+            } else if is_other_encoding {
+                format!("{not_text} of {} rows are {NOT_TEXT}", skipped + taken)
             } else {
                 format!("{skipped} of {} rows cannot be used: more than half", skipped + taken)
             };
@@ -201,7 +348,10 @@ impl<'a> Draft<'a> {
                 Some(Warning { line: Some(line), detail, .. }) => {
                     error.next_step(format!("mend the rows, the first of them line {line}: {detail}"))
                 }
-                _ => error,
+                Some(Warning { detail, .. }) => {
+                    error.next_step(format!("mend the rows, the first of them: {detail}"))
+                }
+                None => error,
             });
         }
         let mut first_at = vec![None; names.len()];
@@ -230,20 +380,40 @@ impl<'a> Draft<'a> {
             event.place = event.place.or_else(|| positions?.place_at(event.at.0));
             event
         });
-        Ok(named.collect())
+        Ok(Part { events: named.collect(), readings })
     }
 
-    fn skip_as(&mut self, kind: WarningKind, line: u64, problem: Problem) -> Result<()> {
+    fn skip_as(&mut self, kind: WarningKind, place: RowPlace<'_>, problem: Problem) -> Result<()> {
+        let message = format!("{}{}", place.words(), problem.message);
         if self.options.strict {
-            let error = Error::new(ErrorKind::Data, problem.message).file(self.file).line(line);
+            let error = Error::new(ErrorKind::Data, message).file(self.file);
+            let error = place.line().into_iter().fold(error, Error::line);
             return Err(error
                 .field(problem.field)
                 .next_step("mend the row, or leave out --strict to skip it"));
         }
         self.skipped += 1;
-        let detail = format!("field `{}`: {}", problem.field, problem.message);
-        self.warnings.add_by_reason(kind, self.file, problem.field, line, detail);
+        let detail = format!("field `{}`: {message}", problem.field);
+        self.warnings.add_by_reason(kind, self.file, problem.field, place.line(), detail);
         Ok(())
+    }
+}
+
+impl RowPlace<'_> {
+    /// The line, if it has one.
+    pub fn line(self) -> Option<u64> {
+        match self {
+            Self::Line(line) => Some(line),
+            Self::Row(..) => None,
+        }
+    }
+
+    /// What a message begins with, where there is no line to name.
+    fn words(self) -> String {
+        match self {
+            Self::Line(_) => String::new(),
+            Self::Row(table, row) => format!("table `{}`, row {row}: ", excerpt(table, 60)),
+        }
     }
 }
 

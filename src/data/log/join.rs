@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use super::draft::is_repeat;
+use super::draft::{Part, is_repeat};
 use super::home::{LeftOut, leave_out_home};
 use super::lines::excerpt;
 use super::merge::{merge, share_in_common};
+use super::readings::Readings;
 use super::unlock::{Reordered, order_unlocks};
 use super::warnings::{WarningKind, Warnings};
 use super::{Log, LogFormat, LogOptions};
@@ -23,11 +24,14 @@ type Person = Vec<(usize, Vec<Event>)>;
 pub(super) fn join(
     files: &[PathBuf],
     formats: &[LogFormat],
-    parts: Vec<Vec<Event>>,
+    parts: Vec<Part>,
     options: &LogOptions,
     vocabulary: &Vocabulary,
     warnings: &mut Warnings,
 ) -> Log {
+    let (parts, readings): (Vec<_>, Vec<_>) =
+        parts.into_iter().map(|part| (part.events, part.readings)).unzip();
+    let readings = Readings::together(readings.into_iter());
     let mut people = by_person(parts);
     for (file, events) in people.iter_mut().flatten() {
         events.sort_by_key(|event| event.at);
@@ -56,6 +60,7 @@ pub(super) fn join(
         // Unlocks that stand for sessions say nothing about home screens.
         let by_behaviour = person.iter().all(|(file, _)| formats[*file].has_unlocks());
         let mut of_person = one_list(files, formats, person, warnings);
+        readings.fill(&mut of_person);
         let (left_out, reordered) = done.entry(first).or_default();
         leave_out_home(&mut of_person, options, vocabulary, by_behaviour, left_out);
         let Reordered { moved, doubled } = order_unlocks(&mut of_person);
@@ -129,6 +134,16 @@ fn one_list(
                 earlier(index)
             );
             warnings.add(WarningKind::Shifted, file, None, detail);
+        }
+        if of_file.offset_secs != 0 {
+            let by = of_file.offset_secs;
+            let detail = format!(
+                "it tells the same as {}, but {} s {}: most events are there twice; leave one of the files out",
+                earlier(index),
+                by.abs(),
+                if by > 0 { "later" } else { "earlier" }
+            );
+            warnings.add(WarningKind::Offset, file, None, detail);
         }
         if of_file.repeats > 0 {
             warnings.add_many(WarningKind::Repeat, file, of_file.repeats, None, earlier(index));

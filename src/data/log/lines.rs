@@ -1,4 +1,8 @@
 //! A log file as numbered lines of text: plain or gzip, UTF-8 or, with a byte order mark, UTF-16; and a line as fields.
+//!
+//! In a table, a quoted field may hold line breaks: its lines are one record then, numbered by the first. A quote that is
+//! missing must not take the rows after it along, so lines are one record only where the quote is closed as it should be,
+//! all columns are there, and none of the lines is a row by itself.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Cursor, Read};
@@ -30,11 +34,24 @@ pub(super) struct Lines<'a> {
     reader: Box<dyn BufRead + 'a>,
     /// The file's first bytes.
     starts_with: Vec<u8>,
-    number: u64,
+    /// Lines that were read from the file, and lines that were handed out.
+    read: u64,
+    taken: u64,
     buffer: Vec<u8>,
-    /// Lines that were looked at ahead of time, with `complete`.
-    ahead: VecDeque<(String, bool)>,
-    current: String,
+    /// Lines that were looked at ahead of time.
+    ahead: VecDeque<OwnedLine>,
+    current: OwnedLine,
+    /// The number of the current line.
+    number: u64,
+    quotes: Option<Quotes>,
+}
+
+#[derive(Debug, Default)]
+struct OwnedLine {
+    text: String,
+    complete: bool,
+    /// Otherwise `text` has marks where bytes were no UTF-8.
+    is_text: bool,
 }
 
 impl<'a> Lines<'a> {
@@ -53,10 +70,13 @@ impl<'a> Lines<'a> {
             file,
             reader,
             starts_with,
-            number: 0,
+            read: 0,
+            taken: 0,
             buffer: Vec::new(),
             ahead: VecDeque::new(),
-            current: String::new(),
+            current: OwnedLine::default(),
+            number: 0,
+            quotes: None,
         })
     }
 
@@ -72,59 +92,104 @@ impl<'a> Lines<'a> {
 
     /// The lines that were looked at and not read yet.
     pub fn head(&self) -> impl Iterator<Item = &str> {
-        self.ahead.iter().map(|(text, _)| text.as_str())
+        self.ahead.iter().map(|line| line.text.as_str())
+    }
+
+    /// From now on, a quoted field of a row of so many `columns` may hold line breaks.
+    pub fn join_quoted(&mut self, delimiter: u8, columns: usize) {
+        self.quotes = Some(Quotes { delimiter, columns });
     }
 
     /// Up to `count` of the first lines that are not blank, which `next` will still return. Fewer where they are
     /// long: together they are hardly longer than one line may be.
     pub fn look_ahead(&mut self, count: usize) -> Result<Vec<String>> {
         let (mut seen, mut bytes) = (0, 0);
-        while seen < count && self.ahead.len() < 10 * count && bytes < LONGEST_LINE {
-            let Some(complete) = self.fill()? else { break };
-            let text = self.text(complete)?.to_owned();
+        while seen < count && self.ahead.len() < 10 * count && bytes < LONGEST_LINE && self.put_aside()? {
+            let text = self.ahead.back().map_or("", |line| line.text.as_str());
             seen += usize::from(!text.trim().is_empty());
             bytes += text.len() as u64;
-            self.ahead.push_back((text, complete));
         }
-        self.number = 0;
-        Ok(self.ahead.iter().map(|(text, _)| text.clone()).filter(|text| !text.trim().is_empty()).collect())
+        Ok(self.head().filter(|text| !text.trim().is_empty()).map(str::to_owned).collect())
     }
 
-    /// The next line that is not blank.
+    /// The next line that is not blank, with marks where it is not UTF-8.
     ///
     /// # Errors
-    /// The file cannot be read, its gzip stream is damaged, or the line is not UTF-8.
+    /// The file cannot be read, or its gzip stream is damaged.
     pub fn next(&mut self) -> Result<Option<Line<'_>>> {
+        Ok(if self.advance()? { Some(self.line()) } else { None })
+    }
+
+    /// Goes to the next line that is not blank, if there is one.
+    ///
+    /// # Errors
+    /// As [`Lines::next`] has them.
+    pub fn advance(&mut self) -> Result<bool> {
         loop {
-            let complete = match self.ahead.pop_front() {
-                Some((text, complete)) => {
-                    self.number += 1;
-                    self.current = text;
-                    complete
-                }
-                None => {
-                    let Some(complete) = self.fill()? else { return Ok(None) };
-                    let mut text = std::mem::take(&mut self.current);
-                    text.clear();
-                    text.push_str(self.text(complete)?);
-                    self.current = text;
-                    complete
-                }
-            };
-            if !self.current.trim().is_empty() {
-                return Ok(Some(Line { number: self.number, text: &self.current, complete }));
+            if let Some(line) = self.ahead.pop_front() {
+                self.current = line;
+            } else {
+                let Some(complete) = self.fill()? else { return Ok(false) };
+                let mut line = std::mem::take(&mut self.current);
+                self.decode(&mut line, complete);
+                self.current = line;
+            }
+            self.taken += 1;
+            self.number = self.taken;
+            if !self.current.text.trim().is_empty() {
+                self.join_lines()?;
+                return Ok(true);
             }
         }
+    }
+
+    /// The line that was gone to.
+    pub fn line(&self) -> Line<'_> {
+        Line { number: self.number, text: &self.current.text, complete: self.current.complete }
+    }
+
+    /// Whether all of it is UTF-8.
+    pub fn is_text(&self) -> bool {
+        self.current.is_text
+    }
+
+    /// Takes the lines that belong to the current one into it.
+    fn join_lines(&mut self) -> Result<()> {
+        let Some(quotes) = self.quotes.filter(|_| Quotes::may_be_open(&self.current.text)) else {
+            return Ok(());
+        };
+        let mut text = std::mem::take(&mut self.current.text);
+        let count = quotes.lines_after(&text, |index| {
+            while self.ahead.len() <= index && self.put_aside()? {}
+            Ok(self.ahead.get(index).filter(|line| line.is_text).map(|line| line.text.clone()))
+        })?;
+        for line in self.ahead.drain(..count) {
+            text.push('\n');
+            text.push_str(&line.text);
+            self.current.complete = line.complete;
+            self.taken += 1;
+        }
+        self.current.text = text;
+        Ok(())
+    }
+
+    /// Puts one more line aside, if there is one.
+    fn put_aside(&mut self) -> Result<bool> {
+        let Some(complete) = self.fill()? else { return Ok(false) };
+        let mut line = OwnedLine::default();
+        self.decode(&mut line, complete);
+        self.ahead.push_back(line);
+        Ok(true)
     }
 
     /// Reads one line into `buffer`, without its break; whether it had one, or `None` at the end.
     fn fill(&mut self) -> Result<Option<bool>> {
         self.buffer.clear();
-        self.number += 1;
+        self.read += 1;
         let read = (&mut self.reader).take(LONGEST_LINE).read_until(b'\n', &mut self.buffer);
-        let count = read.map_err(|error| broken_off(error, self.file, self.number))?;
+        let count = read.map_err(|error| broken_off(error, self.file, self.read))?;
         if count == 0 {
-            self.number -= 1;
+            self.read -= 1;
             return Ok(None);
         }
         let complete = self.buffer.last() == Some(&b'\n');
@@ -139,7 +204,7 @@ impl<'a> Lines<'a> {
                 self.buffer.pop();
             }
         }
-        if self.number == 1
+        if self.read == 1
             && (self.buffer.starts_with(&[0xff, 0xfe])
                 || self.buffer.starts_with(&[0xfe, 0xff])
                 || self.buffer.contains(&0))
@@ -153,13 +218,20 @@ impl<'a> Lines<'a> {
         Ok(Some(complete))
     }
 
-    fn text(&self, complete: bool) -> Result<&str> {
-        let is_last = !complete && self.number > 1;
-        text_of(&self.buffer, is_last).ok_or_else(|| self.wrong("not UTF-8", "save it as UTF-8"))
+    /// What `buffer` holds, as a line.
+    fn decode(&self, line: &mut OwnedLine, complete: bool) {
+        let is_last = !complete && self.read > 1;
+        let text = text_of(&self.buffer, is_last);
+        line.text.clear();
+        (line.complete, line.is_text) = (complete, text.is_some());
+        match text {
+            Some(text) => line.text.push_str(text),
+            None => line.text.push_str(&String::from_utf8_lossy(&self.buffer)),
+        }
     }
 
     fn wrong(&self, message: &str, next_step: &str) -> Error {
-        Error::new(ErrorKind::Data, message).file(self.file).line(self.number).next_step(next_step)
+        Error::new(ErrorKind::Data, message).file(self.file).line(self.read).next_step(next_step)
     }
 }
 
@@ -188,14 +260,107 @@ pub(super) fn excerpt(text: &str, characters: usize) -> String {
     words
 }
 
+/// How a table's rows are quoted (RFC 4180).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quotes {
+    pub delimiter: u8,
+    pub columns: usize,
+}
+
+/// Lines of a record beyond the first, at most.
+const MOST_JOINED: usize = 100;
+
+/// A record so far.
+#[derive(Debug, Default)]
+struct Record {
+    fields: usize,
+    state: FieldState,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum FieldState {
+    #[default]
+    Start,
+    Plain,
+    Quoted,
+    /// After the quote that closes a field, or is the first of a doubled one.
+    Quote,
+}
+
+/// How a record stands at the end of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Within a quoted field.
+    Open,
+    /// With all columns.
+    Row,
+    /// Otherwise.
+    NoRow,
+}
+
+impl Quotes {
+    /// Whether a line may end within quotes; cheap, because it is asked of every line.
+    pub fn may_be_open(line: &str) -> bool {
+        line.bytes().filter(|&byte| byte == b'"').count() % 2 == 1
+    }
+
+    /// How many of the lines after `first` belong to its record; `line` gives them by their index, up to the last one.
+    ///
+    /// # Errors
+    /// Those of `line`.
+    pub fn lines_after<E>(
+        self,
+        first: &str,
+        mut line: impl FnMut(usize) -> std::result::Result<Option<String>, E>,
+    ) -> std::result::Result<usize, E> {
+        let mut record = Record::default();
+        let (mut end, mut bytes, mut count) = (self.take(&mut record, first), first.len() as u64, 0);
+        while end == End::Open && count < MOST_JOINED && bytes < LONGEST_LINE {
+            let Some(next) = line(count)? else { return Ok(0) };
+            // A row by itself: the quote before it is missing.
+            if self.take(&mut Record::default(), &next) == End::Row {
+                return Ok(0);
+            }
+            end = self.take(&mut record, &next);
+            (bytes, count) = (bytes + next.len() as u64 + 1, count + 1);
+        }
+        Ok(if end == End::Row { count } else { 0 })
+    }
+
+    /// Takes the next line of a record.
+    fn take(self, record: &mut Record, line: &str) -> End {
+        for &byte in line.as_bytes() {
+            record.state = match (record.state, byte) {
+                (FieldState::Start, b'"') => FieldState::Quoted,
+                (FieldState::Quoted, b'"') => FieldState::Quote,
+                (FieldState::Quote, b'"') | (FieldState::Quoted, _) => FieldState::Quoted,
+                (_, byte) if byte == self.delimiter => {
+                    record.fields += 1;
+                    FieldState::Start
+                }
+                // Neither opens a field nor closes one.
+                (FieldState::Plain, b'"') => return End::NoRow,
+                (FieldState::Quote, b' ') => FieldState::Quote,
+                (FieldState::Quote, _) => return End::NoRow,
+                (FieldState::Start | FieldState::Plain, _) => FieldState::Plain,
+            };
+        }
+        match record.state {
+            FieldState::Quoted => End::Open,
+            _ if record.fields + 1 == self.columns => End::Row,
+            _ => End::NoRow,
+        }
+    }
+}
+
 /// What parts fields, the usual first.
 pub(super) const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 
 /// Takes lines apart at their commas, or another delimiter, and quotes (RFC 4180), one line at a time.
 ///
 /// A reader of the whole file would take everything after a quote that is missing into one field; here such a
-/// quote costs its own line, and a field cannot hold a line break. One reader serves all lines: making one takes
-/// 19 microseconds, and a line 0.1 (8.4 million rows of the native format).
+/// quote costs its own line. One reader serves all lines: making one takes 19 microseconds, and a line 0.1 (8.4 million
+/// rows of the native format).
 pub(super) struct Commas {
     delimiter: u8,
     reader: csv::Reader<Cursor<Vec<u8>>>,
@@ -203,6 +368,11 @@ pub(super) struct Commas {
 }
 
 impl Commas {
+    /// What parts the fields.
+    pub fn delimiter(&self) -> u8 {
+        self.delimiter
+    }
+
     pub fn new(delimiter: u8) -> Self {
         let reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
@@ -222,7 +392,9 @@ impl Commas {
         // A quote that is still open takes the line break in, and the reader asks for more and comes to its end.
         input.get_mut().push(b'\n');
         let found = self.reader.read_record(&mut self.fields).unwrap_or(false);
-        if !found || self.fields.as_slice().contains('\n') {
+        // Several lines are a record whose quotes are closed (`Lines::join_quoted`).
+        let is_open = || self.fields.as_slice().contains('\n') && !line.contains('\n');
+        if !found || is_open() {
             *self = Self::new(self.delimiter);
             return None;
         }
@@ -246,6 +418,82 @@ mod tests {
         assert_eq!(next(), Some((1, "first".to_owned())));
         assert_eq!(next(), Some((11, "last".to_owned())));
         assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn a_quoted_field_may_hold_line_breaks() {
+        let records = |text: &str, columns: usize| -> Vec<(u64, String)> {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+            let mut lines = Lines::open(file.path(), &crate::progress::Silent).unwrap();
+            lines.join_quoted(b',', columns);
+            let mut found = Vec::new();
+            while let Some(line) = lines.next().unwrap() {
+                found.push((line.number, line.text.to_owned()));
+            }
+            found
+        };
+        struct Case {
+            what: &'static str,
+            text: &'static str,
+            columns: usize,
+            expected: &'static [(u64, &'static str)],
+        }
+        let cases = [
+            Case { what: "plain", text: "a,b\nc,d\n", columns: 2, expected: &[(1, "a,b"), (2, "c,d")] },
+            Case {
+                what: "one break",
+                text: "a,\"b\nc\"\r\nd,e",
+                columns: 2,
+                expected: &[(1, "a,\"b\nc\""), (3, "d,e")],
+            },
+            Case {
+                what: "in the first column, with blank lines and doubled quotes",
+                text: "\"a \"\"x\n\n y\"\"\",b\nc,d\n",
+                columns: 2,
+                expected: &[(1, "\"a \"\"x\n\n y\"\"\",b"), (4, "c,d")],
+            },
+            Case {
+                what: "a quote that is missing: the next line is a row",
+                text: "a,\"b\nc,d\ne,\"f\"\n",
+                columns: 2,
+                expected: &[(1, "a,\"b"), (2, "c,d"), (3, "e,\"f\"")],
+            },
+            Case {
+                what: "a quote that is closed in the middle of a field",
+                text: "a,\"b\nx\"y\nc,d\n",
+                columns: 2,
+                expected: &[(1, "a,\"b"), (2, "x\"y"), (3, "c,d")],
+            },
+            Case {
+                what: "too few columns",
+                text: "a,\"b\nx\"\nc,d,e\n",
+                columns: 3,
+                expected: &[(1, "a,\"b"), (2, "x\""), (3, "c,d,e")],
+            },
+            Case {
+                what: "never closed",
+                text: "a,\"b\nx\n",
+                columns: 2,
+                expected: &[(1, "a,\"b"), (2, "x")],
+            },
+            Case {
+                what: "an inch is no quote",
+                text: "a,5\"\nb,6\"\n",
+                columns: 2,
+                expected: &[(1, "a,5\""), (2, "b,6\"")],
+            },
+        ];
+        for Case { what, text, columns, expected } in cases {
+            let found = records(text, columns);
+            let found: Vec<(u64, &str)> =
+                found.iter().map(|(number, text)| (*number, text.as_str())).collect();
+            assert_eq!(found, expected, "{what}");
+        }
+        let long = format!("a,\"{}\"\nb,c\n", "x\n".repeat(MOST_JOINED + 1));
+        assert_eq!(records(&long, 2).len(), MOST_JOINED + 3);
+        let mut commas = Commas::new(b',');
+        assert_eq!(commas.split("a,\"b\nc\"").unwrap().get(1), Some("b\nc"));
     }
 
     #[test]

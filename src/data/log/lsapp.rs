@@ -27,6 +27,7 @@ pub(super) fn recognises(head: &[String]) -> bool {
 
 pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let clock = Clock::new(draft.options.time_zone.as_deref())?;
+    draft.note_wall_clock();
     runs::read(lines, &clock, draft, parse, is_header)
 }
 

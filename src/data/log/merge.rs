@@ -4,7 +4,8 @@
 //! of the same app, at most [`SAME_SECS`] away (one file rounds to seconds, the other cuts); of two equal events both stay
 //! where each file has two. A file that was exported under another time zone has all its events shifted by a whole number of
 //! quarters of an hour: it is shifted back where that makes most of its events repeats, if both files cover the same time as
-//! they are and have seconds, without which regular days agree by chance.
+//! they are and have seconds, without which regular days agree by chance. Any other constant difference is only said: nobody
+//! knows which of the two clocks was right.
 
 use std::collections::HashMap;
 
@@ -36,13 +37,17 @@ pub(super) struct Merged {
 pub(super) struct FileMerge {
     pub repeats: u64,
     pub shift_secs: i64,
+    /// By how many seconds its times differ from those of the same events in earlier files, where it was not shifted.
+    pub offset_secs: i64,
 }
 
 /// Merges files, each in time order; which of them may have been exported under another time zone, `may_shift` says.
 pub(super) fn merge(files: Vec<Vec<Event>>, may_shift: &[bool]) -> Merged {
     let mut merged = Merged::default();
     for (mut events, may_shift) in files.into_iter().zip(may_shift) {
-        let shift_secs = if *may_shift { shift_secs(&merged.events, &events) } else { 0 };
+        let difference = difference_secs(&merged.events, &events);
+        let shift_secs = if *may_shift && difference % ZONE_STEP_SECS == 0 { difference } else { 0 };
+        let offset_secs = shift_secs - difference;
         if shift_secs != 0 {
             for event in &mut events {
                 event.at = Timestamp(event.at.0 + shift_secs);
@@ -53,7 +58,7 @@ pub(super) fn merge(files: Vec<Vec<Event>>, may_shift: &[bool]) -> Merged {
         let before = events.len();
         let mut repeat = is_repeat.into_iter();
         events.retain(|_| !repeat.next().unwrap_or(false));
-        merged.files.push(FileMerge { repeats: (before - events.len()) as u64, shift_secs });
+        merged.files.push(FileMerge { repeats: (before - events.len()) as u64, shift_secs, offset_secs });
         merged.events.append(&mut events);
         // Stable: of one second, those of the earlier file come first.
         merged.events.sort_by_key(|event| event.at);
@@ -98,7 +103,7 @@ fn repeats(known: &[Event], new: &[Event]) -> Vec<bool> {
 }
 
 /// By how much `new` has to be shifted to tell the same as `known`: 0 unless that is clear.
-fn shift_secs(known: &[Event], new: &[Event]) -> i64 {
+fn difference_secs(known: &[Event], new: &[Event]) -> i64 {
     let (Some(first), Some(last)) = (known.first(), known.last()) else { return 0 };
     let mut times: HashMap<Signal, Vec<i64>> = HashMap::new();
     for event in known.iter().filter(|event| !matches!(event.signal, Signal::Close(_))) {
@@ -129,12 +134,30 @@ fn shift_secs(known: &[Event], new: &[Event]) -> i64 {
         return 0;
     }
     let steps = MOST_ZONE_SECS / ZONE_STEP_SECS;
-    let best = (-steps..=steps).map(|step| (agreement(step * ZONE_STEP_SECS), step)).max_by(|a, b| {
-        // Of equals the smaller shift.
-        a.0.total_cmp(&b.0).then(b.1.abs().cmp(&a.1.abs()))
+    let zones = (-steps..=steps).map(|step| step * ZONE_STEP_SECS);
+    let shifts = zones.chain(frequent_differences(&times, new));
+    let best = shifts.map(|shift| (agreement(shift), shift)).max_by(|a, b| {
+        // Of equals the one that a time zone makes, then the smaller shift.
+        let is_zone = |shift: i64| shift % ZONE_STEP_SECS == 0;
+        a.0.total_cmp(&b.0).then(is_zone(a.1).cmp(&is_zone(b.1))).then(b.1.abs().cmp(&a.1.abs()))
     });
-    best.filter(|&(share, _)| share > 0.8 && share > 2.0 * as_it_is)
-        .map_or(0, |(_, step)| step * ZONE_STEP_SECS)
+    best.filter(|&(share, shift)| share > 0.8 && share > 2.0 * as_it_is && shift.abs() > SAME_SECS)
+        .map_or(0, |(_, shift)| shift)
+}
+
+/// The differences between an event of `new` and one of the same signal that are the most frequent.
+fn frequent_differences(times: &HashMap<Signal, Vec<i64>>, new: &[Event]) -> Vec<i64> {
+    const MOST: usize = 3;
+    let mut counts: HashMap<i64, u32> = HashMap::new();
+    for event in new.iter().step_by(new.len() / SAMPLE + 1) {
+        let Some(times) = times.get(&event.signal) else { continue };
+        let first = times.partition_point(|&at| at < event.at.0 - MOST_ZONE_SECS);
+        let near = times.iter().skip(first).take_while(|&&at| at <= event.at.0 + MOST_ZONE_SECS);
+        near.for_each(|at| *counts.entry(at - event.at.0).or_default() += 1);
+    }
+    let mut counts: Vec<(i64, u32)> = counts.into_iter().collect();
+    counts.sort_unstable_by_key(|&(difference, count)| (std::cmp::Reverse(count), difference));
+    counts.into_iter().take(MOST).map(|(difference, _)| difference).collect()
 }
 
 #[cfg(test)]
@@ -212,9 +235,22 @@ mod tests {
             let away = |event: &Event| Event { at: Timestamp(event.at.0 + shift), ..*event };
             let merged =
                 merge(vec![whole[..200].to_vec(), whole[120..].iter().map(away).collect()], &[true; 2]);
-            assert_eq!(merged.files[1], FileMerge { repeats: 80, shift_secs: -shift }, "{hours}");
+            assert_eq!(
+                merged.files[1],
+                FileMerge { repeats: 80, shift_secs: -shift, offset_secs: 0 },
+                "{hours}"
+            );
             let times = |events: &[Event]| events.iter().map(|event| event.at).collect::<Vec<_>>();
             assert_eq!(times(&merged.events), times(&whole), "{hours}");
+        }
+        // A clock that was wrong is only said, and so is a zone where files are not shifted.
+        for (seconds, may_shift) in [(7, true), (-100, true), (3600, false), (-47, false)] {
+            let away = |event: &Event| Event { at: Timestamp(event.at.0 + seconds), ..*event };
+            let files = vec![whole[..200].to_vec(), whole[120..].iter().map(away).collect()];
+            let merged = merge(files, &[may_shift; 2]);
+            let FileMerge { shift_secs, offset_secs, .. } = merged.files[1];
+            assert_eq!((shift_secs, offset_secs), (0, seconds), "{seconds}");
+            assert!(merged.events.len() > 350, "{seconds}");
         }
         // Regular days agree with themselves an hour later, with seconds and without.
         for second in [0, 17] {

@@ -1,30 +1,40 @@
 //! Log files of several formats become one [`Log`].
 //!
-//! 1. A file opens as numbered lines (`lines`).
+//! 1. A file opens as numbered lines (`lines`), or as a database (`sqlite`).
 //! 2. Its format's loader takes each line apart and writes events into a `draft`, which joins positions and names the apps.
 //! 3. The files of one person become one list of events in time order (`join`): what several files say is there once
-//!    (`merge`), home screens are left out (`home`), and each unlock stands before what it led to (`unlock`).
+//!    (`merge`), home screens are left out (`home`), and each unlock stands before what it led to (`unlock`). What the phone
+//!    measured between the events is joined to them (`readings`).
 //!
 //! A row that cannot be used is counted in [`Warnings`], or an error where the options are strict.
 
 mod activity_watch;
 mod app_usage;
+mod aware;
 mod clock;
 mod draft;
 mod home;
+mod inputs;
 mod join;
+mod jumps;
+mod labels;
 mod lines;
 mod locale;
 mod lsapp;
+mod mapping;
 mod merge;
 mod native;
 mod positions;
+mod readings;
 mod runs;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod table;
 mod tsinghua;
 mod unlock;
 mod usagestats;
 mod warnings;
+mod windows;
 mod write;
 mod zone;
 
@@ -43,7 +53,8 @@ use super::privacy::{PlaceGrid, PrivacyKey};
 use super::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use draft::Draft;
+use draft::{Draft, Part};
+use inputs::{Input, inputs, owners};
 use lines::{Lines, excerpt};
 use positions::Positions;
 
@@ -111,11 +122,13 @@ pub enum LogFormat {
     ActivityWatch,
     /// A table whose columns [`LogOptions::columns`] names, or one of AWARE's.
     Table,
+    /// An iPhone's `knowledgeC.db`, which needs the Cargo feature `sqlite`.
+    KnowledgeC,
 }
 
 impl LogFormat {
     /// All formats. When a file is recognised, the first that fits wins.
-    pub const ALL: [LogFormat; 7] = [
+    pub const ALL: [LogFormat; 8] = [
         LogFormat::Native,
         LogFormat::AppUsage,
         LogFormat::UsageStats,
@@ -123,6 +136,7 @@ impl LogFormat {
         LogFormat::Tsinghua,
         LogFormat::ActivityWatch,
         LogFormat::Table,
+        LogFormat::KnowledgeC,
     ];
 
     /// Whether the first lines of a file look like this format.
@@ -133,17 +147,9 @@ impl LogFormat {
             LogFormat::UsageStats => usagestats::recognises(head),
             LogFormat::Lsapp => lsapp::recognises(head),
             LogFormat::Tsinghua => tsinghua::recognises(head),
-            // By its first bytes, in `format_of`: it may be one long line.
-            LogFormat::ActivityWatch => false,
+            // By its first bytes, in `format_of`: it may be one long line, or a database.
+            LogFormat::ActivityWatch | LogFormat::KnowledgeC => false,
             LogFormat::Table => table::recognises(head),
-        }
-    }
-
-    /// Whether the times that come of it are truly UTC: the wall clock's zone is known.
-    fn is_in_utc(self, options: &LogOptions) -> bool {
-        match self {
-            LogFormat::Native | LogFormat::Tsinghua | LogFormat::ActivityWatch => true,
-            _ => options.time_zone.is_some(),
         }
     }
 
@@ -166,6 +172,11 @@ impl LogFormat {
             LogFormat::Tsinghua => tsinghua::read(&mut lines, draft),
             LogFormat::ActivityWatch => activity_watch::read(lines, draft),
             LogFormat::Table => table::read(&mut lines, draft),
+            LogFormat::KnowledgeC => {
+                Err(Error::new(ErrorKind::Data, "knowledgeC is a SQLite database, and this is none")
+                    .file(draft.file)
+                    .next_step("leave out --format"))
+            }
         }
     }
 }
@@ -180,6 +191,7 @@ impl fmt::Display for LogFormat {
             LogFormat::Tsinghua => "tsinghua",
             LogFormat::ActivityWatch => "activity-watch",
             LogFormat::Table => "table",
+            LogFormat::KnowledgeC => "knowledge-c",
         })
     }
 }
@@ -222,7 +234,7 @@ impl FromStr for Profiles {
     }
 }
 
-/// How to read log files.
+/// How to read log files. A file can say most of it: [`LogOptions::with_mapping`].
 #[derive(Debug, Clone)]
 pub struct LogOptions {
     /// The format, or `None` to recognise it from each file's content.
@@ -277,8 +289,8 @@ impl LogOptions {
     }
 }
 
-/// Reads `files` in turn. App names go into `vocabulary`, each file's in order of first appearance in time.
-/// `progress` counts bytes, one stage a file.
+/// Reads `files` in turn, and of a folder all files in it. App names go into `vocabulary`, each file's in order of first
+/// appearance in time. `progress` counts bytes, one stage a file.
 ///
 /// Where a format names no person, [`LogOptions::person`] is the raw id, or the file's name without extensions. Files of
 /// one name in several folders are several people: their raw ids have as many folders before the name as tell them apart,
@@ -286,81 +298,132 @@ impl LogOptions {
 ///
 /// Files of one person are merged: what several of them say is there once. Home screens are left out
 /// ([`LogOptions::keep_home`]), and an unlock that was written a few seconds after the app that it led to is put before it.
+/// Files of a folder that are in no known format are left out, with a note.
 ///
 /// # Errors
-/// A file cannot be read, is in an unknown or another format, is not UTF-8, or has no usable row, or more rows that cannot be
-/// used than others; the time zone is unknown; the positions do not pair up; or a row cannot be used and the options are
-/// strict.
+/// A file cannot be read, is in an unknown or another format, or has no usable row, or more rows that cannot be used than
+/// others, or many that are not UTF-8; no file has an event; the person has no name; the time zone is unknown; the positions
+/// do not pair up; or a row cannot be used and the options are strict.
 pub fn read_logs(
     files: &[PathBuf],
     options: &LogOptions,
     vocabulary: &mut Vocabulary,
     progress: &dyn Progress,
 ) -> Result<(Log, Warnings)> {
+    if options.person.as_ref().is_some_and(|person| person.trim().is_empty()) {
+        return Err(Error::new(ErrorKind::Config, "the person has no name")
+            .field("--person")
+            .next_step("name the person, or leave it out"));
+    }
     let mut warnings = Warnings::default();
-    let (mut parts, mut formats) = (Vec::new(), Vec::new());
     let positions = read_positions(files, options, &mut warnings)?;
     if let (Some(note), Some(file)) = (options.time_zone.as_deref().and_then(zone::note), files.first()) {
         warnings.add(WarningKind::ZoneName, file, None, note);
     }
-    for (index, (file, owner)) in files.iter().zip(owners(files)).enumerate() {
+    let inputs = inputs(files)?;
+    let owners = owners(&inputs.iter().map(|input| input.file.clone()).collect::<Vec<_>>());
+    let (mut kept, mut parts, mut formats) = (Vec::new(), Vec::new(), Vec::new());
+    for (input, owner) in inputs.into_iter().zip(owners) {
         let owner = options.person.clone().unwrap_or(owner);
-        let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-        progress.start(&format!("reading {}", file.file_name().unwrap_or_default().to_string_lossy()), bytes);
-        let mut lines = Lines::open(file, progress)?;
-        let format = format_of(file, &mut lines, options)?;
-        let mut draft = Draft::new(file, owner, options, &mut warnings);
-        let positions = positions.get(index).or(positions.first());
-        if positions.is_some() && !format.is_in_utc(options) {
-            let detail =
-                "positions are in UTC, but this log's time zone is not given; name it with --time-zone";
-            draft.warn(WarningKind::PlacesWithoutZone, None, detail);
+        let positions = positions.get(input.argument).or(positions.first());
+        let whose = (owner, positions);
+        if let Some((format, part)) = read_file(&input, whose, options, vocabulary, &mut warnings, progress)?
+        {
+            kept.push(input.file);
+            parts.push(part);
+            formats.push(format);
         }
-        format.read(lines, &mut draft)?;
-        parts.push(draft.finish(positions, vocabulary)?);
-        formats.push(format);
         progress.finish();
     }
-    let log = join::join(files, &formats, parts, options, vocabulary, &mut warnings);
+    if let Some(file) = files.first().filter(|_| parts.iter().all(|part| part.events.is_empty())) {
+        let (message, next_step) = if parts.is_empty() {
+            let left_out = warnings.iter().find(|warning| warning.kind == WarningKind::LeftOut);
+            let first = left_out.map_or(String::new(), |warning| format!("; {warning}"));
+            (format!("no file in this folder is a log{first}"), format!("the formats are {}", all_names()))
+        } else {
+            let next_step = "give the tables of apps and of the screen with them: all files, or their folder";
+            ("readings of battery, network or position, and no event".to_owned(), next_step.to_owned())
+        };
+        return Err(Error::new(ErrorKind::Data, message).file(file).next_step(next_step));
+    }
+    let log = join::join(&kept, &formats, parts, options, vocabulary, &mut warnings);
     Ok((log, warnings))
 }
 
-/// What a file's name may end in beside the name of its person.
-const EXTENSIONS: [&str; 8] = ["csv", "tsv", "txt", "json", "jsonl", "log", "dat", "out"];
-
-/// The raw id of each file's person, for formats that name none.
-fn owners(files: &[PathBuf]) -> Vec<String> {
-    // The name without extensions, then the folders outwards.
-    let inwards_out = |file: &PathBuf| -> Vec<String> {
-        // One file by two paths is one file.
-        let whole = std::fs::canonicalize(file).unwrap_or_else(|_| file.clone());
-        let mut parts: Vec<String> =
-            whole.components().rev().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-        if let Some(name) = parts.first_mut() {
-            let unpacked = name.strip_suffix(".gz").unwrap_or(name);
-            // Only what is an extension: `phone.1` and `phone.2` are two phones.
-            let stem = unpacked
-                .rsplit_once('.')
-                .filter(|(_, end)| EXTENSIONS.contains(&end.to_lowercase().as_str()));
-            *name = stem.map_or(unpacked, |(stem, _)| stem).to_owned();
+/// What one file gives, and its format; nothing where it is one of a folder and no log.
+fn read_file(
+    input: &Input,
+    (owner, positions): (String, Option<&Positions>),
+    options: &LogOptions,
+    vocabulary: &mut Vocabulary,
+    warnings: &mut Warnings,
+    progress: &dyn Progress,
+) -> Result<Option<(LogFormat, Part)>> {
+    let file = &input.file;
+    let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    progress.start(&format!("reading {}", file.file_name().unwrap_or_default().to_string_lossy()), bytes);
+    let mut lines = Lines::open(file, progress)?;
+    let leave_out = |warnings: &mut Warnings, why: String| {
+        warnings.add(WarningKind::LeftOut, file, None, why);
+        Ok(None)
+    };
+    let source = match Source::of(file, &mut lines, options) {
+        Err(error) if input.is_in_folder && error.kind() == ErrorKind::Data => {
+            return leave_out(warnings, format!("left out: {}", error.bare()));
         }
-        parts
+        source => source?,
     };
-    let paths: Vec<Vec<String>> = files.iter().map(inwards_out).collect();
-    let mut sorted: Vec<&Vec<String>> = paths.iter().collect();
-    sorted.sort_unstable();
-    sorted.dedup();
-    let in_common = |a: &[String], b: &[String]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
-    let owner = |path: &Vec<String>| {
-        // Sorted, the path that has most in common with this one stands next to it.
-        let at = sorted.partition_point(|&other| other < path);
-        let neighbours = [at.checked_sub(1), Some(at + 1)].into_iter().flatten();
-        let shared = neighbours.filter_map(|at| Some(in_common(path, sorted.get(at)?))).max().unwrap_or(0);
-        let parts: Vec<&str> = path.iter().take(shared + 1).rev().map(String::as_str).collect();
-        parts.join("/")
-    };
-    paths.iter().map(owner).collect()
+    let mut draft = Draft::new(file, owner, options, warnings);
+    let format = source.read(lines, &mut draft)?;
+    if input.is_in_folder && draft.is_blank() {
+        return leave_out(warnings, "left out: no row in it".to_owned());
+    }
+    if positions.is_some() && draft.is_off_utc() {
+        let detail = "positions are in UTC, but this log's time zone is not given; name it with --time-zone";
+        draft.warn(WarningKind::PlacesWithoutZone, None, detail);
+    }
+    Ok(Some((format, draft.finish(positions, vocabulary)?)))
 }
+
+/// What a file is read as.
+enum Source {
+    Text(LogFormat),
+    #[cfg(feature = "sqlite")]
+    Database(sqlite::Database, LogFormat),
+}
+
+impl Source {
+    #[cfg(feature = "sqlite")]
+    fn of(file: &Path, lines: &mut Lines<'_>, options: &LogOptions) -> Result<Self> {
+        if !lines.starts_with().starts_with(SQLITE) {
+            return Ok(Self::Text(format_of(file, lines, options)?));
+        }
+        let database = sqlite::Database::open(file, lines)?;
+        let format = database.format(options)?;
+        Ok(Self::Database(database, format))
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    fn of(file: &Path, lines: &mut Lines<'_>, options: &LogOptions) -> Result<Self> {
+        if !lines.starts_with().starts_with(SQLITE) {
+            return Ok(Self::Text(format_of(file, lines, options)?));
+        }
+        Err(Error::new(ErrorKind::Data, "this is a SQLite database, which needs the Cargo feature `sqlite`").file(file).next_step(
+            "build with it, as in cargo run --release --features sqlite --example inspect -- --data ..; or export the tables as CSV",
+        ))
+    }
+
+    fn read(self, lines: Lines<'_>, draft: &mut Draft<'_>) -> Result<LogFormat> {
+        match self {
+            Self::Text(format) => format.read(lines, draft).map(|()| format),
+            #[cfg(feature = "sqlite")]
+            Self::Database(database, format) => database.read(format, draft).map(|()| format),
+        }
+    }
+}
+
+/// What a SQLite database begins with.
+const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// The time zone that a name or an offset means, as [`LogOptions::time_zone`] has it.
 ///
@@ -377,11 +440,6 @@ fn format_of(file: &Path, lines: &mut Lines<'_>, options: &LogOptions) -> Result
     if options.columns.is_some() && declared != Some(LogFormat::Table) {
         return Err(Error::new(ErrorKind::Config, "columns are named, but the format is not `table`")
             .next_step("leave out --format, or --columns"));
-    }
-    if lines.starts_with().starts_with(b"SQLite format 3") {
-        return Err(Error::new(ErrorKind::Data, "this is a SQLite database, which is not read yet")
-            .file(file)
-            .next_step("export its tables as CSV and say which column is what with --columns"));
     }
     if activity_watch::recognises(lines.starts_with())
         && declared.is_none_or(|it| it == LogFormat::ActivityWatch)
@@ -431,27 +489,4 @@ fn read_positions(
     }
     let read = |file: &PathBuf| Positions::read(file, options.grid, options.strict, warnings);
     options.places.iter().map(read).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_of_one_name_have_several_owners() {
-        let cases: [(&[&str], &[&str]); 7] = [
-            (&["a/phone.csv"], &["phone"]),
-            (&["/data/phone.2.csv.gz", "a/b.txt"], &["phone.2", "b"]),
-            (&["a/phone.1", "a/phone.2"], &["phone.1", "phone.2"]),
-            (&["a/phone.csv", "b/phone.txt", "b/other.txt"], &["a/phone", "b/phone", "other"]),
-            (&["x/a/phone.csv", "y/a/phone.csv", "z/phone"], &["x/a/phone", "y/a/phone", "z/phone"]),
-            (&["phone.csv", "a/phone.csv"], &["phone", "a/phone"]),
-            // The same file twice, or packed too, is one person's.
-            (&["a/phone.csv", "a/phone.csv", "a/phone.csv.gz"], &["phone", "phone", "phone"]),
-        ];
-        for (files, expected) in cases {
-            let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
-            assert_eq!(owners(&files), expected, "{files:?}");
-        }
-    }
 }

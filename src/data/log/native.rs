@@ -22,15 +22,16 @@
 //!
 //! CSV columns come in any order; a column that is not listed is an error, so that a misspelt one is not lost.
 //! What is empty or left out is unknown. Semicolons or tabs may part the columns. Rows of one second stay in the file's
-//! order, or in the opposite one where the file runs from the newest to the oldest. One record is one line:
-//! a name with a line break can only be written as JSON Lines. Reading what was written gives the same log.
+//! order, or in the opposite one where the file runs from the newest to the oldest. What is written is one line a record:
+//! a name with a line break can only be written as JSON Lines, though it is read where it is quoted. Reading what was written
+//! gives the same log.
 
 use std::borrow::Cow;
 use std::io::Write;
 
 use super::clock::Clock;
 use super::draft::{Draft, Problem};
-use super::lines::{Commas, DELIMITERS, Lines, excerpt};
+use super::lines::{Commas, DELIMITERS, Lines, Quotes, excerpt};
 use crate::data::event::{Battery, Event, Network, Signal, Timestamp};
 use crate::data::vocabulary::Vocabulary;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,7 +49,7 @@ pub(super) fn recognises(head: &[String]) -> bool {
 pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let clock = Clock::new(draft.options.time_zone.as_deref())?;
     let mut form = None;
-    while let Some(line) = lines.next()? {
+    while let Some(line) = draft.next_line(lines)? {
         let row = match &mut form {
             Some(Form::Csv(header)) => header.row(line.text),
             Some(Form::Json) => json_row(line.text),
@@ -63,7 +64,10 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
                         .line(line.number)
                         .field(problem.field)
                 });
-                form = Some(Form::Csv(header?));
+                let header = header?;
+                let Quotes { delimiter, columns } = header.quotes();
+                form = Some(Form::Csv(header));
+                lines.join_quoted(delimiter, columns);
                 continue;
             }
         };
@@ -200,6 +204,11 @@ impl Header {
             }
         }
         Ok(Self { columns, commas })
+    }
+
+    /// How the rows are quoted.
+    pub fn quotes(&self) -> Quotes {
+        Quotes { delimiter: self.commas.delimiter(), columns: self.columns.len() }
     }
 
     /// The text of the `user` field of a row, if the row can be taken apart.

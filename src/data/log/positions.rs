@@ -18,7 +18,7 @@ use crate::progress::Silent;
 
 /// How long a position stays believable. A file with one row a change is silent while the phone lies at home,
 /// so a night and a day must pass; after longer, the recorder was more likely off.
-const MAX_AGE_SECS: i64 = 24 * 3600;
+pub(super) const MAX_AGE_SECS: i64 = 24 * 3600;
 
 /// Positions in time order.
 #[derive(Debug)]

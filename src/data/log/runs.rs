@@ -59,7 +59,7 @@ pub(super) fn read(
 ) -> Result<()> {
     let mut touches = Touches::default();
     let mut last = None;
-    while let Some(line) = lines.next()? {
+    while let Some(line) = draft.next_line(lines)? {
         let row = match parse(line.text) {
             Ok(row) => row,
             Err(_) if line.number == 1 && is_header(line.text) => continue,

@@ -16,20 +16,23 @@
 //! What `signal` says is one of the native format's signals, or what `--signals` makes one of it; `ignore` leaves rows out.
 //! The columns have a header, in any order, parted by commas, semicolons or tabs; those that are not named are not read.
 //!
-//! AWARE, the framework of many studies, has a table for each kind of event, one person per `device_id`. `screen` (0 off, 1 on,
-//! 2 locked, 3 unlocked), `applications_foreground` and `applications_notifications` are recognised by their columns, under
-//! their own names and those of niimpy; the tables of one person become one log.
+//! Numbers have a decimal point, or a decimal comma where commas do not part the columns. A quoted field may hold line breaks.
 //!
-//! Source: <https://awareframework.com> (columns), niimpy's sample files (their names there).
+//!
+//! Tables of AWARE are known by their columns ([`aware`](super::aware)).
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use jiff::civil::{DateTime, Time};
 
+use super::LogOptions;
+use super::aware;
 use super::clock::{Clock, DateNumbers, DateOrder};
-use super::draft::{BELIEVABLE_SECS, Draft, Problem, event};
-use super::lines::{Commas, DELIMITERS, Lines};
+use super::draft::{BELIEVABLE_SECS, Draft, Problem, RowPlace, event};
+use super::lines::{Commas, DELIMITERS, Lines, excerpt};
 use super::locale::time_of_day;
+use super::readings::Reading;
 use crate::data::event::{Signal, Timestamp, UserId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Silent;
@@ -37,11 +40,11 @@ use crate::progress::Silent;
 /// Which column of a table is what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableColumns {
-    user: Option<String>,
-    at: String,
-    signal: Option<String>,
-    app: Option<String>,
-    duration: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) at: String,
+    pub(super) signal: Option<String>,
+    pub(super) app: Option<String>,
+    pub(super) duration: Option<String>,
 }
 
 impl FromStr for TableColumns {
@@ -49,38 +52,61 @@ impl FromStr for TableColumns {
 
     /// Reads `user=device_id,at=timestamp,app=name`.
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |message: String| {
-            Err(Error::new(ErrorKind::Config, message).next_step(
-                "name columns as in user=device_id,at=timestamp,signal=event,app=name,duration=seconds",
-            ))
-        };
         let mut columns = Self { user: None, at: String::new(), signal: None, app: None, duration: None };
         for pair in text.split(',') {
+            let pair = pair.trim();
             let Some((what, name)) = pair.split_once('=').map(|(what, name)| (what.trim(), name.trim()))
             else {
-                return wrong(format!("`{pair}` does not say which column is what"));
+                return Err(columns_error(format!("`{pair}` does not say which column is what")));
             };
-            let place = match what {
-                "user" => &mut columns.user,
-                "signal" => &mut columns.signal,
-                "app" => &mut columns.app,
-                "duration" => &mut columns.duration,
-                "at" => {
-                    name.clone_into(&mut columns.at);
-                    continue;
+            let before = match what {
+                "user" => columns.user.replace(name.to_owned()),
+                "signal" => columns.signal.replace(name.to_owned()),
+                "app" => columns.app.replace(name.to_owned()),
+                "duration" => columns.duration.replace(name.to_owned()),
+                "at" => Some(std::mem::replace(&mut columns.at, name.to_owned())).filter(|at| !at.is_empty()),
+                _ => {
+                    let message = format!("there is nothing called `{what}` in a log, as `{pair}` has it");
+                    return Err(columns_error(message));
                 }
-                _ => return wrong(format!("there is nothing called `{what}` in a log")),
             };
-            *place = Some(name.to_owned());
+            if let Some(before) = before {
+                return Err(columns_error(format!("`{what}` is named twice: `{before}` and `{name}`")));
+            }
         }
-        if columns.at.is_empty() {
-            return wrong("no column is named for `at`".to_owned());
-        }
-        if columns.app.is_none() && columns.signal.is_none() {
-            return wrong("neither `app` nor `signal` has a column: nothing happens then".to_owned());
-        }
-        Ok(columns)
+        columns.checked()
     }
+}
+
+impl TableColumns {
+    /// The same, if something can be read from it.
+    ///
+    /// # Errors
+    /// A column is missing or has no name.
+    pub(super) fn checked(self) -> Result<Self> {
+        if self.at.is_empty() {
+            return Err(columns_error("no column is named for `at`".to_owned()));
+        }
+        let named = [
+            ("user", &self.user),
+            ("signal", &self.signal),
+            ("app", &self.app),
+            ("duration", &self.duration),
+        ];
+        if let Some((what, _)) = named.iter().find(|(_, name)| name.as_deref() == Some("")) {
+            return Err(columns_error(format!("the column of `{what}` has no name")));
+        }
+        if self.app.is_none() && self.signal.is_none() {
+            let message = "neither `app` nor `signal` has a column: nothing happens then";
+            return Err(columns_error(message.to_owned()));
+        }
+        Ok(self)
+    }
+}
+
+fn columns_error(message: String) -> Error {
+    Error::new(ErrorKind::Config, message)
+        .next_step("name columns as in user=device_id,at=timestamp,signal=event,app=name,duration=seconds")
 }
 
 /// What a value of the column `signal` says.
@@ -95,13 +121,29 @@ impl FromStr for SignalName {
 
     /// Reads `open=launch`.
     fn from_str(text: &str) -> Result<Self> {
-        let pair = text.split_once('=').map(|(value, what)| (value.trim(), What::parse(what.trim())));
-        match pair {
-            Some((value, Some(what))) => Ok(Self { value: value.to_owned(), what }),
-            _ => Err(Error::new(ErrorKind::Config, format!("`{text}` does not say what a signal means")).next_step(
-                "write value=signal, where signal is launch, close, notification, unlock, screen_on, screen_off or ignore",
-            )),
-        }
+        let pair = text.split_once('=').map(|(value, what)| (value.trim(), what.trim()));
+        let (value, what) = pair.ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("`{text}` does not say what a signal means"))
+                .next_step(format!("write value=signal, where signal is {SIGNALS}"))
+        })?;
+        Self::new(value, what)
+    }
+}
+
+/// What a value of the column `signal` may mean.
+const SIGNALS: &str = "launch, close, notification, unlock, screen_on, screen_off or ignore";
+
+impl SignalName {
+    /// `value` means `what`.
+    ///
+    /// # Errors
+    /// There is no such signal.
+    pub(super) fn new(value: &str, what: &str) -> Result<Self> {
+        let parsed = What::parse(what).ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("`{what}`, which `{value}` shall mean, is no signal"))
+                .next_step(format!("say {SIGNALS}"))
+        })?;
+        Ok(Self { value: value.to_owned(), what: parsed })
     }
 }
 
@@ -149,7 +191,7 @@ impl TimeUnit {
 
 /// What a row says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     Launch,
     Close,
     Notification,
@@ -157,6 +199,9 @@ enum What {
     ScreenOn,
     ScreenOff,
     Ignore,
+    Battery,
+    Network,
+    Position,
 }
 
 impl What {
@@ -174,149 +219,82 @@ impl What {
     }
 }
 
-/// A table whose columns are known, and what its rows are where no column says it.
-struct Known {
-    columns: [(&'static str, &'static str); 4],
-    rows: What,
-    signals: &'static [(&'static str, What)],
-}
-
-const SCREEN: &[(&str, What)] =
-    &[("0", What::ScreenOff), ("1", What::ScreenOn), ("2", What::Ignore), ("3", What::Unlock)];
-
-/// AWARE's tables, by its own names and by niimpy's. The first whose columns are all there is it.
-const KNOWN: [Known; 6] = [
-    Known {
-        columns: [("user", "device_id"), ("at", "timestamp"), ("signal", "screen_status"), ("", "")],
-        rows: What::Ignore,
-        signals: SCREEN,
-    },
-    Known {
-        columns: [("user", "user"), ("at", "time"), ("signal", "screen_status"), ("", "")],
-        rows: What::Ignore,
-        signals: SCREEN,
-    },
-    // Notifications have a text or a sound; their tables are otherwise those of apps in the foreground.
-    Known {
-        columns: [
-            ("user", "device_id"),
-            ("at", "timestamp"),
-            ("app", "application_name"),
-            ("has", "vibrate"),
-        ],
-        rows: What::Notification,
-        signals: &[],
-    },
-    Known {
-        columns: [("user", "device_id"), ("at", "timestamp"), ("app", "application_name"), ("has", "text")],
-        rows: What::Notification,
-        signals: &[],
-    },
-    Known {
-        columns: [("user", "device_id"), ("at", "timestamp"), ("app", "application_name"), ("", "")],
-        rows: What::Launch,
-        signals: &[],
-    },
-    Known {
-        columns: [("user", "user"), ("at", "time"), ("app", "application_name"), ("has", "package_name")],
-        rows: What::Launch,
-        signals: &[],
-    },
-];
-
-/// Columns of AWARE's tables of crashes, of processes in the background and of touches, which have apps, too.
-const OTHERS: [&str; 5] =
-    ["error_short", "error_condition", "process_importance", "application_version", "touch_action"];
-
 pub(super) fn recognises(head: &[String]) -> bool {
-    head.first().is_some_and(|line| Table::known(line).is_some())
+    head.first().is_some_and(|line| header(line, |names| aware::known(names).ok_or(())).is_ok())
 }
 
-/// A table with its header.
-struct Table {
-    commas: Commas,
+/// A table: where what is.
+pub(super) struct Table {
     columns: usize,
     user: Option<usize>,
     at: usize,
     signal: Option<usize>,
     app: Option<usize>,
     duration: Option<usize>,
+    /// What only tables of readings have.
+    pub measured: Vec<(&'static str, usize)>,
     rows: What,
     signals: Vec<(String, What)>,
 }
 
 impl Table {
-    /// A table of AWARE, if `header` is of one.
-    fn known(header: &str) -> Option<Self> {
-        KNOWN.iter().find_map(|known| {
-            let named = |what: &str| {
-                known.columns.iter().find(|(of, _)| *of == what).map(|(_, column)| (*column).to_owned())
-            };
-            let columns = TableColumns {
-                user: named("user"),
-                at: named("at")?,
-                signal: named("signal"),
-                app: named("app"),
-                duration: None,
-            };
-            let signals = known.signals.iter().map(|(value, what)| ((*value).to_owned(), *what)).collect();
-            let has = named("has").is_none_or(|column| has_column(header, &column));
-            let is_other = OTHERS.iter().any(|column| has_column(header, column));
-            Self::new(header, &columns, known.rows, signals).ok().filter(|_| has && !is_other)
+    /// A table of a database, if it has the columns that the options name, or else those of a table of AWARE.
+    #[cfg(feature = "sqlite")]
+    pub fn of_columns(names: &[String], options: &LogOptions) -> Option<Self> {
+        match &options.columns {
+            Some(columns) => Self::named(names, columns, options).ok(),
+            None => aware::known(names),
+        }
+    }
+
+    /// Where it comes among the tables of a database, of which events of one second are in the order of the tables.
+    #[cfg(feature = "sqlite")]
+    pub fn rank(&self) -> usize {
+        aware::rank(self.rows)
+    }
+
+    /// A table with the columns and signals that the options name.
+    fn named<'c>(
+        names: &[String],
+        columns: &'c TableColumns,
+        options: &LogOptions,
+    ) -> std::result::Result<Self, &'c str> {
+        let signals = options.signals.iter().map(|name| (name.value.clone(), name.what)).collect();
+        Self::new(names, columns, What::Launch, signals)
+    }
+
+    /// A table with these columns, or the name of the one that `names` lacks.
+    pub fn new<'c>(
+        names: &[String],
+        columns: &'c TableColumns,
+        rows: What,
+        signals: Vec<(String, What)>,
+    ) -> std::result::Result<Self, &'c str> {
+        let place = |name: &'c String| names.iter().position(|other| other == name).ok_or(name.as_str());
+        let optional = |name: &'c Option<String>| name.as_ref().map(place).transpose();
+        Ok(Self {
+            columns: names.len(),
+            at: place(&columns.at)?,
+            user: optional(&columns.user)?,
+            signal: optional(&columns.signal)?,
+            app: optional(&columns.app)?,
+            duration: optional(&columns.duration)?,
+            measured: Vec::new(),
+            rows,
+            signals,
         })
     }
 
-    /// A table with these columns.
-    fn new(
-        header: &str,
-        columns: &TableColumns,
-        rows: What,
-        signals: Vec<(String, What)>,
-    ) -> std::result::Result<Self, Problem> {
-        let mut missing: Option<(String, Vec<String>)> = None;
-        for delimiter in DELIMITERS {
-            let mut commas = Commas::new(delimiter);
-            let Some(names) = commas.split(header) else { continue };
-            let names: Vec<String> = names.iter().map(|name| name.trim().to_owned()).collect();
-            let place = |name: &String| names.iter().position(|other| other == name);
-            let wanted =
-                [Some(&columns.at), columns.user.as_ref(), columns.signal.as_ref(), columns.app.as_ref()];
-            let wanted = wanted.into_iter().chain([columns.duration.as_ref()]).flatten();
-            match wanted.clone().find(|name| place(name).is_none()) {
-                // The delimiter that parts most is the one that was meant.
-                Some(lacking) if missing.as_ref().is_none_or(|(_, most)| names.len() > most.len()) => {
-                    missing = Some((lacking.clone(), names));
-                }
-                Some(_) => {}
-                None => {
-                    return Ok(Self {
-                        columns: names.len(),
-                        user: columns.user.as_ref().and_then(place),
-                        at: place(&columns.at).unwrap_or_default(),
-                        signal: columns.signal.as_ref().and_then(place),
-                        app: columns.app.as_ref().and_then(place),
-                        duration: columns.duration.as_ref().and_then(place),
-                        commas,
-                        rows,
-                        signals,
-                    });
-                }
-            }
+    /// A row of so many fields.
+    fn row<'a>(
+        &self,
+        count: usize,
+        field: impl Fn(usize) -> Option<&'a str>,
+    ) -> std::result::Result<Row<'a>, Problem> {
+        if count != self.columns {
+            return Err(Problem::new("row", format!("{count} columns instead of {}", self.columns)));
         }
-        let (lacking, names) = missing.unwrap_or_default();
-        Err(Problem::new(
-            "header",
-            format!("there is no column `{lacking}`; the columns are {}", names.join(", ")),
-        ))
-    }
-
-    fn row(&mut self, text: &str) -> std::result::Result<Row<'_>, Problem> {
-        let columns = self.columns;
-        let fields = self.commas.split(text).ok_or_else(|| Problem::new("row", "a quote is missing"))?;
-        if fields.len() != columns {
-            return Err(Problem::new("row", format!("{} columns instead of {columns}", fields.len())));
-        }
-        let field = |place: Option<usize>| place.and_then(|place| fields.get(place)).map(str::trim);
+        let field = |place: Option<usize>| place.and_then(&field).map(str::trim);
         let what = match field(self.signal) {
             None => self.rows,
             Some(value) => {
@@ -332,16 +310,41 @@ impl Table {
             what,
             app: field(self.app).filter(|app| !app.is_empty()),
             duration: field(self.duration).filter(|duration| !duration.is_empty()),
+            measured: self
+                .measured
+                .iter()
+                .map(|&(what, at)| (what, field(Some(at)).unwrap_or_default()))
+                .collect(),
         })
     }
 }
 
-fn has_column(header: &str, column: &str) -> bool {
-    DELIMITERS.into_iter().any(|delimiter| {
-        Commas::new(delimiter)
-            .split(header)
-            .is_some_and(|names| names.iter().any(|name| name.trim() == column))
-    })
+/// What a header lacks, and its names.
+struct Refused<E> {
+    lacks: E,
+    names: Vec<String>,
+}
+
+/// Takes a header apart by each delimiter until `table` makes something of its names; the error is that of the delimiter that
+/// parts most, which was meant.
+fn header<T, E>(
+    line: &str,
+    mut table: impl FnMut(&[String]) -> std::result::Result<T, E>,
+) -> std::result::Result<(T, Commas), Option<Refused<E>>> {
+    let mut refused: Option<Refused<E>> = None;
+    for delimiter in DELIMITERS {
+        let mut commas = Commas::new(delimiter);
+        let Some(names) = commas.split(line) else { continue };
+        let names: Vec<String> = names.iter().map(|name| name.trim().to_owned()).collect();
+        match table(&names) {
+            Ok(table) => return Ok((table, commas)),
+            Err(lacks) if refused.as_ref().is_none_or(|most| names.len() > most.names.len()) => {
+                refused = Some(Refused { lacks, names });
+            }
+            Err(_) => {}
+        }
+    }
+    Err(refused)
 }
 
 /// A row as the file has it.
@@ -351,40 +354,26 @@ struct Row<'a> {
     what: What,
     app: Option<&'a str>,
     duration: Option<&'a str>,
+    measured: Vec<(&'static str, &'a str)>,
 }
 
 pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
-    let clock = Clock::new(draft.options.time_zone.as_deref())?;
-    let (mut table, mut order, mut last) = (None::<Table>, DateOrder::Ymd, None);
-    while let Some(line) = lines.next()? {
-        let Some(table) = &mut table else {
-            table = Some(open(line.text, draft)?);
-            order = date_order(draft)?;
-            continue;
+    let Some(first) = draft.next_line(lines)? else { return Ok(()) };
+    let (table, mut commas) = open(first.text, draft)?;
+    lines.join_quoted(commas.delimiter(), table.columns);
+    let mut rows = Rows::new(table, draft)?;
+    rows.decimal_comma = commas.delimiter() != b',';
+    rows.order = date_order(draft)?;
+    while let Some(line) = draft.next_line(lines)? {
+        let taken = match commas.split(line.text) {
+            Some(fields) => rows.take(fields.len(), |at| fields.get(at), line.number.into(), draft)?,
+            None => Err(Problem::new("row", "a quote is missing")),
         };
-        let row = table.row(line.text).and_then(|row| row.taken(draft, (&clock, order), &mut last));
-        match row {
-            Ok(Some(taken)) => {
-                if draft.check_time(taken.user, taken.at, line.number)? {
-                    let offset_secs = taken.offset_secs.unwrap_or_else(|| clock.offset_secs(taken.at));
-                    draft.push(event(taken.user, taken.at, offset_secs, taken.signal), Some(line.number));
-                    match (taken.signal, taken.until) {
-                        (Signal::Launch(app), Some(until)) if until > taken.at => {
-                            let close = event(taken.user, until, offset_secs, Signal::Close(app));
-                            draft.close_at(Timestamp(taken.at), close);
-                        }
-                        (Signal::Launch(app), Some(_)) => {
-                            let close = event(taken.user, taken.at, offset_secs, Signal::Close(app));
-                            draft.push(close, Some(line.number));
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            Ok(None) => {}
-            Err(problem) => draft.skip(line, problem)?,
+        if let Err(problem) = taken {
+            draft.skip(line, problem)?;
         }
     }
+    rows.name_unknown(draft);
     draft.turn_if_newest_first();
     Ok(())
 }
@@ -395,13 +384,16 @@ fn date_order(draft: &mut Draft<'_>) -> Result<DateOrder> {
         return Ok(order);
     }
     let mut lines = Lines::open(draft.file, &Silent)?;
-    let (mut table, mut dates) = (None::<Table>, Vec::new());
+    let (mut table, mut dates) = (None::<(Table, Commas)>, Vec::new());
     while let Some(line) = lines.next()? {
-        let Some(table) = &mut table else {
-            table = Some(open(line.text, draft)?);
+        let Some((table, commas)) = &mut table else {
+            let opened = open(line.text, draft)?;
+            lines.join_quoted(opened.1.delimiter(), opened.0.columns);
+            table = Some(opened);
             continue;
         };
-        let Ok(row) = table.row(line.text) else { continue };
+        let Some(fields) = commas.split(line.text) else { continue };
+        let Ok(row) = table.row(fields.len(), |at| fields.get(at)) else { continue };
         let Some((date, time, _)) = civil(row.at) else {
             if dates.is_empty() && dates_are_unlikely(row.at) {
                 return Ok(DateOrder::Ymd);
@@ -422,64 +414,136 @@ fn dates_are_unlikely(text: &str) -> bool {
     text.replace(',', ".").parse::<f64>().is_ok() || text.parse::<jiff::Timestamp>().is_ok()
 }
 
-fn open(header: &str, draft: &Draft<'_>) -> Result<Table> {
-    let table = match &draft.options.columns {
+fn open(first: &str, draft: &Draft<'_>) -> Result<(Table, Commas)> {
+    let opened = match &draft.options.columns {
         Some(columns) => {
-            let signals = draft.options.signals.iter().map(|name| (name.value.clone(), name.what)).collect();
-            Table::new(header, columns, What::Launch, signals)
+            header(first, |names| Table::named(names, columns, draft.options)).map_err(|refused| {
+                let (lacking, names) =
+                    refused.map_or(("", String::new()), |it| (it.lacks, it.names.join(", ")));
+                format!("there is no column `{lacking}`; the columns are {names}")
+            })
         }
-        None => Table::known(header).ok_or_else(|| {
-            Problem::new("header", "no table that is known: say which column is what with --columns")
+        None => header(first, |names| aware::known(names).ok_or(())).map_err(|_| {
+            "no table that is known: say which column is what with --columns or --mapping".to_owned()
         }),
     };
-    table.map_err(|problem| {
-        Error::new(ErrorKind::Data, problem.message).file(draft.file).line(1).field(problem.field)
+    opened.map_err(|message| {
+        Error::new(ErrorKind::Data, excerpt(&message, 1000)).file(draft.file).line(1).field("header")
     })
 }
 
-/// A row as an event, and until when its app stayed.
-struct Taken {
-    user: UserId,
-    at: i64,
-    offset_secs: Option<i32>,
-    signal: Signal,
-    until: Option<i64>,
+/// Rows of a table on their way into a draft.
+pub(super) struct Rows {
+    table: Table,
+    clock: Clock,
+    order: DateOrder,
+    decimal_comma: bool,
+    /// The time of the row before.
+    last: Option<i64>,
+    /// Values of the column `signal` that mean nothing, and how often they came; the first of them.
+    unknown: BTreeMap<String, u64>,
 }
 
-impl Row<'_> {
-    fn taken(
-        self,
+/// Values that are listed.
+const MOST_UNKNOWN: usize = 20;
+
+impl Rows {
+    /// Rows whose numbers have a decimal point, and whose dates begin with the year.
+    pub fn new(table: Table, draft: &Draft<'_>) -> Result<Self> {
+        let clock = Clock::new(draft.options.time_zone.as_deref())?;
+        let (order, unknown) = (DateOrder::Ymd, BTreeMap::new());
+        Ok(Self { table, clock, order, decimal_comma: false, last: None, unknown })
+    }
+
+    /// Takes the next row, of `count` fields; within the result is what is wrong with it.
+    ///
+    /// # Errors
+    /// Its time is not believable, and the options are strict.
+    pub fn take<'a>(
+        &mut self,
+        count: usize,
+        field: impl Fn(usize) -> Option<&'a str>,
+        place: RowPlace<'_>,
         draft: &mut Draft<'_>,
-        (clock, order): (&Clock, DateOrder),
-        last: &mut Option<i64>,
-    ) -> std::result::Result<Option<Taken>, Problem> {
-        let raw = match self.user {
+    ) -> Result<std::result::Result<(), Problem>> {
+        let taken = match self.table.row(count, &field).and_then(|row| self.taken(row, draft)) {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return Ok(Ok(())),
+            Err(problem) => {
+                if let Some(value) = self.table.signal.filter(|_| problem.field == "signal").and_then(field) {
+                    self.count_unknown(value.trim());
+                }
+                return Ok(Err(problem));
+            }
+        };
+        if !draft.check_time(taken.user, taken.at, place)? {
+            return Ok(Ok(()));
+        }
+        let offset_secs = taken.offset_secs.unwrap_or_else(|| self.clock.offset_secs(taken.at));
+        let of = |at, signal| event(taken.user, at, offset_secs, signal);
+        let line = place.line();
+        match taken.what {
+            Taking::Readings(readings) => {
+                readings.into_iter().for_each(|reading| draft.read_off(taken.user, taken.at, reading));
+            }
+            Taking::Signal(signal, until) => {
+                draft.push(of(taken.at, signal), line);
+                match (signal, until) {
+                    (Signal::Launch(app), Some(until)) if until > taken.at => {
+                        draft.close_at(Timestamp(taken.at), of(until, Signal::Close(app)));
+                    }
+                    (Signal::Launch(app), Some(_)) => draft.push(of(taken.at, Signal::Close(app)), line),
+                    _ => {}
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn count_unknown(&mut self, value: &str) {
+        if let Some(count) = self.unknown.get_mut(value) {
+            *count += 1;
+        } else if self.unknown.len() < MOST_UNKNOWN {
+            self.unknown.insert(value.to_owned(), 1);
+        }
+    }
+
+    /// Says which values of the column `signal` were refused, where there are several.
+    pub fn name_unknown(&self, draft: &mut Draft<'_>) {
+        if self.unknown.len() > 1 {
+            let word = |(value, count): (&String, &u64)| format!("`{}` {count}", excerpt(value, 60));
+            let words: Vec<String> = self.unknown.iter().map(word).collect();
+            let more = if self.unknown.len() == MOST_UNKNOWN { ", .." } else { "" };
+            draft.say_more("signal", &format!("; all such values: {}{more}", words.join(", ")));
+        }
+    }
+
+    fn taken(&mut self, row: Row<'_>, draft: &mut Draft<'_>) -> std::result::Result<Option<Taken>, Problem> {
+        let raw = match row.user {
             Some("") => return Err(Problem::new("user", "empty")),
             Some(raw) => raw.to_owned(),
             None => draft.owner.clone(),
         };
-        let (at, offset_secs) =
-            time(self.at, draft.options.unit, (clock, order), *last).ok_or_else(|| {
-                Problem::not(
-                    "at",
-                    self.at,
-                    &format!("a time as {order}; --unit and --date-order say how to read it"),
-                )
-            })?;
+        let (at, offset_secs) = self.time(row.at, draft).ok_or_else(|| {
+            Problem::not(
+                "at",
+                row.at,
+                &format!("a time as {}; --unit and --date-order say how to read it", self.order),
+            )
+        })?;
         let unit = draft.options.unit.unwrap_or(TimeUnit::Secs);
-        *last = Some(at);
+        self.last = Some(at);
         let seconds = |text: &str| {
-            let number =
-                text.replace(',', ".").parse::<f64>().ok().filter(|number| (0.0..=1e15).contains(number));
+            let number = self.number(text).filter(|number| (0.0..=1e15).contains(number));
             number.ok_or_else(|| Problem::not("duration", text, "a number"))
         };
-        let until = self.duration.map(seconds).transpose()?.map(|long| at + (long / unit.per_sec()) as i64);
+        let until = row.duration.map(seconds).transpose()?.map(|long| at + (long / unit.per_sec()) as i64);
         // Last, so that a row that is skipped names no app.
         let mut app = || {
-            let app = self.app.ok_or_else(|| Problem::new("app", "empty"))?;
+            let app = row.app.ok_or_else(|| Problem::new("app", "empty"))?;
             Ok(draft.names.intern(app))
         };
-        let signal = match self.what {
+        let signal = match row.what {
             What::Launch => Signal::Launch(app()?),
             What::Close => Signal::Close(app()?),
             What::Notification => Signal::Notification(app()?),
@@ -487,33 +551,61 @@ impl Row<'_> {
             What::ScreenOn => Signal::ScreenOn,
             What::ScreenOff => Signal::ScreenOff,
             What::Ignore => return Ok(None),
+            What::Battery | What::Network | What::Position => {
+                let field =
+                    |what: &str| row.measured.iter().find(|(of, _)| *of == what).map(|(_, text)| *text);
+                let readings = aware::readings(row.what, field, |text| self.number(text), draft.options)?;
+                let what = Taking::Readings(readings);
+                return Ok(Some(Taken { user: draft.user(&raw), at, offset_secs, what }));
+            }
         };
-        Ok(Some(Taken { user: draft.user(&raw), at, offset_secs, signal, until }))
+        let what = Taking::Signal(signal, until);
+        Ok(Some(Taken { user: draft.user(&raw), at, offset_secs, what }))
+    }
+
+    /// A number, with a decimal comma where commas part no columns.
+    fn number(&self, text: &str) -> Option<f64> {
+        if self.decimal_comma && text.contains(',') {
+            return text.replace(',', ".").parse().ok();
+        }
+        text.parse().ok()
+    }
+
+    /// UTC seconds of a number or of a date and time, and its offset from UTC where it names one.
+    fn time(&self, text: &str, draft: &mut Draft<'_>) -> Option<(i64, Option<i32>)> {
+        if let Some(number) = self.number(text) {
+            let unit = draft.options.unit.or_else(|| TimeUnit::of(number))?;
+            let secs = (number / unit.per_sec()).floor();
+            return (secs.abs() < 1e12).then_some((secs as i64, None));
+        }
+        let (date, time, offset_secs) = civil(text)?;
+        let local = date.date(self.order)?.to_datetime(time);
+        Some(match offset_secs {
+            None => {
+                draft.note_wall_clock();
+                (self.clock.utc_secs(local, self.last), None)
+            }
+            Some(secs) => {
+                let wall_secs = local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0)).as_secs();
+                // UTC says nothing about where the person is.
+                (wall_secs - i64::from(secs), Some(secs).filter(|&secs| secs != 0))
+            }
+        })
     }
 }
 
-/// UTC seconds of a number or of a date and time, and its offset from UTC where it names one.
-fn time(
-    text: &str,
-    unit: Option<TimeUnit>,
-    (clock, order): (&Clock, DateOrder),
-    not_before: Option<i64>,
-) -> Option<(i64, Option<i32>)> {
-    if let Ok(number) = text.replace(',', ".").parse::<f64>() {
-        let unit = unit.or_else(|| TimeUnit::of(number))?;
-        let secs = (number / unit.per_sec()).floor();
-        return (secs.abs() < 1e12).then_some((secs as i64, None));
-    }
-    let (date, time, offset_secs) = civil(text)?;
-    let local = date.date(order)?.to_datetime(time);
-    Some(match offset_secs {
-        None => (clock.utc_secs(local, not_before), None),
-        Some(secs) => {
-            let wall_secs = local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0)).as_secs();
-            // UTC says nothing about where the person is.
-            (wall_secs - i64::from(secs), Some(secs).filter(|&secs| secs != 0))
-        }
-    })
+/// What a row is for the log.
+struct Taken {
+    user: UserId,
+    at: i64,
+    offset_secs: Option<i32>,
+    what: Taking,
+}
+
+enum Taking {
+    /// An event, and until when its app stayed.
+    Signal(Signal, Option<i64>),
+    Readings(Vec<Reading>),
 }
 
 /// A date, a time of day, and the offset from UTC, of `2024-03-01 07:03:19.123 PM +02:00`: fractions of a second are cut off.

@@ -30,6 +30,7 @@ use jiff::civil::{DateTime, Time};
 use super::Profiles;
 use super::clock::{Clock, DateNumbers};
 use super::draft::{Draft, Problem, event};
+use super::jumps::ClockWatch;
 use super::lines::Lines;
 use super::locale::time_of_day;
 use super::unlock::SAME_MOMENT_SECS;
@@ -49,7 +50,7 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
     let clock = Clock::new(draft.options.time_zone.as_deref())?;
     let mut rows: Vec<Row> = Vec::new();
     let (mut android_user, mut section) = (0_u32, 0_u32);
-    while let Some(line) = lines.next()? {
+    while let Some(line) = draft.next_line(lines)? {
         let text = line.text.trim();
         if !text.starts_with("time=") {
             if let Some(user) = text.strip_prefix("user=") {
@@ -192,10 +193,12 @@ fn by_user(rows: Vec<Row>, clock: &Clock, draft: &mut Draft<'_>) -> Result<Vec<(
     let mut user_index: HashMap<u32, usize> = HashMap::new();
     let mut stretch = (0, 0, 0);
     let mut last: Option<(i64, DateTime, u32)> = None;
+    let (mut watch, mut watched) = (ClockWatch::default(), 0);
     for row in rows {
         let (utc_secs, local) = match row.time {
             When::UtcSecs(secs) => (Some(secs), None),
             When::Local(date, time) => {
+                draft.note_wall_clock();
                 let local = date.date(order).map(|date| date.to_datetime(time));
                 // A line later on the wall clock within its section is later in truth too.
                 let not_before = last.filter(|&(_, _, section)| section == row.section).map(|(at, ..)| at);
@@ -212,6 +215,14 @@ fn by_user(rows: Vec<Row>, clock: &Clock, draft: &mut Draft<'_>) -> Result<Vec<(
         stretch =
             if goes_back || stretch.0 != row.section { (row.section, stretch.1 + 1, 0) } else { stretch };
         last = Some((at, local.unwrap_or_default(), row.section));
+        // Each section runs upwards; lines without the headers may come of several.
+        if watched != row.section {
+            draft.note_jumps_of(&std::mem::take(&mut watch), false);
+            watched = row.section;
+        }
+        if row.section > 0 {
+            watch.see(at, Some(row.line));
+        }
         let row = Row { section: stretch.1, ..row };
         let index = *user_index.entry(row.android_user).or_insert(users.len());
         match users.get_mut(index) {
@@ -219,6 +230,7 @@ fn by_user(rows: Vec<Row>, clock: &Clock, draft: &mut Draft<'_>) -> Result<Vec<(
             None => users.push((row.android_user, vec![(at, row)])),
         }
     }
+    draft.note_jumps_of(&watch, false);
     for (_, list) in &mut users {
         keep_each_once(list);
         list.sort_by_key(|&(at, _)| at);

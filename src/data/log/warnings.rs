@@ -18,6 +18,8 @@ pub enum WarningKind {
     OutOfOrder,
     /// Times outside 2000-2100, which were skipped, or more than a year after the row before, which stay.
     ClockJump,
+    /// A clock that was set back within a file. The events are sorted by time, and nothing else is done.
+    ClockSet,
     /// No row says that the screen was unlocked, so nothing can be asked after an unlock.
     NoUnlock,
     /// Names that look like a label in a language that the label table lacks. They count as apps.
@@ -32,6 +34,8 @@ pub enum WarningKind {
     ZoneName,
     /// Events that another file of the same person has, too. They are there once.
     Repeat,
+    /// A file that tells the same as another one of the same person at times that differ: its events are there twice.
+    Offset,
     /// A file of which all times were shifted, because it was exported under another time zone than an overlapping one.
     Shifted,
     /// Two files of several people that tell the same: they may be one phone's.
@@ -40,6 +44,8 @@ pub enum WarningKind {
     HomeScreen,
     /// A home screen that was named and that no app is.
     UnknownHome,
+    /// A file of a folder that is no log. It was left out.
+    LeftOut,
     /// Unlocks that were written after what they led to, or twice. They were put in order.
     UnlockOrder,
 }
@@ -47,7 +53,8 @@ pub enum WarningKind {
 impl WarningKind {
     /// Whether it says what reading did, and nothing is wrong with the file.
     pub fn is_note(self) -> bool {
-        matches!(self, Self::ZoneName | Self::Repeat | Self::Shifted | Self::HomeScreen | Self::UnlockOrder)
+        use WarningKind::{HomeScreen, LeftOut, Repeat, Shifted, UnlockOrder, ZoneName};
+        matches!(self, ZoneName | Repeat | Shifted | HomeScreen | LeftOut | UnlockOrder)
     }
 }
 
@@ -121,11 +128,20 @@ impl Warnings {
         kind: WarningKind,
         file: &Path,
         field: &'static str,
-        line: u64,
+        line: Option<u64>,
         detail: String,
     ) {
-        let (file, line) = (file.to_path_buf(), Some(line));
+        let file = file.to_path_buf();
         self.count_up(Warning { kind, count: 1, file, field: Some(field), line, detail });
+    }
+
+    /// Adds `words` to a warning.
+    pub(super) fn say_more(&mut self, kind: WarningKind, file: &Path, field: &'static str, words: &str) {
+        let is_it =
+            |known: &&mut Warning| known.kind == kind && known.file == file && known.field == Some(field);
+        if let Some(warning) = self.list.iter_mut().find(is_it) {
+            warning.detail.push_str(words);
+        }
     }
 
     /// Takes `count` warnings back that turned out to be none.
@@ -162,6 +178,10 @@ impl fmt::Display for Warning {
                 write!(f, ": {rows} out of order, the first {detail}; sorted by time")
             }
             WarningKind::ClockJump => write!(f, ": {rows} where the clock jumps, the first {detail}"),
+            WarningKind::ClockSet => {
+                let times = if self.count == 1 { "once".to_owned() } else { format!("{} times", self.count) };
+                write!(f, ": the clock was set back {times}, first {detail}")
+            }
             WarningKind::Repeat => {
                 write!(f, ": {} events that {detail} has, too, are taken once", self.count)
             }

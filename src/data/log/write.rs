@@ -1,6 +1,7 @@
 //! Writing logs and forgetting people, so that a crash leaves either the old file or the new one.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
@@ -10,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use super::Log;
-use super::lines::text_of;
+use super::lines::{Quotes, text_of};
 use super::native::{self, Header};
 use crate::data::event::UserId;
 use crate::data::privacy::PrivacyKey;
@@ -94,15 +95,13 @@ fn spool(
     // On the log's own disk, where there is room for it.
     let folder = file.parent().unwrap_or(Path::new("/"));
     let mut kept = BufWriter::new(tempfile::tempfile_in(folder).map_err(failed)?);
-    let (mut line, mut number) = (Vec::new(), 0);
-    let mut header = None;
+    let mut lines = RawLines { reader, ahead: VecDeque::new() };
+    let mut number = 0;
+    let mut header: Option<Header> = None;
     let mut is_first = true;
-    loop {
-        line.clear();
-        number += 1;
-        if reader.take(1 << 24).read_until(b'\n', &mut line).map_err(failed)? == 0 {
-            break;
-        }
+    while let Some((line, count)) = lines.next(header.as_ref().map(Header::quotes)).map_err(failed)? {
+        let first = number + 1;
+        number += count;
         let is_last = number > 1 && !line.ends_with(b"\n");
         let text = text_of(&line, is_last).map(|text| text.trim_end_matches(['\n', '\r']));
         if text.is_some_and(|text| text.trim().is_empty()) {
@@ -114,7 +113,7 @@ fn spool(
             let parsed = text.and_then(|text| Header::parse(text).ok()).ok_or_else(|| {
                 Error::new(ErrorKind::Data, "this is not a log in foretap's own format")
                     .file(file)
-                    .line(number)
+                    .line(first)
                     .next_step("convert it first, then forget the person")
             })?;
             header = Some(parsed);
@@ -133,7 +132,7 @@ fn spool(
             Some(_) => report.kept_rows += 1,
             None => {
                 report.unreadable_rows += 1;
-                report.first_unreadable_line.get_or_insert(number);
+                report.first_unreadable_line.get_or_insert(first);
             }
         }
         kept.write_all(&line).map_err(failed)?;
@@ -141,6 +140,46 @@ fn spool(
     let mut kept = kept.into_inner().map_err(|error| failed(error.into_error()))?;
     std::io::Seek::rewind(&mut kept).map_err(failed)?;
     Ok(kept)
+}
+
+/// A file's lines with their line breaks, as many together as are one record.
+struct RawLines<'a> {
+    reader: &'a mut dyn BufRead,
+    ahead: VecDeque<Vec<u8>>,
+}
+
+impl RawLines<'_> {
+    /// The next record, and of how many lines it is.
+    fn next(&mut self, quotes: Option<Quotes>) -> std::io::Result<Option<(Vec<u8>, u64)>> {
+        if self.ahead.is_empty() && !self.put_aside()? {
+            return Ok(None);
+        }
+        let Some(mut record) = self.ahead.pop_front() else { return Ok(None) };
+        let text = |line: &[u8]| {
+            let text = text_of(line, false)?.trim_end_matches('\n');
+            Some(text.strip_suffix('\r').unwrap_or(text).to_owned())
+        };
+        let mut count = 0;
+        if let Some((quotes, first)) =
+            quotes.zip(text(&record)).filter(|(_, first)| Quotes::may_be_open(first))
+        {
+            count = quotes.lines_after(&first, |index| -> std::io::Result<_> {
+                while self.ahead.len() <= index && self.put_aside()? {}
+                Ok(self.ahead.get(index).and_then(|line| text(line)))
+            })?;
+        }
+        record.extend(self.ahead.drain(..count).flatten());
+        Ok(Some((record, 1 + count as u64)))
+    }
+
+    fn put_aside(&mut self) -> std::io::Result<bool> {
+        let mut line = Vec::new();
+        if (&mut self.reader).take(1 << 24).read_until(b'\n', &mut line)? == 0 {
+            return Ok(false);
+        }
+        self.ahead.push_back(line);
+        Ok(true)
+    }
 }
 
 /// Puts what `fill` writes in the place of `file`, readable by its owner alone unless it was there before.

@@ -183,7 +183,7 @@ fn unknown(name: &str) -> Error {
 }
 
 /// How many characters to insert, remove or replace to make `a` into `b` (Levenshtein's distance).
-fn edits(a: &str, b: &str) -> usize {
+pub(super) fn edits(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.chars().enumerate() {
