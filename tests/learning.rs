@@ -217,7 +217,9 @@ fn columns_are_added_and_those_of_nobody_refused() {
     assert_eq!(after[before.len()..], vec![0.0; 2 * student.pointer_width]);
     assert!(widened.columns.candidate_scale[candidate - 1] > 0.0);
 
-    for (more, column) in [(model(candidate + 1, question), 83), (model(candidate - 1, question + 1), 42)] {
+    for (more, column) in
+        [(model(candidate + 1, question), candidate), (model(candidate - 1, question + 1), question)]
+    {
         let error = learn(&more, true).unwrap_err().to_string();
         let says = format!("the column `column_{column}`, which this build does not compute; ");
         assert!(error.contains(&says), "{error}");

@@ -169,15 +169,15 @@ pub(in crate::context) struct Slots<const LIMIT: usize>;
 pub(in crate::context) struct Secs;
 
 /// In formats of this version and later; what an older one tells nothing of begins anew.
-pub(in crate::context) struct Since<const VERSION: u32>;
+pub(in crate::context) struct Since<const VERSION: u32, How = Plain>(std::marker::PhantomData<How>);
 
-impl<T: Saved + Default, const VERSION: u32> SavedAs<T> for Since<VERSION> {
+impl<T: Default, How: SavedAs<T>, const VERSION: u32> SavedAs<T> for Since<VERSION, How> {
     fn save(value: &T, to: &mut Saver) -> Result<()> {
-        if to.version < VERSION { Ok(()) } else { value.save(to) }
+        if to.version < VERSION { Ok(()) } else { How::save(value, to) }
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<T> {
-        if from.version < VERSION { Ok(T::default()) } else { T::restore(from) }
+        if from.version < VERSION { Ok(T::default()) } else { How::restore(from) }
     }
 }
 
