@@ -124,9 +124,10 @@
 //!     coreml/                        Core ML's ML Program
 //!     model_card, export_set         what a file says of itself; all files of a bundle, each with a golden question
 //!
-//!   evaluate/    HOW GOOD IT IS: expected, metrics, intervals, replay, latency, routing, report, text, html
+//!   evaluate/    HOW GOOD IT IS: expected, metrics, intervals, replay, latency, routing, as_shipped, report, text, html
 //!   conformance  what a Predictor promises, checked: yours too
-//!   experiment/  from a log to a report: check, method, round, save; the methods ranker, transformer, quantization, routing
+//!   experiment/  from a log to a report: check, method, round, save; the methods ranker, transformer, quantization, routing;
+//!                as_shipped: nothing trained
 //! ```
 //!
 //! Start with [`context::History`] to see what is known, [`predict::Predictor`] for what a predictor must do,

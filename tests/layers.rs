@@ -140,9 +140,23 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("bundle", &["container", "delta", "expert", "golden", "contents"]),
     (
         "evaluate",
-        &["expected", "metrics", "intervals", "replay", "latency", "routing", "report", "text", "html"],
+        &[
+            "expected",
+            "metrics",
+            "intervals",
+            "replay",
+            "latency",
+            "routing",
+            "as_shipped",
+            "report",
+            "text",
+            "html",
+        ],
     ),
-    ("experiment", &["method", "transformer", "ranker", "quantization", "routing", "round save", "check"]),
+    (
+        "experiment",
+        &["method", "transformer", "ranker", "quantization", "routing", "round save", "check", "as_shipped"],
+    ),
 ];
 
 #[test]
