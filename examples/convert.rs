@@ -31,7 +31,8 @@ struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "forget")]
     out: Option<PathBuf>,
 
-    /// Take this person, by raw or hashed id, out of the --data files, which must be foretap's own
+    /// Take this person, by raw or hashed id, out of the --data files, which must be foretap's own and are written anew
+    /// in place
     #[arg(long, value_name = "USER")]
     forget: Option<String>,
 

@@ -26,7 +26,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use foretap::bundle::Bundle;
-use foretap::data::{Log, SplitPlan, UserId, Vocabulary};
+use foretap::context::Task;
+use foretap::data::{Event, Log, Signal, SplitPlan, Timestamp, Vocabulary};
 use foretap::evaluate::Report;
 use foretap::experiment::{AsShipped, Experiment, ExperimentResult, train_on_others};
 use foretap::transformer::Size;
@@ -39,11 +40,11 @@ use foretap::{Error, ErrorKind};
 #[derive(Debug, Parser)]
 pub struct Args {
     /// Score this share of each user's questions, the latest
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2, conflicts_with_all = ["test_days", "rolling"])]
+    #[arg(long, value_name = "SHARE", default_value_t = SHARES[1], conflicts_with_all = ["test_days", "rolling"])]
     test_share: f64,
 
     /// Of each user's questions, this share before the test tells when to stop training
-    #[arg(long, value_name = "SHARE", default_value_t = 0.15, conflicts_with_all = ["test_days", "rolling"])]
+    #[arg(long, value_name = "SHARE", default_value_t = SHARES[0], conflicts_with_all = ["test_days", "rolling"])]
     validation_share: f64,
 
     /// Score the questions of each user's last days instead, such as 30
@@ -135,6 +136,8 @@ pub fn run(args: &Args) -> foretap::Result<()> {
         (None, None, None) => SplitPlan::Shares { validation: args.validation_share, test: args.test_share },
     };
     cli::check_folders([&args.json, &args.html])?;
+    let read = args.data.data.iter().chain(&args.others).chain(&args.bundle);
+    cli::check_outputs([("--json", args.json.as_ref()), ("--html", args.html.as_ref())], read)?;
     args.plots.iter().try_for_each(|folder| cli::make_folder(folder))?;
     let bar = cli::Bar::new();
     if args.deep.as_is && args.models.is_empty() {
@@ -191,6 +194,9 @@ pub fn run(args: &Args) -> foretap::Result<()> {
     failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))
 }
 
+/// Shares of each user's questions that validate and that test.
+const SHARES: [f64; 2] = [0.15, 0.2];
+
 /// Tests a bundle over whole logs.
 fn as_shipped(args: &Args, bar: &cli::Bar) -> foretap::Result<Report> {
     let chosen = [
@@ -199,6 +205,8 @@ fn as_shipped(args: &Args, bar: &cli::Bar) -> foretap::Result<Report> {
         ("--test-from", args.test_from.is_some()),
         ("--rolling", args.rolling.is_some()),
         ("--save-models", args.save_models.is_some()),
+        ("--test-share", args.test_share != SHARES[1]),
+        ("--validation-share", args.validation_share != SHARES[0]),
     ];
     if let Some((flag, _)) = chosen.into_iter().find(|(_, is_given)| *is_given) {
         let error = Error::new(
@@ -211,32 +219,60 @@ fn as_shipped(args: &Args, bar: &cli::Bar) -> foretap::Result<Report> {
         Some(file) => Bundle::load(file)?,
         None => Bundle::pretrained()?,
     };
+    let task = bundle.parts().task;
+    if args.training.task != Task::default() && args.training.task != task {
+        let error = Error::new(ErrorKind::Config, format!("the bundle answers {task}")).field("--task");
+        return Err(error.next_step("leave it out, or name a bundle of that task"));
+    }
+    if args.runs.get() > 1 && args.others.is_empty() {
+        let error =
+            Error::new(ErrorKind::Config, "nothing is trained, so all runs are the same").field("--runs");
+        return Err(error.next_step("leave it out, or train a ranker on --others"));
+    }
     let routing = args.router.routing()?;
     let cli::Source { log, vocabulary, .. } = args.simulation.load(&args.data, bar)?;
     let mut others = Vec::new();
     if !args.others.is_empty() {
-        let data = cli::DataArgs { data: args.others.clone(), person: None, ..args.data.clone() };
+        // What is said of --data alone: whose it is, where that person was, and which of the formats it is in.
+        let format = args.data.format.filter(|_| args.data.columns.is_some());
+        let data = cli::DataArgs {
+            data: args.others.clone(),
+            person: None,
+            places: Vec::new(),
+            format,
+            ..args.data.clone()
+        };
         let mut vocabulary = Vocabulary::new();
         let trained_on = data.load(&mut vocabulary, bar)?;
         check_others(&log, &trained_on)?;
-        let experiment = Experiment { task: bundle.parts().task, ..Experiment::default() };
+        let experiment = Experiment { task, ..Experiment::default() };
         let config = args.training.ranker();
         others = train_on_others(&experiment, &config, (&trained_on, &vocabulary), args.runs.get(), bar)?;
     }
     AsShipped { bundle: &bundle, routing, others: &others }.test(&log, &vocabulary, bar)
 }
 
-/// Refuses a person who would be tested by a ranker that was trained on the same person.
+/// Refuses a person who would be tested by a ranker that was trained on the same person, under whatever name: two people
+/// rarely open an app in the same second.
 fn check_others(log: &Log, others: &Log) -> foretap::Result<()> {
-    let tested: BTreeSet<UserId> = log.users().map(|events| events[0].user).collect();
-    match others.users().map(|events| events[0].user).find(|user| tested.contains(user)) {
-        None => Ok(()),
-        Some(user) => {
-            let message = format!("person {user} is in --data, too");
-            let error = Error::new(ErrorKind::Config, message).field("--others");
-            Err(error.next_step("name logs of other people"))
+    const MOST_SHARED: f64 = 0.2;
+    let launches = |events: &[Event]| -> BTreeSet<Timestamp> {
+        let is_launch = |event: &&Event| matches!(event.signal, Signal::Launch(_));
+        events.iter().filter(is_launch).map(|event| event.at).collect()
+    };
+    for tested in log.users() {
+        let known = launches(tested);
+        for other in others.users() {
+            let times = launches(other);
+            let shared = times.intersection(&known).count() as f64;
+            if tested[0].user == other[0].user || shared > MOST_SHARED * times.len() as f64 {
+                let message = format!("person {} is in --data, too, as {}", other[0].user, tested[0].user);
+                let error = Error::new(ErrorKind::Config, message).field("--others");
+                return Err(error.next_step("name logs of other people"));
+            }
         }
     }
+    Ok(())
 }
 
 /// Prints the report, and writes what is asked for.

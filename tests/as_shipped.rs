@@ -72,7 +72,13 @@ fn a_bundle_answers_as_on_a_phone_beside_a_ranker_of_other_people() {
     let keys: Vec<&String> = first.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["day", "hr1", "hr3", "log_loss", "questions"]);
     assert_eq!(first["day"], 0);
+    // No question validated, so no threshold was chosen.
+    assert_eq!(json["models"]["recent"]["coverage90"], serde_json::Value::Null);
     let text = report.to_string();
+    assert!(
+        text.lines().filter(|line| line.starts_with("bundle")).any(|line| line.contains(" - ")),
+        "{text}"
+    );
     assert!(text.contains("by the time since a user's first event") && text.contains("\n1 week "), "{text}");
 }
 

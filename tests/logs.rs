@@ -978,6 +978,16 @@ fn a_folder_is_all_its_files() {
         error.contains("no file in this folder is a log; ") && error.contains("notes.txt: left out"),
         "{error}"
     );
+    // A study's own columns, with what else lies there: the mapping, say.
+    let study = Folder::new();
+    study.file("study.csv", "t,a\n1700000000,Mail\n1700000060,Maps\n");
+    study.file("study.toml", "unit = \"s\"\n[columns]\nat = \"t\"\napp = \"a\"\n");
+    study.file("README.txt", "What this is.\n");
+    let columns = Some("at=t,app=a".parse().unwrap());
+    let (log, warnings, vocabulary) =
+        read_file(study.0.path(), &LogOptions { columns, ..options() }).unwrap();
+    assert_eq!(story(&log, &vocabulary), ["0 +Mail", "60 +Maps"]);
+    assert_eq!(warnings.count(WarningKind::LeftOut), 2, "{warnings}");
     let only_battery = folder.0.path().join("battery.csv");
     let error = read_file(&only_battery, &options()).unwrap_err().to_string();
     assert!(error.contains("no event") && error.contains("their folder"), "{error}");
@@ -1353,6 +1363,13 @@ fn refused_columns_and_values_are_named() {
     }
     let error = "open=lunch".parse::<foretap::data::SignalName>().unwrap_err().to_string();
     assert!(error.contains("`lunch`, which `open` shall mean") && error.contains("screen_on"), "{error}");
+    let both = ["open=launch", "off=screen_off", "open=close"].map(|pair| pair.parse().unwrap()).to_vec();
+    let error =
+        read("t,s,a\n1700000000,open,Mail\n", &LogOptions { signals: both, ..options() }).unwrap_err();
+    assert!(
+        error.to_string().contains("field `signals`: `open` means two signals; name each value once"),
+        "{error}"
+    );
     let rows: String = ["launch", "tap", "launch", "battery", "tap", "launch"]
         .iter()
         .enumerate()

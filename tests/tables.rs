@@ -652,3 +652,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn numbers_that_floats_do_not_tell_apart_are_named() {
+    let table = read("label,date,count,none\n1,20240131,16777216,nan\n0,20240132,-3,inf\n");
+    assert_eq!(table.beyond_floats(), ["date"]);
+    assert_eq!(read("1,2\n0,3\n").beyond_floats(), Vec::<&str>::new());
+}

@@ -225,3 +225,43 @@ fn moments_that_leave_nothing_to_learn_or_to_test_are_refused() {
         assert!(error.contains(says), "{from}: {error}");
     }
 }
+
+/// Runs the example on a file of two people's logs, the first person's alone under another name, and their start as `others`.
+#[test]
+fn a_bundle_as_it_comes_refuses_what_it_would_leave_out() {
+    let simulation = people(2, 5);
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    write_log(Path::new(&at("log.csv")), &simulation.log, &simulation.vocabulary).unwrap();
+    let first: Vec<Event> = simulation.log.users().next().unwrap().to_vec();
+    let renamed = |events: &[Event]| {
+        Log::from_events(events.iter().map(|event| Event { user: UserId(99), ..*event }).collect())
+    };
+    write_log(Path::new(&at("renamed.csv")), &renamed(&first), &simulation.vocabulary).unwrap();
+    write_log(Path::new(&at("part.csv")), &renamed(&first[..first.len() / 3]), &simulation.vocabulary)
+        .unwrap();
+    fs::write(at("key"), "07".repeat(32) + "\n").unwrap();
+    let before = fs::read(at("log.csv")).unwrap();
+    let (log, renamed, part) = (at("log.csv"), at("renamed.csv"), at("part.csv"));
+    let cases = [
+        (format!("--others {log}"), "is in --data, too"),
+        (format!("--others {renamed}"), "is in --data, too, as"),
+        (format!("--others {part}"), "is in --data, too, as"),
+        (format!("--json {log}"), "field `--json`: this file is what is read, too; name another file"),
+        (format!("--json {0} --html {0}", at("new")), "field `--html`: this file is --json, too"),
+        (
+            "--test-share 0.3".to_owned(),
+            "field `--test-share`: a bundle as it comes is tested over whole logs",
+        ),
+        ("--runs 3".to_owned(), "field `--runs`: nothing is trained, so all runs are the same"),
+        ("--task next-launch".to_owned(), "field `--task`: the bundle answers first-after-unlock"),
+        ("--cold-start".to_owned(), "field `--cold-start`"),
+    ];
+    for (arguments, says) in cases {
+        let given = format!("evaluate --data {log} --as-is --key {} {arguments}", at("key"));
+        let args = evaluate::Args::try_parse_from(given.split(' ')).unwrap();
+        let error = evaluate::run(&args).unwrap_err().to_string();
+        assert!(error.contains(says), "{arguments}: {error}");
+    }
+    assert_eq!(fs::read(at("log.csv")).unwrap(), before);
+}

@@ -28,7 +28,7 @@
 #define FORETAP_KEY_BYTES 32
 
 // What came of a call. After anything but `FORETAP_STATUS_OK`, foretap_last_error() tells more, and the call has
-// changed nothing.
+// changed nothing, but for the results: `*handle` is NULL then, and `*count` and `*length` are 0 unless said otherwise.
 typedef enum {
   // All went well.
   FORETAP_STATUS_OK = 0,
@@ -44,7 +44,7 @@ typedef enum {
   // There have been too many different apps for this handle: it takes no new ones, but goes on with those that it
   // knows.
   FORETAP_STATUS_TOO_MANY_APPS = 5,
-  // The file cannot be read.
+  // The file cannot be read or written.
   FORETAP_STATUS_IO = 6,
   // The bytes are no bundle, or damaged, or of a version that this build does not read.
   FORETAP_STATUS_BUNDLE = 7,
@@ -128,7 +128,8 @@ typedef struct {
 
 // What to show of an answer.
 typedef struct {
-  // Its number, for foretap_feedback().
+  // Its number, for foretap_feedback(); UINT64_MAX where nothing is to be shown. Numbers begin at 0 when a bundle is opened
+  // and when a person is forgotten, and go on when one is restored.
   uint64_t id;
   // How many apps to show. 0: none, because the answer is not sure enough; there is no feedback then.
   size_t count;

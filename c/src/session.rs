@@ -127,7 +127,7 @@ impl Session {
             return Err(Failure::invalid("no question was asked since the last event; ask first"));
         }
         let mut suggestion = Suggestion {
-            id: 0,
+            id: u64::MAX,
             count: 0,
             apps: [Candidate::NONE; FORETAP_MAX_SHOWN],
             propensities: [0.0; FORETAP_MAX_SHOWN],
@@ -233,8 +233,8 @@ impl Session {
             Some(last) if at < last => {
                 let (at, early) = (at.0, last.secs_since(at));
                 let message = format!(
-                    "{what} at {at} is {early} s earlier than the last event; sort them by time, and if the clock was set \
-                     back, open the bundle anew"
+                    "{what} at {at} is {early} s earlier than the last event; sort them by time; if the clock was set \
+                     back, wait until it has caught up, or begin anew with foretap_forget()"
                 );
                 Err(Failure::new(Status::OutOfOrder, message))
             }

@@ -17,7 +17,7 @@ const _: () = assert!(FORETAP_MAX_SHOWN == foretap::router::MAX_SHOWN);
 pub const FORETAP_KEY_BYTES: usize = 32;
 
 /// What came of a call. After anything but `FORETAP_STATUS_OK`, foretap_last_error() tells more, and the call has
-/// changed nothing.
+/// changed nothing, but for the results: `*handle` is NULL then, and `*count` and `*length` are 0 unless said otherwise.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -35,7 +35,7 @@ pub enum Status {
     /// There have been too many different apps for this handle: it takes no new ones, but goes on with those that it
     /// knows.
     TooManyApps = 5,
-    /// The file cannot be read.
+    /// The file cannot be read or written.
     Io = 6,
     /// The bytes are no bundle, or damaged, or of a version that this build does not read.
     Bundle = 7,
@@ -128,7 +128,8 @@ pub struct Candidate {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Suggestion {
-    /// Its number, for foretap_feedback().
+    /// Its number, for foretap_feedback(); UINT64_MAX where nothing is to be shown. Numbers begin at 0 when a bundle is opened
+    /// and when a person is forgotten, and go on when one is restored.
     pub id: u64,
     /// How many apps to show. 0: none, because the answer is not sure enough; there is no feedback then.
     pub count: usize,

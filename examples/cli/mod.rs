@@ -22,7 +22,9 @@ use foretap::{Error, ErrorKind, Progress};
 #[allow(unused_imports)]
 pub use source::{SimulationArgs, Source};
 #[allow(unused_imports)]
-pub use training::{TrainingArgs, check_folders, local_time, make_folder, moment, write_json, zoned_moment};
+pub use training::{
+    TrainingArgs, check_folders, check_outputs, local_time, make_folder, moment, write_json, zoned_moment,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -51,7 +53,8 @@ pub struct DataArgs {
     #[arg(long, value_name = "UNIT", requires = "columns")]
     pub unit: Option<TimeUnit>,
 
-    /// A file in TOML that says the same and more: columns, signals, unit, zone, date_order; flags decide where both speak
+    /// A file in TOML that says the same and more: columns, signals, unit, zone, date_order; flags win, but --columns, --signals and --unit
+    /// are not given beside it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["columns", "signals", "unit"])]
     pub mapping: Option<PathBuf>,
 

@@ -54,6 +54,32 @@ pub fn check_folders<'a>(files: impl IntoIterator<Item = &'a Option<PathBuf>>) -
     files.into_iter().flatten().try_for_each(|file| foretap::storage::check_folder(file))
 }
 
+/// Refuses one file for two results, and a result that would take the place of what is read.
+pub fn check_outputs<'a>(
+    outputs: impl IntoIterator<Item = (&'static str, Option<&'a PathBuf>)>,
+    inputs: impl IntoIterator<Item = &'a PathBuf>,
+) -> foretap::Result<()> {
+    // One that is not there yet is known by its folder.
+    let same = |file: &PathBuf| {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = std::fs::canonicalize(folder.unwrap_or(Path::new(".")));
+        let beside = || Some(folder.ok()?.join(file.file_name()?));
+        std::fs::canonicalize(file).ok().or_else(beside).unwrap_or_else(|| file.clone())
+    };
+    let mut taken: Vec<(&str, PathBuf)> =
+        inputs.into_iter().map(|file| ("what is read", same(file))).collect();
+    for (flag, file) in outputs {
+        let Some(file) = file else { continue };
+        if let Some((by, _)) = taken.iter().find(|(_, other)| *other == same(file)) {
+            let error =
+                Error::new(ErrorKind::Config, format!("this file is {by}, too")).file(file).field(flag);
+            return Err(error.next_step("name another file"));
+        }
+        taken.push((flag, same(file)));
+    }
+    Ok(())
+}
+
 pub fn make_folder(folder: &Path) -> foretap::Result<()> {
     std::fs::create_dir_all(folder)
         .map_err(|error| Error::io(folder, "make this folder", error).next_step("name another"))

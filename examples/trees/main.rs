@@ -114,6 +114,15 @@ fn say_unused(file: &Path, table: &Table, is_grouped: bool, is_tested: bool) {
     if table.initial_scores.is_some() {
         eprintln!("{}.init: added to the scores of this table, which no model file says", file.display());
     }
+    let names = table.beyond_floats();
+    if !names.is_empty() {
+        let (count, first) = (names.len(), names[0]);
+        eprintln!(
+            "{}: numbers beyond 16,777,216 in {count} columns, `{first}` the first: 32-bit floats do not tell all of them \
+             apart; take smaller ones, such as days since the first",
+            file.display()
+        );
+    }
     let names = table.left_out();
     if !names.is_empty() {
         let more =

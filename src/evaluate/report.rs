@@ -254,6 +254,18 @@ impl ModelReport {
     }
 }
 
+impl ModelReport {
+    /// Where no question validated, no threshold was chosen: what is answered at 90 % precision is unknown then.
+    pub(crate) fn forget_coverage(&mut self) {
+        (self.metrics.coverage90, self.metrics.coverage90_precision) = (f64::NAN, None);
+        self.coverage90_threshold = f32::NAN;
+        self.per_user.iter_mut().for_each(|user| user.coverage90 = f64::NAN);
+        if let Some(intervals) = &mut self.intervals {
+            intervals.coverage90_interval = Interval(f64::NAN, f64::NAN);
+        }
+    }
+}
+
 impl SubsetMetrics {
     fn of(part: &[Outcome], all: &[Outcome]) -> Self {
         let Metrics { questions, hr1, hr3, hr5, log_loss, .. } = Metrics::of(part);
@@ -502,7 +514,7 @@ fn table(f: &mut fmt::Formatter<'_>, models: &[ModelReport]) -> fmt::Result {
         let time = |us: f64| if us > 0.0 { format!("{us:.1}") } else { "-".to_owned() };
         writeln!(
             f,
-            "{:<13} {:>6.3} {:>15} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>9.3} {:>6.3} {:>9.3} {:>9} {:>9}",
+            "{:<13} {:>6.3} {:>15} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>9.3} {:>6.3} {:>9} {:>9} {:>9}",
             model.name,
             metrics.hr1,
             interval,
@@ -512,7 +524,7 @@ fn table(f: &mut fmt::Formatter<'_>, models: &[ModelReport]) -> fmt::Result {
             metrics.ndcg5,
             metrics.log_loss,
             metrics.calibration_error,
-            metrics.coverage90,
+            if metrics.coverage90.is_nan() { "-".to_owned() } else { format!("{:.3}", metrics.coverage90) },
             time(model.latency_us.p50),
             time(model.latency_us.p99),
         )?;

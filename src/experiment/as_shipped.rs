@@ -108,6 +108,7 @@ impl AsShipped<'_> {
         let mut models = model_reports(&tested, &latencies.answers, &users);
         for (model, tested) in models.iter_mut().zip(&tested) {
             model.learning_curve = Some(LearningCurve::of(&tested.test));
+            model.forget_coverage();
         }
         Ok(Report {
             task,

@@ -43,6 +43,14 @@ const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
 pub fn replace(file: &Path, access: Access, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let failed = |error| failed(file, error);
     check_folder(file)?;
+    // A link stays one; what it leads to is replaced.
+    let target = fs::canonicalize(file);
+    let file = target.as_deref().unwrap_or(file);
+    if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return Err(Error::new(ErrorKind::Io, "cannot write this file: it is a folder or a device")
+            .file(file)
+            .next_step("name a file"));
+    }
     remove_left_behind(folder_of(file));
     let mut temporary = tempfile::Builder::new();
     temporary.prefix(TEMPORARY);
@@ -139,6 +147,26 @@ mod tests {
         }
         replace(&file, Access::Private, |out| out.write_all(b"new").map_err(|e| failed(&file, e))).unwrap();
         assert_eq!(content(folder.path()), [("log.csv".to_owned(), "new".to_owned())]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_what_is_no_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("target"), "old").unwrap();
+        std::os::unix::fs::symlink("target", at("link")).unwrap();
+        write_atomically(&at("link"), |out| out.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(at("target")).unwrap(), "new");
+        fs::create_dir(at("folder")).unwrap();
+        for no_file in [at("folder"), "/dev/null".into()] {
+            let error = write_atomically(&no_file, |out| out.write_all(b"new")).unwrap_err().to_string();
+            assert!(error.contains("it is a folder or a device; name a file"), "{error}");
+        }
+        let kind =
+            std::os::unix::fs::FileTypeExt::is_char_device(&fs::metadata("/dev/null").unwrap().file_type());
+        assert!(kind, "still a device");
     }
 
     #[test]

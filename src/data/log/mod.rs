@@ -315,6 +315,7 @@ pub fn read_logs(
             .field("--person")
             .next_step("name the person, or leave it out"));
     }
+    table::check_signals(&options.signals)?;
     let mut warnings = Warnings::default();
     let positions = read_positions(files, options, &mut warnings)?;
     if let (Some(note), Some(file)) = (options.time_zone.as_deref().and_then(zone::note), files.first()) {
@@ -374,7 +375,18 @@ fn read_file(
         source => source?,
     };
     let mut draft = Draft::new(file, owner, options, warnings);
-    let format = source.read(lines, &mut draft)?;
+    let format = match source.read(lines, &mut draft) {
+        // A file beside the data, whose columns are others: the mapping itself, say.
+        Err(error)
+            if input.is_in_folder
+                && options.columns.is_some()
+                && error.kind() == ErrorKind::Data
+                && draft.is_blank() =>
+        {
+            return leave_out(warnings, format!("left out: {}", error.bare()));
+        }
+        format => format?,
+    };
     if input.is_in_folder && draft.is_blank() {
         return leave_out(warnings, "left out: no row in it".to_owned());
     }

@@ -130,6 +130,20 @@ impl FromStr for SignalName {
     }
 }
 
+/// Refuses a value that means two things.
+pub(super) fn check_signals(signals: &[SignalName]) -> Result<()> {
+    let twice = signals.iter().enumerate().find_map(|(position, later)| {
+        let earlier = signals[..position].iter().find(|earlier| earlier.value == later.value)?;
+        (earlier.what != later.what).then_some(&later.value)
+    });
+    match twice {
+        None => Ok(()),
+        Some(value) => Err(Error::new(ErrorKind::Config, format!("`{value}` means two signals"))
+            .field("signals")
+            .next_step("name each value once")),
+    }
+}
+
 /// What a value of the column `signal` may mean.
 const SIGNALS: &str = "launch, close, notification, unlock, screen_on, screen_off or ignore";
 

@@ -101,6 +101,9 @@ impl Report {
             Task::NextLaunch => "which other app is opened next",
         };
         let split = match self.split {
+            SplitPlan::Shares { test, .. } if test >= 1.0 => {
+                "all of each user's questions, none learned from".to_owned()
+            }
             SplitPlan::Shares { test, .. } => format!("the last {} of each user's questions", percent(test)),
             SplitPlan::LastDays(days) => {
                 format!("the questions of each user's last {}", count(days as usize, "day"))

@@ -179,6 +179,19 @@ impl Table {
         &self.left_out
     }
 
+    /// Names of columns with a number beyond 2^24 = 16,777,216: from there on 32-bit floats no longer tell all integers
+    /// apart.
+    pub fn beyond_floats(&self) -> Vec<&str> {
+        // Source: units: the bits of a 32-bit float's significand.
+        const WHOLE: f32 = 16_777_216.0;
+        let mut is_beyond = vec![false; self.names.len()];
+        for row in self.rows.chunks_exact(self.names.len().max(1)) {
+            let found = row.iter().map(|value| value.is_finite() && value.abs() > WHOLE);
+            is_beyond.iter_mut().zip(found).for_each(|(is, found)| *is |= found);
+        }
+        self.names.iter().zip(is_beyond).filter(|(_, is)| *is).map(|(name, _)| name.as_str()).collect()
+    }
+
     /// Files beside this one that LightGBM or XGBoost would read, and that were not.
     pub fn unused_beside(&self) -> &[PathBuf] {
         &self.unused_beside
