@@ -47,6 +47,8 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     cli::exit_on_error(|| {
+        let outputs = [("--json", args.json.as_ref()), ("--svg", args.svg.as_ref())];
+        cli::check_outputs(outputs, &args.data.data)?;
         let mut vocabulary = Vocabulary::new();
         let (log, warnings) = args.data.read(&mut vocabulary, &cli::Bar::new())?;
         let inspection = Inspection::new(&log, &vocabulary, &warnings);

@@ -325,6 +325,15 @@ fn what_cannot_be_done_is_said_in_one_line() {
         ("--train people.csv --test rank.train", "rank.train: a LibSVM file, where training had"),
         ("--train people.csv --label spent --objective binary", "people.csv"),
         ("--train people.csv --model there/is/none.json", "there is no folder"),
+        (
+            "--train people.csv --model people.csv",
+            "people.csv, field `--model`: this file is what is read, too",
+        ),
+        (
+            "--train people.csv --model m.json --lightgbm m.json",
+            "field `--lightgbm`: this file is --model, too",
+        ),
+        ("--start m.json --predict people.csv --out m.json", "field `--out`: this file is what is read, too"),
         ("--conf nowhere.conf", "nowhere.conf: cannot read the configuration"),
         ("--conf bad.conf", "bad.conf, line 1, field `num_leaves`"),
     ];
@@ -332,6 +341,11 @@ fn what_cannot_be_done_is_said_in_one_line() {
         let error = run(&folder, arguments).unwrap_err();
         assert!(error.contains(expected) && !error.contains('\n'), "{arguments}: {error}");
     }
+    assert_eq!(
+        std::fs::read_to_string(folder.0.path().join("people.csv")).unwrap(),
+        people(1, 100),
+        "as it was"
+    );
 }
 
 #[test]

@@ -42,6 +42,13 @@ pub fn run(args: &Args) -> foretap::Result<()> {
 
 fn train_and_report(args: &Args) -> foretap::Result<()> {
     cli::check_folders([&args.model, &args.lightgbm, &args.xgboost, &args.json, &args.out])?;
+    let models = [("--model", &args.model), ("--lightgbm", &args.lightgbm), ("--xgboost", &args.xgboost)];
+    let outputs = models.into_iter().chain([("--json", &args.json), ("--out", &args.out)]);
+    let outputs: Vec<_> = outputs.map(|(flag, file)| (flag, file.as_ref())).collect();
+    let tables = [&args.train, &args.test, &args.predict];
+    cli::check_outputs(outputs.iter().copied(), tables.into_iter().flatten())?;
+    // A model that training goes on from may be replaced by what comes of it, and by nothing else.
+    cli::check_outputs(outputs.into_iter().skip(models.len()), &args.start)?;
     if args.predict.is_some() != args.out.is_some() {
         return Err(Error::new(ErrorKind::Config, "--predict and --out belong together")
             .next_step("name the table to predict with --predict, and the file of predictions with --out"));
