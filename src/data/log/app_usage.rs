@@ -9,7 +9,7 @@
 //!
 //! - Labels and header are in the app's language. `data/app_usage_labels.csv` says what they mean; what is not
 //!   in the table is an app. A file without a single unlock row is taken for an unknown language, and so is a part of it of two
-//!   days and more without any row of the screen: its labels are told by how they behave, with a warning
+//!   days and more without any row of the screen: its labels are inferred from how they behave, with a warning
 //!   ([`labels`](super::labels)), or the file is refused.
 //! - Rows of one second are in true order when the file is read from its end.
 //! - An app row is a `Launch`, and a `Close` when its duration is over, at the latest when the next app or
@@ -119,7 +119,7 @@ fn inferred(rows: &[(DateTime, Row)], draft: &mut Draft<'_>) -> Option<Labels> {
             draft.warn(WarningKind::UnknownLabel, Some(row.line), detail);
             continue;
         };
-        let mut detail = "labels in an unknown language are told by how they behave: ".to_owned();
+        let mut detail = "labels in an unknown language are inferred from how they behave: ".to_owned();
         for (label, meaning) in labels.words() {
             let _ = write!(detail, "`{}` is {meaning}, ", excerpt(&label, 60));
         }

@@ -1,7 +1,7 @@
 //! Clocks that were set back, seen in the order in which a phone wrote its rows.
 //!
 //! A jump back is one whose next rows go on from there; a single row that is too early is only out of order. A jump forth
-//! cannot be told from a silence, but where the clock was set back by about as much later, both are named. A file with many
+//! cannot be distinguished from a silence, but where the clock was set back by about as much later, both are named. A file with many
 //! jumps is in no order of time at all, which is said elsewhere. Nothing is repaired: no format that is read here says by how
 //! much a clock was set. (Android's usage statistics have no event for it, and move what they stored before.)
 

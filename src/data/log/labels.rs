@@ -1,7 +1,7 @@
 //! What the labels of an App Usage export mean, by the table of languages, or by how they behave.
 //!
 //! `data/app_usage_labels.csv` has the languages of which an export was seen. In another language, or in the part of an export
-//! where the phone had one, the labels of the screen are told by what they do ([`infer`]):
+//! where the phone had one, the labels of the screen are inferred from what they do ([`infer`]):
 //!
 //! - *Screen off* comes before the long silences, and after it only the screen comes on.
 //! - Of the two labels that follow it, *on, locked* comes before *on, unlocked*, and not the other way round. Where one label
