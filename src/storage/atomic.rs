@@ -43,14 +43,14 @@ const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
 pub fn replace(file: &Path, access: Access, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let failed = |error| failed(file, error);
     check_folder(file)?;
-    // A link stays one; what it leads to is replaced.
-    let target = fs::canonicalize(file);
-    let file = target.as_deref().unwrap_or(file);
     if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
         return Err(Error::new(ErrorKind::Io, "cannot write this file: it is a folder or a device")
             .file(file)
-            .next_step("name a file"));
+            .next_step("name a file in a folder that you may write to"));
     }
+    // A link stays one; what it leads to is replaced.
+    let target = fs::canonicalize(file);
+    let file = target.as_deref().unwrap_or(file);
     remove_left_behind(folder_of(file));
     let mut temporary = tempfile::Builder::new();
     temporary.prefix(TEMPORARY);
