@@ -260,10 +260,10 @@ fn check_others(log: &Log, others: &Log) -> foretap::Result<()> {
         let is_launch = |event: &&Event| matches!(event.signal, Signal::Launch(_));
         events.iter().filter(is_launch).map(|event| event.at).collect()
     };
+    let others: Vec<_> = others.users().map(|other| (other, launches(other))).collect();
     for tested in log.users() {
         let known = launches(tested);
-        for other in others.users() {
-            let times = launches(other);
+        for (other, times) in &others {
             let shared = times.intersection(&known).count() as f64;
             if tested[0].user == other[0].user || shared > MOST_SHARED * times.len() as f64 {
                 let message = format!("person {} is in --data, too, as {}", other[0].user, tested[0].user);

@@ -75,10 +75,9 @@ fn a_bundle_answers_as_on_a_phone_beside_a_ranker_of_other_people() {
     // No question validated, so no threshold was chosen.
     assert_eq!(json["models"]["recent"]["coverage90"], serde_json::Value::Null);
     let text = report.to_string();
-    assert!(
-        text.lines().filter(|line| line.starts_with("bundle")).any(|line| line.contains(" - ")),
-        "{text}"
-    );
+    // One dash in the interval, one for the coverage.
+    let row = text.lines().find(|line| line.starts_with("bundle")).unwrap();
+    assert_eq!(row.split_whitespace().filter(|word| *word == "-").count(), 2, "{text}");
     assert!(text.contains("by the time since a user's first event") && text.contains("\n1 week "), "{text}");
 }
 

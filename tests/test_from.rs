@@ -226,7 +226,7 @@ fn moments_that_leave_nothing_to_learn_or_to_test_are_refused() {
     }
 }
 
-/// Runs the example on a file of two people's logs, the first person's alone under another name, and their start as `others`.
+/// The same person under the same name, under another, and in part; results over what is read; flags that would not be heard.
 #[test]
 fn a_bundle_as_it_comes_refuses_what_it_would_leave_out() {
     let simulation = people(2, 5);

@@ -47,9 +47,8 @@ pub struct Session {
 impl Session {
     /// A session with the bundle in `file`.
     pub fn load(file: &Path) -> Result<Self, Failure> {
-        check_is_file(file, "a bundle").map_err(no_bundle)?;
-        if let Ok(found) = std::fs::metadata(file) {
-            check_size(found.len())?;
+        if let Some(bytes) = check_is_file(file, "a bundle").map_err(no_bundle)? {
+            check_size(bytes)?;
         }
         Self::new(&Bundle::load(file)?)
     }
@@ -266,11 +265,12 @@ pub fn check_size(bytes: u64) -> Result<(), Failure> {
     Err(no_bundle(format!("{bytes} bytes, where a bundle has at most {MAX_BUNDLE_BYTES}; name a bundle")))
 }
 
-/// Refuses what is no file: a device, say, may have no end. That there is nothing, its reader says.
-fn check_is_file(file: &Path, what: &str) -> Result<(), String> {
+/// Refuses what is no file: a device, say, may have no end. That there is nothing, its reader says;
+/// otherwise the file has so many bytes.
+fn check_is_file(file: &Path, what: &str) -> Result<Option<u64>, String> {
     match std::fs::metadata(file) {
         Ok(found) if !found.is_file() => Err(format!("{}: this is no file; name {what}", file.display())),
-        _ => Ok(()),
+        found => Ok(found.ok().map(|found| found.len())),
     }
 }
 

@@ -62,7 +62,7 @@ impl LearningCurve {
 /// whose personalization learns. Nothing else does.
 ///
 /// # Errors
-/// There are no suggestions to be made by the usual settings, which cannot be.
+/// None is known: the usual settings of suggestions are ones that can be shown by.
 pub fn test_as_shipped(
     name: &str,
     router: &Router,
