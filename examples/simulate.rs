@@ -14,8 +14,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use foretap::context::{Task, questions};
-use foretap::data::simulate::{Simulation, SimulationConfig, simulate};
+use foretap::data::simulate::{Law, Simulation, SimulationConfig, simulate};
 use foretap::data::{Signal, write_log};
+use foretap::inspect::summarize;
 
 /// Write the log of simulated people
 #[derive(Debug, Parser)]
@@ -27,6 +28,10 @@ struct Args {
     /// How many days each
     #[arg(long, default_value_t = 28)]
     days: u32,
+
+    /// How they come to open an app: narrow (one law for everybody), broad (a family), or a file in TOML
+    #[arg(long, default_value = "narrow", value_name = "LAW", value_parser = cli::law)]
+    law: Law,
 
     /// How many apps there are
     #[arg(long, default_value_t = 87)]
@@ -53,6 +58,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> foretap::Result<()> {
     let config = SimulationConfig {
         people: args.people,
+        law: args.law.clone(),
         days: args.days,
         apps: args.apps,
         seed: args.seed,
@@ -79,6 +85,7 @@ fn run(args: &Args) -> foretap::Result<()> {
     if let Some(file) = &args.json {
         let summary = serde_json::json!({
             "config": config,
+            "statistics": summarize(&simulation.log),
             "events": events.len(),
             "launches": launches,
             "best": { "questions": best.questions, "hr1": hr1, "hr3": hr3, "hr5": hr5, "log_loss": best.log_loss },

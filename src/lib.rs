@@ -41,6 +41,7 @@
 //!     codec        fields of binary files; every length and number is checked
 //!     format       a file says in its first bytes what it is, and of which version
 //!     atomic, text files are written whole or not at all; texts are read plain or gzipped
+//!     toml_file    configuration, with errors that name the line
 //!     vault        a history's file, checked by a sum or encrypted under a key
 //!
 //!   data/        WHAT HAPPENED
@@ -53,7 +54,8 @@
 //!                  join: merge (files that overlap), readings (battery, network, place), home (home screens left out),
 //!                  unlock (in order)
 //!     split        training, validation, test: always by time
-//!     simulate/    people whose habits, and so the best possible score, are known
+//!     simulate/    people whose habits, and so the best possible score, are known: narrow/ (one law), family/ (a law drawn for each,
+//!                  by the files in data/laws)
 //!
 //!   context/     WHAT IS KNOWN AT THE QUESTION
 //!     math         logarithms and angles, the same to the last bit on every machine
@@ -71,7 +73,7 @@
 //!       question_features, prior_features                      of the question; what is due, triggered, preferred
 //!       pointer_features                                       the same and more, scaled for the transformer's pointer
 //!
-//!   inspect      what is in a log, and whether it looks like people's
+//!   inspect/     what is in a log, and whether it looks like people's; statistics: how a person uses a phone, in a few numbers
 //!   predict      THE CONTRACT: Predictor, Prediction, ties
 //!   baseline     most recent, most frequent, Markov; bayes_optimal: the least possible log loss on simulated people
 //!

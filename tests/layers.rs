@@ -35,10 +35,11 @@ const JOURNEY: [&str; 23] = [
 ];
 
 /// The same inside each module that has children, in a row of its own. Names in one string share a room.
-const ROOMS: [(&str, &[&str]); 15] = [
-    ("storage", &["codec", "format", "atomic", "text", "vault"]),
+const ROOMS: [(&str, &[&str]); 16] = [
+    ("storage", &["codec", "format", "atomic", "text", "toml_file", "vault"]),
     ("data", &["place", "event", "vocabulary", "privacy", "log", "split", "simulate"]),
     ("context", &["math", "task", "history", "question", "tokens", "replay", "training", "features"]),
+    ("inspect", &["statistics"]),
     ("baseline", &["bayes_optimal"]),
     (
         "gbdt",

@@ -66,6 +66,10 @@ pub struct DeepArgs {
     #[arg(long, value_name = "WEIGHT")]
     pub next_weight: Option<f32>,
 
+    /// Learn no app's name, as of simulated people of a family, whose apps' names mean nothing
+    #[arg(long)]
+    pub nameless: bool,
+
     /// Share of sequences in which some or all apps are made unknown, so that the model learns to do without names
     #[arg(long, value_name = "SHARE")]
     pub unknown_share: Option<f64>,
@@ -80,6 +84,7 @@ impl DeepArgs {
     pub fn override_in(&self, fine_tune: &mut FineTuneConfig, seed: u64) {
         fine_tune.layers = self.layers.or(fine_tune.layers);
         fine_tune.widened |= self.widen;
+        fine_tune.nameless |= self.nameless;
         fine_tune.mixture = self.mixture.or(fine_tune.mixture);
         let training = &mut fine_tune.training;
         training.seed = seed;

@@ -1,7 +1,7 @@
 //! Where an example's people come from: log files, or a simulation whose truth is known.
 
 use foretap::Progress;
-use foretap::data::simulate::{SimulationConfig, Truth, simulate};
+use foretap::data::simulate::{Law, SimulationConfig, Truth, simulate};
 use foretap::data::{Log, Vocabulary};
 
 use super::DataArgs;
@@ -17,6 +17,10 @@ pub struct SimulationArgs {
     /// Days that they are observed
     #[arg(long, default_value_t = SimulationConfig::default().days, requires = "simulate")]
     pub days: u32,
+
+    /// How they come to open an app: narrow (one law for everybody), broad (a family), or a file in TOML
+    #[arg(long, default_value = "narrow", value_name = "LAW", value_parser = law, requires = "simulate")]
+    pub law: Law,
 
     /// Another number, other people
     #[arg(long, value_name = "SEED", default_value_t = SimulationConfig::default().seed, requires = "simulate")]
@@ -58,6 +62,7 @@ impl SimulationArgs {
         };
         let config = SimulationConfig {
             people,
+            law: self.law.clone(),
             days: self.days,
             seed: self.people_seed,
             ..SimulationConfig::default()
@@ -65,4 +70,9 @@ impl SimulationArgs {
         let simulation = simulate(&config, progress)?;
         Ok(Source { log: simulation.log, vocabulary: simulation.vocabulary, truth: Some(simulation.truth) })
     }
+}
+
+/// A law by its name or file.
+pub fn law(name_or_file: &str) -> foretap::Result<Law> {
+    Law::named_or_read(name_or_file)
 }

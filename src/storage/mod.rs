@@ -10,10 +10,14 @@ pub(crate) mod codec;
 pub(crate) mod format;
 #[cfg(feature = "train")]
 mod text;
+#[cfg(feature = "train")]
+mod toml_file;
 #[cfg(feature = "vault")]
 pub mod vault;
 
 #[cfg(feature = "vault")]
 pub use atomic::{Access, check_folder, replace, write_atomically};
 #[cfg(feature = "train")]
-pub(crate) use text::{broken_off, open_text};
+pub(crate) use text::{broken_off, edits, excerpt, open_text};
+#[cfg(feature = "train")]
+pub(crate) use toml_file::TomlFile;

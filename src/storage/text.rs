@@ -43,6 +43,37 @@ pub(crate) fn broken_off(error: std::io::Error, file: &Path, line: u64) -> Error
     Error::new(ErrorKind::Io, message).file(file).line(line).next_step("copy the file again").source(error)
 }
 
+/// The beginning of what a file says, for a message. A line may be a million bytes long, and hold characters that
+/// steer a terminal: those are written as escapes.
+pub(crate) fn excerpt(text: &str, characters: usize) -> String {
+    let mut words = String::new();
+    for character in text.chars().take(characters) {
+        if character.is_control() {
+            words.extend(character.escape_default());
+        } else {
+            words.push(character);
+        }
+    }
+    words
+}
+
+/// How many characters to insert, remove or replace to make `a` into `b` (Levenshtein's distance).
+pub(crate) fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, &to) in b.iter().enumerate() {
+            let replaced = row.get(j).copied().unwrap_or_default() + usize::from(from != to);
+            let removed = row.get(j + 1).copied().unwrap_or_default() + 1;
+            let inserted = next.last().copied().unwrap_or_default() + 1;
+            next.push(replaced.min(removed).min(inserted));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 /// Tells `progress` how many bytes went by.
 struct Counted<'a> {
     input: fs::File,
@@ -54,5 +85,16 @@ impl Read for Counted<'_> {
         let count = self.input.read(buffer)?;
         self.progress.advance(count as u64);
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpts_are_short_and_steer_nothing() {
+        assert_eq!(excerpt("a\u{1b}[2J\u{9b}\tb", 60), "a\\u{1b}[2J\\u{9b}\\tb");
+        assert_eq!(excerpt(&"é".repeat(1_000_000), 60), "é".repeat(60));
     }
 }

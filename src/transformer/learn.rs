@@ -87,6 +87,8 @@ pub struct FineTuneConfig {
     pub mixture: Option<usize>,
     /// Whether a `start` of fewer columns than this build computes learns to read the others, too.
     pub widened: bool,
+    /// Whether no app's name is learned, as of people whose names for apps mean nothing to anybody else.
+    pub nameless: bool,
     /// The loop.
     pub training: TrainingConfig,
     /// Times that every question is learned from; the fewer of these and `training.steps` decide.
@@ -108,6 +110,7 @@ impl Default for FineTuneConfig {
             layers: None,
             mixture: None,
             widened: false,
+            nameless: false,
             // The epochs decide how many steps there are.
             training: TrainingConfig {
                 steps: 1_000_000,
@@ -159,7 +162,7 @@ pub fn learn(
     folder: Option<&RunFolder>,
     progress: &dyn Progress,
 ) -> Result<(TransformerModel, TrainedTransformer)> {
-    let names = training_set.most_launched();
+    let names = if fine_tune.nameless { Vec::new() } else { training_set.most_launched() };
     let seed = fine_tune.training.seed;
     let start = match start {
         None => training_set.beginning(fine_tune, names)?,

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
+pub(super) use crate::storage::excerpt;
 use crate::storage::{broken_off, open_text};
 
 /// Bytes of the start of a file that tell what it is.
@@ -246,20 +247,6 @@ pub(super) fn text_of(line: &[u8], is_last: bool) -> Option<&str> {
     Some(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// The beginning of what a file says, for a message. A line may be a million bytes long, and hold characters that
-/// steer a terminal: those are written as escapes.
-pub(super) fn excerpt(text: &str, characters: usize) -> String {
-    let mut words = String::new();
-    for character in text.chars().take(characters) {
-        if character.is_control() {
-            words.extend(character.escape_default());
-        } else {
-            words.push(character);
-        }
-    }
-    words
-}
-
 /// How a table's rows are quoted (RFC 4180).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quotes {
@@ -494,12 +481,6 @@ mod tests {
         assert_eq!(records(&long, 2).len(), MOST_JOINED + 3);
         let mut commas = Commas::new(b',');
         assert_eq!(commas.split("a,\"b\nc\"").unwrap().get(1), Some("b\nc"));
-    }
-
-    #[test]
-    fn excerpts_are_short_and_steer_nothing() {
-        assert_eq!(excerpt("a\u{1b}[2J\u{9b}\tb", 60), "a\\u{1b}[2J\\u{9b}\\tb");
-        assert_eq!(excerpt(&"é".repeat(1_000_000), 60), "é".repeat(60));
     }
 
     #[test]

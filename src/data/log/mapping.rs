@@ -38,8 +38,11 @@ use toml::Spanned;
 use super::LogOptions;
 use super::lines::excerpt;
 use super::table::{SignalName, TableColumns};
-use super::zone::edits;
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::TomlFile;
+
+const KEYS: &str =
+    "the keys are columns, signals, unit, zone, date_order, person, home, keep_home and profiles";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,8 +77,8 @@ impl LogOptions {
     /// The file cannot be read, is not TOML, or has a key or a value that means nothing.
     pub fn with_mapping(mut self, file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file).map_err(|error| Error::io(file, "read the mapping", error))?;
-        let source = Source { file, text: &text };
-        let mapping: Mapping = toml::from_str(&text).map_err(|error| source.unreadable(&error))?;
+        let source = TomlFile { file, text: &text };
+        let mapping: Mapping = source.parse(KEYS)?;
         match mapping.columns {
             Some(columns) => {
                 let line = source.line_of(columns.span().start);
@@ -112,17 +115,7 @@ impl LogOptions {
     }
 }
 
-/// The file, to say where something is wrong in it.
-struct Source<'a> {
-    file: &'a Path,
-    text: &'a str,
-}
-
-impl Source<'_> {
-    fn line_of(&self, at: usize) -> u64 {
-        1 + self.text.bytes().take(at).filter(|&byte| byte == b'\n').count() as u64
-    }
-
+impl TomlFile<'_> {
     fn parsed<T: FromStr<Err = Error>>(&self, key: &str, text: Option<Spanned<String>>) -> Result<Option<T>> {
         let Some(text) = text else { return Ok(None) };
         let line = self.line_of(text.span().start);
@@ -132,23 +125,5 @@ impl Source<'_> {
     fn wrong(&self, key: &str, line: u64, error: &dyn Display) -> Error {
         let message = excerpt(&error.to_string(), 1000);
         Error::new(ErrorKind::Config, message).file(self.file).line(line).field(key)
-    }
-
-    /// TOML's own error, and the key that may have been meant.
-    fn unreadable(&self, error: &toml::de::Error) -> Error {
-        let line = self.line_of(error.span().map_or(0, |span| span.start));
-        let message = excerpt(error.message(), 500);
-        let mut quoted = message.split('`').skip(1).step_by(2);
-        let unknown = quoted.next().filter(|_| message.starts_with("unknown field"));
-        let near =
-            unknown.and_then(|unknown| quoted.min_by_key(|known| edits(known, unknown)).map(str::to_owned));
-        let next_step = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => {
-                "the keys are columns, signals, unit, zone, date_order, person, home, keep_home and profiles"
-                    .to_owned()
-            }
-        };
-        Error::new(ErrorKind::Config, message).file(self.file).line(line).next_step(next_step)
     }
 }

@@ -11,6 +11,7 @@
 use jiff::tz::{Offset, TimeZone};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::edits;
 
 /// The zone that `name` means.
 ///
@@ -180,23 +181,6 @@ fn unknown(name: &str) -> Error {
     Error::new(ErrorKind::Config, format!("there is no time zone `{name}`"))
         .field("time zone")
         .next_step(hint)
-}
-
-/// How many characters to insert, remove or replace to make `a` into `b` (Levenshtein's distance).
-pub(super) fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, &to) in b.iter().enumerate() {
-            let replaced = row.get(j).copied().unwrap_or_default() + usize::from(from != to);
-            let removed = row.get(j + 1).copied().unwrap_or_default() + 1;
-            let inserted = next.last().copied().unwrap_or_default() + 1;
-            next.push(replaced.min(removed).min(inserted));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

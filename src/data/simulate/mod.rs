@@ -5,8 +5,8 @@
 //! app is computed, not guessed, and a predictor's regret can be measured exactly. Simulated people test the
 //! code and the learning; they never stand in for a claim about real ones.
 //!
-//! The parts, in order: `catalog` (the apps), `person` (who), `past` (what is observed), `habits` (the law),
-//! `day` (where the days lead), `truth` (what is kept of the law), `live` (events are made).
+//! By default all of them follow one law (`narrow`). A [`Law`] may also be a family: then which mechanisms a person has, and how
+//! they work together, is drawn for each ([`FamilyLaw`]). The family `broad` is what the bundle that ships learned from.
 //!
 //! ```
 //! use foretap::data::simulate::{SimulationConfig, simulate};
@@ -21,23 +21,25 @@
 //! # Ok::<(), foretap::Error>(())
 //! ```
 
-mod catalog;
-mod day;
-mod habits;
-mod live;
-mod past;
-mod person;
+mod family;
+mod law;
+mod narrow;
 mod truth;
 
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::Exp1;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub use family::FamilyLaw;
+pub use law::Law;
 pub use truth::{TrueDistribution, Truth};
 
-use super::{Log, Vocabulary};
+use super::{Log, UserId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use person::SimulatedPerson;
+use narrow::catalog;
 
 /// How many people, for how long, and how strong their habits are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,19 +49,22 @@ pub struct SimulationConfig {
     pub people: usize,
     /// Days that each of them is observed, 1 to 3,650.
     pub days: u32,
-    /// Apps in the store, 16 to 10,000. A person installs 32 to 62 of them.
+    /// How they come to open an app.
+    pub law: Law,
+    /// Apps in the store, 16 to 10,000. A person of the law `narrow` installs 32 to 62 of them. The store of a family has more
+    /// where its people may have more.
     pub apps: usize,
     /// Equal seeds give equal logs, on any number of threads of one kind of machine.
     pub seed: u64,
     /// The period begins with the local day of this moment, in UTC seconds.
     pub start_unix_secs: i64,
-    /// Mean probability of a routine's next step, 0 to 1. At 0 no sequence of launches matters, but for the
+    /// Law `narrow` only: mean probability of a routine's next step, 0 to 1. At 0 no sequence of launches matters, but for the
     /// morning's and for a look at the calendar before a meeting.
     pub routine_strength: f64,
-    /// Mean share of going back to the last app right after the screen went off, 0 to 1, where no stronger
+    /// Law `narrow` only: mean share of going back to the last app right after the screen went off, 0 to 1, where no stronger
     /// habit applies.
     pub resume_strength: f64,
-    /// Mean notifications a person and day, up to 10,000.
+    /// Law `narrow` only: mean notifications a person and day, up to 10,000.
     pub notifications_a_day: f64,
     /// Whether [`Truth::next_within_session`] is recorded too; it takes about twice the memory of the rest.
     pub record_every_launch: bool,
@@ -69,6 +74,7 @@ impl Default for SimulationConfig {
     fn default() -> Self {
         Self {
             people: 60,
+            law: Law::Narrow,
             days: 28,
             apps: 87,
             seed: 1,
@@ -136,14 +142,19 @@ pub struct Simulation {
 pub fn simulate(config: &SimulationConfig, progress: &dyn Progress) -> Result<Simulation> {
     config.check()?;
     progress.start("simulating people", config.people as u64);
+    let store = match &config.law {
+        Law::Narrow => config.apps,
+        Law::Family(family) => config.apps.max(family.most_apps()),
+    };
     let lives: Vec<_> = (0..config.people)
         .into_par_iter()
         .map(|index| {
-            let person = SimulatedPerson::draw(config, index);
-            let mut rng = person::stream(config.seed, 2 * index as u64 + 1);
-            let (events, truth) = live::live(&person, config, &mut rng);
+            let (user, events, truth) = match &config.law {
+                Law::Narrow => narrow::person(config, index),
+                Law::Family(family) => family::person(family, store, config, index),
+            };
             progress.advance(1);
-            (events, (person.user, truth))
+            (events, (user, truth))
         })
         .collect();
     progress.finish();
@@ -155,7 +166,51 @@ pub fn simulate(config: &SimulationConfig, progress: &dyn Progress) -> Result<Si
     }
     Ok(Simulation {
         log: Log::from_events(events),
-        vocabulary: Vocabulary::from_names((0..config.apps).map(catalog::name)),
+        vocabulary: match &config.law {
+            Law::Narrow => Vocabulary::from_names((0..store).map(catalog::name)),
+            // Names that no model knows.
+            Law::Family(_) => Vocabulary::from_names((1..=store).map(|app| format!("App {app}"))),
+        },
         truth: Truth::new(truths),
     })
+}
+
+/// Independent random numbers: each person has one stream for who they are and one for what happens.
+fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    rng
+}
+
+/// SplitMix64's output function (Steele, Lea, Flood 2014): one-to-one, so people of one seed never collide.
+fn user_id(seed: u64, index: usize) -> UserId {
+    let mix = |mut z: u64| {
+        z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    UserId(mix(mix(seed) ^ index as u64))
+}
+
+/// Calls `each` at the times of a Poisson process of `an_hour` events an hour between two hours.
+fn poisson(
+    rng: &mut ChaCha8Rng,
+    an_hour: f64,
+    from: f64,
+    to: f64,
+    mut each: impl FnMut(f64, &mut ChaCha8Rng),
+) {
+    if an_hour <= 0.0 {
+        return;
+    }
+    let mut hour = from;
+    loop {
+        let wait: f64 = rng.sample(Exp1);
+        hour += wait / an_hour;
+        if hour >= to {
+            return;
+        }
+        each(hour, rng);
+    }
 }

@@ -5,10 +5,9 @@
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::Exp1;
 
-use super::SimulationConfig;
 use super::person::{SimulatedPerson, Slot, normal};
+use crate::data::simulate::{SimulationConfig, poisson};
 use crate::data::{Network, PlaceId, Timestamp};
 
 const DAY_SECS: i64 = 86_400;
@@ -95,7 +94,7 @@ impl<'a> Day<'a> {
             plan.bouts.push(self.at(self.wake + rng.random_range(0.01..0.25)));
         }
         self.bouts(plan, rng);
-        poisson_hours(
+        poisson(
             rng,
             self.person.rhythm.glances / (self.sleep - self.wake),
             self.wake,
@@ -138,7 +137,7 @@ impl<'a> Day<'a> {
         let Some((from, to)) = self.work else { return };
         let (from, to) =
             (from + self.person.rhythm.commute_hours, to - self.person.rhythm.commute_hours - 1.0);
-        poisson_hours(rng, self.person.rhythm.meetings / (to - from).max(1.0), from, to, |hour, rng| {
+        poisson(rng, self.person.rhythm.meetings / (to - from).max(1.0), from, to, |hour, rng| {
             plan.notices.push((self.at(hour), self.person.habits.calendar));
             if rng.random_bool(0.85) {
                 plan.bouts.push(self.at(hour + rng.random_range(0.35..0.7)));
@@ -151,7 +150,7 @@ impl<'a> Day<'a> {
         const BURST: f64 = 0.4;
         for (slot, app) in self.person.apps.iter().enumerate() {
             let an_hour = app.notices * (1.0 - BURST) / 18.0;
-            poisson_hours(rng, an_hour, self.wake - 1.0, self.wake + 23.0, |hour, rng| {
+            poisson(rng, an_hour, self.wake - 1.0, self.wake + 23.0, |hour, rng| {
                 let asleep = !(self.wake..self.sleep).contains(&hour);
                 if asleep && rng.random_bool(0.8) {
                     return;
@@ -176,7 +175,7 @@ impl<'a> Day<'a> {
         let at_work = self.work.map(|(from, to)| {
             (from + self.person.rhythm.commute_hours, to - self.person.rhythm.commute_hours)
         });
-        poisson_hours(rng, an_hour * PEAK, self.wake, self.sleep, |hour, rng| {
+        poisson(rng, an_hour * PEAK, self.wake, self.sleep, |hour, rng| {
             let busy = at_work.is_some_and(|(from, to)| (from..to).contains(&hour));
             let shape = if busy {
                 0.75
@@ -189,27 +188,5 @@ impl<'a> Day<'a> {
                 plan.bouts.push(self.at(hour));
             }
         });
-    }
-}
-
-/// Calls `each` at the times of a Poisson process of `an_hour` events an hour between two hours.
-fn poisson_hours(
-    rng: &mut ChaCha8Rng,
-    an_hour: f64,
-    from: f64,
-    to: f64,
-    mut each: impl FnMut(f64, &mut ChaCha8Rng),
-) {
-    if an_hour <= 0.0 {
-        return;
-    }
-    let mut hour = from;
-    loop {
-        let wait: f64 = rng.sample(Exp1);
-        hour += wait / an_hour;
-        if hour >= to {
-            return;
-        }
-        each(hour, rng);
     }
 }

@@ -1,6 +1,8 @@
 //! What is in a log, before it is trusted: people, days, gaps, apps, unlocks with and without an answer, and signs that it is
 //! not what it seems.
 
+mod statistics;
+
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as StdError;
 use std::fmt;
@@ -14,6 +16,7 @@ use crate::data::log::WarningKind;
 use crate::data::{AppId, Event, Log, Signal, Vocabulary, Warnings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::write_atomically;
+pub use statistics::{Quantiles, UserStatistics, summarize};
 
 const HOUR_SECS: i64 = 3600;
 const DAY_SECS: i64 = 86_400;
@@ -60,6 +63,8 @@ pub struct Inspection {
     pub warnings: Vec<String>,
     /// Signs that the log is not what it seems.
     pub suspicions: Vec<String>,
+    /// How its people use their phones, by the name of a [`UserStatistics`]' field.
+    pub statistics: BTreeMap<&'static str, Quantiles>,
 }
 
 /// A silence.
@@ -103,6 +108,7 @@ impl Inspection {
             repeats: warnings.count(WarningKind::Repeat),
             warnings: warnings.iter().map(ToString::to_string).collect(),
             suspicions: Vec::new(),
+            statistics: summarize(log),
         };
         let (mut launches, mut first_opens) = (HashMap::<AppId, u64>::new(), HashMap::<AppId, u64>::new());
         let (mut first_day, mut last_day) = (i64::MAX, i64::MIN);

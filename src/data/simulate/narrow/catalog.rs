@@ -2,7 +2,7 @@
 
 /// Apps that every simulated phone carries. They come first in the store and so on every phone, which is why
 /// habits may name some of them by position.
-pub(super) const ESSENTIALS: usize = 16;
+pub(in crate::data::simulate) const ESSENTIALS: usize = 16;
 pub(super) const WEATHER: usize = 6;
 pub(super) const CLOCK: usize = 7;
 pub(super) const CALENDAR: usize = 8;
@@ -127,7 +127,7 @@ const NAMED: [(&str, Kind); 52] = [
 ];
 
 /// The name of the store's `index`-th app, most popular first.
-pub(super) fn name(index: usize) -> String {
+pub(in crate::data::simulate) fn name(index: usize) -> String {
     NAMED.get(index).map_or_else(|| format!("App {}", index + 1), |(name, _)| (*name).to_owned())
 }
 

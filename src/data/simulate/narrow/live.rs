@@ -8,12 +8,12 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use super::SimulationConfig;
 use super::day::Plan;
 use super::habits::{next_app, routine_step};
 use super::past::Past;
 use super::person::{SimulatedPerson, Slot};
-use super::truth::PersonTruth;
+use crate::data::simulate::SimulationConfig;
+use crate::data::simulate::truth::PersonTruth;
 use crate::data::{Battery, Event, Network, Signal, Timestamp};
 
 /// How long the screen stays lit for a notification or a glance.
@@ -246,9 +246,9 @@ fn log_normal_secs(rng: &mut ChaCha8Rng, median: f64, deviation: f64, low: i64, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::person::stream;
-    use super::super::truth::Truth;
     use super::*;
+    use crate::data::simulate::stream;
+    use crate::data::simulate::truth::Truth;
 
     /// Folds the emitted log alone and calls `check` with the past at every launch that is recorded, with the
     /// probabilities that were recorded for it.

@@ -1,11 +1,11 @@
 //! One simulated person: fixed tastes, habits and rhythm. Nothing here changes as the days go by.
 
-use rand::{RngExt as _, SeedableRng as _};
+use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use super::SimulationConfig;
 use super::catalog::{self, Kind, Profile};
+use crate::data::simulate::{SimulationConfig, stream, user_id};
 use crate::data::{AppId, PlaceGrid, PlaceId, UserId};
 
 /// A position among the apps installed on this person's phone, which are in [`AppId`] order.
@@ -118,28 +118,10 @@ impl SimulatedPerson {
     }
 }
 
-/// Independent random numbers: each person has one stream for who they are and one for what happens.
-pub(super) fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(stream);
-    rng
-}
-
 /// A normal draw, kept within `low..=high`.
 pub(super) fn normal(rng: &mut ChaCha8Rng, mean: f64, deviation: f64, low: f64, high: f64) -> f64 {
     let z: f64 = rng.sample(StandardNormal);
     (mean + deviation * z).clamp(low, high)
-}
-
-/// SplitMix64's output function (Steele, Lea, Flood 2014): one-to-one, so people of one seed never collide.
-fn user_id(seed: u64, index: usize) -> UserId {
-    let mix = |mut z: u64| {
-        z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    UserId(mix(mix(seed) ^ index as u64))
 }
 
 fn draw_apps(config: &SimulationConfig, rng: &mut ChaCha8Rng) -> Vec<App> {
