@@ -230,7 +230,7 @@ fn as_shipped(args: &Args, bar: &cli::Bar) -> foretap::Result<Report> {
         return Err(error.next_step("leave it out, or train a ranker on --others"));
     }
     let routing = args.router.routing()?;
-    let cli::Source { log, vocabulary, .. } = args.simulation.load(&args.data, bar)?;
+    let cli::Source { log, vocabulary, truth } = args.simulation.load(&args.data, bar)?;
     let mut others = Vec::new();
     if !args.others.is_empty() {
         // What is said of --data alone: whose it is, where that person was, and which of the formats it is in.
@@ -249,7 +249,11 @@ fn as_shipped(args: &Args, bar: &cli::Bar) -> foretap::Result<Report> {
         let config = args.training.ranker();
         others = train_on_others(&experiment, &config, (&trained_on, &vocabulary), args.runs.get(), bar)?;
     }
-    AsShipped { bundle: &bundle, routing, others: &others }.test(&log, &vocabulary, bar)
+    AsShipped { bundle: &bundle, routing, others: &others, truth: truth.as_ref() }.test(
+        &log,
+        &vocabulary,
+        bar,
+    )
 }
 
 /// Refuses a person who would be tested by a ranker that was trained on the same person, under whatever name: two people

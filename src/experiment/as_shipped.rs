@@ -4,6 +4,7 @@ use super::{Experiment, PersonLog, model_reports};
 use crate::baseline::{Markov, MostRecent};
 use crate::bundle::Bundle;
 use crate::context::{Context, TrainingView};
+use crate::data::simulate::Truth;
 use crate::data::{Log, Split, SplitPlan, UserId, Vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::{
@@ -30,6 +31,8 @@ pub struct AsShipped<'a> {
     pub routing: Routing,
     /// Rankers that were trained on other people, each with other seeds ([`train_on_others`]); may be none.
     pub others: &'a [RankerModel],
+    /// What the log of simulated people was drawn from: then each has a regret.
+    pub truth: Option<&'a Truth>,
 }
 
 /// Trains rankers on whole logs of other people, `runs` of them with other seeds each: what a bundle has to be ahead of.
@@ -74,7 +77,7 @@ impl AsShipped<'_> {
             task,
             favourites: self.bundle.favourites_in(vocabulary),
             users: people.iter().map(|person| (person.events, whole(person))).collect(),
-            truth: None,
+            truth: self.truth,
             run,
         };
         let nothing = TrainingView::new(task, vocabulary, []);

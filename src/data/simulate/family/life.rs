@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::law::Combination;
 use super::mechanism::Mechanism;
-use super::member::{Habits, LockScreenApp, Member};
+use super::member::{LockScreenApp, Member, Preferences};
 use super::past::Past;
 use super::{Slot, gaussian};
 use crate::data::simulate::truth::{PersonTruth, Rows};
@@ -61,7 +61,7 @@ impl Plan {
         let midnight = date * DAY_SECS - i64::from(member.utc_offset_secs);
         let at = |hour: f64| Timestamp(midnight + (hour * 3600.0) as i64);
         let rhythm = &member.rhythm;
-        let chapter = member.habits.iter().rfind(|chapter| chapter.from_day <= day);
+        let chapter = member.chapters.iter().rfind(|chapter| chapter.from_day <= day);
         let off_work = chapter.is_some_and(|chapter| chapter.off_work);
         let wake = rhythm.wake_hour + 0.6 * gaussian(rng);
         let sleep = wake + rhythm.waking_hours + 0.6 * gaussian(rng);
@@ -302,7 +302,7 @@ impl Phone<'_> {
         let resumed = self.past.left.is_some_and(|left| left.0 == first && left.2);
         self.pass(if resumed { rng.random_range(0..2) } else { reach_secs as i64 });
         let last = self.use_apps(first, rng);
-        let leaving = &self.habits().leaving;
+        let leaving = &self.preferences().leaving;
         let (in_app, home_secs) = (leaving.in_app[last], leaving.home_secs);
         let stays = rng.random_bool(in_app);
         self.emit(self.now.0, Signal::Close(self.truth.apps[last]));
@@ -388,12 +388,12 @@ impl Phone<'_> {
         }
     }
 
-    fn habits(&self) -> &Habits {
+    fn preferences(&self) -> &Preferences {
         let day = self.past.day() - self.first_day;
-        let chapters = &self.member.habits;
+        let chapters = &self.member.chapters;
         let chapter = chapters.iter().rfind(|chapter| chapter.from_day <= day).unwrap_or(&chapters[0]);
         match &chapter.shared {
-            Some((from, hours, habits)) if (self.past.hour() - from).rem_euclid(24.0) < *hours => habits,
+            Some((from, hours, other)) if (self.past.hour() - from).rem_euclid(24.0) < *hours => other,
             _ => &chapter.own,
         }
     }
@@ -405,8 +405,15 @@ impl Phone<'_> {
         let mut probabilities = std::mem::take(&mut self.probabilities);
         let mut weights = std::mem::take(&mut self.weights);
         let drift: Vec<f64> = self.drift.iter().zip(&self.fads).map(|(drift, fad)| drift + fad).collect();
-        let memory =
-            next_app(self.member, self.habits(), &self.past, &drift, day, &mut probabilities, &mut weights);
+        let memory = next_app(
+            self.member,
+            self.preferences(),
+            &self.past,
+            &drift,
+            day,
+            &mut probabilities,
+            &mut weights,
+        );
         self.probabilities = probabilities;
         self.weights = weights;
         let memory = memory?;
@@ -519,7 +526,7 @@ impl Phone<'_> {
 /// Writes the probability of each app to be opened next; returns on how many past launches it depends.
 fn next_app(
     member: &Member,
-    habits: &Habits,
+    preferences: &Preferences,
     past: &Past,
     drift: &[f64],
     day: i64,
@@ -530,7 +537,7 @@ fn next_app(
     // What was in front goes on.
     let mut resumed = None;
     if let (None, Some((last, at, in_front))) = (past.in_front, past.left) {
-        let leaving = &habits.leaving;
+        let leaving = &preferences.leaving;
         let off_secs = past.now.secs_since(at).max(0) as f64;
         let share = if !in_front {
             leaving.from_home
@@ -544,14 +551,14 @@ fn next_app(
             memory = 1;
         }
     }
-    habits.taste.weigh(past, drift, probabilities);
+    preferences.taste.weigh(past, drift, probabilities);
     alive(member, day, past.in_front, probabilities);
     if normalise(probabilities) == 0.0 {
         return None;
     }
     let mut first = None;
-    let mut parts: Vec<(Vec<f64>, f64)> = Vec::with_capacity(habits.mechanisms.len());
-    for (mechanism, strength) in &habits.mechanisms {
+    let mut parts: Vec<(Vec<f64>, f64)> = Vec::with_capacity(preferences.mechanisms.len());
+    for (mechanism, strength) in &preferences.mechanisms {
         let (applies, reach) = mechanism.weigh(past, weights);
         if applies <= 0.0 {
             continue;
@@ -564,7 +571,7 @@ fn next_app(
         if share > 0.05 {
             memory = memory.max(reach);
         }
-        if habits.notifications_first
+        if preferences.notifications_first
             && resumed.is_some()
             && matches!(mechanism, Mechanism::Notification { .. })
         {
@@ -573,7 +580,7 @@ fn next_app(
             parts.push((weights.to_vec(), share));
         }
     }
-    match habits.combination {
+    match preferences.combination {
         Combination::InTurn => {
             // The last of them is asked last: what it claims is over the taste alone.
             for (part, share) in parts.iter().rev() {

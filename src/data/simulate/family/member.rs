@@ -14,7 +14,7 @@ pub(super) struct Member {
     pub utc_offset_secs: i32,
     /// By slot: the first day and the day after the last on which the app is there, and which app takes its place.
     pub lives: Vec<AppLife>,
-    pub habits: Vec<Chapter>,
+    pub chapters: Vec<Chapter>,
     pub rhythm: Rhythm,
     pub places: Places,
     pub notifications: Notifications,
@@ -29,19 +29,19 @@ pub(super) struct AppLife {
     pub heir: Option<Slot>,
 }
 
-/// Habits from a day on.
+/// Preferences from a day on.
 #[derive(Debug, Clone)]
 pub(super) struct Chapter {
     pub from_day: i64,
     /// Whether these are holidays.
     pub off_work: bool,
-    pub own: Habits,
+    pub own: Preferences,
     /// Another person's, from an hour on for some hours a day.
-    pub shared: Option<(f64, f64, Habits)>,
+    pub shared: Option<(f64, f64, Preferences)>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Habits {
+pub(super) struct Preferences {
     pub taste: Taste,
     pub combination: Combination,
     /// With the odds of each against taste.
@@ -162,43 +162,43 @@ impl Member {
         }
         shuffle(&mut lives, rng);
         let places = Self::draw_places(law, rng);
-        let first = Habits::draw(law, apps, places.count, rng);
+        let first = Preferences::draw(law, apps, places.count, rng);
         let shared = rng.random_bool(law.change.shared).then(|| {
             (
                 rng.random_range(0.0..24.0),
                 rng.random_range(1.0..8.0),
-                Habits::draw(law, apps, places.count, rng),
+                Preferences::draw(law, apps, places.count, rng),
             )
         });
-        let mut habits = vec![Chapter { from_day: 0, off_work: false, own: first, shared }];
+        let mut chapters = vec![Chapter { from_day: 0, off_work: false, own: first, shared }];
         if rng.random_bool(law.change.holiday) && days > 10 {
             let from_day = rng.random_range(3..days - 4);
-            let mut off = habits[0].clone();
+            let mut off = chapters[0].clone();
             (off.from_day, off.off_work) = (from_day, true);
             for weight in &mut off.own.taste.weight {
                 *weight *= gaussian(rng).exp();
             }
-            let mut back = habits[0].clone();
+            let mut back = chapters[0].clone();
             back.from_day = from_day + rng.random_range(4..16);
-            habits.extend([off, back]);
+            chapters.extend([off, back]);
         }
         if rng.random_bool(law.change.new_phone) && days > 6 {
             let from_day = rng.random_range(2..days - 2);
-            let mut next = habits[0].clone();
-            let other = Habits::draw(law, apps, places.count, rng);
+            let mut next = chapters[0].clone();
+            let other = Preferences::draw(law, apps, places.count, rng);
             let weight = std::mem::take(&mut next.own.taste.weight);
             next.own = other;
             // Tastes move to the new phone, mostly.
             next.own.taste.weight =
                 weight.into_iter().map(|weight| weight * (0.7 * gaussian(rng)).exp()).collect();
             next.from_day = from_day;
-            habits.retain(|chapter| chapter.from_day < from_day);
-            habits.push(next);
+            chapters.retain(|chapter| chapter.from_day < from_day);
+            chapters.push(next);
         }
         Self {
             utc_offset_secs: 3600 * rng.random_range(-8..=10),
             lives,
-            habits,
+            chapters,
             rhythm: Self::draw_rhythm(law, apps, rng),
             places,
             notifications: Self::draw_notifications(law, apps, rng),
@@ -305,7 +305,7 @@ impl Member {
     }
 }
 
-impl Habits {
+impl Preferences {
     fn draw(law: &FamilyLaw, apps: usize, places: usize, rng: &mut ChaCha8Rng) -> Self {
         let mut order: Vec<Slot> = (0..apps).collect();
         order.shuffle(rng);
