@@ -29,7 +29,8 @@ struct Args {
     #[arg(long, default_value_t = 28)]
     days: u32,
 
-    /// How they come to open an app: narrow (one law for everybody), broad (a family), or a file in TOML
+    /// How they come to open an app: narrow (one law for everybody), broad (a family), clockwork, crowded, responsive,
+    /// ritual, wanderer, weekly (families for testing), or a file with the ending .toml (docs/simulation.md)
     #[arg(long, default_value = "narrow", value_name = "LAW", value_parser = cli::law)]
     law: Law,
 
@@ -77,6 +78,9 @@ fn run(args: &Args) -> foretap::Result<()> {
         best.questions,
         args.out.display()
     ));
+    if best.questions == 0 {
+        eprintln!("warning: nobody opens an app after an unlock: there is nothing to predict");
+    }
     let [hr1, hr3, hr5] = best.hit_rates;
     cli::say(&format!(
         "the best that any predictor can do: HR@1/3/5 {hr1:.3}/{hr3:.3}/{hr5:.3}, log loss {:.3}",
@@ -88,7 +92,14 @@ fn run(args: &Args) -> foretap::Result<()> {
             "statistics": summarize(&simulation.log),
             "events": events.len(),
             "launches": launches,
-            "best": { "questions": best.questions, "hr1": hr1, "hr3": hr3, "hr5": hr5, "log_loss": best.log_loss },
+            // Of no question, null.
+            "best": {
+                "questions": best.questions,
+                "hr1": hr1,
+                "hr3": hr3,
+                "hr5": hr5,
+                "log_loss": best.log_loss,
+            },
         });
         cli::write_json(file, &summary)?;
     }
@@ -116,7 +127,7 @@ impl Best {
                 }
             }
         }
-        let questions = best.questions.max(1) as f64;
+        let questions = best.questions as f64;
         Self {
             hit_rates: best.hit_rates.map(|sum| sum / questions),
             log_loss: best.log_loss / questions,

@@ -26,10 +26,12 @@ fn every_law_is_reproducible_and_well_formed() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| run(law, 3, 4))
         };
+        // With gaps, which cut launches from their closes.
+        let longer = run(law, 12, 20);
         let simulation = on(1);
         assert!(simulation == on(2), "{law}: a second thread changed the simulation");
         assert!(!simulation.log.events().is_empty(), "{law}");
-        for events in simulation.log.users() {
+        for events in simulation.log.users().chain(longer.log.users()) {
             assert!(events.windows(2).all(|pair| pair[0].at <= pair[1].at), "{law}: out of order");
             let mut front = None;
             for event in events {
@@ -201,6 +203,10 @@ fn a_law_with_a_mistake_is_refused_by_line_or_field() {
             with("in_turn = 1\nmixture = 1\nproduct = 1\nchain = 1\nprocesses = 1", "in_turn = 0"),
             "combination",
         ),
+        // A name that is another law's, or none.
+        (with("glances = [0, 20]", "glances = [0, 21]"), "has this name"),
+        (with("name = \"broad\"", "name = \"narrow\""), "has this name"),
+        (with("name = \"broad\"", "name = \" \""), "no name"),
         // What a mechanism needs, and what it has no use for.
         (with("secs = { log = [120, 7200] }\n", ""), "mechanisms.arrival.secs"),
         (with("strength = [0.05, 0.6]", "strength = [0.05, 0.6]\nsecs = 60"), "mechanisms.back.secs"),
@@ -218,6 +224,30 @@ fn a_law_with_a_mistake_is_refused_by_line_or_field() {
     assert!(error.to_string().contains("no/such/law.toml"), "{error}");
     let error = Law::named("brod").unwrap_err().to_string();
     assert!(error.contains("narrow, broad"), "{error}");
+}
+
+#[test]
+fn what_drifts_for_years_stays_a_probability() {
+    let broad = fs::read_to_string("data/laws/broad.toml").unwrap();
+    let text = broad
+        .replace("name = \"broad\"", "name = \"drifting\"")
+        .replace("drift = { log = [0.02, 0.5] }", "drift = 20")
+        .replace("drift_days = { log = [2, 60] }", "drift_days = 3650")
+        .replace("fads_a_week = [0, 2]", "fads_a_week = 1000")
+        .replace("bouts = { log = [6, 120] }", "bouts = 3");
+    let file = std::env::temp_dir().join(format!("foretap-drifting-{}.toml", std::process::id()));
+    fs::write(&file, text).unwrap();
+    let law = Law::named_or_read(&file.to_string_lossy()).unwrap();
+    fs::remove_file(&file).unwrap();
+    let config = SimulationConfig { people: 2, days: 1_000, law, ..Default::default() };
+    let simulation = simulate(&config, &Silent).unwrap();
+    for events in simulation.log.users() {
+        for question in questions(Task::FirstAfterUnlock, events) {
+            let unlock = &events[question.asked_at];
+            let Some(truth) = simulation.truth.first_after_unlock(unlock.user, unlock.at) else { continue };
+            assert!((truth.total() - 1.0).abs() < 1e-5 && truth.entropy().is_finite(), "{}", truth.total());
+        }
+    }
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub struct SimulationArgs {
     #[arg(long, default_value_t = SimulationConfig::default().days, requires = "simulate")]
     pub days: u32,
 
-    /// How they come to open an app: narrow (one law for everybody), broad (a family), or a file in TOML
+    /// How they come to open an app: narrow (one law for everybody), broad (a family), clockwork, crowded, responsive,
+    /// ritual, wanderer, weekly (families for testing), or a file with the ending .toml (docs/simulation.md)
     #[arg(long, default_value = "narrow", value_name = "LAW", value_parser = law, requires = "simulate")]
     pub law: Law,
 

@@ -44,7 +44,7 @@ impl Law {
         let Some((_, text)) = FAMILIES.iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = Self::names().collect();
             return Err(Error::new(ErrorKind::Config, format!("there is no law {name:?}"))
-                .next_step(format!("name one of {}, or a file in TOML", known.join(", "))));
+                .next_step(format!("name one of {}, or a file with the ending .toml", known.join(", "))));
         };
         let family = FamilyLaw::parse(Path::new(&format!("data/laws/{name}.toml")), text)?;
         Ok(Self::Family(Box::new(family)))

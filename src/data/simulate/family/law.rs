@@ -1,14 +1,19 @@
 //! What the people of a family are drawn from: ranges, read from a TOML file.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::data::simulate::Law;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::TomlFile;
+
+/// Longest file: what is behind it is not read.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Most apps that a person may have.
 const MOST_APPS: f64 = 4_000.0;
@@ -44,8 +49,27 @@ impl FamilyLaw {
     /// # Errors
     /// The file cannot be read, is not TOML, has a key that means nothing, or a range that nobody can be drawn from.
     pub fn read(file: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file).map_err(|error| Error::io(file, "read the law", error))?;
-        Self::parse(file, &text)
+        let failed = |error| {
+            Error::io(file, "read the law", error)
+                .next_step("name a text file as data/laws/broad.toml is one")
+        };
+        let mut text = String::new();
+        std::fs::File::open(file)
+            .and_then(|input| input.take(MOST_BYTES).read_to_string(&mut text))
+            .map_err(failed)?;
+        let law = Self::parse(file, &text)?;
+        let refuse = |message: &str| {
+            let error = Error::new(ErrorKind::Config, message).file(file).field("name");
+            Err(error.next_step("give the law a name of its own"))
+        };
+        if law.name.trim().is_empty() {
+            return refuse("the law has no name");
+        }
+        match Law::named(&law.name) {
+            Ok(Law::Family(known)) if *known == law => Ok(law),
+            Ok(_) => refuse("a law that comes with the crate has this name"),
+            Err(_) => Ok(law),
+        }
     }
 
     /// The law in `text`, which stands in `file`.
@@ -387,7 +411,9 @@ impl Span {
         };
         // Also what is not a number.
         if !(least <= low && high <= most) {
-            return refuse(format!("{low} to {high} is out of range"));
+            let what =
+                if matches!(self, Self::Constant(_)) { low.to_string() } else { format!("{low} to {high}") };
+            return refuse(format!("{what} is out of range"));
         }
         if low > high {
             return refuse(format!("the range ends at {high}, before it begins at {low}"));
@@ -463,9 +489,12 @@ mod tests {
                     apart(Some(law.strength), Some(learned.strength)),
                     "{name}: the strengths of {kind:?} meet"
                 );
+                let (secs, count) = (law.secs.or(learned.secs), law.count.or(learned.count));
                 assert!(
-                    law.secs.is_none() || apart(law.secs, learned.secs) || apart(law.count, learned.count),
-                    "{name}: the times of {kind:?} meet"
+                    secs.or(count).is_none()
+                        || apart(law.secs, learned.secs)
+                        || apart(law.count, learned.count),
+                    "{name}: the times and numbers of {kind:?} meet"
                 );
             }
             tested += 1;

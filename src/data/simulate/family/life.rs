@@ -202,7 +202,17 @@ pub(super) fn live(
         phone.bout(bout, rng);
     }
     let Phone { mut events, truth, .. } = phone;
-    events.retain(|event| !plan.is_gap(event.at));
+    // Where a launch fell into a gap, its close is not in the log either.
+    let mut in_front = None;
+    events.retain(|event| {
+        let is_shown = !plan.is_gap(event.at);
+        match event.signal {
+            Signal::Launch(app) if is_shown => in_front = Some(app),
+            Signal::Close(app) => return is_shown && in_front.take() == Some(app),
+            _ => {}
+        }
+        is_shown
+    });
     (events, truth)
 }
 

@@ -294,6 +294,9 @@ impl Mechanism {
     }
 }
 
+/// No app is liked more than so much more or less, as a logarithm: what drifts for years stays a finite number.
+const LARGEST_LIKING: f64 = 30.0;
+
 /// How much an app is liked now: by hour, kind of day and place.
 #[derive(Debug, Clone)]
 pub(super) struct Taste {
@@ -314,7 +317,8 @@ impl Taste {
             let clock = self.sharpness[slot] * (TAU * (hour - self.peak_hour[slot]) / 24.0).cos();
             let day = if weekend { self.weekend[slot] } else { 0.0 };
             let there = place.map_or(0.0, |place| place[slot]);
-            *weight = self.weight[slot] * (clock + day + there + drift[slot]).exp();
+            *weight = self.weight[slot]
+                * (clock + day + there + drift[slot]).clamp(-LARGEST_LIKING, LARGEST_LIKING).exp();
         }
     }
 }
