@@ -22,6 +22,7 @@
 //! ```
 
 mod family;
+mod incoming;
 mod law;
 mod narrow;
 mod truth;

@@ -8,6 +8,7 @@ use super::mechanism::Mechanism;
 use super::member::{LockScreenApp, Member, Preferences};
 use super::past::Past;
 use super::{Slot, gaussian};
+use crate::data::simulate::incoming::{Arriving, Incoming};
 use crate::data::simulate::truth::{PersonTruth, Rows};
 use crate::data::simulate::{SimulationConfig, poisson};
 use crate::data::{AppId, Battery, Event, Network, PlaceGrid, Signal, Timestamp, UserId};
@@ -189,8 +190,7 @@ pub(super) fn live(
         charge: 100.0,
         charged_at: begin,
         stays_begun: 0,
-        notices_posted: 0,
-        glances_done: 0,
+        incoming: Incoming::new(&plan.notices, &plan.glances, Timestamp(i64::MIN)),
         probabilities: vec![0.0; slots],
         weights: vec![0.0; slots],
     };
@@ -232,8 +232,7 @@ struct Phone<'a> {
     charge: f64,
     charged_at: Timestamp,
     stays_begun: usize,
-    notices_posted: usize,
-    glances_done: usize,
+    incoming: Incoming<'a>,
     probabilities: Vec<f64>,
     weights: Vec<f64>,
 }
@@ -443,10 +442,7 @@ impl Phone<'_> {
 
     fn pass(&mut self, secs: i64) {
         let until = self.now.0 + secs;
-        while let Some(&(at, slot)) =
-            self.plan.notices.get(self.notices_posted).filter(|next| next.0.0 <= until)
-        {
-            self.notices_posted += 1;
+        while let Some((at, slot)) = self.incoming.notification(Timestamp(until)) {
             self.notify(at, slot);
         }
         self.now = Timestamp(until);
@@ -460,21 +456,17 @@ impl Phone<'_> {
     }
 
     fn lie_still_until(&mut self, until: Timestamp, rng: &mut ChaCha8Rng) {
-        loop {
-            let notice = self.plan.notices.get(self.notices_posted).filter(|next| next.0 <= until);
-            let glance = self.plan.glances.get(self.glances_done).filter(|&&at| at <= until);
-            let lights = match (notice, glance) {
-                (None, None) => break,
-                (Some(&(at, slot)), glance) if glance.is_none_or(|&glance| at <= glance) => {
-                    self.notices_posted += 1;
+        while let Some(arriving) = self.incoming.next(until) {
+            let lights = match arriving {
+                Arriving::Notification(at, slot) => {
                     self.notify(at, slot);
                     rng.random_bool(self.member.notifications.lights)
                 }
-                (_, glance) => {
-                    self.glances_done += 1;
-                    let idle = glance.is_some_and(|&at| at > self.now);
-                    self.now = self.now.max(glance.copied().unwrap_or(self.now));
-                    idle
+                Arriving::Glance(at) => {
+                    // A glance while the phone was in use is none.
+                    let is_idle = at > self.now;
+                    self.now = self.now.max(at);
+                    is_idle
                 }
             };
             if lights && self.now.0 + LIT_SECS < until.0 {

@@ -376,7 +376,7 @@ impl Leaving {
     }
 }
 
-/// Puts the apps into another order, so that none is told from another by its slot.
+/// Puts the apps into another order, so that a slot says nothing of its app.
 fn shuffle(lives: &mut [AppLife], rng: &mut ChaCha8Rng) {
     let mut to: Vec<Slot> = (0..lives.len()).collect();
     to.shuffle(rng);

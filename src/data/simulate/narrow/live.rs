@@ -13,6 +13,7 @@ use super::habits::{next_app, routine_step};
 use super::past::Past;
 use super::person::{SimulatedPerson, Slot};
 use crate::data::simulate::SimulationConfig;
+use crate::data::simulate::incoming::{Arriving, Incoming};
 use crate::data::simulate::truth::PersonTruth;
 use crate::data::{Battery, Event, Network, Signal, Timestamp};
 
@@ -48,8 +49,7 @@ struct Phone<'a> {
     charge: f64,
     charged_at: Timestamp,
     stays_begun: usize,
-    notices_posted: usize,
-    glances_done: usize,
+    incoming: Incoming<'a>,
     probabilities: Vec<f32>,
 }
 
@@ -68,8 +68,7 @@ impl<'a> Phone<'a> {
             charge: 100.0,
             charged_at: begin,
             stays_begun: 1,
-            notices_posted: plan.notices.partition_point(|notice| notice.0 < begin),
-            glances_done: 0,
+            incoming: Incoming::new(&plan.notices, &plan.glances, begin),
             probabilities: Vec::with_capacity(person.apps.len()),
         }
     }
@@ -163,10 +162,7 @@ impl<'a> Phone<'a> {
     /// The screen is on for `secs` more seconds; what arrives meanwhile is noted.
     fn pass(&mut self, secs: i64) {
         let until = self.now.0 + secs;
-        while let Some(&(at, slot)) =
-            self.plan.notices.get(self.notices_posted).filter(|next| next.0.0 <= until)
-        {
-            self.notices_posted += 1;
+        while let Some((at, slot)) = self.incoming.notification(Timestamp(until)) {
             self.emit(at.0, Signal::Notification(self.person.apps[slot].id));
         }
         self.now = Timestamp(until);
@@ -174,22 +170,17 @@ impl<'a> Phone<'a> {
 
     /// The screen is off until `until`, but for notifications and glances that light it.
     fn lie_still_until(&mut self, until: Timestamp, rng: &mut ChaCha8Rng) {
-        loop {
-            let notice = self.plan.notices.get(self.notices_posted).filter(|next| next.0 <= until);
-            let glance = self.plan.glances.get(self.glances_done).filter(|&&at| at <= until);
-            let lights = match (notice, glance) {
-                (None, None) => break,
-                (Some(&(at, slot)), glance) if glance.is_none_or(|&glance| at <= glance) => {
-                    self.notices_posted += 1;
+        while let Some(arriving) = self.incoming.next(until) {
+            let lights = match arriving {
+                Arriving::Notification(at, slot) => {
                     self.emit(at.0, Signal::Notification(self.person.apps[slot].id));
                     rng.random_bool(0.12)
                 }
-                (_, glance) => {
-                    self.glances_done += 1;
+                Arriving::Glance(at) => {
                     // A glance while the phone was in use is none.
-                    let idle = glance.is_some_and(|&at| at > self.now);
-                    self.now = self.now.max(glance.copied().unwrap_or(self.now));
-                    idle
+                    let is_idle = at > self.now;
+                    self.now = self.now.max(at);
+                    is_idle
                 }
             };
             if lights && self.now.0 + LIT_SECS < until.0 {
