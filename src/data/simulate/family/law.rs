@@ -183,7 +183,7 @@ impl FamilyLaw {
         for (combination, &weight) in &self.combination {
             Span::Constant(weight).check(&format!("combination.{}", combination.name()), [0.0, 1e9])?;
         }
-        if !(self.combination.values().sum::<f64>() > 0.0) {
+        if self.combination.values().sum::<f64>() <= 0.0 {
             return Err(Error::new(ErrorKind::Config, "no combination has a weight above 0")
                 .field("combination")
                 .next_step("give one a weight, such as in_turn = 1"));
