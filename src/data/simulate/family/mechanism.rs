@@ -294,8 +294,8 @@ impl Mechanism {
     }
 }
 
-/// No app is liked more than so much more or less, as a logarithm: what drifts for years stays a finite number.
-const LARGEST_LIKING: f64 = 30.0;
+/// The logarithm of a taste stays within so much: what drifts for years stays a finite number.
+const LARGEST_LOG_TASTE: f64 = 30.0;
 
 /// How much an app is liked now: by hour, kind of day and place.
 #[derive(Debug, Clone)]
@@ -318,7 +318,7 @@ impl Taste {
             let day = if weekend { self.weekend[slot] } else { 0.0 };
             let there = place.map_or(0.0, |place| place[slot]);
             *weight = self.weight[slot]
-                * (clock + day + there + drift[slot]).clamp(-LARGEST_LIKING, LARGEST_LIKING).exp();
+                * (clock + day + there + drift[slot]).clamp(-LARGEST_LOG_TASTE, LARGEST_LOG_TASTE).exp();
         }
     }
 }
