@@ -31,7 +31,7 @@ struct Args {
 
     /// How they come to open an app: narrow (one law for everybody), broad (a family), clockwork, crowded, responsive,
     /// ritual, wanderer, weekly (families for testing), or a file with the ending .toml (docs/simulation.md)
-    #[arg(long, default_value = "narrow", value_name = "LAW", value_parser = cli::law)]
+    #[arg(long, default_value = "narrow", value_name = "LAW", value_parser = Law::named_or_read)]
     law: Law,
 
     /// How many apps there are
@@ -78,14 +78,15 @@ fn run(args: &Args) -> foretap::Result<()> {
         best.questions,
         args.out.display()
     ));
+    let [hr1, hr3, hr5] = best.hit_rates;
     if best.questions == 0 {
         eprintln!("warning: nobody opens an app after an unlock: there is nothing to predict");
+    } else {
+        cli::say(&format!(
+            "the best that any predictor can do: HR@1/3/5 {hr1:.3}/{hr3:.3}/{hr5:.3}, log loss {:.3}",
+            best.log_loss
+        ));
     }
-    let [hr1, hr3, hr5] = best.hit_rates;
-    cli::say(&format!(
-        "the best that any predictor can do: HR@1/3/5 {hr1:.3}/{hr3:.3}/{hr5:.3}, log loss {:.3}",
-        best.log_loss
-    ));
     if let Some(file) = &args.json {
         let summary = serde_json::json!({
             "config": config,

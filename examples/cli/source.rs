@@ -20,7 +20,7 @@ pub struct SimulationArgs {
 
     /// How they come to open an app: narrow (one law for everybody), broad (a family), clockwork, crowded, responsive,
     /// ritual, wanderer, weekly (families for testing), or a file with the ending .toml (docs/simulation.md)
-    #[arg(long, default_value = "narrow", value_name = "LAW", value_parser = law, requires = "simulate")]
+    #[arg(long, default_value = "narrow", value_name = "LAW", value_parser = Law::named_or_read, requires = "simulate")]
     pub law: Law,
 
     /// Another number, other people
@@ -71,9 +71,4 @@ impl SimulationArgs {
         let simulation = simulate(&config, progress)?;
         Ok(Source { log: simulation.log, vocabulary: simulation.vocabulary, truth: Some(simulation.truth) })
     }
-}
-
-/// A law by its name or file.
-pub fn law(name_or_file: &str) -> foretap::Result<Law> {
-    Law::named_or_read(name_or_file)
 }

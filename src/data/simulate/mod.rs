@@ -194,6 +194,20 @@ fn user_id(seed: u64, index: usize) -> UserId {
     UserId(mix(mix(seed) ^ index as u64))
 }
 
+/// The position of one of `weights`, drawn by its share of `total`, which is their sum.
+fn draw_position(weights: impl Iterator<Item = f64>, total: f64, rng: &mut ChaCha8Rng) -> usize {
+    let mut left = rng.random::<f64>() * total;
+    let mut drawn = 0;
+    for (position, weight) in weights.enumerate().filter(|(_, weight)| *weight > 0.0) {
+        drawn = position;
+        left -= weight;
+        if left < 0.0 {
+            break;
+        }
+    }
+    drawn
+}
+
 /// Calls `each` at the times of a Poisson process of `an_hour` events an hour between two hours.
 fn poisson(
     rng: &mut ChaCha8Rng,

@@ -12,7 +12,7 @@ use crate::data::simulate::Law;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::TomlFile;
 
-/// Longest file: what is behind it is not read.
+/// Longest file.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Most apps that a person may have.
@@ -55,8 +55,12 @@ impl FamilyLaw {
         };
         let mut text = String::new();
         std::fs::File::open(file)
-            .and_then(|input| input.take(MOST_BYTES).read_to_string(&mut text))
+            .and_then(|input| input.take(MOST_BYTES + 1).read_to_string(&mut text))
             .map_err(failed)?;
+        if text.len() as u64 > MOST_BYTES {
+            let error = Error::new(ErrorKind::Config, "a law of more than a megabyte").file(file);
+            return Err(error.next_step("name a file as data/laws/broad.toml is one"));
+        }
         let law = Self::parse(file, &text)?;
         let refuse = |message: &str| {
             let error = Error::new(ErrorKind::Config, message).file(file).field("name");

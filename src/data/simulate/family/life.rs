@@ -10,7 +10,7 @@ use super::past::Past;
 use super::{Slot, gaussian};
 use crate::data::simulate::incoming::{Arriving, Incoming};
 use crate::data::simulate::truth::{PersonTruth, Rows};
-use crate::data::simulate::{SimulationConfig, poisson};
+use crate::data::simulate::{SimulationConfig, draw_position, poisson};
 use crate::data::{AppId, Battery, Event, Network, PlaceGrid, Signal, Timestamp, UserId};
 
 const DAY_SECS: i64 = 86_400;
@@ -62,8 +62,7 @@ impl Plan {
         let midnight = date * DAY_SECS - i64::from(member.utc_offset_secs);
         let at = |hour: f64| Timestamp(midnight + (hour * 3600.0) as i64);
         let rhythm = &member.rhythm;
-        let chapter = member.chapters.iter().rfind(|chapter| chapter.from_day <= day);
-        let off_work = chapter.is_some_and(|chapter| chapter.off_work);
+        let off_work = member.chapter(day).off_work;
         let wake = rhythm.wake_hour + 0.6 * gaussian(rng);
         let sleep = wake + rhythm.waking_hours + 0.6 * gaussian(rng);
 
@@ -162,8 +161,8 @@ impl Plan {
     }
 }
 
-/// All events of one person in time order, and what the launches were drawn from. `store` are ids of apps, ascending, at least
-/// as many as the person may have.
+/// All events of one person in time order, and what the launches were drawn from. `apps` are the ids of the person's apps, by
+/// slot.
 pub(super) fn live(
     member: &Member,
     (user, apps): (UserId, Vec<AppId>),
@@ -398,9 +397,7 @@ impl Phone<'_> {
     }
 
     fn preferences(&self) -> &Preferences {
-        let day = self.past.day() - self.first_day;
-        let chapters = &self.member.chapters;
-        let chapter = chapters.iter().rfind(|chapter| chapter.from_day <= day).unwrap_or(&chapters[0]);
+        let chapter = self.member.chapter(self.past.day() - self.first_day);
         match &chapter.shared {
             Some((from, hours, other)) if (self.past.hour() - from).rem_euclid(24.0) < *hours => other,
             _ => &chapter.own,
@@ -426,18 +423,7 @@ impl Phone<'_> {
         self.probabilities = probabilities;
         self.weights = weights;
         let memory = memory?;
-        let mut left = rng.random::<f64>();
-        let mut drawn = 0;
-        for (slot, &probability) in self.probabilities.iter().enumerate() {
-            if probability > 0.0 {
-                drawn = slot;
-                left -= probability;
-                if left < 0.0 {
-                    break;
-                }
-            }
-        }
-        Some((drawn, memory))
+        Some((draw_position(self.probabilities.iter().copied(), 1.0, rng), memory))
     }
 
     fn pass(&mut self, secs: i64) {
@@ -586,9 +572,7 @@ fn next_app(
         Combination::InTurn => {
             // The last of them is asked last: what it claims is over the taste alone.
             for (part, share) in parts.iter().rev() {
-                for (probability, weight) in probabilities.iter_mut().zip(part) {
-                    *probability = *probability * (1.0 - share) + weight * share;
-                }
+                claim(probabilities, part, *share);
             }
         }
         Combination::Mixture | Combination::Chain => {
@@ -615,17 +599,20 @@ fn next_app(
         weights[last] = 1.0;
         alive(member, day, None, weights);
         if normalise(weights) > 0.0 {
-            for (probability, weight) in probabilities.iter_mut().zip(weights.iter()) {
-                *probability = *probability * (1.0 - share) + weight * share;
-            }
+            claim(probabilities, weights, share);
         }
     }
     if let Some((part, share)) = first {
-        for (probability, weight) in probabilities.iter_mut().zip(&part) {
-            *probability = *probability * (1.0 - share) + weight * share;
-        }
+        claim(probabilities, &part, share);
     }
     Some(memory)
+}
+
+/// Gives this share of the probability to `part`; the rest stays as it is divided.
+fn claim(probabilities: &mut [f64], part: &[f64], share: f64) {
+    for (probability, weight) in probabilities.iter_mut().zip(part) {
+        *probability = *probability * (1.0 - share) + weight * share;
+    }
 }
 
 /// Takes the weight of apps that are not there, or gives it to those in their place, and of the one in front.

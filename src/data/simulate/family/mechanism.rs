@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::law::{MechanismKind, MechanismLaw};
 use super::past::{HALF_LIVES_SECS, Past, RATES};
 use super::{Slot, gaussian, zipf};
+use crate::data::simulate::draw_position;
 
 /// One mechanism of one person. Slots are positions among the person's apps.
 #[derive(Debug, Clone)]
@@ -60,7 +61,9 @@ impl Mechanism {
         let secs = |rng: &mut ChaCha8Rng| law.secs.map_or(3600.0, |secs| secs.draw(rng));
         // What habits are about: mostly what is liked anyway, more or less.
         let evenness = rng.random::<f64>();
-        let pick = |rng: &mut ChaCha8Rng| sample(taste, evenness, rng);
+        let tastes: Vec<f64> = taste.iter().map(|taste| taste.powf(evenness)).collect();
+        let total: f64 = tastes.iter().sum();
+        let pick = |rng: &mut ChaCha8Rng| draw_position(tastes.iter().copied(), total, rng);
         match kind {
             MechanismKind::Recency => {
                 // A power of the time since is a sum of exponentials, each weighted by its rate to that power.
@@ -325,17 +328,4 @@ impl Taste {
 
 pub(super) fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
-}
-
-/// A slot by its weight to the power of `evenness`.
-fn sample(weights: &[f64], evenness: f64, rng: &mut ChaCha8Rng) -> Slot {
-    let total: f64 = weights.iter().map(|weight| weight.powf(evenness)).sum();
-    let mut left = rng.random::<f64>() * total;
-    for (slot, weight) in weights.iter().enumerate() {
-        left -= weight.powf(evenness);
-        if left < 0.0 {
-            return slot;
-        }
-    }
-    weights.len() - 1
 }

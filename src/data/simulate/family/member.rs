@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::law::{Combination, FamilyLaw, LeavingLaw, MechanismKind};
 use super::mechanism::{Mechanism, Taste, logistic};
 use super::{Slot, gaussian, zipf};
+use crate::data::simulate::draw_position;
 
 /// A person.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ pub(super) struct Chapter {
 pub(super) struct Preferences {
     pub taste: Taste,
     pub combination: Combination,
-    /// With the odds of each against taste.
+    /// With the strength of each: its share of the probability where it applies.
     pub mechanisms: Vec<(Mechanism, f64)>,
     /// Notifications before all else, also before what was in front.
     pub notifications_first: bool,
@@ -149,7 +150,7 @@ impl Member {
                 AppLife { from_day: if late { rng.random_range(0..days.max(1)) } else { 0 }, ..whole }
             })
             .collect();
-        // The first app is always there.
+        // Two apps are there from the first day on.
         lives[0].from_day = 0;
         lives[1].from_day = 0;
         for heir in installed..apps {
@@ -210,6 +211,11 @@ impl Member {
             },
             visible: Self::draw_visible(law, rng),
         }
+    }
+
+    /// The preferences of a day, counted from the first.
+    pub(super) fn chapter(&self, day: i64) -> &Chapter {
+        self.chapters.iter().rfind(|chapter| chapter.from_day <= day).unwrap_or(&self.chapters[0])
     }
 
     fn draw_places(law: &FamilyLaw, rng: &mut ChaCha8Rng) -> Places {
@@ -388,14 +394,6 @@ fn shuffle(lives: &mut [AppLife], rng: &mut ChaCha8Rng) {
 
 fn draw_combination(law: &FamilyLaw, rng: &mut ChaCha8Rng) -> Combination {
     let total: f64 = law.combination.values().sum();
-    let mut left = rng.random::<f64>() * total;
-    let mut last = Combination::InTurn;
-    for (&combination, weight) in &law.combination {
-        last = combination;
-        left -= weight;
-        if left < 0.0 {
-            break;
-        }
-    }
-    last
+    let drawn = draw_position(law.combination.values().copied(), total, rng);
+    law.combination.keys().nth(drawn).copied().unwrap_or(Combination::InTurn)
 }

@@ -88,7 +88,7 @@ impl Past {
     }
 
     pub(super) fn day(&self) -> i64 {
-        self.local_secs().div_euclid(86_400)
+        self.day_of(self.now)
     }
 
     pub(super) fn day_of(&self, at: Timestamp) -> i64 {

@@ -12,9 +12,9 @@ use super::day::Plan;
 use super::habits::{next_app, routine_step};
 use super::past::Past;
 use super::person::{SimulatedPerson, Slot};
-use crate::data::simulate::SimulationConfig;
 use crate::data::simulate::incoming::{Arriving, Incoming};
 use crate::data::simulate::truth::PersonTruth;
+use crate::data::simulate::{SimulationConfig, draw_position};
 use crate::data::{Battery, Event, Network, Signal, Timestamp};
 
 /// How long the screen stays lit for a notification or a glance.
@@ -144,19 +144,8 @@ impl<'a> Phone<'a> {
     /// Draws an app from the law of habits, which is left in `self.probabilities`.
     fn draw_app(&mut self, rng: &mut ChaCha8Rng) -> (Slot, u8) {
         let memory = next_app(self.person, &self.past, &mut self.probabilities);
-        let total: f64 = self.probabilities.iter().map(|&p| f64::from(p)).sum();
-        let mut left = rng.random::<f64>() * total;
-        let mut drawn = 0;
-        for (slot, &probability) in self.probabilities.iter().enumerate() {
-            if probability > 0.0 {
-                drawn = slot;
-                left -= f64::from(probability);
-                if left < 0.0 {
-                    break;
-                }
-            }
-        }
-        (drawn, memory)
+        let probabilities = self.probabilities.iter().map(|&p| f64::from(p));
+        (draw_position(probabilities.clone(), probabilities.sum(), rng), memory)
     }
 
     /// The screen is on for `secs` more seconds; what arrives meanwhile is noted.
