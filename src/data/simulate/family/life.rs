@@ -128,7 +128,8 @@ impl Plan {
             )
         });
         if let Some((slot, from, hours)) = storm {
-            poisson(rng, rng.clone().random_range(10.0..60.0), from, from + hours, |hour, _| {
+            let rate = rng.random_range(10.0..60.0);
+            poisson(rng, rate, from, from + hours, |hour, _| {
                 self.notices.push((at(hour), slot));
             });
         }
