@@ -30,6 +30,7 @@ use foretap::context::Task;
 use foretap::data::{Event, Log, Signal, SplitPlan, Timestamp, Vocabulary};
 use foretap::evaluate::Report;
 use foretap::experiment::{AsShipped, Experiment, ExperimentResult, train_on_others};
+use foretap::router::LearnSettings;
 use foretap::transformer::Size;
 use foretap::{Error, ErrorKind};
 
@@ -39,9 +40,9 @@ use foretap::{Error, ErrorKind};
 /// a choice of the test, the last 20 % of each user's questions are it.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// Score this share of each user's questions, the latest
-    #[arg(long, value_name = "SHARE", default_value_t = SHARES[1], conflicts_with_all = ["test_days", "rolling"])]
-    test_share: f64,
+    /// Score this share of each user's questions, the latest [default: 0.2; with --as-is and no --models, all]
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["test_days", "rolling"])]
+    test_share: Option<f64>,
 
     /// Of each user's questions, this share before the test tells when to stop training
     #[arg(long, value_name = "SHARE", default_value_t = SHARES[0], conflicts_with_all = ["test_days", "rolling"])]
@@ -101,6 +102,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "as_is", conflicts_with = "models")]
     others: Vec<PathBuf>,
 
+    /// With --as-is and no --models: test the bundle also with trees that each person's own past teaches every night
+    #[arg(long, requires = "as_is", conflicts_with = "models")]
+    learn: bool,
+
     #[command(flatten)]
     training: cli::TrainingArgs,
 
@@ -133,7 +138,10 @@ pub fn run(args: &Args) -> foretap::Result<()> {
         }
         (None, Some(days), _) => SplitPlan::LastDays(days),
         (None, None, Some(blocks)) => SplitPlan::RollingOrigin(blocks),
-        (None, None, None) => SplitPlan::Shares { validation: args.validation_share, test: args.test_share },
+        (None, None, None) => SplitPlan::Shares {
+            validation: args.validation_share,
+            test: args.test_share.unwrap_or(SHARES[1]),
+        },
     };
     cli::check_folders([&args.json, &args.html])?;
     let read = args.data.data.iter().chain(&args.others).chain(&args.bundle);
@@ -205,7 +213,6 @@ fn as_shipped(args: &Args, bar: &cli::Bar) -> foretap::Result<Report> {
         ("--test-from", args.test_from.is_some()),
         ("--rolling", args.rolling.is_some()),
         ("--save-models", args.save_models.is_some()),
-        ("--test-share", args.test_share != SHARES[1]),
         ("--validation-share", args.validation_share != SHARES[0]),
     ];
     if let Some((flag, _)) = chosen.into_iter().find(|(_, is_given)| *is_given) {
@@ -249,11 +256,16 @@ fn as_shipped(args: &Args, bar: &cli::Bar) -> foretap::Result<Report> {
         let config = args.training.ranker();
         others = train_on_others(&experiment, &config, (&trained_on, &vocabulary), args.runs.get(), bar)?;
     }
-    AsShipped { bundle: &bundle, routing, others: &others, truth: truth.as_ref() }.test(
-        &log,
-        &vocabulary,
-        bar,
-    )
+    let settings = LearnSettings::default();
+    let test = AsShipped {
+        bundle: &bundle,
+        routing,
+        others: &others,
+        nightly: args.learn.then_some(&settings),
+        test_share: args.test_share.unwrap_or(1.0),
+        truth: truth.as_ref(),
+    };
+    test.test(&log, &vocabulary, bar)
 }
 
 /// Refuses a person who would be tested by a ranker that was trained on the same person, under whatever name: two people

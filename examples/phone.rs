@@ -22,6 +22,7 @@ mod cli;
 #[path = "cli/times.rs"]
 mod times;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -31,9 +32,9 @@ use foretap::bundle::Bundle;
 use foretap::context::questions;
 use foretap::data::{Event, Vocabulary};
 use foretap::predict::{Predictor as _, Scratch};
-use foretap::router::{Answer, Person, Route, Router, SuggestionSettings};
+use foretap::router::{Answer, LearnOutcome, LearnSettings, Person, Route, Router, SuggestionSettings};
 use foretap::storage::vault::{self, Key};
-use foretap::{Error, ErrorKind};
+use foretap::{Error, ErrorKind, Silent};
 use hdrhistogram::Histogram;
 
 /// Replay logs as a phone would live them, with a bundle: accuracy, time and cost of whole answers
@@ -63,6 +64,10 @@ struct Args {
     #[arg(long)]
     prefill: bool,
 
+    /// Each night, grow trees of the person's own past, and keep them where they are better
+    #[arg(long)]
+    learn: bool,
+
     /// Draw the times of all answers
     #[arg(long, value_name = "FILE")]
     histogram: Option<PathBuf>,
@@ -81,6 +86,19 @@ struct Args {
     simulation: cli::SimulationArgs,
 }
 
+/// When a phone learns: at four in the morning of the user's clock.
+const NIGHT_HOUR: u8 = 4;
+
+/// The days of life that are shown together: until when, and in words.
+const AGES: [(i64, &str); 6] = [
+    (1, "first day"),
+    (3, "days 2 and 3"),
+    (7, "rest of week 1"),
+    (14, "week 2"),
+    (28, "weeks 3 and 4"),
+    (i64::MAX, "later"),
+];
+
 fn main() -> ExitCode {
     let args = Args::parse();
     cli::exit_on_error(|| run(&args))
@@ -95,6 +113,16 @@ struct Tally {
     right: u64,
     routed: u64,
     saved_bytes: usize,
+    /// By days since a person's first event: questions, and those whose first app was right.
+    by_day: BTreeMap<i64, [u64; 2]>,
+    nights: u64,
+    /// Nights whose trees were kept.
+    nights_learned: u64,
+    /// Questions of a night that were learned from, at most.
+    learned_from: usize,
+    /// Seconds of the longest night, and of all.
+    longest_secs: f64,
+    learning_secs: f64,
 }
 
 /// One phone: who answers, in which room, and how long it took.
@@ -103,6 +131,7 @@ struct Phone<'a> {
     router: Router,
     settings: SuggestionSettings,
     prefill: bool,
+    learn: Option<LearnSettings>,
     scratch: Scratch,
     answer: Answer,
     /// Nanoseconds of whole answers.
@@ -142,6 +171,7 @@ fn run(args: &Args) -> foretap::Result<()> {
         router,
         settings,
         prefill: args.prefill,
+        learn: args.learn.then(LearnSettings::default),
         scratch,
         answer: Answer::default(),
         times,
@@ -172,10 +202,19 @@ impl Phone<'_> {
     fn live(&mut self, events: &[Event], vocabulary: &Vocabulary) -> foretap::Result<()> {
         let task = self.bundle.parts().task;
         let mut person = Person::new(self.bundle.favourites_in(vocabulary), self.settings, 1)?;
+        if let Some(settings) = &self.learn {
+            person.keep_events(settings.events);
+        }
         let mut questions = questions(task, events).into_iter().peekable();
+        let first = events.first().copied();
+        let mut day = first.map(|first| first.local_day(NIGHT_HOUR));
         for (position, event) in events.iter().enumerate() {
             if position == events.len() / 2 {
                 person = self.restart(&person, vocabulary)?;
+            }
+            let today = Some(event.local_day(NIGHT_HOUR));
+            if std::mem::replace(&mut day, today) < today {
+                self.night(&mut person)?;
             }
             person.observe(event);
             let Some(question) = questions.next_if(|question| question.asked_at == position) else {
@@ -195,13 +234,32 @@ impl Phone<'_> {
 
             let tally = &mut self.tally;
             tally.asked += 1;
-            tally.first += u64::from(self.answer.first(1).iter().any(|first| first.app == question.answer));
+            let is_right = self.answer.first(1).iter().any(|first| first.app == question.answer);
+            tally.first += u64::from(is_right);
+            let age = first.map_or(0, |first| event.at.secs_since(first.at).max(0) / 86_400);
+            let [asked, right] = tally.by_day.entry(age).or_default();
+            *asked += 1;
+            *right += u64::from(is_right);
             tally.routed += u64::from(self.answer.route != Route::Trees);
             if let Some(suggestion) = suggestion {
                 tally.shown += 1;
                 tally.right += u64::from(suggestion.apps().contains(&question.answer));
             }
         }
+        Ok(())
+    }
+
+    /// The phone lies on its charger: it learns, where it is to.
+    fn night(&mut self, person: &mut Person) -> foretap::Result<()> {
+        let Some(settings) = &self.learn else { return Ok(()) };
+        let start = Instant::now();
+        let learned = person.learn(&self.router, self.bundle.parts().task, settings, &Silent)?;
+        let (secs, tally) = (start.elapsed().as_secs_f64(), &mut self.tally);
+        tally.nights += 1;
+        tally.nights_learned += u64::from(learned.outcome == LearnOutcome::Learned);
+        tally.learned_from = tally.learned_from.max(learned.questions);
+        tally.longest_secs = tally.longest_secs.max(secs);
+        tally.learning_secs += secs;
         Ok(())
     }
 
@@ -254,6 +312,7 @@ fn report(args: &Args, phone: &Phone<'_>) -> foretap::Result<()> {
         "history and personalization, encrypted: {} bytes, read back half-way",
         tally.saved_bytes
     ));
+    say_learning(args, tally);
     if let Some(file) = &args.histogram {
         times::draw_times(file, times)?;
     }
@@ -269,10 +328,45 @@ fn report(args: &Args, phone: &Phone<'_>) -> foretap::Result<()> {
             "predictions_per_second": a_second,
             "rupees_per_prediction": rupees,
             "saved_bytes": tally.saved_bytes,
+            "by_day": tally.by_day.iter().map(|(day, [asked, right])| serde_json::json!({
+                "day": day, "questions": asked, "hr1": *right as f64 / *asked as f64,
+            })).collect::<Vec<_>>(),
+            "learning": args.learn.then(|| serde_json::json!({
+                "nights": tally.nights,
+                "learned": tally.nights_learned,
+                "questions": tally.learned_from,
+                "mean_secs": tally.learning_secs / tally.nights.max(1) as f64,
+                "longest_secs": tally.longest_secs,
+            })),
         });
         cli::write_json(file, &figures)?;
     }
     Ok(())
+}
+
+/// How often the first app was right as people became known, and what learning cost.
+fn say_learning(args: &Args, tally: &Tally) {
+    let mut from = 0;
+    for (until, age) in AGES {
+        let days = tally.by_day.range(from..until);
+        let [asked, right] = days.fold([0, 0], |[a, b], (_, [c, d])| [a + c, b + d]);
+        if asked > 0 {
+            let share = 100.0 * right as f64 / asked as f64;
+            cli::say(&format!("  {age:<15}{asked:>9} questions, the first app was right in {share:.1} %"));
+        }
+        from = until;
+    }
+    if args.learn {
+        cli::say(&format!(
+            "{} of {} nights gave trees that were kept; a night took {:.1} s in the mean, {:.1} s at most, on one thread, for {} \
+             questions at most",
+            tally.nights_learned,
+            tally.nights,
+            tally.learning_secs / tally.nights.max(1) as f64,
+            tally.longest_secs,
+            tally.learned_from
+        ));
+    }
 }
 
 /// Times in steps of a factor of two, as bars of text.

@@ -35,6 +35,8 @@ pub enum ErrorKind {
     Diverged,
     /// What should compute is not there, or failed.
     Device,
+    /// Whoever asked for a long job called it off ([`Progress::is_cancelled`](crate::Progress::is_cancelled)).
+    Cancelled,
 }
 
 /// An error with its place and the reader's next step.

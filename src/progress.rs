@@ -10,6 +10,11 @@ pub trait Progress: Send + Sync {
     fn note(&self, _line: &str) {}
     /// The stage is over.
     fn finish(&self);
+    /// Whether the job is to end early, with an error of kind [`Cancelled`](crate::ErrorKind::Cancelled). Growing trees asks before each round; what takes less
+    /// than a second does not.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
 }
 
 /// Says nothing.

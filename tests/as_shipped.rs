@@ -27,7 +27,14 @@ fn a_bundle_answers_as_on_a_phone_beside_a_ranker_of_other_people() {
     let trained =
         train_on_others(&Experiment::default(), &config, (&others.log, &others.vocabulary), 2, &Silent)
             .unwrap();
-    let test = AsShipped { bundle: &bundle, routing: Routing::default(), others: &trained, truth: None };
+    let test = AsShipped {
+        bundle: &bundle,
+        routing: Routing::default(),
+        others: &trained,
+        nightly: None,
+        test_share: 1.0,
+        truth: None,
+    };
     let report = test.test(&tested.log, &tested.vocabulary, &Silent).unwrap();
     let names: Vec<&str> = report.models.iter().map(|model| model.name.as_str()).collect();
     assert_eq!((names, report.runs, report.users), (vec!["recent", "markov", "others", "bundle"], 2, 2));
@@ -85,7 +92,14 @@ fn a_bundle_answers_as_on_a_phone_beside_a_ranker_of_other_people() {
 fn a_log_or_a_ranker_that_does_not_fit_is_refused() {
     let bundle = Bundle::pretrained().unwrap();
     let empty = foretap::data::Log::default();
-    let test = AsShipped { bundle: &bundle, routing: Routing::default(), others: &[], truth: None };
+    let test = AsShipped {
+        bundle: &bundle,
+        routing: Routing::default(),
+        others: &[],
+        nightly: None,
+        test_share: 1.0,
+        truth: None,
+    };
     let error = test.test(&empty, &bundle.vocabulary(), &Silent).unwrap_err().to_string();
     assert!(error.contains("no question of the task first-after-unlock"), "{error}");
 

@@ -5,6 +5,7 @@
 //! features/    what is computed of it at a question: the ranker's row, the transformer's columns, the gate's
 //! tokens       the sequence of events that the transformer reads
 //! task         which unlocks and launches are questions; question: the Context; replay: a log, question by question
+//! replay_buffer the last events of a phone, to ask its questions again
 //! training     the part of a log that may be learned from
 //! ```
 //!
@@ -15,6 +16,7 @@ mod history;
 pub(crate) mod math;
 mod question;
 mod replay;
+mod replay_buffer;
 mod task;
 pub mod tokens;
 #[cfg(feature = "train")]
@@ -25,6 +27,7 @@ pub(crate) use history::favourites;
 pub use history::{AppUse, History, MAX_APPS};
 pub use question::Context;
 pub use replay::replay;
+pub use replay_buffer::ReplayBuffer;
 pub use task::{Question, Task, questions};
 #[cfg(feature = "train")]
 pub use training::{PersonView, TrainingView};

@@ -119,6 +119,12 @@ pub struct Event {
 }
 
 impl Event {
+    /// The day of the user's own clock, counted from 1970, where days begin at `hour` (0 to 23): 4 parts nights from nights.
+    pub fn local_day(&self, hour: u8) -> i64 {
+        let local = self.at.0.saturating_add(i64::from(self.utc_offset_secs));
+        local.saturating_sub(3_600 * i64::from(hour)).div_euclid(86_400)
+    }
+
     /// An event of which only user, time and signal are known, in UTC local time.
     pub fn new(user: UserId, at: Timestamp, signal: Signal) -> Self {
         Self {

@@ -12,8 +12,8 @@ use crate::data::{Event, Split};
 use crate::error::Result;
 use crate::parallel::largest_first;
 use crate::predict::Predictor as _;
-use crate::progress::Progress;
-use crate::router::{Answer, Person, Router, SuggestionSettings};
+use crate::progress::{Progress, Silent};
+use crate::router::{Answer, LearnSettings, Person, Router, SuggestionSettings};
 
 /// Figures over the questions of one day after a user's first event, or of one stretch of days.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -58,14 +58,19 @@ impl LearningCurve {
     }
 }
 
+/// When a phone learns: at four in the morning of the user's clock.
+const NIGHT_HOUR: u8 = 4;
+
 /// Has `router` answer the test questions of `protocol` as on a phone: each user is a [`Person`] from the first event on,
-/// whose personalization learns. Nothing else does.
+/// whose personalization learns. With `nightly`, trees of the person's own past are grown each night, too ([`Person::learn`]);
+/// otherwise nothing else learns.
 ///
 /// # Errors
-/// None is known: the usual settings of suggestions are ones that can be shown by.
+/// Settings that cannot be learned by.
 pub fn test_as_shipped(
     name: &str,
     router: &Router,
+    nightly: Option<&LearnSettings>,
     protocol: &Protocol<'_>,
     progress: &dyn Progress,
 ) -> Result<TestResult> {
@@ -74,9 +79,21 @@ pub fn test_as_shipped(
         let favourites = Arc::clone(&protocol.favourites);
         let mut person = Person::new(favourites, SuggestionSettings::default(), user as u64)?;
         let (mut scratch, mut answer) = (router.new_scratch(), Answer::default());
+        if let Some(settings) = nightly {
+            person.keep_events(settings.events);
+        }
         let (mut lived, mut outcomes) = (0, Vec::new());
+        let mut day = events.first().map(|first| first.local_day(NIGHT_HOUR));
         for (number, question) in questions(protocol.task, events).iter().enumerate().take(split.test.end) {
-            events[lived..=question.asked_at].iter().for_each(|event| person.observe(event));
+            for event in &events[lived..=question.asked_at] {
+                let today = Some(event.local_day(NIGHT_HOUR));
+                if let Some(settings) = nightly
+                    && std::mem::replace(&mut day, today) < today
+                {
+                    person.learn(router, protocol.task, settings, &Silent)?;
+                }
+                person.observe(event);
+            }
             lived = question.asked_at + 1;
             let at = events[question.asked_at].at;
             let context = person.history().context_at(at, protocol.task);

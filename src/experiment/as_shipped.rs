@@ -15,10 +15,12 @@ use crate::model::RankerModel;
 use crate::predict::{Predictor, Scratch};
 use crate::progress::Progress;
 use crate::ranker::RankerConfig;
-use crate::router::Routing;
+use crate::router::{LearnSettings, Routing};
 
 /// Its name in tables and reports.
 const BUNDLE: &str = "bundle";
+/// The bundle, and trees that each person's own past teaches every night.
+const LEARNED: &str = "learned";
 /// A ranker that was trained on other people.
 const OTHERS: &str = "others";
 
@@ -31,6 +33,10 @@ pub struct AsShipped<'a> {
     pub routing: Routing,
     /// Rankers that were trained on other people, each with other seeds ([`train_on_others`]); may be none.
     pub others: &'a [RankerModel],
+    /// Tests the bundle also with trees grown each night of the person's own past, by these settings.
+    pub nightly: Option<&'a LearnSettings>,
+    /// The share of each person's questions that is scored, the last ones: 1 for all. What comes before is lived through.
+    pub test_share: f64,
     /// What the log of simulated people was drawn from: then each has a regret.
     pub truth: Option<&'a Truth>,
 }
@@ -71,12 +77,13 @@ impl AsShipped<'_> {
         let router = self.bundle.router(vocabulary, self.routing)?;
         let experiment = Experiment { task, ..Experiment::default() };
         let people = experiment.people(log)?;
-        let whole =
-            |person: &PersonLog<'_>| Split { train: 0..0, validation: 0..0, test: 0..person.questions() };
+        let split = SplitPlan::Shares { validation: 0.0, test: self.test_share };
+        let scored =
+            |person: &PersonLog<'_>| Split { train: 0..0, validation: 0..0, ..split.split(&person.times, 0) };
         let protocol = |run: u32| Protocol {
             task,
             favourites: self.bundle.favourites_in(vocabulary),
-            users: people.iter().map(|person| (person.events, whole(person))).collect(),
+            users: people.iter().map(|person| (person.events, scored(person))).collect(),
             truth: self.truth,
             run,
         };
@@ -96,7 +103,10 @@ impl AsShipped<'_> {
                 None => tested.push(found),
             }
         }
-        tested.push(test_as_shipped(BUNDLE, &router, &protocol(0), progress)?);
+        tested.push(test_as_shipped(BUNDLE, &router, None, &protocol(0), progress)?);
+        if self.nightly.is_some() {
+            tested.push(test_as_shipped(LEARNED, &router, self.nightly, &protocol(0), progress)?);
+        }
 
         let timed: Vec<TestedPredictor<'_>> = tested
             .iter()
@@ -115,7 +125,7 @@ impl AsShipped<'_> {
         }
         Ok(Report {
             task,
-            split: SplitPlan::Shares { validation: 0.0, test: 1.0 },
+            split,
             users: people.len(),
             runs: self.others.len().max(1) as u32,
             features_us: latencies.features,

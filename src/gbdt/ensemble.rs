@@ -111,7 +111,7 @@ impl Ensemble {
 
 /// Whether `names` are none: numbers that columns were given where nobody named them, by a table without a header
 /// (`Column_0`) or a model without names (`feature_0`).
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 pub(super) fn are_numbers(names: &[String]) -> bool {
     ["Column_", "feature_"].iter().any(|prefix| are_numbered(names, prefix))
 }

@@ -33,43 +33,43 @@ pub mod ensemble;
 pub mod forest;
 pub mod tree;
 
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 pub(crate) mod attach;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 mod batch;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 pub mod bins;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 mod block;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 mod category;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 pub mod dataset;
 #[cfg(feature = "train")]
 pub mod explain;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 mod gain;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 mod grow;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 mod histogram;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 mod layout;
 #[cfg(feature = "train")]
 pub mod metric;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 pub mod objective;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 mod partition;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 mod rounding;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 mod sample;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 mod split;
 #[cfg(feature = "train")]
 pub mod table;
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 pub mod train;
 
 pub use config::{GbdtConfig, Goss, Precision};
@@ -78,12 +78,13 @@ pub use forest::{Forest, ForestScratch};
 pub use tree::{Child, SplitCondition, SplitNode, Tree};
 
 #[cfg(feature = "train")]
+pub use self::table::{Column, Table, TableOptions};
+#[cfg(feature = "learn")]
 pub use self::{
     bins::{Binner, ColumnKind},
     dataset::{Dataset, DatasetBuilder},
     objective::{
         Batch, Binary, CandidateSoftmax, Gradient, Lambdarank, Multiclass, Objective, SquaredError, Xendcg,
     },
-    table::{Column, Table, TableOptions},
     train::{Trained, train},
 };

@@ -32,7 +32,7 @@ pub struct Trained {
 ///
 /// # Errors
 /// A setting that cannot be trained with, no rows, labels that the objective refuses, groups that it needs and that
-/// are missing, or no column that tells rows apart.
+/// are missing, or no column that tells rows apart. [`ErrorKind::Cancelled`]: `progress` called it off.
 pub fn train(
     config: &GbdtConfig,
     objective: &dyn Objective,
@@ -67,6 +67,9 @@ pub fn train(
         Precision::Quantized => boosting.run::<Rounded>(),
         Precision::Full => boosting.run::<Full>(),
     };
+    if progress.is_cancelled() {
+        return Err(Error::new(ErrorKind::Cancelled, "training was called off"));
+    }
     ensemble.trees.extend(trees);
     Ok(Trained { forest: Forest::new(ensemble)?, losses })
 }
@@ -103,6 +106,9 @@ impl Boosting<'_> {
         let mut best_round = 0;
         progress.start("growing trees", config.trees as u64);
         for round in 0..config.trees {
+            if progress.is_cancelled() {
+                break;
+            }
             all_gradients(objective, data, &self.scores, random.random(), &mut gradients);
             let sample = sample_rows(data, config, &gradients, &mut random);
             let seed: u64 = random.random();

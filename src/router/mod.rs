@@ -13,6 +13,7 @@
 //! | [`blend`] | how much each expert counts, by what is known before they answer |
 //! | [`calibrate`] | what the scores are worth as probabilities |
 //! | [`Personalization`] | what one person's phone adds, and can take back |
+//! | [`PersonalTrees`] | what trees grown of one person's past add, and how far they are trusted |
 //! | [`Person`] | history, personalization and suggestions of one phone: what is observed, asked, shown, saved |
 //! | [`AskOptions`] | what an evaluation asks beside what a phone does |
 //!
@@ -28,11 +29,14 @@ mod fit;
 pub mod gate;
 #[cfg(feature = "train")]
 mod gate_labels;
+#[cfg(feature = "learn")]
+mod learn;
 mod model;
 #[cfg(feature = "train")]
 mod newton;
 mod offline;
 mod person;
+mod personal_trees;
 mod personalization;
 mod suggest;
 
@@ -41,11 +45,14 @@ pub use blend::ExpertLogProbs;
 #[cfg(feature = "train")]
 pub use fit::{Example, Fitted, fit};
 pub use gate::{Routing, RoutingThreshold};
+#[cfg(feature = "learn")]
+pub use learn::{LearnOutcome, LearnSettings, Learned, PersonTraining};
 pub use model::RouterModel;
 #[cfg(test)]
 pub(crate) use model::tests::sample;
 pub use offline::{AskOptions, BothExperts, ExpertAnswers};
 pub use person::Person;
+pub use personal_trees::PersonalTrees;
 pub use personalization::{PendingQuestion, Personalization};
 pub use suggest::{Feedback, MAX_SHOWN, Suggestion, SuggestionSettings};
 
@@ -88,6 +95,9 @@ struct RouterScratch {
     /// That of the transformer is of this question only where it was asked.
     said: ExpertAnswers,
     logits: Vec<f32>,
+    /// Of a person's own trees.
+    personal: Scratch,
+    log_ratios: Vec<f32>,
     order: Vec<u32>,
 }
 
@@ -220,9 +230,10 @@ impl Router {
         scratch: &mut Scratch,
         answer: &mut Answer,
     ) {
-        let RouterScratch { trees, deep, gate, features, said, logits, order } = scratch.buffers();
+        let RouterScratch { trees, deep, gate, features, said, logits, personal, log_ratios, order } =
+            scratch.buffers();
         let shift = personalization.map_or(0.0, Personalization::shift);
-        let room = ExpertScratch { trees, deep, gate, features };
+        let room = ExpertScratch { trees, deep, gate, features: &mut *features };
         let consulted = self.consult(context, shift, options, room, said);
         let apps = context.candidates();
         logits.clear();
@@ -232,6 +243,10 @@ impl Router {
         if let Some(personalization) = personalization {
             personalization.adjust(last, apps, &consulted.log_probs, logits);
         }
+        log_ratios.clear();
+        if let Some(own) = personalization.and_then(Personalization::trees) {
+            own.mix(context, features, personal, log_ratios, logits);
+        }
         order.clear();
         order.extend(0..apps.len() as u32);
         order.sort_unstable_by(|&a, &b| compare(context, logits, a as usize, b as usize));
@@ -239,6 +254,9 @@ impl Router {
         logits.iter_mut().for_each(|logit| *logit = math::exp(*logit));
         let ranked = order.iter().map(|&candidate| candidate as usize);
         answer.pending.set(last, apps, &consulted.log_probs, logits, ranked.clone());
+        if !log_ratios.is_empty() {
+            answer.pending.set_log_ratios(log_ratios, ranked.clone());
+        }
         answer.set(
             apps,
             logits,

@@ -7,7 +7,12 @@
 //! state of the draws        8
 //! personalization           list of u8    as `Personalization::write` writes them
 //! history                   list of u8    as `History::write` writes it
+//! trees                     list of u8    as `PersonalTrees::write` writes them; empty where there are none
+//! learned until             8             the last event that the trees learned from, in seconds; 0 where there are none
+//! replay buffer             list of u8    as `ReplayBuffer::write` writes it; empty where no events are kept
 //! ```
+//!
+//! Version 1 ends with the history.
 //!
 //! Apps are told by name, so that a person outlives the bundle: ids change with the vocabulary, names do not. A question
 //! that waits for its answer and suggestions that wait for feedback are not kept. [`vault`](crate::storage::vault) makes a file of
@@ -18,9 +23,10 @@ use std::sync::Arc;
 use super::Router;
 use super::answer::{Answer, Route};
 use super::offline::AskOptions;
+use super::personal_trees::PersonalTrees;
 use super::personalization::{PendingQuestion, Personalization};
 use super::suggest::{Feedback, Suggestion, SuggestionSettings, Suggestions};
-use crate::context::{History, Task};
+use crate::context::{History, ReplayBuffer, Task};
 use crate::data::{AppId, Event, Signal, Timestamp, Vocabulary};
 use crate::error::Result;
 use crate::predict::Scratch;
@@ -41,6 +47,10 @@ pub struct Person {
     /// When that was, and by how much the gate's threshold is to be moved then: with the next question, so that the same one
     /// gets the same answer again.
     paced: Option<(Timestamp, f32)>,
+    /// The last events, where the person's own trees are to be grown.
+    buffer: Option<ReplayBuffer>,
+    /// When the trees were grown: the time of the last event that they learned from.
+    learned_until: Option<Timestamp>,
 }
 
 impl Person {
@@ -53,6 +63,24 @@ impl Person {
         settings.check()?;
         let history = History::new(favourites);
         Ok(Self { history, settings, suggestions: Suggestions::new(seed), ..Self::default() })
+    }
+
+    /// A person with this history, of whom nothing else is known.
+    #[cfg(feature = "learn")]
+    pub(super) fn from_history(history: History) -> Self {
+        Self { history, ..Self::default() }
+    }
+
+    /// Keeps the last `most` events from now on, to learn from ([`learn`](Self::learn)); 0 keeps none any more. What was kept before
+    /// is forgotten. An event takes 64 bytes here and about 8 in a file.
+    pub fn keep_events(&mut self, most: usize) {
+        self.buffer = (most > 0).then(|| ReplayBuffer::new(self.history.clone(), most));
+        self.learned_until = None;
+    }
+
+    /// The events kept, if any are.
+    pub fn replay_buffer(&self) -> Option<&ReplayBuffer> {
+        self.buffer.as_ref()
     }
 
     /// What happened so far.
@@ -75,10 +103,24 @@ impl Person {
         Ok(())
     }
 
-    /// Takes back all that was learned: answers are those of the shared models again. The history stays.
+    /// Takes back all that was learned: answers are those of the shared models again. The history stays, and so do the events
+    /// that are kept.
     pub fn forget_personalization(&mut self) {
         self.personalization = Personalization::default();
-        (self.awaited, self.paced) = (None, None);
+        (self.awaited, self.paced, self.learned_until) = (None, None, None);
+    }
+
+    /// When the trees were grown.
+    #[cfg(feature = "learn")]
+    pub(super) fn learned_until(&self) -> Option<Timestamp> {
+        self.learned_until
+    }
+
+    /// Takes over trees that learned from the events until then.
+    #[cfg(feature = "learn")]
+    pub(super) fn set_trees(&mut self, trees: PersonalTrees, until: Option<Timestamp>) {
+        self.personalization.set_trees(Some(trees));
+        self.learned_until = until;
     }
 
     /// Folds one event in, as [`History::observe`] does. A launch answers what was asked last, and is learned from.
@@ -99,6 +141,9 @@ impl Person {
             _ => {}
         }
         self.history.observe(event);
+        if let Some(buffer) = &mut self.buffer {
+            buffer.push(event);
+        }
     }
 
     /// Asks `router` what is opened next, `now`.
@@ -166,10 +211,18 @@ impl Person {
         if let Some((_, shift)) = self.paced {
             personalization.set_shift(shift);
         }
-        for part in [personalization.write(vocabulary)?, self.history.write(vocabulary)?] {
+        let mut put = |part: Vec<u8>| -> Result<()> {
             bytes.put_count(part.len())?;
             bytes.extend(part);
-        }
+            Ok(())
+        };
+        put(personalization.write(vocabulary)?)?;
+        put(self.history.write(vocabulary)?)?;
+        put(personalization.trees().map_or(Ok(Vec::new()), PersonalTrees::write)?)?;
+        bytes.put_i64(self.learned_until.unwrap_or_default().0);
+        let buffer = self.buffer.as_ref().map_or(Ok(Vec::new()), |buffer| buffer.write(vocabulary))?;
+        bytes.put_count(buffer.len())?;
+        bytes.extend(buffer);
         Ok(bytes)
     }
 
@@ -188,22 +241,39 @@ impl Person {
         settings.check()?;
         let mut reader = Reader::new("person", bytes, NEXT_STEP);
         let version = reader.u32()?;
-        if version != VERSION {
-            return Err(reader.wrong(format!("version {version}, but this build reads {VERSION}")));
+        if !(1..=VERSION).contains(&version) {
+            return Err(reader.wrong(format!("version {version}, but this build reads 1 to {VERSION}")));
         }
         let state = [reader.u64()?, reader.u64()?];
         let count = reader.count(1)?;
         let mut of_personalization = Reader::new("personalization", reader.bytes(count)?, NEXT_STEP);
-        let personalization = Personalization::read(&mut of_personalization, vocabulary)?;
+        let mut personalization = Personalization::read(&mut of_personalization, vocabulary)?;
         of_personalization.finish()?;
         let count = reader.count(1)?;
-        let history = History::read(reader.bytes(count)?, vocabulary, favourites)?;
+        let history = History::read(reader.bytes(count)?, vocabulary, Arc::clone(&favourites))?;
+        let (mut learned_until, mut buffer) = (None, None);
+        if version > 1 {
+            let count = reader.count(1)?;
+            if count > 0 {
+                let mut of_trees = Reader::new("personal trees", reader.bytes(count)?, NEXT_STEP);
+                personalization.set_trees(Some(PersonalTrees::read(&mut of_trees)?));
+                of_trees.finish()?;
+            }
+            let until = Timestamp(reader.i64()?);
+            learned_until = personalization.trees().map(|_| until);
+            let count = reader.count(1)?;
+            if count > 0 {
+                buffer = Some(ReplayBuffer::read(reader.bytes(count)?, vocabulary, favourites)?);
+            }
+        }
         reader.finish()?;
         Ok(Self {
             history,
             personalization,
             settings,
             suggestions: Suggestions::from_state(state),
+            buffer,
+            learned_until,
             ..Self::default()
         })
     }
@@ -211,5 +281,5 @@ impl Person {
 
 /// Of the format.
 // Source: units.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NEXT_STEP: &str = "restore an older copy, or begin with an empty history";

@@ -16,6 +16,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::blend::ExpertLogProbs;
 use super::gate::RoutingThreshold;
+use super::personal_trees::PersonalTrees;
 use crate::data::{AppId, Vocabulary};
 use crate::error::Result;
 use crate::storage::codec::{Put as _, Reader};
@@ -64,6 +65,8 @@ pub struct PendingQuestion {
     by_trees: Vec<f32>,
     by_deep: Vec<f32>,
     probabilities: Vec<f32>,
+    /// Of the personal trees' probability over that of the shared models; empty where there are no such trees.
+    log_ratios: Vec<f32>,
 }
 
 impl PendingQuestion {
@@ -85,12 +88,19 @@ impl PendingQuestion {
         self.by_trees.clear();
         self.by_deep.clear();
         self.probabilities.clear();
+        self.log_ratios.clear();
         for candidate in ranked.take(MOST_ASKED) {
             self.apps.push(apps[candidate]);
             self.by_trees.extend(by_trees.get(candidate));
             self.by_deep.extend(by_deep.get(candidate));
             self.probabilities.push(probabilities[candidate]);
         }
+    }
+
+    /// Keeps the logarithms of the personal trees' probabilities over those of the shared models, of the candidates `ranked` as in
+    /// [`set`](Self::set).
+    pub(super) fn set_log_ratios(&mut self, log_ratios: &[f32], ranked: impl Iterator<Item = usize>) {
+        self.log_ratios.extend(ranked.take(self.apps.len()).map(|candidate| log_ratios[candidate]));
     }
 
     /// Whether `app` is one of the candidates kept.
@@ -108,6 +118,7 @@ impl Default for PendingQuestion {
             by_trees: Vec::with_capacity(MOST_ASKED),
             by_deep: Vec::with_capacity(MOST_ASKED),
             probabilities: Vec::with_capacity(MOST_ASKED),
+            log_ratios: Vec::with_capacity(MOST_ASKED),
         }
     }
 }
@@ -126,6 +137,7 @@ impl Clone for PendingQuestion {
         self.by_trees.clone_from(&other.by_trees);
         self.by_deep.clone_from(&other.by_deep);
         self.probabilities.clone_from(&other.probabilities);
+        self.log_ratios.clone_from(&other.log_ratios);
     }
 }
 
@@ -141,6 +153,8 @@ pub struct Personalization {
     answers: u64,
     /// By how much this phone has moved the gate's threshold: [`RoutingThreshold`](super::gate::RoutingThreshold).
     shift: f32,
+    /// What the person's own past has taught beside; see [`Person::learn`](super::Person::learn).
+    trees: Option<PersonalTrees>,
 }
 
 impl Default for Personalization {
@@ -152,6 +166,7 @@ impl Default for Personalization {
             pairs: Scores::new(MOST_PAIRS),
             answers: 0,
             shift: 0.0,
+            trees: None,
         }
     }
 }
@@ -160,6 +175,16 @@ impl Personalization {
     /// How many answers they were learned from.
     pub fn answers(&self) -> u64 {
         self.answers
+    }
+
+    /// The trees that this person's own past has taught, if any.
+    pub fn trees(&self) -> Option<&PersonalTrees> {
+        self.trees.as_ref()
+    }
+
+    /// Takes over trees, or gives them up.
+    pub(super) fn set_trees(&mut self, trees: Option<PersonalTrees>) {
+        self.trees = trees;
     }
 
     /// By how much this phone has moved the gate's threshold.
@@ -207,6 +232,12 @@ impl Personalization {
             return;
         }
         self.answers = self.answers.saturating_add(1);
+        let place = pending.apps.iter().position(|&app| app == answer);
+        if let (Some(trees), Some(&log_ratio)) =
+            (&mut self.trees, place.and_then(|place| pending.log_ratios.get(place)))
+        {
+            trees.learn(log_ratio);
+        }
         let mut gradient = [0.0; 2];
         for (candidate, (&app, &probability)) in pending.apps.iter().zip(&pending.probabilities).enumerate() {
             let error = f32::from(u8::from(app == answer)) - probability;
@@ -219,7 +250,7 @@ impl Personalization {
             self.step(pending.last, app, RATE * error);
         }
         // Too improbable to be remembered.
-        if !pending.apps.contains(&answer) {
+        if place.is_none() {
             self.step(pending.last, answer, RATE);
         }
         for (weight, gradient) in self.weights.iter_mut().zip(gradient) {

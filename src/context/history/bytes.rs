@@ -122,19 +122,7 @@ impl History {
     fn write_version(&self, version: u32, vocabulary: &Vocabulary) -> Result<Vec<u8>> {
         let mut fields = Saver::new(version);
         self.save(&mut fields)?;
-        let mut bytes = Vec::with_capacity(fields.bytes.len() + 32 * fields.apps.len());
-        bytes.put_u32(version);
-        bytes.put_count(fields.apps.len())?;
-        for app in &fields.apps {
-            let name = vocabulary.names().get(app.0 as usize).ok_or_else(|| {
-                Error::new(ErrorKind::Data, format!("app {} is not in this vocabulary", app.0))
-                    .field("history")
-                    .next_step("give the vocabulary that the events were read with")
-            })?;
-            bytes.put_text(name)?;
-        }
-        bytes.put(&fields.bytes);
-        Ok(bytes)
+        with_names(fields, version, vocabulary)
     }
 
     /// Reads what [`write`](Self::write) wrote, in this version or an earlier one, and checks all of it: whatever the bytes
@@ -227,7 +215,28 @@ impl History {
     }
 }
 
-fn read_names<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a str>> {
+/// The version, the names of the apps in `fields`, and `fields`.
+pub(in crate::context) fn with_names(
+    fields: Saver,
+    version: u32,
+    vocabulary: &Vocabulary,
+) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(fields.bytes.len() + 32 * fields.apps.len());
+    bytes.put_u32(version);
+    bytes.put_count(fields.apps.len())?;
+    for app in &fields.apps {
+        let name = vocabulary.names().get(app.0 as usize).ok_or_else(|| {
+            Error::new(ErrorKind::Data, format!("app {} is not in this vocabulary", app.0))
+                .field("history")
+                .next_step("give the vocabulary that the events were read with")
+        })?;
+        bytes.put_text(name)?;
+    }
+    bytes.put(&fields.bytes);
+    Ok(bytes)
+}
+
+pub(in crate::context) fn read_names<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a str>> {
     let count = reader.count(2)?;
     if count > MAX_NAMES {
         return Err(reader.wrong(format!("{count} names of apps, but {MAX_NAMES} are the most")));

@@ -14,11 +14,11 @@
 
 pub(in crate::context) mod app_use;
 pub(in crate::context) mod attribution;
-mod bytes;
+pub(in crate::context) mod bytes;
 pub(in crate::context) mod counts;
 pub(in crate::context) mod first_use_of_day;
 mod propensity;
-mod saved;
+pub(in crate::context) mod saved;
 pub(in crate::context) mod sequence_model;
 pub(in crate::context) mod token;
 

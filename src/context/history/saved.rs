@@ -120,7 +120,7 @@ impl<'a> Restorer<'a> {
     }
 
     /// The count of a list of at most `limit` elements, of which none is smaller than a byte.
-    fn count(&mut self, limit: usize) -> Result<usize> {
+    pub fn count(&mut self, limit: usize) -> Result<usize> {
         let count = self.reader.count(1)?;
         if count > limit {
             return Err(self.wrong(&format!("{count} elements, but {limit} is the most")));

@@ -12,7 +12,7 @@
 //! Sources: Lucchese et al., "QuickScorer", 2015 (tests before trees, rows against bit vectors); Biham, "A fast new
 //! DES implementation in software", 1997 (one bit a row in each word).
 
-#[cfg(feature = "train")]
+#[cfg(feature = "learn")]
 pub(in crate::gbdt) mod binned;
 mod layout;
 mod predicates;
