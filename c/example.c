@@ -1,6 +1,6 @@
 /*
  * A made-up phone's week: events are observed, each unlock is asked about, what is shown gets its feedback, and the person
- * is saved whenever the screen goes dark. Run it again, and the person is restored and the next week follows.
+ * is saved whenever the screen goes dark; at the end it learns from what it kept. Run it again, and the person is restored and the next week follows.
  *
  *     cc -std=c99 -I include example.c -L FOLDER -lforetap_c -Wl,-rpath,FOLDER -o example
  *     ./example phone.foretap person
@@ -139,6 +139,23 @@ static int ask(foretap_handle *phone, int64_t now) {
     return 0;
 }
 
+/* On a phone: each night, on a thread of its own, while it is charged. */
+static int learn(foretap_handle *phone, const char *file) {
+    foretap_learning learning;
+    foretap_status status = foretap_learn(phone, 30, &learning);
+    /* Without the feature, and where it took too long, the phone answers as before. */
+    if (status == FORETAP_STATUS_NOT_BUILT || status == FORETAP_STATUS_CANCELLED) {
+        return 0;
+    }
+    if (status != FORETAP_STATUS_OK) {
+        return failed("learn");
+    }
+    if (learning.outcome == FORETAP_LEARN_OUTCOME_LEARNED && foretap_save(phone, file, key) != FORETAP_STATUS_OK) {
+        return failed("save what was learned");
+    }
+    return 0;
+}
+
 static int run(foretap_handle *phone, const char *file) {
     const char *reason;
     int64_t last;
@@ -147,6 +164,10 @@ static int run(foretap_handle *phone, const char *file) {
     }
     if (reason != NULL) {
         fprintf(stderr, "%s\n", reason);
+    }
+    /* Of a new person, the last events are kept to learn from; whoever is restored brings them along. */
+    if (foretap_keep_events(phone, 20000) != FORETAP_STATUS_OK) {
+        return failed("keep events");
     }
     /* Without a file the phone is new; with one that cannot be read, better ask than begin anew. */
     FILE *saved = fopen(file, "rb");
@@ -161,7 +182,7 @@ static int run(foretap_handle *phone, const char *file) {
         return failed("look at the last event");
     }
     int64_t morning = live_week(phone, file, last);
-    return morning == 0 ? 1 : ask(phone, morning);
+    return morning == 0 || learn(phone, file) != 0 ? 1 : ask(phone, morning);
 }
 
 int main(int argc, char **argv) {

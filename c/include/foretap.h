@@ -53,6 +53,12 @@ typedef enum {
   // The bytes are no saved person, or damaged, or of a version that this build does not read, or sealed under another
   // key or none.
   FORETAP_STATUS_PERSON = 9,
+  // foretap_learn() was stopped, or ran out of time.
+  FORETAP_STATUS_CANCELLED = 10,
+  // This library was built without what the call needs.
+  FORETAP_STATUS_NOT_BUILT = 11,
+  // The machine has no room or no threads for it.
+  FORETAP_STATUS_DEVICE = 12,
 } foretap_status;
 
 // What happened.
@@ -92,6 +98,18 @@ typedef enum {
   // A mobile network.
   FORETAP_NETWORK_CELLULAR = 3,
 } foretap_network;
+
+// What became of foretap_learn().
+typedef enum {
+  // Fewer than 100 questions are kept, of which one may learn: nothing was learned.
+  FORETAP_LEARN_OUTCOME_TOO_FEW_QUESTIONS = 0,
+  // Nothing was better on the later questions than what the bundle knows: it answers as before.
+  FORETAP_LEARN_OUTCOME_NO_BETTER = 1,
+  // What was learned before is better on the questions since: it stays.
+  FORETAP_LEARN_OUTCOME_KEPT = 2,
+  // What was learned now answers with the bundle from now on.
+  FORETAP_LEARN_OUTCOME_LEARNED = 3,
+} foretap_learn_outcome;
 
 // An open bundle with the past of one phone's user.
 typedef struct foretap_handle foretap_handle;
@@ -144,6 +162,18 @@ typedef struct {
   // `least_probability`.
   double confidence;
 } foretap_suggestion;
+
+// What foretap_learn() found.
+typedef struct {
+  // One of foretap_learn_outcome.
+  int32_t outcome;
+  // Questions that were learned from.
+  size_t questions;
+  // Mean log loss, in nats, of the last fifth of them by the bundle and what it has adapted; NaN with too few questions.
+  double log_loss_before;
+  // The same with what was learned from the questions before that fifth.
+  double log_loss_after;
+} foretap_learning;
 
 #ifdef __cplusplus
 extern "C" {
@@ -275,6 +305,33 @@ foretap_status foretap_restore_bytes(foretap_handle *handle,
                                      const uint8_t *key,
                                      size_t length,
                                      const uint8_t *bytes);
+
+// Keeps the last `most` events from now on, at most 1,048,576, for foretap_learn() to learn from; 20,000 are a month or
+// two. 0 keeps none any more. What was kept before is forgotten: call it once for a new person, since what is saved and
+// restored goes on keeping as many. An event takes 64 bytes in memory, at once, and about 8 in a file.
+//
+// # Safety
+// `handle` is open.
+foretap_status foretap_keep_events(foretap_handle *handle,
+                                   size_t most);
+
+// Learns from the events that are kept: trees of this person's own past, which answer with the bundle from then on, if they
+// are better on later questions than the bundle alone. Call it on a thread of its own, when the phone is charged and not
+// in use, such as once a night: it takes some seconds of one core and some ten MB. Other threads may observe and ask
+// meanwhile. It ends early, and changes nothing, after `most_secs` seconds, unless that is 0, or when another thread calls
+// foretap_stop_learning(): FORETAP_STATUS_CANCELLED. What was learned is saved with the person.
+//
+// # Safety
+// `handle` is open until this returns, `*learning` can be written or is NULL.
+foretap_status foretap_learn(foretap_handle *handle,
+                             uint32_t most_secs,
+                             foretap_learning *learning);
+
+// Ends foretap_learn() on another thread within a second. Where nobody learns, nothing happens.
+//
+// # Safety
+// `handle` is open.
+foretap_status foretap_stop_learning(foretap_handle *handle);
 
 // Forgets the person: the handle is as just opened, and knows nobody. Files that were saved are the caller's to delete.
 //

@@ -44,7 +44,12 @@ impl Failure {
 
 impl From<foretap::Error> for Failure {
     fn from(error: foretap::Error) -> Self {
-        let status = if error.kind() == ErrorKind::Io { Status::Io } else { Status::Bundle };
+        let status = match error.kind() {
+            ErrorKind::Io => Status::Io,
+            ErrorKind::Cancelled => Status::Cancelled,
+            ErrorKind::Device => Status::Device,
+            _ => Status::Bundle,
+        };
         Self::new(status, error.to_string())
     }
 }

@@ -29,8 +29,14 @@ use std::ffi::{CString, c_char};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::slice;
+#[cfg(feature = "learn")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
+#[cfg(feature = "learn")]
+use std::time::{Duration, Instant};
 
+#[cfg(feature = "learn")]
+use foretap::Progress;
 use foretap::router::SuggestionSettings;
 use foretap::storage::vault::{Key, MAX_FILE_BYTES};
 
@@ -39,7 +45,7 @@ use event::CheckedEvent;
 use session::{Session, check_size};
 pub use types::{
     Candidate, Charging, Event, FORETAP_APP_BYTES, FORETAP_KEY_BYTES, FORETAP_MAX_CANDIDATES,
-    FORETAP_MAX_SHOWN, Network, Signal, Status, Suggestion,
+    FORETAP_MAX_SHOWN, LearnOutcome, Learning, Network, Signal, Status, Suggestion,
 };
 
 /// Bytes of a path at most, its terminating zero included: Linux takes no more.
@@ -51,6 +57,26 @@ pub struct Handle {
     session: Mutex<Session>,
     /// Why answers are worse than they could be. Outside the mutex: C reads it as long as the handle is open.
     degraded: Option<CString>,
+    /// Whether learning is to end. Outside the mutex: nobody waits to set it.
+    #[cfg(feature = "learn")]
+    is_stopped: AtomicBool,
+}
+
+/// Learning ends when it is stopped, or at this time.
+#[cfg(feature = "learn")]
+struct Until<'a> {
+    end: Option<Instant>,
+    is_stopped: &'a AtomicBool,
+}
+
+#[cfg(feature = "learn")]
+impl Progress for Until<'_> {
+    fn start(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+    fn is_cancelled(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed) || self.end.is_some_and(|end| Instant::now() >= end)
+    }
 }
 
 // C may call on any thread, and no compiler will ask whether it may.
@@ -63,7 +89,12 @@ impl Handle {
     /// A handle for C to keep, until `foretap_close` takes it back.
     fn new(session: Session) -> *mut Self {
         let degraded = session.degraded().and_then(|reason| CString::new(reason).ok());
-        Box::into_raw(Box::new(Self { session: Mutex::new(session), degraded }))
+        Box::into_raw(Box::new(Self {
+            session: Mutex::new(session),
+            degraded,
+            #[cfg(feature = "learn")]
+            is_stopped: AtomicBool::new(false),
+        }))
     }
 
     /// The session in `handle`, for one call: others wait for each other.
@@ -73,11 +104,54 @@ impl Handle {
     unsafe fn session<'a>(handle: *mut Self) -> Result<MutexGuard<'a, Session>, Failure> {
         // SAFETY: it is not null, and otherwise as the caller promised.
         let handle: &'a Self = unsafe { required(handle, "handle")?.as_ref() };
-        handle.session.lock().map_err(|_| {
+        handle.locked()
+    }
+
+    fn locked(&self) -> Result<MutexGuard<'_, Session>, Failure> {
+        self.session.lock().map_err(|_| {
             let message = "this handle met a bug in foretap before; close it, and open the bundle anew";
             Failure::new(Status::Broken, message)
         })
     }
+}
+
+#[cfg(feature = "learn")]
+impl Handle {
+    /// Learns, with the session locked at the beginning and at the end alone.
+    fn learn(&self, most_secs: u32) -> Result<Learning, Failure> {
+        self.is_stopped.store(false, Ordering::Relaxed);
+        let end = (most_secs > 0).then(|| Instant::now() + Duration::from_secs(most_secs.into()));
+        let job = self.locked()?.learn_job()?;
+        let learned = job.run(&Until { end, is_stopped: &self.is_stopped })?;
+        let outcome = match learned.outcome {
+            foretap::router::LearnOutcome::TooFewQuestions => LearnOutcome::TooFewQuestions,
+            foretap::router::LearnOutcome::NoBetter => LearnOutcome::NoBetter,
+            foretap::router::LearnOutcome::Kept => LearnOutcome::Kept,
+            foretap::router::LearnOutcome::Learned => LearnOutcome::Learned,
+        };
+        let found = Learning {
+            outcome: outcome as i32,
+            questions: learned.questions,
+            log_loss_before: learned.shared_log_loss,
+            log_loss_after: learned.log_loss,
+        };
+        self.locked()?.adopt(&job, learned)?;
+        Ok(found)
+    }
+
+    fn stop_learning(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(not(feature = "learn"))]
+impl Handle {
+    fn learn(&self, _: u32) -> Result<Learning, Failure> {
+        let message = "this library was built without foretap_learn(); build it with `--features learn`";
+        Err(Failure::new(Status::NotBuilt, message))
+    }
+
+    fn stop_learning(&self) {}
 }
 
 /// Opens the bundle in a file. `*handle` is then one to observe and ask with, and to close in the end; if this fails, NULL.
@@ -366,6 +440,61 @@ pub unsafe extern "C" fn foretap_restore_bytes(
         let bytes = unsafe { slice::from_raw_parts(bytes.as_ptr(), length) };
         // SAFETY: the caller's promise.
         session.restore_bytes(bytes, unsafe { to_key(key) }.as_ref())
+    })
+}
+
+/// Keeps the last `most` events from now on, at most 1,048,576, for foretap_learn() to learn from; 20,000 are a month or
+/// two. 0 keeps none any more. What was kept before is forgotten: call it once for a new person, since what is saved and
+/// restored goes on keeping as many. An event takes 64 bytes in memory, at once, and about 8 in a file.
+///
+/// # Safety
+/// `handle` is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_keep_events(handle: *mut Handle, most: usize) -> Status {
+    guarded(|| {
+        // SAFETY: the caller keeps the handle open until we return.
+        let mut session = unsafe { Handle::session(handle) }?;
+        session.keep_events(most)
+    })
+}
+
+/// Learns from the events that are kept: trees of this person's own past, which answer with the bundle from then on, if they
+/// are better on later questions than the bundle alone. Call it on a thread of its own, when the phone is charged and not
+/// in use, such as once a night: it takes some seconds of one core and some ten MB. Other threads may observe and ask
+/// meanwhile. It ends early, and changes nothing, after `most_secs` seconds, unless that is 0, or when another thread calls
+/// foretap_stop_learning(): FORETAP_STATUS_CANCELLED. What was learned is saved with the person.
+///
+/// # Safety
+/// `handle` is open until this returns, `*learning` can be written or is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_learn(
+    handle: *mut Handle,
+    most_secs: u32,
+    learning: *mut Learning,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the caller keeps the handle open until we return.
+        let handle: &Handle = unsafe { required(handle, "handle")?.as_ref() };
+        let found = handle.learn(most_secs)?;
+        if !learning.is_null() {
+            // SAFETY: it is not null, so the caller lets us write it.
+            unsafe { learning.write(found) };
+        }
+        Ok(())
+    })
+}
+
+/// Ends foretap_learn() on another thread within a second. Where nobody learns, nothing happens.
+///
+/// # Safety
+/// `handle` is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretap_stop_learning(handle: *mut Handle) -> Status {
+    guarded(|| {
+        // SAFETY: the caller keeps the handle open until we return.
+        let handle: &Handle = unsafe { required(handle, "handle")?.as_ref() };
+        handle.stop_learning();
+        Ok(())
     })
 }
 

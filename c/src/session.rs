@@ -4,11 +4,15 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "learn")]
+use foretap::Progress;
 use foretap::bundle::Bundle;
-use foretap::context::Task;
+use foretap::context::{ReplayBuffer, Task};
 use foretap::data::{AppId, Event, Timestamp, UserId, Vocabulary};
 use foretap::predict::{Prediction, Predictor as _, Scratch};
 use foretap::router::{Answer, Feedback, Person, Router, Routing, SuggestionSettings};
+#[cfg(feature = "learn")]
+use foretap::router::{LearnSettings, Learned, PersonTraining};
 use foretap::storage::vault::{self, Key};
 use foretap::{Error, ErrorKind};
 
@@ -29,7 +33,7 @@ const USER: UserId = UserId(0);
 /// One user's past, and who answers from it.
 pub struct Session {
     task: Task,
-    pub(crate) router: Router,
+    pub(crate) router: Arc<Router>,
     /// The bundle's apps, and its candidates for a person without a history.
     of_bundle: Vocabulary,
     favourites: Arc<[AppId]>,
@@ -42,6 +46,25 @@ pub struct Session {
     answer: Answer,
     /// Whether `answer` is to what was observed last.
     is_answered: bool,
+    /// How often another person came: what was learned of one is no other's.
+    #[cfg(feature = "learn")]
+    people: u64,
+}
+
+/// A person's past and the router that answers, to be learned from without the session.
+#[cfg(feature = "learn")]
+pub struct LearnJob {
+    training: PersonTraining,
+    router: Arc<Router>,
+    person: u64,
+}
+
+#[cfg(feature = "learn")]
+impl LearnJob {
+    /// Learns, until it is done or `progress` calls it off.
+    pub fn run(&self, progress: &dyn Progress) -> Result<Learned, Failure> {
+        Ok(self.training.run(&self.router, &LearnSettings::default(), progress)?)
+    }
 }
 
 impl Session {
@@ -70,7 +93,7 @@ impl Session {
         Ok(Self {
             task: bundle.parts().task,
             scratch: router.new_scratch(),
-            router,
+            router: Arc::new(router),
             person: Person::new(favourites.clone(), settings, seed())?,
             of_bundle: vocabulary.clone(),
             favourites,
@@ -78,7 +101,41 @@ impl Session {
             vocabulary,
             answer: Answer::default(),
             is_answered: false,
+            #[cfg(feature = "learn")]
+            people: 0,
         })
+    }
+
+    /// Keeps the last `most` events from now on, to learn from.
+    pub fn keep_events(&mut self, most: usize) -> Result<(), Failure> {
+        if most > ReplayBuffer::MOST {
+            let message = format!("{most} events are too many to keep; keep at most {}", ReplayBuffer::MOST);
+            return Err(Failure::invalid(message));
+        }
+        self.person.keep_events(most);
+        Ok(())
+    }
+
+    /// What there is to learn from.
+    #[cfg(feature = "learn")]
+    pub fn learn_job(&self) -> Result<LearnJob, Failure> {
+        let training = self.person.training(self.task).ok_or_else(|| {
+            Failure::invalid("no events are kept to learn from; call foretap_keep_events() first")
+        })?;
+        Ok(LearnJob { training, router: Arc::clone(&self.router), person: self.people })
+    }
+
+    /// Takes over what was learned, if it is of the person who is here.
+    #[cfg(feature = "learn")]
+    pub fn adopt(&mut self, job: &LearnJob, learned: Learned) -> Result<(), Failure> {
+        if job.person != self.people {
+            let message =
+                "another person came while this one was learned: nothing is taken over; learn again";
+            return Err(Failure::new(Status::Cancelled, message));
+        }
+        self.person.adopt(learned);
+        self.is_answered = false;
+        Ok(())
     }
 
     /// Why answers are worse than they could be, if they are.
@@ -211,6 +268,10 @@ impl Session {
 
     fn begin_with(&mut self, person: Person, vocabulary: Vocabulary) {
         (self.person, self.vocabulary) = (person, vocabulary);
+        #[cfg(feature = "learn")]
+        {
+            self.people += 1;
+        }
         // Keys and values of another person's events.
         self.scratch = self.router.new_scratch();
         (self.answer, self.is_answered) = (Answer::default(), false);

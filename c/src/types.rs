@@ -44,6 +44,40 @@ pub enum Status {
     /// The bytes are no saved person, or damaged, or of a version that this build does not read, or sealed under another
     /// key or none.
     Person = 9,
+    /// foretap_learn() was stopped, or ran out of time.
+    Cancelled = 10,
+    /// This library was built without what the call needs.
+    NotBuilt = 11,
+    /// The machine has no room or no threads for it.
+    Device = 12,
+}
+
+/// What became of foretap_learn().
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LearnOutcome {
+    /// Fewer than 100 questions are kept, of which one may learn: nothing was learned.
+    TooFewQuestions = 0,
+    /// Nothing was better on the later questions than what the bundle knows: it answers as before.
+    NoBetter = 1,
+    /// What was learned before is better on the questions since: it stays.
+    Kept = 2,
+    /// What was learned now answers with the bundle from now on.
+    Learned = 3,
+}
+
+/// What foretap_learn() found.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Learning {
+    /// One of foretap_learn_outcome.
+    pub outcome: i32,
+    /// Questions that were learned from.
+    pub questions: usize,
+    /// Mean log loss, in nats, of the last fifth of them by the bundle and what it has adapted; NaN with too few questions.
+    pub log_loss_before: f64,
+    /// The same with what was learned from the questions before that fifth.
+    pub log_loss_after: f64,
 }
 
 /// What happened.

@@ -1,5 +1,7 @@
 //! The functions as C calls them: answers are the crate's own, panics are caught, threads leave each other alone.
 
+#[cfg(feature = "learn")]
+mod learn;
 mod person;
 mod refused;
 
@@ -228,7 +230,7 @@ fn a_panic_breaks_one_handle_and_nothing_else() {
     let experts = Experts { trees: Some(Arc::new(Panics)), deep: None };
     let router = Router::new(RouterModel::unfitted([1.0; 2]).unwrap(), experts, Routing::default()).unwrap();
     // SAFETY: it is open, and nobody else uses it.
-    unsafe { &*broken.0 }.session.lock().unwrap().router = router;
+    unsafe { &*broken.0 }.session.lock().unwrap().router = Arc::new(router);
     assert_eq!(broken.ask(MORNING, 3), Err(Status::Broken));
     assert!(said().contains("a bug in foretap: seventeen is not even; close the handle"), "{}", said());
 
