@@ -67,6 +67,7 @@
 //!     question     the Context: candidates and what is known when a question is asked
 //!     tokens       the sequence that ends with the question
 //!     replay       a user's log, question by question
+//!     replay_buffer  a phone's last events and the history before them, to ask its questions again
 //!     training     the part of a log that may be learned from
 //!     features/    WHAT IS COMPUTED: mod.rs has the table of all columns of the ranker, and how far each is drawn to its prior
 //!       columns                                                each has a name, and a version of what it means
@@ -113,9 +114,10 @@
 //!                                    these" are applied
 //!     model                          plain data and its section of a file
 //!     fit, newton, gate_labels       how weights and temperature are learned; Newton's method; what the gate learns
-//!     answer, personalization        one answer; what one person's phone adds to it
+//!     answer, personalization, personal_trees   one answer; what one person's phone adds to it, answer by answer and at night
 //!     offline                        what an evaluation on logs asks of it beside what a phone does
 //!     suggest, person                what is shown and what became of it; all that belongs to one phone
+//!     learn                          how a phone grows trees of its own user's past
 //!
 //!   model/       a trained ranker in a file, checked whole; save
 //!   bundle/      one self-verifying file for phones: container, contents, expert; golden questions; delta between two files
@@ -141,8 +143,9 @@
 //! `train`, the default, is what learning needs: reading logs, simulating people, training, evaluating, reports, exports, and the
 //! float transformer. Without it (`default-features = false`) what a phone needs remains, small and quick to build: history,
 //! context, trees, INT8 transformer, router, and the bundle that they come in. `flex`, `ndarray` and `wgpu` are Burn's devices to
-//! train on, beside the crate's own engine; each brings `train` along and takes minutes to build. `vault`, a part of
-//! `train` and small by itself, keeps a history's file: whole or not at all, checked, and encrypted under the caller's key.
+//! train on, beside the crate's own engine; each brings `train` along and takes minutes to build. Two parts of `train` are small by
+//! themselves and meant for phones: `vault` keeps a history's file, whole or not at all, checked, and encrypted under the caller's
+//! key; `learn` grows trees of a user's own past at night ([`router::Person::learn`]).
 //! `sqlite` reads logs that are SQLite databases (iPhones, AWARE, ActivityWatch); it brings `train` along and builds SQLite from
 //! its C source.
 

@@ -10,13 +10,15 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use counting::{LIVE_BYTES, REQUESTS, peak_bytes};
+use foretap::Silent;
 use foretap::baseline::{BayesOptimal, Markov, MostFrequent, MostRecent};
 use foretap::bundle::Bundle;
 use foretap::context::{History, Task, features, replay};
 use foretap::data::{AppId, PlaceGrid, Signal, Timestamp};
+use foretap::gbdt::GbdtConfig;
 use foretap::predict::Predictor;
 use foretap::quantize::{QuantizedTransformer, quantize};
-use foretap::router::{Answer, Feedback, Person, Route, Routing, SuggestionSettings};
+use foretap::router::{Answer, Feedback, LearnSettings, Person, Route, Routing, SuggestionSettings};
 use foretap::transformer::{
     Batch, ForwardScratch, InferenceEngine, Standardisation, Transformer, TransformerConfig,
     TransformerModel, Weights,
@@ -98,14 +100,22 @@ fn a_whole_answer_allocates_nothing_once_warm() {
     let favourites = bundle.favourites_in(&simulation.vocabulary);
     let (mut scratch, mut answer) = (router.new_scratch(), Answer::default());
     let settings = SuggestionSettings { exploration: 0.1, ..SuggestionSettings::default() };
+    let gbdt = GbdtConfig { trees: 20, learning_rate: 0.1, ..GbdtConfig::default() };
+    let nightly = LearnSettings { gbdt, ..LearnSettings::default() };
     let mut live = || {
-        let (mut asked, mut requests, mut routed) = (0, 0, 0);
+        let (mut asked, mut requests, mut routed, mut with_trees) = (0, 0, 0, 0);
         for events in simulation.log.users() {
             let mut person = Person::new(Arc::clone(&favourites), settings, 1).unwrap();
+            person.keep_events(2_000);
             // Room for a question that waits for its answer.
             person.ask(&router, Task::FirstAfterUnlock, Timestamp(0), &mut scratch, &mut answer);
             for event in events {
                 person.observe(event);
+                // Trees of the person's own answer, too, from then on.
+                if person.personalization().answers() == 150 && person.personalization().trees().is_none() {
+                    person.learn(&router, Task::FirstAfterUnlock, &nightly, &Silent).unwrap();
+                    with_trees += u32::from(person.personalization().trees().is_some());
+                }
                 if event.signal == Signal::Unlock {
                     let before = REQUESTS.get();
                     person.ask(&router, Task::FirstAfterUnlock, event.at, &mut scratch, &mut answer);
@@ -120,10 +130,11 @@ fn a_whole_answer_allocates_nothing_once_warm() {
                 }
             }
         }
-        (asked, requests, routed)
+        (asked, requests, routed, with_trees)
     };
     live();
-    let (asked, requests, routed) = live();
+    let (asked, requests, routed, with_trees) = live();
+    assert!(with_trees > 0, "nobody learned");
     assert!(asked > 1_500 && routed > asked / 3, "{asked} questions, {routed} routed");
     assert_eq!(requests, 0, "allocations in {asked} whole answers");
 }

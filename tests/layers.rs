@@ -38,7 +38,10 @@ const JOURNEY: [&str; 23] = [
 const ROOMS: [(&str, &[&str]); 16] = [
     ("storage", &["codec", "format", "atomic", "text", "toml_file", "vault"]),
     ("data", &["place", "event", "vocabulary", "privacy", "log", "split", "simulate"]),
-    ("context", &["math", "task", "history", "question", "tokens", "replay", "training", "features"]),
+    (
+        "context",
+        &["math", "task", "history", "question", "tokens", "replay", "replay_buffer", "training", "features"],
+    ),
     ("inspect", &["statistics"]),
     ("baseline", &["bayes_optimal"]),
     (
@@ -129,12 +132,14 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "blend",
             "calibrate",
             "gate",
+            "personal_trees",
             "personalization",
             "answer",
             "offline",
             "suggest",
             "newton",
             "model fit gate_labels person",
+            "learn",
         ],
     ),
     ("model", &["save"]),

@@ -125,8 +125,11 @@ impl Surroundings {
 
 // An event is one byte of the signal's kind and these marks; then the surroundings, where they changed; then the seconds
 // since the event before, or the time; then the app.
-// Source of all: units.
+/// The surroundings changed.
+// Source: units.
 const CHANGED: u8 = 8;
+/// The time is given, not the seconds since the event before.
+// Source: units.
 const FAR: u8 = 16;
 
 fn save_event(event: &Event, before: &mut Option<(Timestamp, Surroundings)>, to: &mut Saver) -> Result<()> {
