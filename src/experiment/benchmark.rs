@@ -196,12 +196,6 @@ impl BenchmarkProtocol {
     }
 }
 
-impl fmt::Display for BenchmarkProtocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
 impl FromStr for BenchmarkProtocol {
     type Err = Error;
 
