@@ -15,6 +15,9 @@
 //!
 //! # A bundle as it comes, over the whole log, beside a ranker that was trained on other people.
 //! cargo run --release --example evaluate -- --data phone.csv --as-is --bundle phone.foretap --others a.csv b.csv --runs 5
+//!
+//! # A public benchmark, as published (docs/benchmarks.md).
+//! cargo run --release --example evaluate -- --protocol lsapp --data lsapp.tsv --runs 5
 //! ```
 
 mod cli;
@@ -29,7 +32,7 @@ use foretap::bundle::Bundle;
 use foretap::context::Task;
 use foretap::data::{Event, Log, Signal, SplitPlan, Timestamp, Vocabulary};
 use foretap::evaluate::Report;
-use foretap::experiment::{AsShipped, Experiment, ExperimentResult, train_on_others};
+use foretap::experiment::{AsShipped, BenchmarkProtocol, Experiment, ExperimentResult, train_on_others};
 use foretap::router::LearnSettings;
 use foretap::transformer::Size;
 use foretap::{Error, ErrorKind};
@@ -60,6 +63,10 @@ pub struct Args {
     /// Score the later half in this many blocks instead, each after training on all before it
     #[arg(long, value_name = "BLOCKS")]
     rolling: Option<usize>,
+
+    /// Prepare, split and score a public benchmark as published: lsapp or tsinghua (docs/benchmarks.md)
+    #[arg(long, value_name = "BENCHMARK", conflicts_with_all = NOT_WITH_PROTOCOL)]
+    protocol: Option<BenchmarkProtocol>,
 
     /// Also test users that training never saw
     #[arg(long)]
@@ -125,6 +132,27 @@ pub struct Args {
     simulation: cli::SimulationArgs,
 }
 
+/// What a benchmark's protocol decides, or has no answer to.
+const NOT_WITH_PROTOCOL: [&str; 17] = [
+    "test_share",
+    "validation_share",
+    "test_days",
+    "test_from",
+    "rolling",
+    "task",
+    "format",
+    "columns",
+    "mapping",
+    "home",
+    "keep_home",
+    "simulate",
+    "as_is",
+    "save_models",
+    "html",
+    "plots",
+    "person",
+];
+
 fn main() -> ExitCode {
     let args = Args::parse();
     cli::exit_on_error(|| run(&args))
@@ -184,6 +212,9 @@ pub fn run(args: &Args) -> foretap::Result<()> {
         }
     }
     experiment.models = models;
+    if let Some(protocol) = &args.protocol {
+        return benchmark(args, protocol, &experiment, &bar);
+    }
     let cli::Source { log, vocabulary, truth } = args.simulation.load(&args.data, &bar)?;
     if truth.is_none() && experiment.models == ["bayes-optimal"] {
         return Err(Error::new(ErrorKind::Config, "of real people nobody knows the Bayes-optimal predictor")
@@ -200,6 +231,25 @@ pub fn run(args: &Args) -> foretap::Result<()> {
     write(args, &report)?;
     // The figures of the others are kept.
     failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))
+}
+
+/// Tests on a public data set as published.
+fn benchmark(
+    args: &Args,
+    protocol: &BenchmarkProtocol,
+    experiment: &Experiment,
+    bar: &cli::Bar,
+) -> foretap::Result<()> {
+    // Home screens are apps like others there.
+    let data = cli::DataArgs { format: Some(protocol.format), keep_home: true, ..args.data.clone() };
+    let mut vocabulary = Vocabulary::new();
+    let log = data.load(&mut vocabulary, bar)?;
+    let report = protocol.run(experiment, &log, &vocabulary, bar)?;
+    cli::say(&report.to_string());
+    if let Some(file) = &args.json {
+        report.write_json(file)?;
+    }
+    report.failures.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))
 }
 
 /// Shares of each user's questions that validate and that test.

@@ -131,7 +131,7 @@
 //!   evaluate/    HOW GOOD IT IS: expected, metrics, intervals, replay, latency, routing, as_shipped, report, text, html
 //!   conformance  what a Predictor promises, checked: yours too
 //!   experiment/  from a log to a report: check, method, round, save; the methods ranker, transformer, quantization, routing;
-//!                as_shipped: nothing trained
+//!                as_shipped: nothing trained; benchmark: the field's public data sets
 //! ```
 //!
 //! Start with [`context::History`] to see what is known, [`predict::Predictor`] for what a predictor must do,

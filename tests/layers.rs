@@ -161,7 +161,17 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ),
     (
         "experiment",
-        &["method", "transformer", "ranker", "quantization", "routing", "round save", "check", "as_shipped"],
+        &[
+            "method",
+            "transformer",
+            "ranker",
+            "quantization",
+            "routing",
+            "round save",
+            "check",
+            "as_shipped",
+            "benchmark",
+        ],
     ),
 ];
 

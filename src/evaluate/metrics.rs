@@ -97,7 +97,9 @@ pub struct Metrics {
     pub hr5: f64,
     /// Mean reciprocal rank.
     pub mrr: f64,
-    /// Mean reciprocal rank where places after the fifth count as zero.
+    /// Mean reciprocal rank where places after the third count as zero.
+    pub mrr3: f64,
+    /// The same of the fifth.
     pub mrr5: f64,
     /// Normalised discounted cumulative gain of the first five; one relevant app a question.
     pub ndcg5: f64,
@@ -139,6 +141,7 @@ impl Metrics {
             hr3: share(&|o| o.hit(3)),
             hr5: share(&|o| o.hit(5)),
             mrr: mean(&Outcome::reciprocal_rank),
+            mrr3: mean(&|o| if o.hit(3) { o.reciprocal_rank() } else { 0.0 }),
             mrr5: mean(&|o| if o.hit(5) { o.reciprocal_rank() } else { 0.0 }),
             ndcg5: mean(&Outcome::ndcg5),
             macro_precision,
@@ -352,6 +355,7 @@ pub(super) mod tests {
             let found = ranked(rank);
             assert!((found.ndcg5 - ndcg5).abs() < 1e-12, "{rank}: {}", found.ndcg5);
             assert_eq!((found.hr5, found.mrr5 > 0.0), (f64::from(u8::from(rank < 5)), rank < 5), "{rank}");
+            assert_eq!(found.mrr3 > 0.0, rank < 3, "{rank}");
             assert!(
                 (found.mrr - 1.0 / f64::from(rank + 1)).abs() < 1e-12 && found.unforeseen == 0.0,
                 "{rank}"

@@ -6,6 +6,7 @@
 //! ```
 
 mod as_shipped;
+mod benchmark;
 mod check;
 mod method;
 mod quantization;
@@ -16,6 +17,7 @@ mod save;
 mod transformer;
 
 pub use as_shipped::{AsShipped, train_on_others};
+pub use benchmark::{BenchmarkProtocol, BenchmarkReport, BenchmarkResult, PreparedLog, RepeatedOpens};
 pub use method::{Artifact, Failure, Learned, Learner, Method, Training};
 pub use quantization::{Quantization, QuantizationPlan, Variant, WindowCost};
 use round::{Round, Rounds};

@@ -67,6 +67,12 @@ impl<'a> Lines<'a> {
         }
         let start = reader.fill_buf().map_err(|error| broken_off(error, file, 1))?;
         let starts_with: Vec<u8> = start.iter().copied().take(START_BYTES).collect();
+        // LSApp's `lsapp.tsv.gz` is one, whatever its name says.
+        if starts_with.get(257..262) == Some(b"ustar") {
+            return Err(Error::new(ErrorKind::Data, "this is an archive of files (tar)")
+                .file(file)
+                .next_step("unpack it with tar xf, and give the file that was in it"));
+        }
         Ok(Self {
             file,
             reader,

@@ -1,6 +1,7 @@
 //! The Tsinghua app usage trace: 1,000 people's mobile traffic in Shanghai, one week of April 2016.
 //!
-//! Tab-separated, local time of Shanghai unless `--time-zone` names another, no header (one is tolerated):
+//! Parted by spaces, as published, or by tabs; local time of Shanghai unless `--time-zone` names another, no header (one is
+//! tolerated):
 //!
 //! ```text
 //! user  YYYYMMDDhhmmss  base station  app  bytes
@@ -31,11 +32,13 @@ pub(super) fn read(lines: &mut Lines<'_>, draft: &mut Draft<'_>) -> Result<()> {
 }
 
 fn parse(line: &str) -> std::result::Result<TouchRow<'_>, Problem> {
-    let mut fields = line.split('\t').map(str::trim);
+    // A station may be missing where tabs part the columns. Four public codes read the published file by its spaces.
+    let parting = if line.contains('\t') { '\t' } else { ' ' };
+    let mut fields = line.split(parting).map(str::trim).filter(|field| parting == '\t' || !field.is_empty());
     let mut next = |name| {
-        fields
-            .next()
-            .ok_or_else(|| Problem::new(name, "missing: five columns, separated by tabs, are expected"))
+        fields.next().ok_or_else(|| {
+            Problem::new(name, "missing: five columns, separated by spaces or tabs, are expected")
+        })
     };
     let (user, time, station) = (next("user")?, next("timestamp")?, next("base station")?);
     let (app, bytes) = (next("app")?, next("bytes")?);
