@@ -61,8 +61,8 @@
 //!     math         logarithms and angles, the same to the last bit on every machine
 //!     task         the two questions (first app after an unlock; next app), and which unlocks have no answer
 //!     history/     WHAT IS REMEMBERED, event by event, in constant memory; builds each Context
-//!       counts, first_use_of_day, propensity, sequence_model   its bounded counters; counts smooths over neighbouring hours
-//!       app_use, attribution, token                            one app; what explains a launch; an event for the transformer
+//!       counts, ridge, sequence_model                          its bounded counters; counts smooths over neighbouring hours
+//!       app_use, token                                         one app; an event for the transformer
 //!       saved, bytes                                           how one part becomes bytes; the file: its version, its fields
 //!     question     the Context: candidates and what is known when a question is asked
 //!     tokens       the sequence that ends with the question
@@ -71,7 +71,7 @@
 //!     training     the part of a log that may be learned from
 //!     features/    WHAT IS COMPUTED: mod.rs has the table of all columns of the ranker, and how far each is drawn to its prior
 //!       columns                                                each has a name, and a version of what it means
-//!       question_features, prior_features                      of the question; what is due, triggered, preferred
+//!       question_features                                      of the question
 //!       pointer_features                                       the same and more, scaled for the transformer's pointer
 //!
 //!   inspect/     what is in a log, and whether it looks like people's; statistics: how a person uses a phone, in a few numbers

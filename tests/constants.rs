@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // a failed step is a failed test
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a comment says of a number's source, and how the page calls it.
-const LAW: &str = "Simulator's law:";
+/// How a comment begins to say where a number comes from.
 const SOURCE: &str = "Source";
 
 /// A constant number.
@@ -29,7 +27,7 @@ fn every_constant_says_where_it_comes_from() {
         for Constant { name, value, comment } in constants(&text) {
             let row = format!("| `{name}` | `{file}` | `{value}` |");
             known.push(row.clone());
-            if !comment.contains(SOURCE) && !comment.contains(LAW) {
+            if !comment.contains(SOURCE) {
                 wrong.push(format!("{file}: the comment of {name} names no source"));
             }
             // What is a matter of units says all in its comment, unless it refers to the page.
@@ -46,25 +44,6 @@ fn every_constant_says_where_it_comes_from() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(known.len() > 60, "{} constants were found", known.len());
-}
-
-/// What stands for the simulator's law is listed, so that it can be taken out.
-#[test]
-fn every_mark_of_the_simulators_law_is_listed() {
-    let page = fs::read_to_string("docs/constants.md").unwrap();
-    let mut listed: BTreeMap<String, usize> = BTreeMap::new();
-    for row in page.lines().filter(|line| line.starts_with('|') && line.contains("| simulator's law |")) {
-        let file = row.split('`').find(|piece| piece.ends_with(".rs")).unwrap();
-        *listed.entry(file.to_owned()).or_default() += 1;
-    }
-    let marks =
-        |text: &str| text.lines().filter(|line| line.trim_start().starts_with("//")).collect::<String>();
-    let found: BTreeMap<String, usize> = sources()
-        .into_iter()
-        .map(|(file, text)| (file, marks(&text).matches(LAW).count()))
-        .filter(|(_, count)| *count > 0)
-        .collect();
-    assert_eq!(listed, found, "by file: what docs/constants.md lists, and what the comments mark");
 }
 
 /// The files by their names below `src`, each without its tests.

@@ -8,12 +8,14 @@ mod counting;
 mod people;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::panic::catch_unwind;
+use std::path::Path;
 use std::sync::Arc;
 
 use counting::peak_bytes;
 use foretap::ErrorKind;
-use foretap::context::pointer_features::{CANDIDATE_COLUMNS, PointerRows};
+use foretap::context::pointer_features::{PointerRows, QUESTION_NAMES};
 use foretap::context::tokens::{BATTERIES, GAPS, KINDS, MAX_WINDOW, NETWORKS, PLACES, Token};
 use foretap::context::{History, MAX_APPS, Task, features};
 use foretap::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId, Vocabulary};
@@ -91,6 +93,9 @@ fn folded(events: &[Event]) -> History {
     history
 }
 
+/// Columns of the line of resumed apps.
+const LINE: [&str; 3] = ["resume_rate_at_absence@2", "resume_rate_mean@2", "resume_rate_evidence@2"];
+
 /// All that a predictor can read of a history, apps by name; floats as bits, so that a missing value equals itself.
 #[derive(Debug, PartialEq, Default)]
 struct Known {
@@ -98,6 +103,8 @@ struct Known {
     last_app: Option<String>,
     tokens: Vec<(Token, Option<String>)>,
     numbers: Vec<u32>,
+    /// Of the numbers: those that the line of resumed apps says.
+    line: Vec<u32>,
     none_of_these: Vec<u64>,
 }
 
@@ -110,12 +117,16 @@ fn known(history: &History, now: Timestamp, names: &Vocabulary) -> Known {
         known.candidates.extend(context.candidates().iter().copied().map(name));
         known.last_app = context.last_app().map(name);
         features::fill(&context, &mut matrix);
-        rows.fill(&context, CANDIDATE_COLUMNS);
-        let numbers = matrix.iter().chain(&rows.candidates).chain(&rows.question);
-        known.numbers.extend(numbers.map(|value| {
+        rows.fill(&context);
+        let bits = |value: &f32| {
             assert!(!value.is_infinite(), "an infinite feature");
             value.to_bits()
-        }));
+        };
+        known.numbers.extend(matrix.iter().chain(&rows.candidates).map(bits));
+        for (name, value) in QUESTION_NAMES.iter().zip(&rows.question) {
+            let is_of_line = LINE.contains(name);
+            if is_of_line { &mut known.line } else { &mut known.numbers }.push(bits(value));
+        }
         let shares = context.candidates().iter().map(|&app| context.transitions_to(app).0);
         known.numbers.extend(shares.map(f32::to_bits));
         known.none_of_these.push(context.none_of_these().to_bits());
@@ -207,6 +218,87 @@ fn a_history_may_be_restored_at_any_moment() {
         assert_eq!(known(&restored, event.at, &names), known(&history, event.at, &names));
     }
     assert_eq!(names.len(), 12, "no name was added");
+}
+
+/// The log of somebody who does not exist, of which builds of each version wrote the history: it never changes.
+fn remembered() -> (Vec<Event>, Vocabulary) {
+    let mut events = Vec::new();
+    let mut now = 1_772_434_800;
+    for n in 0..60_u32 {
+        let app = |of: u32| AppId((n + of).wrapping_mul(2_654_435_761) / 7_919 % 5);
+        // Apps are used again within the hour, or after hours.
+        now += if n % 5 == 0 { 5 * 3600 + 700 } else { 700 };
+        let signals = [
+            (0, Some(Signal::Notification(app(1))).filter(|_| n % 3 == 0)),
+            (70, Some(Signal::ScreenOn)),
+            (71, Some(Signal::Unlock)),
+            (75, Some(Signal::Launch(app(2)))),
+            (90, Some(Signal::Launch(app(3))).filter(|_| n % 2 == 0)),
+            (200, Some(Signal::Close(app(2))).filter(|_| n % 2 == 1)),
+            (230, Some(Signal::ScreenOff)),
+        ];
+        for (secs, signal) in signals {
+            let Some(signal) = signal else { continue };
+            events.push(Event {
+                utc_offset_secs: 3_600,
+                place: format!("u33{}", ["b", "c", "d"][n as usize % 3]).parse().ok(),
+                battery: Battery { percent: Some((n % 100) as u8), charging: Some(n % 7 == 0) },
+                network: [Network::Unknown, Network::Wifi, Network::Cellular][n as usize % 3],
+                ..Event::new(UserId(7), Timestamp(now + secs), signal)
+            });
+        }
+    }
+    (events, Vocabulary::from_names(["Mail", "Maps", "Chat", "News", "Music"]))
+}
+
+/// What a build of each version wrote of [`remembered`]. That of the current one is what this build writes. Where it is
+/// not there yet, it is written: look at it, and keep it beside the others.
+#[test]
+fn histories_of_every_version_are_read_on() {
+    let (events, names) = remembered();
+    let history = folded(&events);
+    let written = history.write(&names).unwrap();
+    let current = u32::from_le_bytes(written[..4].try_into().unwrap());
+    let file = |version: u32| format!("tests/samples/histories/version_{version}");
+    if !Path::new(&file(current)).exists() {
+        fs::write(file(current), &written).unwrap();
+        panic!("{} was not there and is written now", file(current));
+    }
+    // All but the line of resumed apps, of which version 1 knows nothing, and 2 and 3 counted other unlocks.
+    let now = Timestamp(events.last().unwrap().at.0 + 900);
+    let but_the_line = |history: &History, names: &Vocabulary| {
+        let mut known = known(history, now, names);
+        known.line.clear();
+        known
+    };
+    for version in 1..=current {
+        let bytes = fs::read(file(version)).unwrap();
+        let mut others = Vocabulary::from_names(["News", "Radio", "Mail"]);
+        let mut restored = History::read(&bytes, &mut others, favourites()).unwrap();
+        let (mut found, mut expected) = (but_the_line(&restored, &others), but_the_line(&history, &names));
+        if version < 4 {
+            // Classes of the time between events were coarser in part.
+            for ((found, _), (expected, _)) in found.tokens.iter_mut().zip(&mut expected.tokens) {
+                assert!(found.gap.abs_diff(expected.gap) <= 1, "{found:?} {expected:?}");
+                expected.gap = found.gap;
+            }
+        }
+        assert_eq!(found, expected, "version {version}");
+        let evidence = QUESTION_NAMES.iter().position(|name| *name == "resume_rate_evidence@2").unwrap();
+        let mut rows = PointerRows::default();
+        rows.fill(&restored.context_at(now, Task::FirstAfterUnlock));
+        assert_eq!(rows.question[evidence] > 0.0, version > 1, "version {version}");
+        if version == current {
+            assert!(bytes == written, "version {version} is written otherwise: raise it");
+        }
+        // What is read of an older version goes on, and is written in the current one.
+        for event in &events {
+            restored.observe(&renamed(event, &names, &mut others));
+        }
+        let again = restored.write(&others).unwrap();
+        assert_eq!(again[..4], written[..4]);
+        History::read(&again, &mut others, favourites()).unwrap();
+    }
 }
 
 #[cfg(feature = "train")]
@@ -327,8 +419,8 @@ fn what_is_no_history_is_refused_with_its_place() {
     let second_name = 4 + 4 + 2 + "app.number.00000".len() + 2;
     let cases: [(&str, Vec<u8>, &str); 9] = [
         ("nothing", Vec::new(), "field `history`: at byte 0: 4 bytes are asked for"),
-        ("another version", edited(0, &[4]), "version 4, but this build reads 1 to 3; update foretap"),
-        ("an old version", edited(0, &[0]), "version 0, but this build reads 1 to 3; read an older copy"),
+        ("another version", edited(0, &[5]), "version 5, but this build reads 1 to 4; update foretap"),
+        ("an old version", edited(0, &[0]), "version 0, but this build reads 1 to 4; read an older copy"),
         ("no end of names", edited(4, &[0xff; 4]), "field `history`: at byte 4: 4294967295 elements"),
         ("a name twice", edited(second_name, &good[10..26]), "two apps of one name"),
         ("no end of apps", edited(names_end, &[0xff, 0, 1, 0]), "field `history.uses`: at byte"),

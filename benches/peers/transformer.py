@@ -22,10 +22,9 @@ def prepare(batch, w, length):
     gap_classes = len(w["gap_embedding"])
     secs = b["secs"].view(-1, length)                                                 # [B, T]
     passed = (secs[:, :, None] - secs[:, None, :]).clamp(min=0)                       # [B, T, T], row by column
-    octave = torch.frexp(passed.double()).exponent.long()
-    fine = (octave >= 7) & (octave < 15)                                              # in quarters: `gap` in Rust
-    quarter = torch.where(fine, passed.long() >> (octave - 3).clamp(min=0), 0) % 4
-    classes = (octave + 3 * (octave.clamp(7, 15) - 7) + quarter).clamp(max=gap_classes - 1)
+    octave = torch.frexp(passed.double()).exponent.long()                             # in halves: `gap` in Rust
+    half = (passed.long() >> (octave - 2).clamp(min=0)) % 2
+    classes = torch.where(octave < 2, octave, 2 * octave - 2 + half).clamp(max=gap_classes - 1)
     ahead = torch.ones(length, length, dtype=torch.bool).triu(1)
     classes = classes.masked_fill(ahead, gap_classes)
     offsets = b["offsets"]

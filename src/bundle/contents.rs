@@ -641,7 +641,7 @@ pub(super) mod tests {
 
     /// Each list in another order.
     fn shuffled<T: Clone>(list: &[T]) -> Vec<T> {
-        (0..list.len()).map(|k| list[(5 * k + 3) % list.len()].clone()).collect()
+        (0..list.len()).map(|k| list[(11 * k + 3) % list.len()].clone()).collect()
     }
 
     /// The same model, whose columns are in another order.

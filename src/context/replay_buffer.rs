@@ -57,7 +57,7 @@ impl ReplayBuffer {
     /// # Errors
     /// An app that `vocabulary` does not name, or one with a name longer than 65,535 bytes.
     pub fn write(&self, vocabulary: &Vocabulary) -> Result<Vec<u8>> {
-        let mut events = Saver::new(VERSION);
+        let mut events = Saver::default();
         events.count(self.most)?;
         events.count(self.events.len())?;
         let mut before = None;

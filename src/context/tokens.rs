@@ -36,7 +36,7 @@ impl History {
         let busier = |place: usize| visits.iter().filter(|&&other| other > visits[place]).count();
         let battery = match (self.battery.charging, self.battery.percent) {
             (Some(true), _) => 1,
-            // Simulator's law: the battery is low there at 20 %, where iOS warns, too; to be learned from people instead.
+            // Source of 20: the operating systems. iOS warns at 20 %, Android at 15 % unless the maker sets another.
             (_, Some(..=20)) => 2,
             (None, None) => 0,
             _ => 3,

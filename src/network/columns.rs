@@ -207,14 +207,6 @@ impl Places {
         if is_first { Self::First(places.len()) } else { Self::Picked(places) }
     }
 
-    /// How many of the first columns hold all of them.
-    fn reach(&self) -> usize {
-        match self {
-            Self::First(columns) => *columns,
-            Self::Picked(places) => places.iter().map(|place| place + 1).max().unwrap_or(0),
-        }
-    }
-
     /// Adds the columns of `row`.
     fn pick(&self, row: &[f32], to: &mut Vec<f32>) {
         match self {
@@ -225,7 +217,7 @@ impl Places {
 }
 
 impl ColumnReader {
-    /// Computes the rows of `context`, as far as the model reads them, and adds its columns to `candidates` and `question`,
+    /// Computes the rows of `context` and adds the model's columns to `candidates` and `question`,
     /// standardised.
     pub fn read(
         &self,
@@ -234,7 +226,7 @@ impl ColumnReader {
         candidates: &mut Vec<f32>,
         question: &mut Vec<f32>,
     ) {
-        rows.fill(context, self.candidates.reach());
+        rows.fill(context);
         self.pick(rows, candidates, question);
     }
 
@@ -247,13 +239,13 @@ impl ColumnReader {
         candidates: &mut Vec<f32>,
         question: &mut Vec<f32>,
     ) {
-        rows.fill_sharing(context, self.candidates.reach(), features);
+        rows.fill_sharing(context, features);
         self.pick(rows, candidates, question);
     }
 
     fn pick(&self, rows: &PointerRows, candidates: &mut Vec<f32>, question: &mut Vec<f32>) {
         let (first, asked) = (candidates.len(), question.len());
-        for row in rows.candidates.chunks_exact(rows.width().max(1)) {
+        for row in rows.candidates.chunks_exact(CANDIDATE_COLUMNS) {
             self.candidates.pick(row, candidates);
         }
         self.questions.pick(&rows.question, question);
@@ -325,7 +317,7 @@ mod tests {
             history.observe(&Event::new(UserId(1), Timestamp(700 * i64::from(n)), signal));
             let mut rows = PointerRows::default();
             let context = history.context_at(Timestamp(700 * i64::from(n) + 5), Task::FirstAfterUnlock);
-            rows.fill(&context, CANDIDATE_COLUMNS);
+            rows.fill(&context);
             all.push(rows);
         }
         all
@@ -339,7 +331,7 @@ mod tests {
 
     /// Each list in an order of its own: the element `k` goes to `(a k) mod n`, `a` and `n` having no common divisor.
     fn shuffled<T: Clone>(list: &[T]) -> Vec<T> {
-        let places = (0..list.len()).map(|k| list[5 * k % list.len()].clone());
+        let places = (0..list.len()).map(|k| list[11 * k % list.len()].clone());
         places.collect()
     }
 
@@ -384,7 +376,7 @@ mod tests {
         let all = Standardisation::fit(rows.iter());
         let picked = Standardisation {
             candidate_names: vec!["choice_share".into(), "hour_affinity".into(), "since_launch".into()],
-            question_names: vec!["spontaneous_rate".into(), "hour".into()],
+            question_names: vec!["resume_rate_mean@2".into(), "hour".into()],
             ..Standardisation::none(&TransformerConfig {
                 candidate_columns: 3,
                 question_columns: 2,
@@ -393,14 +385,11 @@ mod tests {
         };
         let reader = picked.reader().unwrap();
         let place = |names: &[&str], name: &String| names.iter().position(|other| other == name).unwrap();
-        let reach = picked.candidate_names.iter().map(|name| place(&CANDIDATE_NAMES, name) + 1).max();
-        assert_eq!(Some(reader.candidates.reach()), reach, "columns behind them are not computed for it");
-        assert!(reader.candidates.reach() < CANDIDATE_COLUMNS);
         for rows in &rows {
             let (mut candidates, mut question) = (Vec::new(), Vec::new());
             reader.pick(rows, &mut candidates, &mut question);
             let mut expected = Vec::new();
-            for row in rows.candidates.chunks_exact(rows.width()) {
+            for row in rows.candidates.chunks_exact(CANDIDATE_COLUMNS) {
                 expected.extend(picked.candidate_names.iter().map(|name| row[place(&CANDIDATE_NAMES, name)]));
             }
             picked.candidates(&mut expected);
@@ -425,49 +414,52 @@ mod tests {
         }
     }
 
-    /// Widths that models of the first version had: without names they mean the first columns of their time.
-    #[test]
-    fn columns_without_names_are_those_of_their_time() {
-        for (candidate_columns, question_columns) in [(70, 37), (76, 42), (83, 42)] {
-            let config = TransformerConfig {
-                candidate_columns,
-                question_columns,
-                ..TransformerConfig::student(Task::FirstAfterUnlock, 1)
-            };
-            let unnamed = Standardisation {
-                candidate_names: Vec::new(),
-                question_names: Vec::new(),
-                ..Standardisation::none(&config)
-            };
-            let named = unnamed.named();
-            assert!(named.check(&config).is_ok());
-            let reader = named.reader().unwrap();
-            for rows in rows() {
-                // Wherever this build has the columns of that time.
-                let of_then = |row: &[f32], names: &[&str], then: &[&str]| -> Vec<f32> {
-                    let place = |name| names.iter().position(|now| *now == name).unwrap();
-                    then.iter().map(|&name| row[place(name)]).collect()
-                };
-                let mut expected = [vec![0.5], vec![0.5]];
-                for row in rows.candidates.chunks_exact(rows.width()) {
-                    let then = &columns_v1::CANDIDATES[..candidate_columns];
-                    expected[0].extend(of_then(row, &CANDIDATE_NAMES, then));
-                }
-                let then = &columns_v1::QUESTIONS[..question_columns];
-                expected[1].extend(of_then(&rows.question, &QUESTION_NAMES, then));
-                named.candidates(&mut expected[0][1..]);
-                named.questions(&mut expected[1][1..]);
-                let expected = expected.map(|list| list.into_iter().map(f32::to_bits).collect::<Vec<_>>());
-                assert_eq!(bits(&reader, &rows), expected);
-            }
-        }
-        let beyond = TransformerConfig {
-            candidate_columns: 84,
+    fn without_names(
+        candidate_columns: usize,
+        question_columns: usize,
+    ) -> (TransformerConfig, Standardisation) {
+        let config = TransformerConfig {
+            candidate_columns,
+            question_columns,
             ..TransformerConfig::student(Task::FirstAfterUnlock, 1)
         };
-        let mut columns = Standardisation::none(&beyond);
+        let mut columns = Standardisation::none(&config);
         (columns.candidate_names, columns.question_names) = (Vec::new(), Vec::new());
-        let error = columns.named().check(&beyond).unwrap_err().to_string();
+        (config, columns.named())
+    }
+
+    /// Without names a model means the first columns of the time of the first version.
+    #[test]
+    fn columns_without_names_are_those_of_their_time() {
+        let (config, named) = without_names(57, 37);
+        assert!(named.check(&config).is_ok());
+        let reader = named.reader().unwrap();
+        for rows in rows() {
+            // Wherever this build has the columns of that time.
+            let of_then = |row: &[f32], names: &[&str], then: &[&str]| -> Vec<f32> {
+                let place = |name| names.iter().position(|now| *now == name).unwrap();
+                then.iter().map(|&name| row[place(name)]).collect()
+            };
+            let mut expected = [vec![0.5], vec![0.5]];
+            for row in rows.candidates.chunks_exact(CANDIDATE_COLUMNS) {
+                expected[0].extend(of_then(row, &CANDIDATE_NAMES, &columns_v1::CANDIDATES[..57]));
+            }
+            expected[1].extend(of_then(&rows.question, &QUESTION_NAMES, &columns_v1::QUESTIONS[..37]));
+            named.candidates(&mut expected[0][1..]);
+            named.questions(&mut expected[1][1..]);
+            let expected = expected.map(|list| list.into_iter().map(f32::to_bits).collect::<Vec<_>>());
+            assert_eq!(bits(&reader, &rows), expected);
+        }
+        // The widths that builds of that time wrote: all read a column that is gone.
+        for (candidate_columns, question_columns) in [(70, 37), (76, 42), (83, 42)] {
+            let (config, named) = without_names(candidate_columns, question_columns);
+            assert!(named.check(&config).is_ok());
+            let error = named.reader().unwrap_err().to_string();
+            let says = "the column `first_use_180_to_90_min_before`, which this build does not compute; take";
+            assert!(error.contains(says), "{error}");
+        }
+        let (config, beyond) = without_names(84, 42);
+        let error = beyond.check(&config).unwrap_err().to_string();
         assert!(error.contains("`columns.candidate_names`: 83 names where the shape asks for 84"), "{error}");
     }
 

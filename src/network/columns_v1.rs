@@ -2,6 +2,7 @@
 //!
 //! These lists are what builds computed while that version was current. New columns were only added at the end, so a model
 //! of fewer reads the first of them. They never change, whatever this build computes.
+//! A model that reads one which is no longer computed is refused by its name.
 
 /// Columns of a candidate.
 pub(super) const CANDIDATES: [&str; 83] = [

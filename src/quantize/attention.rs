@@ -92,19 +92,14 @@ pub fn gap_classes(kernel: Kernel, secs: &[u32], now: usize, classes: &mut [u8])
     ahead.fill(AHEAD);
 }
 
-/// [`gap`](crate::context::tokens::gap) without branches: exponent and mantissa of a float tell octave and quarter.
+/// [`gap`](crate::context::tokens::gap) without branches: a float's exponent and the first bit of its mantissa tell octave
+/// and half.
 #[inline(always)]
 fn gap_class(secs: u32) -> u8 {
-    // The finer classes end at 2^14. Beyond, one bit below the first is cleared, so that nothing is rounded up to the next
-    // power of two; and the first bit of a signed number stays free.
-    let kept = if secs < 1 << 14 { secs } else { (secs & !(secs >> 1)) >> 1 };
-    let shift = u32::from(secs >= 1 << 14);
-    let bits = (kept as i32 as f32).to_bits();
-    let octave = if secs == 0 { 0 } else { (bits >> 23).wrapping_sub(126).wrapping_add(shift) };
-    let is_fine = (7..15).contains(&octave);
-    let quarter = if is_fine { bits >> 21 & 3 } else { 0 };
-    let finer = 3 * (octave.clamp(7, 15) - 7);
-    (octave + finer + quarter).min(GAPS as u32 - 1) as u8
+    // A float holds 24 bits exactly. Of more seconds the first bits are enough: eight are left out, which are 16 classes.
+    let (kept, left_out) = if secs < 1 << 14 { (secs, 0) } else { (secs >> 8, 16) };
+    let class = ((kept as i32 as f32).to_bits() >> 22) as i32 - 254 + left_out;
+    class.max(secs.min(1) as i32).min(GAPS as i32 - 1) as u8
 }
 
 /// What attention reads, besides the memory.

@@ -230,7 +230,7 @@ impl TrainingSet<'_> {
                 self.view.replay(person, person.train().end, |number, _, context| {
                     if number % 11 == 5 || number < 3 {
                         let mut rows = PointerRows::default();
-                        rows.fill(context, CANDIDATE_COLUMNS);
+                        rows.fill(context);
                         sample.push(rows);
                     }
                 });

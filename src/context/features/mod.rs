@@ -5,7 +5,6 @@
 
 pub mod columns;
 pub mod pointer_features;
-mod prior_features;
 mod question_features;
 
 use crate::context::history::History;

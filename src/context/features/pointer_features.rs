@@ -3,31 +3,20 @@
 //! The ranker's [`features`](super) on scales that a network can add up, and what followed when the last apps
 //! were the same as now.
 
-use super::prior_features::{AppPrior, PriorFeatures};
 use super::{QUESTION, SCHEMA, SharedFeatures, share, smoothed};
 use crate::context::Task;
 use crate::context::history::app_use::{AppUse, charging_class};
-use crate::context::history::attribution::{LaunchAttribution, away};
-use crate::context::history::counts::{HourWeights, Slot, hour_weights};
-use crate::context::history::first_use_of_day::{FirstUses, Nearby};
+use crate::context::history::counts::Slot;
+use crate::context::history::ridge::away;
 use crate::context::history::sequence_model::{ORDERS, SequenceCounts};
 use crate::context::math;
 use crate::context::question::Context;
-use crate::data::Timestamp;
 
-/// Columns of a candidate in the first version: those of the ranker, shares of what followed, shares of first uses in a
-/// day, six of its own.
-const FIRST: usize = QUESTION + 3 * ORDERS + FirstUses::SHARES + 6;
+/// Columns of a candidate: those of the ranker, shares of what followed, six more.
+pub const CANDIDATE_COLUMNS: usize = QUESTION + 3 * ORDERS + 6;
 
-/// And six of launch attribution.
-const WITH_ATTRIBUTION: usize = FIRST + 6;
-
-/// Columns of a candidate: those of the first version, six of attribution, seven prior features. A model
-/// finds its own among them by name, and what comes after the last of these is not computed for it.
-pub const CANDIDATE_COLUMNS: usize = WITH_ATTRIBUTION + 7;
-
-/// Columns of a question: those of the ranker, how often the present stretch was seen before, three rates, five of attribution.
-pub const QUESTION_COLUMNS: usize = SCHEMA.len() - QUESTION + 3 * ORDERS + 3 + 5;
+/// Columns of a question: those of the ranker, how often the present stretch was seen before, three rates, a line of three.
+pub const QUESTION_COLUMNS: usize = SCHEMA.len() - QUESTION + 3 * ORDERS + 3 + 3;
 
 /// Names of a candidate's columns, in order, as in a model file: see [`columns`](super::columns).
 pub const CANDIDATE_NAMES: [&str; CANDIDATE_COLUMNS] =
@@ -54,35 +43,12 @@ const OF_CANDIDATE: [&str; CANDIDATE_COLUMNS - QUESTION] = [
     "sequence_unlock_alike_order_3",
     "sequence_unlock_alike_order_4",
     "sequence_unlock_alike_order_5",
-    // Share of first uses in a day, in stretches of time around this one.
-    "first_use_180_to_90_min_before",
-    "first_use_90_to_30_min_before",
-    "first_use_30_to_0_min_before",
-    "first_use_0_to_30_min_after",
-    "first_use_30_to_90_min_after",
-    "first_use_90_to_180_min_after",
-    "first_use_any_time",
     "network_affinity",
     "charging_affinity",
     "is_used_today",
-    "fresh_launch_share",
+    "fresh_launch_share@2",
     "day_share",
     "choice_share",
-    // Spontaneous launches, and how notifications are answered.
-    "spontaneous_share",
-    "spontaneous_hour_affinity",
-    "notification_freshness",
-    "newer_notifications",
-    "notification_response",
-    "spontaneous_after_rest_share",
-    // What is due, triggered and preferred.
-    "due_probability",
-    "trigger_log_lift",
-    "trigger_conditional_share",
-    "log_preference",
-    "propensity_share",
-    "log_expected_choices",
-    "log_rest_phase",
 ];
 
 /// Names of a question's columns that are not the ranker's.
@@ -106,11 +72,9 @@ const OF_QUESTION: [&str; QUESTION_COLUMNS - (SCHEMA.len() - QUESTION)] = [
     "resume_rate_by_departure",
     "resume_rate_by_departure_and_absence",
     "notification_answer_rate",
-    "resume_rate_at_absence",
-    "resume_rate_mean",
-    "resume_rate_evidence",
-    "notification_response_rate",
-    "spontaneous_rate",
+    "resume_rate_at_absence@2",
+    "resume_rate_mean@2",
+    "resume_rate_evidence@2",
 ];
 
 /// The ranker's names, then the pointer's own.
@@ -136,16 +100,8 @@ const ABSENCE_PRIOR: f32 = 4.0;
 // Source: by hand, not measured: one column of the transformer's question.
 const ANSWERED_PRIOR: [f32; 2] = [0.5, 4.0];
 
-/// Launches by which shares of spontaneous launches are drawn.
-// Source: measured (docs/constants.md).
-const SPONTANEOUS_PRIOR: f32 = 3.0;
-
-/// Added to a choice count, a freshness, a freshness times a rate before their logarithms: where smaller ones are alike.
-// Source: units. Trees read the same order whatever they are; a network's weights are learned with them.
-const LEAST: [f32; 3] = [0.1, 0.05, 0.01];
-
 /// Shares that differ by less are alike.
-// Source: units, as `LEAST`.
+// Source: units. Trees read the same order whatever it is; a network's weights are learned with it.
 const LEAST_SHARE: f32 = 1e-3;
 
 /// The logarithm of two years in seconds: what is unknown was so long ago.
@@ -155,39 +111,26 @@ const LONG_AGO: f32 = 18.0;
 /// Rows of one question. What is unknown is NaN, except times: those are very long.
 #[derive(Debug, Clone, Default)]
 pub struct PointerRows {
-    /// `[candidates, width]`: see [`width`](Self::width).
+    /// `[candidates, CANDIDATE_COLUMNS]`.
     pub candidates: Vec<f32>,
     /// `[QUESTION_COLUMNS]`.
     pub question: Vec<f32>,
     features: SharedFeatures,
     sequence_counts: SequenceCounts,
-    near: Nearby,
-    /// When the notifications came that wait for an answer, oldest first.
-    waiting: Vec<Timestamp>,
-    prior_features: PriorFeatures,
-    width: usize,
     never_used: AppUse,
 }
 
 impl PointerRows {
-    /// Columns of a candidate: as many as were asked for, or some more.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Computes the rows of `context`, for a model that reads none but the first `columns` of each candidate: at most
-    /// [`CANDIDATE_COLUMNS`]. What comes after them takes its time and is left out where nobody reads it.
-    pub fn fill(&mut self, context: &Context<'_>, columns: usize) {
+    /// Computes the rows of `context`.
+    pub fn fill(&mut self, context: &Context<'_>) {
         let mut features = std::mem::take(&mut self.features);
         features.clear();
-        self.fill_sharing(context, columns, &mut features);
+        self.fill_sharing(context, &mut features);
         self.features = features;
     }
 
     /// The same from `features` of this question, which others read, too.
-    pub fn fill_sharing(&mut self, context: &Context<'_>, columns: usize, features: &mut SharedFeatures) {
-        let enough = [FIRST, WITH_ATTRIBUTION].into_iter().find(|&width| width >= columns);
-        self.width = enough.unwrap_or(CANDIDATE_COLUMNS);
+    pub fn fill_sharing(&mut self, context: &Context<'_>, features: &mut SharedFeatures) {
         let matrix = features.of(context);
         context.history.sequences.count(context.history.uses.len(), &mut self.sequence_counts);
         self.fill_candidates(context, matrix);
@@ -198,14 +141,6 @@ impl PointerRows {
         let (history, now) = (context.history, context.now());
         let totals = &history.totals;
         let (hour, _) = history.wall_clock(now);
-        self.near.set(hour);
-        let hours = hour_weights(hour);
-        if self.width > FIRST {
-            LaunchAttribution::waiting(&history.uses, &mut self.waiting);
-        }
-        if self.width > WITH_ATTRIBUTION {
-            self.prior_features.set(history, now);
-        }
         let network = history.network as usize;
         let charging = charging_class(history.battery);
         self.candidates.clear();
@@ -227,9 +162,6 @@ impl PointerRows {
                 self.candidates.extend(shares.map(ln_odds));
             }
             let is_used_today = used.is_used_today(now, hour);
-            let first_uses =
-                if is_used_today { Default::default() } else { used.first_uses.shares(&self.near) };
-            self.candidates.extend(first_uses.map(ln_odds));
             let affinity =
                 |part: f32, whole: f32| ln_odds(smoothed(part, whole, launch_share, AFFINITY_PRIOR));
             self.candidates.extend([
@@ -240,23 +172,6 @@ impl PointerRows {
                 ln_odds(share(counters.days, totals.days)),
                 ln_odds(share(counters.choices.count as f32, totals.choices.count as f32)),
             ]);
-            if self.width > FIRST {
-                self.candidates.extend(by_attribution(context, used, launch_share, &hours, &self.waiting));
-            }
-            if self.width > WITH_ATTRIBUTION {
-                let AppPrior { due, log_lift, conditional_share, preference, expected, phase, choice_share } =
-                    self.prior_features.of(used, slot, launch_share);
-                let [preference, expected, phase] = [preference, expected + LEAST[0], phase].map(math::ln);
-                self.candidates.extend([
-                    ln_odds(due),
-                    log_lift,
-                    ln_odds(conditional_share),
-                    preference,
-                    ln_odds(choice_share),
-                    expected,
-                    phase,
-                ]);
-            }
         }
     }
 
@@ -282,45 +197,13 @@ impl PointerRows {
             ln_odds((resumed + ABSENCE_PRIOR * resume_rate) / (all + ABSENCE_PRIOR)),
             ln_odds((answered + ANSWERED_PRIOR[0]) / (notified + ANSWERED_PRIOR[1])),
         ]);
-        let resumed = &history.attribution.resumed;
+        let line = &history.resume_line;
         self.question.extend([
-            ln_odds(resumed.at(away(history.unused_secs(now)), resume_rate)),
-            ln_odds(resumed.mean(resume_rate)),
-            math::ln_1p(resumed.points()),
-            ln_odds(history.attribution.answers.rate()),
-            ln_odds(
-                (history.attribution.spontaneous.count + 1.0) / (history.attribution.all_spontaneous + 2.0),
-            ),
+            ln_odds(line.at(away(history.unused_secs(now)), resume_rate)),
+            ln_odds(line.mean(resume_rate)),
+            math::ln_1p(line.points()),
         ]);
     }
-}
-
-/// Spontaneous launches, ever and around this hour, and how fresh an app's notification is.
-fn by_attribution(
-    context: &Context<'_>,
-    used: &AppUse,
-    launch_share: f32,
-    hours: &HourWeights,
-    waiting: &[Timestamp],
-) -> [f32; 6] {
-    /// A notification that so many newer ones stand before is as good as unseen.
-    // Simulator's law: the newest three are answered there, newest first; to be learned from people instead.
-    const MOST_NEWER: usize = 5;
-    let attribution = &context.history.attribution;
-    let near = |part: f32, whole: f32, prior: f32| smoothed(part, whole, prior, SPONTANEOUS_PRIOR);
-    let spontaneous = near(used.spontaneous.count, attribution.spontaneous.count, launch_share);
-    let around = near(used.spontaneous.around(hours), attribution.spontaneous.around(hours), spontaneous);
-    let freshness = used.freshness(context.now());
-    let older = waiting.partition_point(|&at| Some(at) <= used.last_notification);
-    let newer = (waiting.len() - older).min(MOST_NEWER);
-    [
-        ln_odds(spontaneous),
-        ln_odds(around),
-        math::ln(freshness + LEAST[1]),
-        if freshness > 0.0 { newer as f32 } else { MOST_NEWER as f32 + 1.0 },
-        math::ln(freshness * used.answers.rate_near(attribution.answers.rate()) + LEAST[2]),
-        ln_odds(near(used.spontaneous.anew, attribution.spontaneous.anew, launch_share)),
-    ]
 }
 
 /// Nine in ten is as far from 99 in a hundred as one in ten from one in a hundred. A share in a thousand is worth telling
@@ -343,7 +226,7 @@ fn scaled(value: f32, unit: &str) -> f32 {
 mod tests {
     use super::*;
     use crate::context::{History, columns};
-    use crate::data::{AppId, Event, Signal, UserId};
+    use crate::data::{AppId, Event, Signal, Timestamp, UserId};
 
     #[test]
     fn columns_are_as_many_as_they_say() {
@@ -356,7 +239,7 @@ mod tests {
             assert_eq!(different.len(), names.len(), "each has a name of its own");
         }
         let mut history = History::default();
-        let (mut rows, mut fewer) = (PointerRows::default(), PointerRows::default());
+        let mut rows = PointerRows::default();
         for n in 0..40 {
             let signal = match n % 4 {
                 0 => Signal::Unlock,
@@ -365,19 +248,10 @@ mod tests {
             };
             for task in [Task::FirstAfterUnlock, Task::NextLaunch] {
                 let context = history.context_at(Timestamp(60 * i64::from(n)), task);
-                rows.fill(&context, CANDIDATE_COLUMNS);
+                rows.fill(&context);
                 assert_eq!(rows.candidates.len(), context.candidates().len() * CANDIDATE_COLUMNS);
                 assert_eq!(rows.question.len(), QUESTION_COLUMNS);
                 assert!(rows.candidates.iter().chain(&rows.question).all(|value| !value.is_infinite()));
-                // Whoever reads fewer columns finds the same in them.
-                for columns in [FIRST, WITH_ATTRIBUTION - 1, WITH_ATTRIBUTION] {
-                    fewer.fill(&context, columns);
-                    assert!(fewer.width() >= columns && fewer.width() < CANDIDATE_COLUMNS);
-                    let all = rows.candidates.chunks_exact(rows.width());
-                    for (few, all) in fewer.candidates.chunks_exact(fewer.width()).zip(all) {
-                        assert!(few.iter().zip(all).all(|(few, all)| few.to_bits() == all.to_bits()));
-                    }
-                }
             }
             history.observe(&Event::new(UserId(1), Timestamp(60 * i64::from(n)), signal));
         }

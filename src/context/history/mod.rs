@@ -13,11 +13,9 @@
 //! ```
 
 pub(in crate::context) mod app_use;
-pub(in crate::context) mod attribution;
 pub(in crate::context) mod bytes;
 pub(in crate::context) mod counts;
-pub(in crate::context) mod first_use_of_day;
-mod propensity;
+pub(in crate::context) mod ridge;
 pub(in crate::context) mod saved;
 pub(in crate::context) mod sequence_model;
 pub(in crate::context) mod token;
@@ -29,9 +27,9 @@ use rustc_hash::FxHashMap;
 use crate::context::task::Task;
 use crate::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, UserId};
 pub use app_use::AppUse;
-use app_use::{Counters, Departure, MAX_PLACES, REST_SECS, charging_class};
-use attribution::{AttributedLaunch, LaunchAttribution};
+use app_use::{Counters, Departure, MAX_PLACES, charging_class};
 use counts::{HOUR_SECS, Pairs, Recent, Slot};
+use ridge::{Line, away};
 use sequence_model::SequenceModel;
 use token::{MAX_WINDOW, Token, octave};
 
@@ -95,7 +93,8 @@ pub struct History {
     pub(in crate::context) resumes: [[[f32; 2]; ABSENCES]; Departure::KINDS],
     /// Notifications that an unlock found unseen and answered first, and all found.
     pub(in crate::context) answered_notifications: [f32; 2],
-    pub(in crate::context) attribution: LaunchAttribution,
+    /// Unlocks that found no unseen notification: whether they reopened the app used last, by the time [`away`].
+    pub(in crate::context) resume_line: Line,
     places: Vec<PlaceId>,
     /// By task: questions whose answer had never been opened before, and all questions.
     answers: [[u32; 2]; 2],
@@ -252,7 +251,6 @@ impl History {
         let last = self.nth_last(0);
         let before = self.nth_last(1);
 
-        self.attribute_launch(slot, last, before, now, hour_of_day);
         self.sequences.launch(slot, self.awaits_first_app);
         if std::mem::take(&mut self.awaits_first_app) {
             self.answer(Task::FirstAfterUnlock, is_known);
@@ -287,7 +285,7 @@ impl History {
         let day_of = |at: Timestamp| at.0.saturating_add(offset).div_euclid(86_400);
         let day = day_of(now);
         let used = &mut self.uses[slot.index()];
-        let is_fresh = used.is_rested(now, REST_SECS);
+        let is_fresh = used.last_launch().is_none_or(|at| now.secs_since(at) > HOUR_SECS as i64);
         for counters in [&mut self.totals, &mut used.counters] {
             counters.fresh_launches += f32::from(u8::from(is_fresh));
             counters.days += f32::from(u8::from(counters.launches.last.is_none_or(|at| day_of(at) < day)));
@@ -308,27 +306,6 @@ impl History {
         self.idle_before_dark_secs = None;
     }
 
-    /// Notes why `slot` may be opened now, before the rest of the history knows that it is.
-    fn attribute_launch(
-        &mut self,
-        slot: Slot,
-        last: Option<Slot>,
-        before: Option<Slot>,
-        now: Timestamp,
-        hour_of_day: usize,
-    ) {
-        let Some(last) = last else { return };
-        let unlocked = self.unlocked.unwrap_or(now);
-        let unused_secs = self.awaits_first_app.then(|| self.unused_secs(unlocked));
-        self.sequences.count_expected(
-            unused_secs.is_some(),
-            self.uses.len(),
-            &mut self.attribution.sequence_counts,
-        );
-        let launch = AttributedLaunch { slot, last, before, now, hour_of_day, unused_secs };
-        self.attribution.note(launch, &mut self.uses, &self.recency);
-    }
-
     fn leave_out_first_opened(&mut self) {
         let is_other = |favourite: &AppId| Some(*favourite) != self.first_opened;
         self.favourites = self.favourites.iter().copied().filter(is_other).collect();
@@ -343,6 +320,7 @@ impl History {
         now: Timestamp,
         hour: f32,
     ) {
+        let is_quiet = self.notified.is_empty();
         for notified in std::mem::take(&mut self.notified) {
             let used = &mut self.uses[notified.index()];
             used.notified_unlocks += 1;
@@ -350,15 +328,12 @@ impl History {
             self.answered_notifications[0] += f32::from(u8::from(notified == slot));
             self.answered_notifications[1] += 1.0;
         }
-        for &known in &self.recency {
-            let used = &mut self.uses[known.index()];
-            if !used.is_used_today(now, hour) {
-                used.first_uses.add_one(hour, known == slot);
-            }
-        }
         if let Some(last) = last {
             self.recent_resumes.push(last == slot);
             let unlocked = self.unlocked.unwrap_or(now);
+            if is_quiet {
+                self.resume_line.add(away(self.unused_secs(unlocked)), last == slot);
+            }
             let departure = self.departure(unlocked);
             let [resumed, all] = &mut self.resumes[departure as usize][self.absence(unlocked)];
             *resumed += f32::from(u8::from(last == slot));
@@ -499,10 +474,7 @@ impl History {
 
     /// Forgets the app whose last sign of life is the oldest, and frees its slot.
     fn forget_stalest(&mut self) -> Slot {
-        let seen = |slot: &Slot| {
-            let used = &self.uses[slot.index()];
-            used.last_sign()
-        };
+        let seen = |slot: &Slot| self.uses[slot.index()].last_sign();
         let current = self.nth_last(0);
         let others = (0..self.uses.len()).map(Slot::at).filter(|slot| Some(*slot) != current);
         let stalest = others.min_by_key(seen).unwrap_or(Slot::at(0));

@@ -26,9 +26,10 @@ pub(in crate::context) trait SavedAs<T> {
 }
 
 /// `saved!(Type { a, b as UpTo<9> } but { c } checked by Type::validation_error)`: fields `a` and `b` are saved, `c` follows
-/// from the rest and is restored as its default, and what is restored is refused if the function finds a reason.
+/// from the rest and is restored as its default, and what is restored is refused if the function finds a reason. What older
+/// files have before a field, and nobody reads any more, stands above it: `#[after(Gone<2, 3, u32>)]`.
 macro_rules! saved {
-    ($type:ident { $($field:ident $(as $how:ty)?),* $(,)? } $(but { $($left_out:ident),* $(,)? })?
+    ($type:ident { $($(#[after($($gone:ty),*)])? $field:ident $(as $how:ty)?),* $(,)? } $(but { $($left_out:ident),* $(,)? })?
         $(checked by $validation_error:path)?) =>
     {
         impl $crate::context::history::saved::Saved for $type {
@@ -40,10 +41,13 @@ macro_rules! saved {
 
             fn restore(from: &mut $crate::context::history::saved::Restorer<'_>) -> $crate::error::Result<Self> {
                 let restored = Self {
-                    $($field: from.field(
-                        stringify!($field),
-                        <saved!(@how $($how)?) as $crate::context::history::saved::SavedAs<_>>::restore,
-                    )?,)*
+                    $($field: {
+                        $($(<$gone>::skip(from)?;)*)?
+                        from.field(
+                            stringify!($field),
+                            <saved!(@how $($how)?) as $crate::context::history::saved::SavedAs<_>>::restore,
+                        )?
+                    },)*
                     $($($left_out: Default::default(),)*)?
                 };
                 $(if let Some(validation_error) = $validation_error(&restored) {
@@ -61,8 +65,6 @@ pub(in crate::context) use saved;
 /// Where parts of a history are written.
 #[derive(Default)]
 pub(in crate::context) struct Saver {
-    /// Of the format: see [`Since`].
-    version: u32,
     pub bytes: Vec<u8>,
     /// The apps met so far, each once.
     pub apps: Vec<AppId>,
@@ -70,11 +72,6 @@ pub(in crate::context) struct Saver {
 }
 
 impl Saver {
-    /// Writes a format of this version.
-    pub fn new(version: u32) -> Self {
-        Self { version, ..Self::default() }
-    }
-
     /// How many elements a list has; they come next.
     pub fn count(&mut self, count: usize) -> Result<()> {
         self.bytes.put_count(count)
@@ -89,7 +86,7 @@ pub(in crate::context) struct Restorer<'a> {
     /// How many names there are, and how many apps have slots.
     apps: usize,
     slots: usize,
-    /// Of the format: see [`Since`].
+    /// Of the format: see [`Since`] and [`Gone`].
     version: u32,
 }
 
@@ -104,6 +101,11 @@ impl<'a> Restorer<'a> {
         let value = read(self)?;
         self.path.pop();
         Ok(value)
+    }
+
+    /// The version of the format.
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// An error about the bytes read last.
@@ -173,11 +175,20 @@ pub(in crate::context) struct Since<const VERSION: u32, How = Plain>(std::marker
 
 impl<T: Default, How: SavedAs<T>, const VERSION: u32> SavedAs<T> for Since<VERSION, How> {
     fn save(value: &T, to: &mut Saver) -> Result<()> {
-        if to.version < VERSION { Ok(()) } else { How::save(value, to) }
+        How::save(value, to)
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<T> {
         if from.version < VERSION { Ok(T::default()) } else { How::restore(from) }
+    }
+}
+
+/// What only files of versions `FIRST` to `LAST` have. It is read and dropped.
+pub(in crate::context) struct Gone<const FIRST: u32, const LAST: u32, T>(std::marker::PhantomData<T>);
+
+impl<const FIRST: u32, const LAST: u32, T: Saved> Gone<FIRST, LAST, T> {
+    pub fn skip(from: &mut Restorer<'_>) -> Result<()> {
+        if (FIRST..=LAST).contains(&from.version) { T::restore(from).map(drop) } else { Ok(()) }
     }
 }
 
@@ -336,7 +347,7 @@ impl<A: Saved, B: Saved> Saved for (A, B) {
 
 impl Saved for AppId {
     fn save(&self, to: &mut Saver) -> Result<()> {
-        let Saver { bytes, apps, positions, version: _ } = to;
+        let Saver { bytes, apps, positions } = to;
         let position = *positions.entry(*self).or_insert_with(|| {
             apps.push(*self);
             (apps.len() - 1) as u32

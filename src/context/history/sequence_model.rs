@@ -125,57 +125,28 @@ impl SequenceModel {
 
     /// Counts what followed the present context before, among `slots` apps.
     pub fn count(&self, slots: usize, sequence_counts: &mut SequenceCounts) {
-        sequence_counts.reset(slots);
         let SequenceCounts { matches, next, opened, opened_alike } = sequence_counts;
-        self.fill_matches(matches, |step, order| next.add(self.steps[step + 1], order));
-        self.each_opened(matches, |app, order, is_alike| {
-            opened.add(app, order);
-            if is_alike {
-                opened_alike.add(app, order);
-            }
-        });
-        [next, opened, opened_alike].into_iter().for_each(Followed::add_up);
-    }
-
-    /// The part of it that [`SequenceCounts::expects`] reads: of a first app after an unlock, or of another.
-    pub fn count_expected(&self, is_first: bool, slots: usize, sequence_counts: &mut SequenceCounts) {
-        sequence_counts.reset(slots);
-        let SequenceCounts { matches, next, opened_alike, .. } = sequence_counts;
-        if !is_first {
-            self.each_match(|step, order| next.add(self.steps[step + 1], order));
-            return next.add_up();
-        }
-        self.fill_matches(matches, |_, _| {});
-        self.each_opened(matches, |app, order, is_alike| {
-            if is_alike {
-                opened_alike.add(app, order);
-            }
-        });
-        opened_alike.add_up();
-    }
-
-    /// Shows `visit` each match, and notes its order: `matches[n]` speaks of the first n steps.
-    fn fill_matches(&self, matches: &mut Vec<u8>, mut visit: impl FnMut(usize, usize)) {
+        [&mut *next, opened, opened_alike].into_iter().for_each(|followed| followed.reset(slots));
         let steps = self.steps.len();
+        // `matches[n]` speaks of the first n steps.
         matches.clear();
         matches.resize(steps + 1, 0);
         self.each_match(|step, order| {
             matches[step + 1] = order as u8;
-            visit(step, order);
+            next.add(self.steps[step + 1], order);
         });
         // Unlocks at the very same step: everything up to it is the present stretch itself.
         matches[steps] = ORDERS.min(steps) as u8;
-    }
-
-    /// Shows `visit` what each unlock opened after a stretch like the present one, by how many apps that matches, and
-    /// whether the newest app was a run then as it is now.
-    fn each_opened(&self, matches: &[u8], mut visit: impl FnMut(Step, usize, bool)) {
         for open in &self.opens {
             let order = open.step.checked_sub(self.dropped).map_or(0, |step| matches[step as usize]);
             if order > 0 {
-                visit(open.app, order.into(), open.was_run == self.is_run);
+                opened.add(open.app, order.into());
+                if open.was_run == self.is_run {
+                    opened_alike.add(open.app, order.into());
+                }
             }
         }
+        [next, opened, opened_alike].into_iter().for_each(Followed::add_up);
     }
 
     /// Shows `visit` each earlier step of the newest app, and by how many apps the stretch up to it matches the present one.
@@ -228,18 +199,6 @@ impl Followed {
 }
 
 impl SequenceCounts {
-    fn reset(&mut self, slots: usize) {
-        for followed in [&mut self.next, &mut self.opened, &mut self.opened_alike] {
-            followed.reset(slots);
-        }
-    }
-
-    /// The share of `slot` among what followed the longest stretches alike: as the first app after an unlock, or the next one.
-    pub fn expects(&self, slot: Slot, is_first: bool) -> f32 {
-        let followed = if is_first { &self.opened_alike } else { &self.next };
-        followed.shares(slot, 0.0)[ORDERS - 1]
-    }
-
     /// Shares of `slot` among what followed, of each order: the next different app, the first app after an unlock, the same
     /// where the newest app was a run alike. The lowest is drawn towards `prior`.
     pub fn shares(&self, slot: Slot, prior: f32) -> [[f32; ORDERS]; 3] {

@@ -3,9 +3,10 @@
 use std::f32::consts::TAU;
 
 use super::app_use::Departure;
-use super::saved::saved;
+use super::saved::{Restorer, Saved as _, SavedAs, Saver, saved};
 use crate::context::math;
 use crate::data::{AppId, Timestamp};
+use crate::error::Result;
 
 /// Tokens that a history keeps: no window is longer.
 // Source: memory. 32 bytes each; the teacher's window.
@@ -23,7 +24,7 @@ pub(in crate::context) const UNLOCK: usize = 3;
 pub const PLACES: usize = 10;
 
 /// Classes of a time in seconds: see [`gap`].
-// Source: units: the last begins at 48 days.
+// Source: units: the last begins at 145 days.
 pub const GAPS: usize = 48;
 
 /// Unknown, offline, wifi, cellular.
@@ -61,7 +62,7 @@ pub struct Token {
     pub weekday: u8,
 }
 
-saved!(Token { at, app, kind, place, gap, network, battery, hour, weekday } checked by Token::validation_error);
+saved!(Token { at, app, kind, place, gap as Gap, network, battery, hour, weekday } checked by Token::validation_error);
 
 impl Token {
     fn validation_error(&self) -> Option<&'static str> {
@@ -98,20 +99,35 @@ impl Token {
     }
 }
 
-/// The class of a time: a new one at each power of two, and from a minute to four hours, where habits have their delays,
-/// three more between two powers.
+/// The class of a time: a new one at each power of two, and one halfway to the next: at 1, 2, 3, 4, 6, 8, 12 seconds and so on.
 pub fn gap(secs: i64) -> u8 {
-    /// From 64 to 16,384 seconds.
-    // Simulator's law: made finer here because its meetings and daily habits have their delays here; to be learned from
-    // people instead.
-    const FINE: std::ops::Range<u32> = 7..15;
     let octave = octave(secs);
-    let quarter = match octave.checked_sub(3) {
-        Some(shift) if FINE.contains(&octave) => (secs >> shift) as u32 % 4,
-        _ => 0,
+    let class = match octave.checked_sub(2) {
+        Some(shift) => 2 * (octave - 1) + (secs >> shift) as u32 % 2,
+        None => octave,
     };
-    let finer = 3 * (octave.clamp(FINE.start, FINE.end) - FINE.start);
-    (octave + finer + quarter).min(GAPS as u32 - 1) as u8
+    class.min(GAPS as u32 - 1) as u8
+}
+
+/// A [`gap`], of which histories before version 4 had other classes: four between two powers of two from 64 to 16,384
+/// seconds, and one elsewhere. Such a one becomes the class that its first second is of now.
+struct Gap;
+
+impl SavedAs<u8> for Gap {
+    fn save(class: &u8, to: &mut Saver) -> Result<()> {
+        class.save(to)
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<u8> {
+        let class = u8::restore(from)?;
+        Ok(match class {
+            _ if from.version() >= 4 => class,
+            2..7 => 2 * class - 2,
+            7..39 => 12 + (class - 7) / 2,
+            39..47 => 2 * class - 50,
+            _ => class,
+        })
+    }
 }
 
 /// The binary logarithm of a time: 0 for none, `n` for `2^(n-1)` to `2^n - 1` seconds.
@@ -124,31 +140,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_are_finer_between_a_minute_and_four_hours() {
+    fn gaps_are_halves_of_octaves() {
         let cases = [
             (i64::MIN, 0),
             (-5, 0),
             (0, 0),
             (1, 1),
             (2, 2),
-            (3, 2),
-            (4, 3),
-            (63, 6),
-            (64, 7),
-            (79, 7),
-            (80, 8),
-            (127, 10),
-            (128, 11),
-            (16_383, 38),
-            (16_384, 39),
-            (65_535, 40),
-            (65_536, 41),
+            (3, 3),
+            (4, 4),
+            (5, 4),
+            (6, 5),
+            (8, 6),
+            (63, 11),
+            (64, 12),
+            (95, 12),
+            (96, 13),
+            (16_384, 28),
+            (12_582_911, 46),
+            (12_582_912, 47),
             (i64::MAX, GAPS as u8 - 1),
         ];
         for (secs, class) in cases {
             assert_eq!(gap(secs), class, "{secs} s");
         }
-        let classes: Vec<u8> = (0..1 << 23).map(gap).collect();
+        let classes: Vec<u8> = (0..1 << 24).map(gap).collect();
         assert!(classes.is_sorted_by(|a, b| b - a <= 1), "none is left out");
         assert_eq!(classes.last(), Some(&(GAPS as u8 - 1)));
     }
