@@ -13,7 +13,7 @@ use std::sync::Arc;
 use clap::Parser;
 use foretap::bundle::{Bundle, BundleContents};
 use foretap::context::{Task, replay};
-use foretap::data::simulate::{SimulationConfig, Truth, simulate};
+use foretap::data::simulate::{Law, SimulationConfig, Truth, simulate};
 use foretap::data::{AppId, Log, SplitPlan, Vocabulary};
 use foretap::evaluate::{ModelReport, Report};
 use foretap::experiment::{Experiment, ExperimentResult, RouterPlan, TransformerPlan};
@@ -153,14 +153,16 @@ fn read_or_simulate(
         let log = args.data.load(&mut vocabulary, progress)?;
         return Ok((log, vocabulary, None));
     }
-    let config = SimulationConfig { seed: args.seed, ..SimulationConfig::default() };
+    // Each person by a law of their own, as the transformers have met them: other people, but of the same family.
+    let config =
+        SimulationConfig { law: Law::named("broad")?, seed: args.seed, ..SimulationConfig::default() };
     cli::say(&format!("simulating {} people for {} days\n", config.people, config.days));
     let simulation = simulate(&config, progress)?;
     Ok((simulation.log, simulation.vocabulary, Some(simulation.truth)))
 }
 
-/// The teacher or the student that travels with the crate: as it is for simulated people, whom it knows; trained on for
-/// real ones.
+/// The teacher or the student that travels with the crate: as it is for simulated people, of whose kind it has met many; trained
+/// on for real ones.
 fn transformer(size: Size, args: &Args, is_simulated: bool) -> foretap::Result<TransformerPlan> {
     let mut plan = TransformerPlan::new(size, Some(pretrained(size)?));
     plan.fine_tune.training.seed = args.seed;

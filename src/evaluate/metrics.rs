@@ -44,6 +44,8 @@ pub struct Outcome {
     /// most unlocks return to. Otherwise it was chosen, as is the answer to a first question, before which no app was in
     /// front. Of the next app, which differs from the one in front, all are chosen.
     pub is_resumed: bool,
+    /// Whether the phone had not been in use for an hour or more.
+    pub is_after_pause: bool,
     /// Of simulated people: what is expected of the answer, on the true probabilities.
     pub expected: Option<Expected>,
 }
@@ -290,6 +292,7 @@ pub(super) mod tests {
             answered90: false,
             memory: None,
             is_resumed: false,
+            is_after_pause: false,
             expected: None,
         }
     }

@@ -272,10 +272,15 @@ impl Outcome {
             answered90: false,
             memory: protocol.truth_of(user, question).map(|truth| truth.memory),
             is_resumed: context.last_app() == Some(question.answer),
+            is_after_pause: context.unused_secs().is_some_and(|secs| secs >= PAUSE_SECS),
             expected: None,
         }
     }
 }
+
+/// Whoever leaves the phone so long has paused: what was in front before says less then.
+// Source: by hand.
+const PAUSE_SECS: i64 = 3_600;
 
 /// Most validation questions a user that the temperature is fitted on: enough for one number.
 const TEMPERATURE_QUESTIONS: usize = 400;

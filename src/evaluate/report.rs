@@ -65,6 +65,10 @@ pub struct ModelReport {
     pub resumed: SubsetMetrics,
     /// Where it differs: what a launcher's suggestions gain is here.
     pub chosen: SubsetMetrics,
+    /// Where the phone had not been in use for an hour or more.
+    pub after_pause: SubsetMetrics,
+    /// Where the answer was no candidate: an app that this user had never opened. Its log loss is that of "none of these".
+    pub new_apps: SubsetMetrics,
     /// Of simulated people: the figures that are expected on the true probabilities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<ExpectedMetrics>,
@@ -120,7 +124,7 @@ pub struct Intervals {
     pub coverage90_interval: Interval,
 }
 
-/// Figures over the resumed or the chosen ones among the answers ([`Outcome::is_resumed`]). Without a question they are no
+/// Figures over a part of the questions, such as those whose answer was resumed ([`Outcome::is_resumed`]). Without a question they are no
 /// numbers, in JSON `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SubsetMetrics {
@@ -236,6 +240,8 @@ impl ModelReport {
             }),
             resumed: SubsetMetrics::of(&part(|o| o.is_resumed), outcomes),
             chosen: SubsetMetrics::of(&part(|o| !o.is_resumed), outcomes),
+            after_pause: SubsetMetrics::of(&part(|o| o.is_after_pause), outcomes),
+            new_apps: SubsetMetrics::of(&part(|o| o.rank.is_none()), outcomes),
             expected: ExpectedMetrics::of(&known),
             regret: Regret::of(&known),
             coverage90_threshold: tested.threshold90,

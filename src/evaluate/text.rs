@@ -33,6 +33,23 @@ impl Report {
         for model in models {
             writeln!(f, "{:<13} {}   {}", model.name, cells(&model.chosen), cells(&model.resumed))?;
         }
+        let (paused, new) = (first.after_pause, first.new_apps);
+        writeln!(
+            f,
+            "\nafter a pause: {:.1} % of the questions come after an hour or more without use ({}); new: {:.1} % are answered by an app opened for the \
+             first time ({})",
+            100.0 * paused.share,
+            paused.questions,
+            100.0 * new.share,
+            new.questions
+        )?;
+        writeln!(f, "{:<13} {:>32}   {:>8}", "", "after a pause", "new")?;
+        writeln!(f, "{:<13} {heads}   {:>8}", "model", "log loss")?;
+        for model in models {
+            let of_new = model.new_apps.log_loss;
+            let of_new = if of_new.is_finite() { format!("{of_new:.3}") } else { "-".to_owned() };
+            writeln!(f, "{:<13} {}   {of_new:>8}", model.name, cells(&model.after_pause))?;
+        }
         Ok(())
     }
 

@@ -67,6 +67,11 @@ impl Context<'_> {
         self.history.event_before.map(|before| self.now.secs_since(before).max(0))
     }
 
+    /// Seconds since the screen was last in use; `None` before it was. A clock that went backwards makes it no less than zero.
+    pub fn unused_secs(&self) -> Option<i64> {
+        self.history.use_ended.map(|ended| self.now.secs_since(ended).max(0))
+    }
+
     fn pair_seen(&self) -> f32 {
         let pair = self.history.nth_last(1).zip(self.history.nth_last(0));
         pair.and_then(|pair| self.history.pairs.get(pair)).map_or(0.0, |row| row.total())

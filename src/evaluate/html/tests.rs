@@ -34,6 +34,7 @@ fn made_up(name: &str, users: u32, days: u32, skill: f32) -> ModelReport {
             answer: AppId(day % 7),
             probability: if rank == 0 { right } else { (1.0 - right) / 9.0 },
             is_resumed: day.is_multiple_of(3),
+            is_after_pause: day.is_multiple_of(5),
             expected: Some(Expected {
                 cross_entropy: 2.0 - f64::from(skill),
                 entropy: 0.5,
