@@ -74,6 +74,11 @@ fn bits(answer: &Answer) -> Vec<u64> {
     candidates.flat_map(|c| [u64::from(c.app.0), c.probability.to_bits()]).collect()
 }
 
+/// A router that sends a fifth of the questions to the student.
+fn a_fifth() -> RouterPlan {
+    RouterPlan { routing: Routing::Share(0.2), ..RouterPlan::default() }
+}
+
 fn ask(router: &Router, history: &History, now: Timestamp) -> Answer {
     let mut answer = Answer::default();
     router.answer(&history.context_at(now, UNLOCKS), None, &mut router.new_scratch(), &mut answer);
@@ -318,8 +323,7 @@ fn an_experiment_compares_routers_with_their_experts() {
     let of_seed = |seed| {
         let mut config = quick();
         config.gbdt.seed = seed;
-        let mut experiment =
-            Experiment { router: Some(RouterPlan::default()), ..Experiment::with_ranker(config) };
+        let mut experiment = Experiment { router: Some(a_fifth()), ..Experiment::with_ranker(config) };
         let student = TransformerPlan::new(Size::Student, Some(pretrained(Size::Student).unwrap()));
         experiment.add_transformer(student.as_it_is().unwrap(), true);
         experiment

@@ -209,16 +209,16 @@ impl RunArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Router")]
 pub struct RouterArgs {
-    /// Ask the transformer about this share of the questions, those where it helps most
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2, conflicts_with_all = ["routed_gain", "routed_cost"])]
-    pub routed_share: f32,
+    /// Ask the transformer about this share of the questions, those where it helps most, instead of as much as pays
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["routed_gain", "routed_cost"])]
+    pub routed_share: Option<f32>,
 
     /// Ask it wherever it is expected to gain more than this, in nats of log loss
     #[arg(long, value_name = "NATS", allow_negative_numbers = true, conflicts_with = "routed_cost")]
     pub routed_gain: Option<f32>,
 
     /// Ask it as much as pays: wherever it is expected to gain more than it costs on top of the trees, in microseconds,
-    /// millijoules or any unit that --nats-per-unit prices
+    /// millijoules or any unit that --nats-per-unit prices [default: 150]
     #[arg(long, value_name = "UNITS")]
     pub routed_cost: Option<f32>,
 
@@ -235,10 +235,11 @@ pub struct RouterArgs {
 impl RouterArgs {
     /// Which questions go to the transformer.
     pub fn routing(&self) -> foretap::Result<Routing> {
-        let routing = match (self.routed_cost, self.routed_gain) {
-            (Some(deep), _) => Routing::Pays { deep, nats_per_unit: self.nats_per_unit },
-            (None, Some(gain)) => Routing::Gain(gain),
-            (None, None) => Routing::Share(self.routed_share),
+        let routing = match (self.routed_cost, self.routed_gain, self.routed_share) {
+            (Some(deep), ..) => Routing::Pays { deep, nats_per_unit: self.nats_per_unit },
+            (None, Some(gain), _) => Routing::Gain(gain),
+            (None, None, Some(share)) => Routing::Share(share),
+            (None, None, None) => Routing::default(),
         };
         let flag = match routing {
             Routing::Gain(_) => "--routed-gain",

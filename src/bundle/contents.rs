@@ -363,13 +363,16 @@ fn check(parts: &BundleContents) -> Result<()> {
     Ok(())
 }
 
+/// How golden questions are routed, whatever a phone does: some to the trees alone, some to both, so that both ways are tested.
+const GOLDEN_ROUTING: Routing = Routing::Share(0.2);
+
 /// Everyone who can answer, for the bundle's own vocabulary; the router asks the same experts.
 fn everyone(parts: &BundleContents) -> Result<Vec<(Expert, Arc<dyn Predictor>)>> {
     let Experts { trees, deep } = experts(parts, &Vocabulary::from_names(&parts.apps))?;
     let router: Option<Arc<dyn Predictor>> = match parts.router {
         Some(_) => {
             let experts = Experts { trees: trees.clone(), deep: deep.clone() };
-            Some(Arc::new(router(parts, experts, Routing::default())?))
+            Some(Arc::new(router(parts, experts, GOLDEN_ROUTING)?))
         }
         None => None,
     };

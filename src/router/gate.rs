@@ -127,9 +127,9 @@ pub enum Routing {
 }
 
 impl Default for Routing {
-    /// One question in five.
+    /// As much as pays.
     fn default() -> Self {
-        Self::Share(0.2)
+        Self::AS_MUCH_AS_PAYS
     }
 }
 
@@ -139,9 +139,9 @@ impl Routing {
     // Source: by hand: a choice of the caller's, docs/constants.md.
     pub const NATS_PER_US: f32 = 1e-5;
 
-    /// Wherever the transformer is expected to gain more than it costs: 25 microseconds of the INT8 student from nothing
-    /// (`docs/quantization.md`), at [`NATS_PER_US`](Self::NATS_PER_US).
-    pub const AS_MUCH_AS_PAYS: Self = Self::Pays { deep: 25.0, nats_per_unit: Self::NATS_PER_US };
+    /// Wherever the transformer is expected to gain more than it costs: 150 microseconds, by which a whole answer with it and
+    /// its features takes longer (`docs/router.md`), at [`NATS_PER_US`](Self::NATS_PER_US).
+    pub const AS_MUCH_AS_PAYS: Self = Self::Pays { deep: 150.0, nats_per_unit: Self::NATS_PER_US };
 
     /// Refuses what cannot be routed by.
     ///
@@ -289,9 +289,10 @@ mod tests {
         };
         assert_eq!(threshold(Routing::Share(0.0)), Ok(f32::INFINITY));
         assert_eq!(threshold(Routing::Share(1.0)), Ok(f32::NEG_INFINITY));
-        assert!((threshold(Routing::default()).unwrap() - 0.8).abs() < 1e-5);
+        assert!((threshold(Routing::Share(0.2)).unwrap() - 0.8).abs() < 1e-5);
+        assert_eq!(Routing::default(), Routing::AS_MUCH_AS_PAYS);
         assert!((threshold(Routing::Share(0.205)).unwrap() - 0.795).abs() < 1e-5);
-        assert_eq!(threshold(Routing::AS_MUCH_AS_PAYS), Ok(25.0 * 1e-5));
+        assert_eq!(threshold(Routing::AS_MUCH_AS_PAYS), Ok(150.0 * 1e-5));
         assert_eq!(threshold(Routing::Pays { deep: 0.0, nats_per_unit: 1.0 }), Ok(0.0));
         let budget = |mean| Routing::Budget { mean, trees: 40.0, deep: 60.0 };
         assert!((threshold(budget(52.0)).unwrap() - 0.8).abs() < 1e-5);
