@@ -80,9 +80,6 @@ fn run(args: &Args) -> foretap::Result<()> {
     if let Some(regrets) = regrets(&report) {
         cli::say(&regrets);
     }
-    if truth.is_some() {
-        cli::say(&by_memory(&report));
-    }
 
     let examples = three_predictions(&log, &vocabulary, &experiment, &model)?;
     report.write_json(&args.out.join("report.json"))?;
@@ -199,23 +196,6 @@ fn regrets(report: &Report) -> Option<String> {
         .filter(|model| !["recent", "frequent", "markov", "bayes-optimal"].contains(&model.name.as_str()));
     let lines: Vec<String> = others.filter_map(line).collect();
     Some(format!("\nin expectation (in brackets the 95 % interval):\n{}", lines.join("\n")))
-}
-
-/// Who knows longer sequences: figures by how many past launches the simulated answer depends on.
-fn by_memory(report: &Report) -> String {
-    let mut lines = vec!["\nlaunches that the answer depends on: HR@1, log loss\n              ".to_owned()];
-    let slices = report.models.first().map(|model| model.by_memory.as_slice()).unwrap_or_default();
-    for slice in slices {
-        let (from, more) = (slice.from, if slice.from == 3 { " or more" } else { "" });
-        lines[0] += &format!("{:>22}", format!("{from}{more} ({})", slice.questions));
-    }
-    for model in &report.models {
-        let cells =
-            model.by_memory.iter().map(|slice| format!("{:>14.3}  {:.3} ", slice.hr1, slice.log_loss));
-        lines.push(format!("{:<13}{}", model.name, cells.collect::<String>()));
-    }
-    lines.push(String::new());
-    lines.join("\n")
 }
 
 /// The last question of three users (or the last three of fewer), answered in words.
