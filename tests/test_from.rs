@@ -249,10 +249,7 @@ fn a_bundle_as_it_comes_refuses_what_it_would_leave_out() {
         (format!("--others {part}"), "is in --data, too, as"),
         (format!("--json {log}"), "field `--json`: this file is what is read, too; name another file"),
         (format!("--json {0} --html {0}", at("new")), "field `--html`: this file is --json, too"),
-        (
-            "--test-share 0.3".to_owned(),
-            "field `--test-share`: a bundle as it comes is tested over whole logs",
-        ),
+        ("--test-days 3".to_owned(), "field `--test-days`: a bundle as it comes is tested over whole logs"),
         ("--runs 3".to_owned(), "field `--runs`: nothing is trained, so all runs are the same"),
         ("--task next-launch".to_owned(), "field `--task`: the bundle answers first-after-unlock"),
         ("--cold-start".to_owned(), "field `--cold-start`"),

@@ -375,9 +375,9 @@ mod tests {
                 && above_zero.routes(0.1, 0.05)
                 && !above_zero.routes(0.1, 0.1)
         );
-        // 25 microseconds at 1e-5 nats each.
+        // 150 microseconds at 1e-5 nats each.
         let pays = Routing::AS_MUCH_AS_PAYS.threshold(&gains).unwrap();
-        assert!(!pays.routes(2.4e-4, 0.0) && pays.routes(2.6e-4, 0.0));
+        assert!(!pays.routes(1.4e-3, 0.0) && pays.routes(1.6e-3, 0.0));
 
         let half = Routing::Share(0.5).threshold(&gains).unwrap();
         // From part 10 to part 50.
