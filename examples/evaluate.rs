@@ -286,6 +286,11 @@ fn as_shipped(args: &Args, bar: &cli::Bar) -> foretap::Result<Report> {
             Error::new(ErrorKind::Config, "nothing is trained, so all runs are the same").field("--runs");
         return Err(error.next_step("leave it out, or train a ranker on --others"));
     }
+    let test_share = args.test_share.unwrap_or(1.0);
+    if !(test_share > 0.0 && test_share <= 1.0) {
+        let error = Error::new(ErrorKind::Config, format!("{test_share} is no share of the questions"));
+        return Err(error.field("--test-share").next_step("choose above 0, up to 1"));
+    }
     let routing = args.router.routing()?;
     let cli::Source { log, vocabulary, truth } = args.simulation.load(&args.data, bar)?;
     let mut others = Vec::new();
@@ -312,7 +317,7 @@ fn as_shipped(args: &Args, bar: &cli::Bar) -> foretap::Result<Report> {
         routing,
         others: &others,
         nightly: args.learn.then_some(&settings),
-        test_share: args.test_share.unwrap_or(1.0),
+        test_share,
         truth: truth.as_ref(),
     };
     test.test(&log, &vocabulary, bar)

@@ -250,6 +250,7 @@ fn a_bundle_as_it_comes_refuses_what_it_would_leave_out() {
         (format!("--json {log}"), "field `--json`: this file is what is read, too; name another file"),
         (format!("--json {0} --html {0}", at("new")), "field `--html`: this file is --json, too"),
         ("--test-days 3".to_owned(), "field `--test-days`: a bundle as it comes is tested over whole logs"),
+        ("--test-share 1.5".to_owned(), "field `--test-share`: 1.5 is no share of the questions; choose"),
         ("--runs 3".to_owned(), "field `--runs`: nothing is trained, so all runs are the same"),
         ("--task next-launch".to_owned(), "field `--task`: the bundle answers first-after-unlock"),
         ("--cold-start".to_owned(), "field `--cold-start`"),
