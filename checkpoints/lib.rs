@@ -4,7 +4,7 @@
 /// The teacher, trained on simulated people: `teacher.safetensors`.
 pub const TEACHER: &[u8] = include_bytes!("teacher.safetensors");
 
-/// The student, which the teacher taught: `student.safetensors`.
+/// The student, trained on simulated people, too: `student.safetensors`.
 pub const STUDENT: &[u8] = include_bytes!("student.safetensors");
 
 /// Student and ranker with their router, quantized, as a phone loads them: `phone.foretap`.

@@ -8,7 +8,7 @@
 //!
 //! Boosting that starts from another model's score ([`Dataset::with_initial_scores`]) adds to what the shared models know instead
 //! of learning it again, so a short past costs nothing: no tree is then worth growing (Ling and others, "Model ensemble for
-//! click prediction in Bing", 2017, compare eight ways). What is kept has to be better on later questions by more than its
+//! click prediction in Bing search ads", 2017, compare eight ways). What is kept has to be better on later questions by more than its
 //! standard error. And a phone trusts what it keeps only as far as the answers from then on speak for it
 //! ([`PersonalTrees`]).
 //!
