@@ -1,6 +1,7 @@
 /*
  * A made-up phone's week: events are observed, each unlock is asked about, what is shown gets its feedback, and the person
- * is saved whenever the screen goes dark; at the end it learns from what it kept. Run it again, and the person is restored and the next week follows.
+ * is saved whenever the screen goes dark; at the end the phone learns from what it kept. Run it again, and the person is
+ * restored and the next week follows.
  *
  *     cc -std=c99 -I include example.c -L FOLDER -lforetap_c -Wl,-rpath,FOLDER -o example
  *     ./example phone.foretap person

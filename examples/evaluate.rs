@@ -16,6 +16,9 @@
 //! # A bundle as it comes, over the whole log, beside a ranker that was trained on other people.
 //! cargo run --release --example evaluate -- --data phone.csv --as-is --bundle phone.foretap --others a.csv b.csv --runs 5
 //!
+//! # The same, and with trees that the person's own past teaches every night.
+//! cargo run --release --example evaluate -- --data phone.csv --as-is --learn
+//!
 //! # A public benchmark, as published (docs/benchmarks.md).
 //! cargo run --release --example evaluate -- --protocol lsapp --data lsapp.tsv --runs 5
 //! ```

@@ -10,8 +10,8 @@ pub trait Progress: Send + Sync {
     fn note(&self, _line: &str) {}
     /// The stage is over.
     fn finish(&self);
-    /// Whether the job is to end early, with an error of kind [`Cancelled`](crate::ErrorKind::Cancelled). Growing trees asks before each round; what takes less
-    /// than a second does not.
+    /// Whether the job is to end early, with an error of kind [`Cancelled`](crate::ErrorKind::Cancelled). Growing trees asks
+    /// before each round, learning on a phone before each question; other jobs do not ask.
     fn is_cancelled(&self) -> bool {
         false
     }

@@ -263,6 +263,12 @@ fn a_buffer_and_the_history_before_it_are_the_whole_past() {
     let of_events = bytes.len() - buffer.start().write(vocabulary).unwrap().len();
     assert!(of_events < 500 * 24, "{of_events} bytes");
 
+    // Of a phone as it is, an event takes few bytes: what `Person::keep_events` says.
+    let mut plain = ReplayBuffer::new(History::default(), 500);
+    events.iter().for_each(|event| plain.push(event));
+    let of_events = plain.write(vocabulary).unwrap().len() - plain.start().write(vocabulary).unwrap().len();
+    assert!(of_events < 500 * 12, "{of_events} bytes");
+
     // Fewer events than fit, and other ids.
     let mut small = ReplayBuffer::new(History::default(), 500);
     events[..40].iter().for_each(|event| small.push(event));

@@ -308,7 +308,7 @@ foretap_status foretap_restore_bytes(foretap_handle *handle,
 
 // Keeps the last `most` events from now on, at most 1,048,576, for foretap_learn() to learn from; 20,000 are a month or
 // two. 0 keeps none any more. What was kept before is forgotten: call it once for a new person, since what is saved and
-// restored goes on keeping as many. An event takes 64 bytes in memory, at once, and about 8 in a file.
+// restored goes on keeping as many. An event takes 48 bytes in memory, at once, and about 10 in a file.
 //
 // # Safety
 // `handle` is open.
@@ -317,7 +317,7 @@ foretap_status foretap_keep_events(foretap_handle *handle,
 
 // Learns from the events that are kept: trees of this person's own past, which answer with the bundle from then on, if they
 // are better on later questions than the bundle alone. Call it on a thread of its own, when the phone is charged and not
-// in use, such as once a night: it takes some seconds of one core and some ten MB. Other threads may observe and ask
+// in use, such as once a night: it takes some seconds of one core and up to 60 MB. Other threads may observe and ask
 // meanwhile. It ends early, and changes nothing, after `most_secs` seconds, unless that is 0, or when another thread calls
 // foretap_stop_learning(): FORETAP_STATUS_CANCELLED. What was learned is saved with the person.
 //

@@ -17,29 +17,29 @@ use crate::storage::codec::{Put as _, Reader};
 #[derive(Debug, Clone)]
 pub struct ReplayBuffer {
     start: History,
-    events: VecDeque<Event>,
-    most: usize,
+    kept: KeptEvents,
 }
 
 impl ReplayBuffer {
     /// Keeps the last `most` events that come after `start`; at least one.
     pub fn new(start: History, most: usize) -> Self {
         let most = most.clamp(1, Self::MOST);
-        Self { start, events: VecDeque::with_capacity(most), most }
+        Self { start, kept: KeptEvents { most, events: VecDeque::with_capacity(most) } }
     }
 
     /// No buffer keeps more events.
-    // Source: memory: 64 bytes an event.
+    // Source: memory: 48 bytes an event.
     pub const MOST: usize = 1 << 20;
 
     /// Keeps `event`. Where there is no room, the oldest one becomes a part of the history before.
     pub fn push(&mut self, event: &Event) {
-        if self.events.len() == self.most
-            && let Some(oldest) = self.events.pop_front()
+        let KeptEvents { most, events } = &mut self.kept;
+        if events.len() == *most
+            && let Some(oldest) = events.pop_front()
         {
             self.start.observe(&oldest);
         }
-        self.events.push_back(*event);
+        events.push_back(*event);
     }
 
     /// What happened before the [`events`](Self::events).
@@ -49,7 +49,7 @@ impl ReplayBuffer {
 
     /// The events kept, in order.
     pub fn events(&self) -> impl ExactSizeIterator<Item = &Event> {
-        self.events.iter()
+        self.kept.events.iter()
     }
 
     /// The buffer as bytes, apps by their names in `vocabulary`.
@@ -58,12 +58,7 @@ impl ReplayBuffer {
     /// An app that `vocabulary` does not name, or one with a name longer than 65,535 bytes.
     pub fn write(&self, vocabulary: &Vocabulary) -> Result<Vec<u8>> {
         let mut events = Saver::default();
-        events.count(self.most)?;
-        events.count(self.events.len())?;
-        let mut before = None;
-        for event in &self.events {
-            save_event(event, &mut before, &mut events)?;
-        }
+        self.kept.save(&mut events)?;
         let mut bytes = Vec::new();
         for part in [self.start.write(vocabulary)?, with_names(events, VERSION, vocabulary)?] {
             bytes.put_count(part.len())?;
@@ -88,16 +83,18 @@ impl ReplayBuffer {
             return Err(of_events.wrong(format!("version {version}, but this build reads {VERSION}")));
         }
         let names = read_names(&mut of_events)?;
-        let SavedEvents { most, events } = Restorer::new(of_events, version, names.len()).all()?;
+        let mut kept: KeptEvents = Restorer::new(of_events, version, names.len()).all()?;
         let ids: Vec<AppId> = names.into_iter().map(|name| vocabulary.intern(name)).collect();
-        let mut buffer = Self::new(start, most);
-        buffer.events.extend(events.into_iter().map(|mut event| {
+        for event in &mut kept.events {
             event.signal = with_app(event.signal, |app| ids[app.0 as usize]);
-            event
-        }));
-        Ok(buffer)
+        }
+        kept.events.reserve_exact(kept.most - kept.events.len());
+        Ok(Self { start, kept })
     }
 }
+
+const _: () =
+    assert!(size_of::<Event>() <= 48, "what `ReplayBuffer::MOST` and `Person::keep_events` say of memory");
 
 /// Of the format.
 // Source: units.
@@ -156,13 +153,14 @@ fn save_event(event: &Event, before: &mut Option<(Timestamp, Surroundings)>, to:
     event.signal.app().map_or(Ok(()), |app| app.save(to))
 }
 
-/// The events of a buffer, apps by the positions of their names, and the most that it keeps.
-struct SavedEvents {
+/// The events of a buffer, and the most that it keeps. As restored, apps are the positions of their names.
+#[derive(Debug, Clone)]
+struct KeptEvents {
     most: usize,
-    events: Vec<Event>,
+    events: VecDeque<Event>,
 }
 
-impl Saved for SavedEvents {
+impl Saved for KeptEvents {
     fn save(&self, to: &mut Saver) -> Result<()> {
         to.count(self.most)?;
         to.count(self.events.len())?;

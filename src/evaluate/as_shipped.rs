@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::parallel::largest_first;
 use crate::predict::Predictor as _;
 use crate::progress::{Progress, Silent};
-use crate::router::{Answer, LearnSettings, Person, Router, SuggestionSettings};
+use crate::router::{Answer, LearnSettings, Nights, Person, Router, SuggestionSettings};
 
 /// Figures over the questions of one day after a user's first event, or of one stretch of days.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -58,9 +58,6 @@ impl LearningCurve {
     }
 }
 
-/// When a phone learns: at four in the morning of the user's clock.
-const NIGHT_HOUR: u8 = 4;
-
 /// Has `router` answer the test questions of `protocol` as on a phone: each user is a [`Person`] from the first event on,
 /// whose personalization learns. With `nightly`, trees of the person's own past are grown each night, too ([`Person::learn`]);
 /// otherwise nothing else learns.
@@ -83,12 +80,11 @@ pub fn test_as_shipped(
             person.keep_events(settings.events);
         }
         let (mut lived, mut outcomes) = (0, Vec::new());
-        let mut day = events.first().map(|first| first.local_day(NIGHT_HOUR));
+        let mut nights = Nights::default();
         for (number, question) in questions(protocol.task, events).iter().enumerate().take(split.test.end) {
             for event in &events[lived..=question.asked_at] {
-                let today = Some(event.local_day(NIGHT_HOUR));
                 if let Some(settings) = nightly
-                    && std::mem::replace(&mut day, today) < today
+                    && nights.passed_before(event)
                 {
                     person.learn(router, protocol.task, settings, &Silent)?;
                 }

@@ -92,6 +92,25 @@ impl LearnSettings {
     }
 }
 
+/// Tells when a night has passed, for who lives through a log: a phone learns at four in the morning of its user's clock.
+#[derive(Debug, Clone, Default)]
+pub struct Nights {
+    /// The day of the event before, where days begin at the end of the night.
+    day: Option<i64>,
+}
+
+impl Nights {
+    /// When a night ends, in hours of the user's clock.
+    // Source: by hand: few use their phone then.
+    const END_HOUR: u8 = 4;
+
+    /// Whether a night has passed between the event before and `event`. Before the first event, none has.
+    pub fn passed_before(&mut self, event: &Event) -> bool {
+        let day = event.local_day(Self::END_HOUR);
+        self.day.replace(day).is_some_and(|before| before < day)
+    }
+}
+
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LearnOutcome {
@@ -200,16 +219,15 @@ impl PersonTraining {
     ) -> Result<Learned> {
         let asked = self.ask_again(router, settings, progress)?;
         let questions = asked.questions.len();
-        let nothing = |outcome| Learned {
-            outcome,
-            questions,
-            shared_log_loss: f64::NAN,
-            log_loss: f64::NAN,
-            trees: None,
-            until: None,
-        };
         if questions < settings.least_questions {
-            return Ok(nothing(LearnOutcome::TooFewQuestions));
+            return Ok(Learned {
+                outcome: LearnOutcome::TooFewQuestions,
+                questions,
+                shared_log_loss: f64::NAN,
+                log_loss: f64::NAN,
+                trees: None,
+                until: None,
+            });
         }
         let parted =
             questions - ((questions as f64 * settings.held_out).ceil() as usize).clamp(1, questions - 1);

@@ -46,7 +46,7 @@ pub use blend::ExpertLogProbs;
 pub use fit::{Example, Fitted, fit};
 pub use gate::{Routing, RoutingThreshold};
 #[cfg(feature = "learn")]
-pub use learn::{LearnOutcome, LearnSettings, Learned, PersonTraining};
+pub use learn::{LearnOutcome, LearnSettings, Learned, Nights, PersonTraining};
 pub use model::RouterModel;
 #[cfg(test)]
 pub(crate) use model::tests::sample;

@@ -108,14 +108,18 @@ impl PersonalTrees {
 
     /// Trusts the trees more or less after an answer, whose probability by the trees was `log_ratio` of that by the shared models.
     pub(super) fn learn(&mut self, log_ratio: f32) {
-        let by_trees = self.trust * math::exp(log_ratio.clamp(-MOST_NATS, MOST_NATS));
-        let posterior = by_trees / (1.0 - self.trust + by_trees);
+        let posterior = self.by_trees(log_ratio) / self.ratio(log_ratio);
         self.trust = posterior + FIXED_SHARE * (INDIFFERENT - posterior);
     }
 
     /// A mixed probability over the shared models' one.
     fn ratio(&self, log_ratio: f32) -> f32 {
-        1.0 - self.trust + self.trust * math::exp(log_ratio.clamp(-MOST_NATS, MOST_NATS))
+        1.0 - self.trust + self.by_trees(log_ratio)
+    }
+
+    /// The trees' part of it.
+    fn by_trees(&self, log_ratio: f32) -> f32 {
+        self.trust * math::exp(log_ratio.clamp(-MOST_NATS, MOST_NATS))
     }
 
     /// Its bytes.

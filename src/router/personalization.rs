@@ -182,9 +182,9 @@ impl Personalization {
         self.trees.as_ref()
     }
 
-    /// Takes over trees, or gives them up.
-    pub(super) fn set_trees(&mut self, trees: Option<PersonalTrees>) {
-        self.trees = trees;
+    /// Takes over trees in place of those of before.
+    pub(super) fn set_trees(&mut self, trees: PersonalTrees) {
+        self.trees = Some(trees);
     }
 
     /// By how much this phone has moved the gate's threshold.

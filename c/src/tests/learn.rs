@@ -123,4 +123,12 @@ fn a_phone_goes_on_while_it_learns_and_nothing_is_learned_of_somebody_else() {
         assert!([Ok(()), Err(Status::Cancelled), Err(Status::Invalid)].contains(&found), "{found:?}");
     });
     assert_eq!(open.learn(0).unwrap_err(), Status::Invalid, "nobody's events are kept");
+    // Step by step: what was learned of the one who was here before the other came is refused.
+    assert_eq!(open.keep_events(20_000), Status::Ok);
+    open.live(&days);
+    let session = || unsafe { &*open.0 }.session.lock().unwrap();
+    let job = session().learn_job().unwrap();
+    let learned = job.run(&Silent).unwrap();
+    session().forget().unwrap();
+    assert_eq!(session().adopt(&job, learned).unwrap_err().status, Status::Cancelled);
 }
