@@ -152,7 +152,7 @@ fn read_or_simulate(
     }
     // Each person by a law of their own, as the transformers have met them: other people, but of the same family.
     let config =
-        SimulationConfig { law: Law::named("broad")?, seed: args.seed, ..SimulationConfig::default() };
+        SimulationConfig { law: Law::named(cli::DEFAULT_LAW)?, seed: args.seed, ..SimulationConfig::default() };
     cli::say(&format!("simulating {} people for {} days\n", config.people, config.days));
     let simulation = simulate(&config, progress)?;
     Ok((simulation.log, simulation.vocabulary, Some(simulation.truth)))

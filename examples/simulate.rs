@@ -29,9 +29,9 @@ struct Args {
     #[arg(long, default_value_t = 28)]
     days: u32,
 
-    /// How they come to open an app: narrow (one law for everybody), broad (a family), clockwork, crowded, responsive,
-    /// ritual, wanderer, weekly (families for testing), or a file with the ending .toml (docs/simulation.md)
-    #[arg(long, default_value = "narrow", value_name = "LAW", value_parser = Law::named_or_read)]
+    /// How they come to open an app: broad (a family, what the bundle learned from), narrow (one law for everybody),
+    /// clockwork, crowded, responsive, ritual, wanderer, weekly (families for testing), or a file with the ending .toml (docs/simulation.md)
+    #[arg(long, default_value = cli::DEFAULT_LAW, value_name = "LAW", value_parser = Law::named_or_read)]
     law: Law,
 
     /// How many apps there are

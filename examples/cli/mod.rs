@@ -20,7 +20,7 @@ use foretap::data::{
 };
 use foretap::{Error, ErrorKind, Progress};
 #[allow(unused_imports)]
-pub use source::{SimulationArgs, Source};
+pub use source::{DEFAULT_LAW, SimulationArgs, Source};
 #[allow(unused_imports)]
 pub use training::{
     TrainingArgs, check_folders, check_outputs, local_time, make_folder, moment, write_json, zoned_moment,

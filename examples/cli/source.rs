@@ -6,6 +6,9 @@ use foretap::data::{Log, Vocabulary};
 
 use super::DataArgs;
 
+/// The family that the checkpoints learned from: of people of another law, the bundle knows little.
+pub const DEFAULT_LAW: &str = "broad";
+
 /// People who are simulated instead of read.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Simulation")]
@@ -18,9 +21,9 @@ pub struct SimulationArgs {
     #[arg(long, default_value_t = SimulationConfig::default().days, requires = "simulate")]
     pub days: u32,
 
-    /// How they come to open an app: narrow (one law for everybody), broad (a family), clockwork, crowded, responsive,
-    /// ritual, wanderer, weekly (families for testing), or a file with the ending .toml (docs/simulation.md)
-    #[arg(long, default_value = "narrow", value_name = "LAW", value_parser = Law::named_or_read, requires = "simulate")]
+    /// How they come to open an app: broad (a family, what the bundle learned from), narrow (one law for everybody),
+    /// clockwork, crowded, responsive, ritual, wanderer, weekly (families for testing), or a file with the ending .toml (docs/simulation.md)
+    #[arg(long, default_value = DEFAULT_LAW, value_name = "LAW", value_parser = Law::named_or_read, requires = "simulate")]
     pub law: Law,
 
     /// Another number, other people
