@@ -300,6 +300,7 @@ fn standardise(rows: &mut [f32], mean: &[f32], scale: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::columns::{REMOVED, name_and_version};
     use crate::context::{History, Task};
     use crate::data::{AppId, Event, Signal, Timestamp, UserId};
 
@@ -455,9 +456,23 @@ mod tests {
             let (config, named) = without_names(candidate_columns, question_columns);
             assert!(named.check(&config).is_ok());
             let error = named.reader().unwrap_err().to_string();
-            let says = "the column `first_use_180_to_90_min_before`, which this build does not compute; take";
+            let says =
+                "the column `first_use_180_to_90_min_before`, which was removed; train the model again";
             assert!(error.contains(says), "{error}");
         }
+        // A column of that time is computed, or the error says that it was removed.
+        let v1 = columns_v1::CANDIDATES.iter().chain(&columns_v1::QUESTIONS);
+        let mut gone: Vec<&str> = v1
+            .filter(|name| {
+                let is_computed = |here: &&str| name_and_version(here).0 == **name;
+                !CANDIDATE_NAMES.iter().chain(&QUESTION_NAMES).any(is_computed)
+            })
+            .copied()
+            .collect();
+        let mut removed = REMOVED.to_vec();
+        gone.sort_unstable();
+        removed.sort_unstable();
+        assert_eq!(gone, removed);
         let (config, beyond) = without_names(84, 42);
         let error = beyond.check(&config).unwrap_err().to_string();
         assert!(error.contains("`columns.candidate_names`: 83 names where the shape asks for 84"), "{error}");

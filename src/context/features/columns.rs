@@ -7,9 +7,40 @@
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What to do about a model that reads what this build does not compute.
-const NEXT_STEP: &str =
+/// What to do about a model that reads what this build does not compute, and a later one may.
+const FROM_LATER: &str =
     "take the version of foretap that the model was made with, or a later one, or train the model again";
+
+/// What to do about a model that reads what no build from this one on computes.
+const FROM_EARLIER: &str =
+    "train the model again with this version, or take the version of foretap that it was made with";
+
+/// Columns that models were trained on and that are computed no longer (docs/constants.md, "What is removed"). A name that
+/// is here is never used again.
+pub(crate) const REMOVED: [&str; 22] = [
+    "first_use_180_to_90_min_before",
+    "first_use_90_to_30_min_before",
+    "first_use_30_to_0_min_before",
+    "first_use_0_to_30_min_after",
+    "first_use_30_to_90_min_after",
+    "first_use_90_to_180_min_after",
+    "first_use_any_time",
+    "spontaneous_share",
+    "spontaneous_hour_affinity",
+    "notification_freshness",
+    "newer_notifications",
+    "notification_response",
+    "spontaneous_after_rest_share",
+    "due_probability",
+    "trigger_log_lift",
+    "trigger_conditional_share",
+    "log_preference",
+    "propensity_share",
+    "log_expected_choices",
+    "log_rest_phase",
+    "notification_response_rate",
+    "spontaneous_rate",
+];
 
 /// A column's label: its name, and a version of its meaning that is not the first.
 macro_rules! label {
@@ -35,14 +66,20 @@ pub fn name_and_version(label: &str) -> (&str, u32) {
 pub fn find(reader: &str, label: &str, computed: &[&str]) -> Result<usize> {
     let (name, version) = name_and_version(label);
     let named = computed.iter().position(|here| name_and_version(here).0 == name);
-    let message = match named.map(|place| (place, name_and_version(computed[place]).1)) {
+    let (message, next_step) = match named.map(|place| (place, name_and_version(computed[place]).1)) {
         Some((place, here)) if here == version => return Ok(place),
-        Some((_, here)) => format!(
-            "{reader} the column `{name}` in version {version} of its meaning, but this build computes version {here}"
+        Some((_, here)) => (
+            format!(
+                "{reader} the column `{name}` in version {version} of its meaning, but this build computes version {here}"
+            ),
+            if version < here { FROM_EARLIER } else { FROM_LATER },
         ),
-        None => format!("{reader} the column `{name}`, which this build does not compute"),
+        None if REMOVED.contains(&name) => {
+            (format!("{reader} the column `{name}`, which was removed"), FROM_EARLIER)
+        }
+        None => (format!("{reader} the column `{name}`, which this build does not compute"), FROM_LATER),
     };
-    Err(Error::new(ErrorKind::Model, message).next_step(NEXT_STEP))
+    Err(Error::new(ErrorKind::Model, message).next_step(next_step))
 }
 
 /// Where each of a model's columns is among those that this build computes.
@@ -83,15 +120,20 @@ mod tests {
         for (labels, says) in [
             (
                 ["hour", "weekday"],
-                "the trees read the column `weekday`, which this build does not compute; take",
+                "the trees read the column `weekday`, which this build does not compute; take the version of foretap that \
+                 the model was made with, or a later one",
+            ),
+            (
+                ["hour", "due_probability@2"],
+                "the trees read the column `due_probability`, which was removed; train the model again",
             ),
             (
                 ["hour", "overdue"],
-                "the column `overdue` in version 1 of its meaning, but this build computes version 2",
+                "the column `overdue` in version 1 of its meaning, but this build computes version 2; train the model again",
             ),
             (
                 ["trend@3", "hour"],
-                "the column `trend` in version 3 of its meaning, but this build computes version 1",
+                "the column `trend` in version 3 of its meaning, but this build computes version 1; take",
             ),
             (["hour", "hour"], "the column `hour` twice"),
             (["hour@x", "hour"], "the column `hour@x`, which this build does not compute"),
