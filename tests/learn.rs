@@ -190,6 +190,34 @@ fn what_is_called_off_or_refused_changes_nothing() {
 }
 
 #[test]
+fn what_was_learned_before_a_forget_or_of_another_is_refused() {
+    let (simulation, _) = somebody();
+    let events = simulation.log.users().next().unwrap();
+    let router = router();
+    let mut person = new_person(20_000);
+    live(&router, &mut person, events);
+    let learned = person.training(UNLOCKS).unwrap().run(&router, &settings(), &Silent).unwrap();
+    assert_eq!(learned.outcome, LearnOutcome::Learned);
+    let mut other = new_person(20_000);
+    let mut same = person.clone();
+    same.adopt(learned.clone()).unwrap();
+    assert!(same.personalization().trees().is_some());
+    person.forget_personalization();
+    for person in [&mut person, &mut other] {
+        let error = person.adopt(learned.clone()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+        assert!(error.to_string().contains("; learn again"), "{error}");
+        assert!(person.personalization().trees().is_none());
+    }
+    assert_eq!(
+        learn(&mut person, &router).outcome,
+        LearnOutcome::Learned,
+        "what is kept is learned from anew"
+    );
+    assert!(person.personalization().trees().is_some());
+}
+
+#[test]
 fn a_restored_person_learns_the_same_to_the_bit() {
     let (simulation, count) = somebody();
     let events = simulation.log.users().next().unwrap();

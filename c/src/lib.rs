@@ -135,7 +135,7 @@ impl Handle {
             log_loss_before: learned.shared_log_loss,
             log_loss_after: learned.log_loss,
         };
-        self.locked()?.adopt(&job, learned)?;
+        self.locked()?.adopt(learned)?;
         Ok(found)
     }
 

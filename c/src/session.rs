@@ -56,7 +56,6 @@ pub struct Session {
 pub struct LearnJob {
     training: PersonTraining,
     router: Arc<Router>,
-    person: u64,
 }
 
 #[cfg(feature = "learn")]
@@ -101,8 +100,6 @@ impl Session {
             vocabulary,
             answer: Answer::default(),
             is_answered: false,
-            #[cfg(feature = "learn")]
-            people: 0,
         })
     }
 
@@ -122,18 +119,13 @@ impl Session {
         let training = self.person.training(self.task).ok_or_else(|| {
             Failure::invalid("no events are kept to learn from; call foretap_keep_events() first")
         })?;
-        Ok(LearnJob { training, router: Arc::clone(&self.router), person: self.people })
+        Ok(LearnJob { training, router: Arc::clone(&self.router) })
     }
 
     /// Takes over what was learned, if it is of the person who is here.
     #[cfg(feature = "learn")]
-    pub fn adopt(&mut self, job: &LearnJob, learned: Learned) -> Result<(), Failure> {
-        if job.person != self.people {
-            let message =
-                "another person came while this one was learned: nothing is taken over; learn again";
-            return Err(Failure::new(Status::Cancelled, message));
-        }
-        self.person.adopt(learned);
+    pub fn adopt(&mut self, learned: Learned) -> Result<(), Failure> {
+        self.person.adopt(learned)?;
         self.is_answered = false;
         Ok(())
     }
@@ -268,10 +260,6 @@ impl Session {
 
     fn begin_with(&mut self, person: Person, vocabulary: Vocabulary) {
         (self.person, self.vocabulary) = (person, vocabulary);
-        #[cfg(feature = "learn")]
-        {
-            self.people += 1;
-        }
         // Keys and values of another person's events.
         self.scratch = self.router.new_scratch();
         (self.answer, self.is_answered) = (Answer::default(), false);

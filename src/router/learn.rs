@@ -137,6 +137,8 @@ pub struct Learned {
     pub log_loss: f64,
     trees: Option<PersonalTrees>,
     until: Option<Timestamp>,
+    /// Of the person who is learned.
+    lineage: u64,
 }
 
 /// A phone's past, ready to be learned from on any thread.
@@ -148,6 +150,7 @@ pub struct PersonTraining {
     before: Option<PersonalTrees>,
     /// The first of the events that the trees of before did not learn from.
     unseen_from: usize,
+    lineage: u64,
 }
 
 impl Person {
@@ -160,14 +163,24 @@ impl Person {
             None => 0,
         };
         let before = self.personalization().trees().cloned();
-        Some(PersonTraining { task, start: buffer.start().clone(), events, before, unseen_from })
+        let lineage = self.lineage();
+        Some(PersonTraining { task, start: buffer.start().clone(), events, before, unseen_from, lineage })
     }
 
-    /// Takes over what was learned.
-    pub fn adopt(&mut self, learned: Learned) {
+    /// Takes over what was learned of this person.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`]: it was learned of another person, of this one before [`Person::forget_personalization`], or
+    /// before this one was read from a file. Nothing is taken over then.
+    pub fn adopt(&mut self, learned: Learned) -> Result<()> {
+        if learned.lineage != self.lineage() {
+            let message = "this was learned of another person, or before this one was forgotten or restored";
+            return Err(Error::new(ErrorKind::Cancelled, message).next_step("learn again"));
+        }
         if let Some(trees) = learned.trees {
             self.set_trees(trees, learned.until);
         }
+        Ok(())
     }
 
     /// Learns from what this phone remembers, on the caller's thread: [`training`](Self::training), [`PersonTraining::run`],
@@ -187,7 +200,7 @@ impl Person {
                 .next_step("call `Person::keep_events` first")
         })?;
         let learned = training.run(router, settings, progress)?;
-        self.adopt(learned.clone());
+        self.adopt(learned.clone())?;
         Ok(learned)
     }
 }
@@ -227,6 +240,7 @@ impl PersonTraining {
                 log_loss: f64::NAN,
                 trees: None,
                 until: None,
+                lineage: self.lineage,
             });
         }
         let parted =
@@ -243,7 +257,9 @@ impl PersonTraining {
         let shared_log_loss = shared / held_out;
         let log_loss = shared_log_loss - gains.iter().sum::<f64>() / held_out;
         let until = self.events.last().map(|event| event.at);
-        let found = |outcome, trees| Learned { outcome, questions, shared_log_loss, log_loss, trees, until };
+        let lineage = self.lineage;
+        let found =
+            |outcome, trees| Learned { outcome, questions, shared_log_loss, log_loss, trees, until, lineage };
         if !is_better(gains.iter().copied()) {
             return Ok(found(LearnOutcome::NoBetter, None));
         }

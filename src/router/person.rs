@@ -19,6 +19,7 @@
 //! the bytes, sealed under a key.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Router;
 use super::answer::{Answer, Route};
@@ -51,6 +52,15 @@ pub struct Person {
     buffer: Option<ReplayBuffer>,
     /// When the trees were grown: the time of the last event that they learned from.
     learned_until: Option<Timestamp>,
+    /// Whose trees may be taken over: another number for each person, and after each time that all was taken back.
+    #[cfg_attr(not(feature = "learn"), allow(dead_code))]
+    lineage: u64,
+}
+
+/// A number that no person had before.
+fn new_lineage() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Person {
@@ -61,8 +71,8 @@ impl Person {
     /// Settings that cannot be shown by.
     pub fn new(favourites: Arc<[AppId]>, settings: SuggestionSettings, seed: u64) -> Result<Self> {
         settings.check()?;
-        let history = History::new(favourites);
-        Ok(Self { history, settings, suggestions: Suggestions::new(seed), ..Self::default() })
+        let (history, lineage) = (History::new(favourites), new_lineage());
+        Ok(Self { history, settings, suggestions: Suggestions::new(seed), lineage, ..Self::default() })
     }
 
     /// A person with this history, of whom nothing else is known.
@@ -104,10 +114,17 @@ impl Person {
     }
 
     /// Takes back all that was learned: answers are those of the shared models again. The history stays, and so do the events
-    /// that are kept.
+    /// that are kept. Trees that are being grown meanwhile are refused.
     pub fn forget_personalization(&mut self) {
+        self.lineage = new_lineage();
         self.personalization = Personalization::default();
         (self.awaited, self.paced, self.learned_until) = (None, None, None);
+    }
+
+    /// Whose trees may be taken over.
+    #[cfg(feature = "learn")]
+    pub(super) fn lineage(&self) -> u64 {
+        self.lineage
     }
 
     /// When the trees were grown.
@@ -272,6 +289,7 @@ impl Person {
             suggestions: Suggestions::from_state(state),
             buffer,
             learned_until,
+            lineage: new_lineage(),
             ..Self::default()
         })
     }

@@ -130,5 +130,5 @@ fn a_phone_goes_on_while_it_learns_and_nothing_is_learned_of_somebody_else() {
     let job = session().learn_job().unwrap();
     let learned = job.run(&Silent).unwrap();
     session().forget().unwrap();
-    assert_eq!(session().adopt(&job, learned).unwrap_err().status, Status::Cancelled);
+    assert_eq!(session().adopt(learned).unwrap_err().status, Status::Cancelled);
 }
