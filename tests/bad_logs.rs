@@ -33,7 +33,18 @@ fn bad_files_say_what_to_do() {
     let cases: Vec<(&str, Vec<u8>, LogOptions, &[&str])> = vec![
         ("empty", vec![], options(), &["log.txt", "empty"]),
         ("only a header", HEADER.into(), options(), &["not recognised", "app-usage", "lsapp"]),
-        ("declared, only a header", HEADER.into(), format(LogFormat::AppUsage), &["no usable row"]),
+        (
+            "declared, only a header",
+            HEADER.into(),
+            format(LogFormat::AppUsage),
+            &["no usable row; the file has no row after its header", "export the log again"],
+        ),
+        (
+            "our own header alone",
+            "user,at,signal,app\n".into(),
+            options(),
+            &["no usable row; the file has no row after its header", "export the log again"],
+        ),
         (
             "declared, another column",
             "app,date,time\n\"Mail\",\"12/15/19\",\"10:00:00\"\n".into(),
@@ -238,6 +249,33 @@ fn odd_rows_are_counted_with_their_first_place() {
         assert_eq!(found, [(kind, count, line)], "{name}: {warnings}");
         assert!(warnings.to_string().contains("log.txt"), "{name}");
         assert!(log.events().windows(2).all(|pair| pair[0].at <= pair[1].at), "{name}");
+    }
+}
+
+#[test]
+fn a_time_that_cannot_be_says_what_it_likely_is() {
+    let native = |at: &str| format!("user,at,signal,app\nx,1699999995,unlock,\nx,{at},unlock,\n");
+    let table = |unit: Option<&str>| LogOptions {
+        columns: Some("at=at,app=app".parse().unwrap()),
+        unit: unit.map(|unit| unit.parse().unwrap()),
+        ..options()
+    };
+    let rows = |at: &str| format!("at,app\n1699999995000,A\n{at},B\n");
+    let cases = [
+        (native("5"), options(), "at 1970-01-01T00:00:05Z, not between 2000 and 2100: the clock was not set"),
+        (
+            native("1699999995000"),
+            options(),
+            "likely in ms, where seconds are meant: name --columns, and --unit ms",
+        ),
+        (native("5680281600"), options(), "at 2150-01-01T00:00:00Z, not between 2000 and 2100 (skipped)"),
+        (rows("1699999996"), table(Some("ms")), "read in ms, but likely in s: say --unit s"),
+        (rows("12"), table(None), "`12` is not a time between 2000 and 2100 in s, ms or us; --unit says"),
+        (rows("soon"), table(None), "`soon` is not a time as"),
+    ];
+    for (content, options, expected) in cases {
+        let (_, warnings, _) = read(&content, &options).unwrap();
+        assert!(warnings.to_string().contains(expected), "{expected}: {warnings}");
     }
 }
 

@@ -9,6 +9,7 @@ use super::jumps::ClockWatch;
 use super::lines::{Line, Lines, excerpt};
 use super::positions::Positions;
 use super::readings::{Reading, Readings};
+use super::table::TimeUnit;
 use super::warnings::{Warning, WarningKind, Warnings};
 use crate::data::event::{AppId, Event, Signal, Timestamp, UserId};
 use crate::data::place::PlaceId;
@@ -233,8 +234,9 @@ impl<'a> Draft<'a> {
     pub fn check_time<'p>(&mut self, user: UserId, at: i64, place: impl Into<RowPlace<'p>>) -> Result<bool> {
         let place = place.into();
         if !BELIEVABLE_SECS.contains(&at) {
-            let problem =
-                Problem::new("time", format!("at {}, not between 2000 and 2100 (skipped)", words(at)));
+            let why = why_not_believable(at, self.options.unit);
+            let message = format!("at {}, not between 2000 and 2100{why} (skipped)", words(at));
+            let problem = Problem::new("time", message);
             self.skip_as(WarningKind::ClockJump, place, problem)?;
             return Ok(false);
         }
@@ -351,7 +353,9 @@ impl<'a> Draft<'a> {
                 Some(Warning { detail, .. }) => {
                     error.next_step(format!("mend the rows, the first of them: {detail}"))
                 }
-                None => error,
+                None => error.next_step(
+                    "the file has no row after its header, or none that says what happened: export the log again, over a longer time",
+                ),
             });
         }
         let mut first_at = vec![None; names.len()];
@@ -451,6 +455,21 @@ pub(super) fn event(user: UserId, at: i64, utc_offset_secs: i32, signal: Signal)
 }
 
 /// A time for people to read.
+/// What a time outside of [`BELIEVABLE_SECS`] most likely comes of, and what to do then. `unit` is the one that was asked for.
+fn why_not_believable(at: i64, unit: Option<TimeUnit>) -> String {
+    let written = at as f64 * unit.map_or(1.0, TimeUnit::per_sec);
+    match (TimeUnit::of(written), unit) {
+        (Some(other), Some(unit)) => format!(": read in {unit}, but likely in {other}: say --unit {other}"),
+        (Some(other), None) => {
+            format!(": likely in {other}, where seconds are meant: name --columns, and --unit {other}")
+        }
+        (None, _) if (0..YEAR_SECS).contains(&at) => {
+            ": the clock was not set, as after an empty battery; such rows tell nothing".to_owned()
+        }
+        (None, _) => String::new(),
+    }
+}
+
 fn words(at: i64) -> String {
     jiff::Timestamp::from_second(at).map_or_else(|_| format!("second {at}"), |moment| moment.to_string())
 }

@@ -469,9 +469,10 @@ fn format_of(file: &Path, lines: &mut Lines<'_>, options: &LogOptions) -> Result
         (Some(declared), Some(recognised))
             if declared != recognised && !declared.recognises(head) && options.columns.is_none() =>
         {
-            Err(Error::new(ErrorKind::Data, format!("this is not in the format {declared}"))
+            let message = format!("this is not in the format {declared}: it looks like {recognised}");
+            Err(Error::new(ErrorKind::Data, message)
                 .file(file)
-                .next_step(format!("it looks like {recognised}: name that with --format {recognised}")))
+                .next_step(format!("name that with --format {recognised}")))
         }
         (Some(declared), _) => Ok(declared),
         (None, Some(recognised)) => Ok(recognised),

@@ -22,6 +22,7 @@
 //! Tables of AWARE are known by their columns ([`aware`](super::aware)).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::{DateTime, Time};
@@ -186,8 +187,18 @@ impl FromStr for TimeUnit {
     }
 }
 
+impl fmt::Display for TimeUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secs => "s",
+            Self::Millis => "ms",
+            Self::Micros => "us",
+        })
+    }
+}
+
 impl TimeUnit {
-    fn per_sec(self) -> f64 {
+    pub(super) fn per_sec(self) -> f64 {
         match self {
             Self::Secs => 1.0,
             Self::Millis => 1e3,
@@ -196,7 +207,7 @@ impl TimeUnit {
     }
 
     /// The unit in which `time` lies between 2000 and 2100, of which there is at most one.
-    fn of(time: f64) -> Option<Self> {
+    pub(super) fn of(time: f64) -> Option<Self> {
         [Self::Secs, Self::Millis, Self::Micros]
             .into_iter()
             .find(|unit| BELIEVABLE_SECS.contains(&((time / unit.per_sec()) as i64)))
@@ -539,11 +550,13 @@ impl Rows {
             None => draft.owner.clone(),
         };
         let (at, offset_secs) = self.time(row.at, draft).ok_or_else(|| {
-            Problem::not(
-                "at",
-                row.at,
-                &format!("a time as {}; --unit and --date-order say how to read it", self.order),
-            )
+            let expected = match self.number(row.at) {
+                Some(_) => {
+                    "a time between 2000 and 2100 in s, ms or us; --unit says in which it is".to_owned()
+                }
+                None => format!("a time as {}; --unit and --date-order say how to read it", self.order),
+            };
+            Problem::not("at", row.at, &expected)
         })?;
         let unit = draft.options.unit.unwrap_or(TimeUnit::Secs);
         self.last = Some(at);
