@@ -13,6 +13,7 @@ use super::latency::{CLOCK, Latency};
 use super::metrics::{CalibrationBin, Metrics, Outcome, calibration_curve, coverage_curve};
 use super::replay::TestResult;
 use super::routing::{LearningPeriod, ROUTER, RoutingPoint, RoutingReport};
+use super::text::figure;
 use crate::context::Task;
 use crate::data::{SplitPlan, UserId};
 use crate::error::Result;
@@ -374,6 +375,9 @@ fn by_name<S: Serializer>(models: &[ModelReport], serializer: S) -> std::result:
     serializer.collect_map(models.iter().map(|model| (&model.name, model)))
 }
 
+/// The model whose features and trees are timed one by one.
+pub(super) const TREES: &str = "gbdt";
+
 /// Below this many, a hit rate is uncertain by eight points or more to either side.
 const FEW_QUESTIONS: usize = 100;
 
@@ -389,10 +393,10 @@ impl fmt::Display for Report {
             writeln!(f, "So few questions prove nothing: give a longer log.")?;
         }
         let (features, scoring) = (self.features_us, self.scoring_us);
-        if scoring.p50 > 0.0 {
+        if scoring.p50 > 0.0 && self.model(TREES).is_some() {
             writeln!(
                 f,
-                "of gbdt's time, features take {:.1} µs and trees {:.1} µs (99th percentile {:.1} and {:.1})",
+                "of {TREES}'s time, features take {:.1} µs and trees {:.1} µs (99th percentile {:.1} and {:.1})",
                 features.p50, scoring.p50, features.p99, scoring.p99
             )?;
         }
@@ -455,15 +459,17 @@ fn write_routing(f: &mut fmt::Formatter<'_>, routing: &RoutingReport) -> fmt::Re
     ];
     type Value = fn(&RoutingPoint) -> f64;
     let figures: [(&str, Value); 2] = [("log loss", |at| at.log_loss), ("HR@3", |at| at.hr3)];
-    for (figure, value) in figures {
+    for (name, value) in figures {
         for (way, curve) in ways {
-            let cells = steps().map(|(step, _)| format!("{:>9.4}", value(&curve[step]))).collect::<String>();
-            writeln!(f, "{:<24}{cells}", format!("{figure} {way}"))?;
+            let cells =
+                steps().map(|(step, _)| format!("{:>9}", figure(value(&curve[step]), 4))).collect::<String>();
+            writeln!(f, "{:<24}{cells}", format!("{name} {way}"))?;
         }
     }
     write!(f, "{}", routing.gate)?;
     let [before, after] = routing.calibration_error;
-    writeln!(f, "calibration error: {before:.3} as the experts came, {after:.3} by the router")?;
+    let [before, after] = [before, after].map(|error| figure(error, 3));
+    writeln!(f, "calibration error: {before} as the experts came, {after} by the router")?;
     for against in &routing.against {
         let names = ["HR@1", "HR@3", "HR@5", "log loss"];
         let differences =
@@ -487,7 +493,7 @@ fn write_learning(f: &mut fmt::Formatter<'_>, learning: &[LearningPeriod]) -> fm
     writeln!(f, "{:<10} {:>9} {:>23} {:>23} {:>23}", "until", "questions", "HR@1", "HR@3", "log loss")?;
     for stretch in learning {
         let cells = [stretch.hr1, stretch.hr3, stretch.log_loss]
-            .map(|ways| format!("{:>23}", ways.map(|value| format!("{value:.3}")).join("  ")));
+            .map(|ways| format!("{:>23}", ways.map(|value| figure(value, 3)).join("  ")));
         writeln!(f, "{:<10} {:>9} {}", stretch.until, stretch.questions, cells.join(" "))?;
     }
     Ok(())
@@ -512,25 +518,26 @@ fn table(f: &mut fmt::Formatter<'_>, models: &[ModelReport]) -> fmt::Result {
     )?;
     for model in models {
         let metrics = &model.metrics;
-        let interval = model
-            .intervals
-            .map_or("-".to_owned(), |Intervals { hr1_interval: Interval(low, high), .. }| {
-                format!("{low:.3} - {high:.3}")
-            });
+        let interval = model.intervals.map_or(
+            "-".to_owned(),
+            |Intervals { hr1_interval: Interval(low, high), .. }| {
+                format!("{} - {}", figure(low, 3), figure(high, 3))
+            },
+        );
         let time = |us: f64| if us > 0.0 { format!("{us:.1}") } else { "-".to_owned() };
         writeln!(
             f,
-            "{:<13} {:>6.3} {:>15} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>9.3} {:>6.3} {:>9} {:>9} {:>9}",
+            "{:<13} {:>6} {:>15} {:>6} {:>6} {:>6} {:>7} {:>9} {:>6} {:>9} {:>9} {:>9}",
             model.name,
-            metrics.hr1,
+            figure(metrics.hr1, 3),
             interval,
-            metrics.hr3,
-            metrics.hr5,
-            metrics.mrr,
-            metrics.ndcg5,
-            metrics.log_loss,
-            metrics.calibration_error,
-            if metrics.coverage90.is_nan() { "-".to_owned() } else { format!("{:.3}", metrics.coverage90) },
+            figure(metrics.hr3, 3),
+            figure(metrics.hr5, 3),
+            figure(metrics.mrr, 3),
+            figure(metrics.ndcg5, 3),
+            figure(metrics.log_loss, 3),
+            figure(metrics.calibration_error, 3),
+            if metrics.coverage90.is_nan() { "-".to_owned() } else { figure(metrics.coverage90, 3) },
             time(model.latency_us.p50),
             time(model.latency_us.p99),
         )?;

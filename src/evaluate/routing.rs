@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::expected::Expected;
 use super::metrics::{Metrics, Outcome, choose_threshold};
 use super::replay::{Protocol, TestResult};
+use super::text::figure;
 use crate::context::{Context, History, Question, Task, TrainingView, questions};
 use crate::data::simulate::TrueDistribution;
 use crate::data::{AppId, Event, Split, Timestamp, UserId};
@@ -606,15 +607,17 @@ impl fmt::Display for GateReport {
             );
         }
         writeln!(f, "what the gate expects and what comes of it, in nats, in ten parts of the questions:")?;
-        row(f, "expected gain", &|bin| format!("{:.4}", bin.predicted))?;
-        row(f, "realized gain", &|bin| format!("{:.4}", bin.realized))?;
-        row(f, "standard error", &|bin| format!("{:.4}", bin.error))?;
+        row(f, "expected gain", &|bin| figure(bin.predicted, 4))?;
+        row(f, "realized gain", &|bin| figure(bin.realized, 4))?;
+        row(f, "standard error", &|bin| figure(bin.error, 4))?;
         for CostPoint { cost_us, cost_nats, share, gained, log_loss, hr3 } in &self.pays {
             writeln!(
                 f,
-                "as much as pays at {cost_us:.0} µs ({cost_nats:.5} nats): asks about {:.1} %, log loss {log_loss:.4} \
-                 ({gained:.4} gained), HR@3 {hr3:.4}",
-                100.0 * share
+                "as much as pays at {cost_us:.0} µs ({cost_nats:.5} nats): asks about {:.1} %, log loss {} ({} gained), \
+                 HR@3 {hr3:.4}",
+                100.0 * share,
+                figure(*log_loss, 4),
+                figure(*gained, 4)
             )?;
         }
         Ok(())

@@ -25,9 +25,7 @@ impl Report {
         let heads = format!("{:>7} {:>7} {:>7} {:>8}", "HR@1", "HR@3", "HR@5", "log loss");
         writeln!(f, "{:<13} {heads}   {heads}", "model")?;
         let cells = |part: &SubsetMetrics| {
-            let figure =
-                |figure: f64| if figure.is_finite() { format!("{figure:.3}") } else { "-".to_owned() };
-            let [hr1, hr3, hr5, log_loss] = [part.hr1, part.hr3, part.hr5, part.log_loss].map(figure);
+            let [hr1, hr3, hr5, log_loss] = [part.hr1, part.hr3, part.hr5, part.log_loss].map(finite);
             format!("{hr1:>7} {hr3:>7} {hr5:>7} {log_loss:>8}")
         };
         for model in models {
@@ -46,8 +44,7 @@ impl Report {
         writeln!(f, "{:<13} {:>32}   {:>8}", "", "after a pause", "new")?;
         writeln!(f, "{:<13} {heads}   {:>8}", "model", "log loss")?;
         for model in models {
-            let of_new = model.new_apps.log_loss;
-            let of_new = if of_new.is_finite() { format!("{of_new:.3}") } else { "-".to_owned() };
+            let of_new = finite(model.new_apps.log_loss);
             writeln!(f, "{:<13} {}   {of_new:>8}", model.name, cells(&model.after_pause))?;
         }
         Ok(())
@@ -65,7 +62,7 @@ impl Report {
             let LearningTime::Until(until) = at.day else { continue };
             let cells: String = curves()
                 .filter_map(|(_, stretches)| stretches.get(row))
-                .map(|at| format!(" {:>7.3} {:>7.3}", at.hr1, at.log_loss))
+                .map(|at| format!(" {:>7} {:>7}", figure(at.hr1, 3), figure(at.log_loss, 3)))
                 .collect();
             writeln!(f, "{until:<8} {:>9}{cells}", at.questions)?;
         }
@@ -78,8 +75,9 @@ impl Report {
         let Some((_, first, _)) = known().next() else { return Ok(()) };
         writeln!(
             f,
-            "\nexpected, on the true probabilities of {} questions; the least possible log loss is their entropy, {:.4}",
-            first.questions, first.entropy
+            "\nexpected, on the true probabilities of {} questions; the least possible log loss is their entropy, {}",
+            first.questions,
+            figure(first.entropy, 4)
         )?;
         writeln!(
             f,
@@ -89,14 +87,13 @@ impl Report {
         for (model, expected, regret) in known() {
             writeln!(
                 f,
-                "{:<13} {:>7.4} {:>7.4} {:>7.4} {:>9.4} {:>8.4} {:>17}",
+                "{:<13} {:>7} {:>7} {:>7} {:>9} {:>8} {:>17}",
                 model.name,
-                expected.hr1,
-                expected.hr3,
-                expected.hr5,
-                expected.log_loss,
-                // The bound's own is zero within rounding, of either sign.
-                positive_zero(regret.mean),
+                figure(expected.hr1, 4),
+                figure(expected.hr3, 4),
+                figure(expected.hr5, 4),
+                figure(expected.log_loss, 4),
+                figure(regret.mean, 4),
                 interval(&regret)
             )?;
         }
@@ -106,12 +103,41 @@ impl Report {
 
 fn interval(regret: &Regret) -> String {
     match (regret.low, regret.high) {
-        (Some(low), Some(high)) => format!("{:.4} - {:.4}", positive_zero(low), positive_zero(high)),
+        (Some(low), Some(high)) => format!("{} - {}", figure(low, 4), figure(high, 4)),
         _ => "-".to_owned(),
     }
 }
 
-/// `value`, or 0 where four decimals would show `-0.0000`.
-fn positive_zero(value: f64) -> f64 {
-    if value.abs() < 5e-5 { 0.0 } else { value }
+/// `value` with so many decimals; what rounds to zero, of either sign, without one: the bound's own regret is zero within
+/// rounding.
+pub(super) fn figure(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(positive) if positive.bytes().all(|byte| b"0.".contains(&byte)) => positive.to_owned(),
+        _ => text,
+    }
+}
+
+/// The same with three decimals; a dash where it is no number.
+fn finite(value: f64) -> String {
+    if value.is_finite() { figure(value, 3) } else { "-".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_has_no_sign() {
+        for (value, decimals, expected) in [
+            (-0.0, 3, "0.000"),
+            (-4e-4, 3, "0.000"),
+            (-4e-4, 4, "-0.0004"),
+            (-6e-4, 3, "-0.001"),
+            (0.5, 3, "0.500"),
+            (f64::NAN, 3, "NaN"),
+        ] {
+            assert_eq!(figure(value, decimals), expected, "{value}");
+        }
+    }
 }

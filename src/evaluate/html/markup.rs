@@ -71,9 +71,7 @@ pub(super) fn cells(texts: impl IntoIterator<Item = String>) -> Vec<Markup> {
 
 /// `value` with so many decimals, without the sign of a zero; a dash where it is no number.
 pub(super) fn decimals(value: f64, decimals: usize) -> String {
-    let text = if value.is_finite() { format!("{value:.decimals$}") } else { "–".to_owned() };
-    let is_zero = text.bytes().all(|byte| b"-0.".contains(&byte));
-    if is_zero { text.replace('-', "") } else { text }
+    if value.is_finite() { crate::evaluate::text::figure(value, decimals) } else { "–".to_owned() }
 }
 
 /// `value` with its sign and so many decimals; a dash where it is no number.

@@ -13,10 +13,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::markup::{STYLE, cells, count, decimals, figure, grouped, no_data, percent, percent_mark, table};
 use self::plot::{Axis, Ink, Plot, Point, Section, Series};
-use self::routing::TREES;
 use super::latency::CLOCK;
 use super::metrics::CalibrationBin;
-use super::report::{FeatureImportance, ModelReport, Report, Slice, SubsetMetrics, UserReport};
+use super::report::{FeatureImportance, ModelReport, Report, Slice, SubsetMetrics, TREES, UserReport};
 use super::{Interval, ROUTER, ROUTER_SHARED};
 use crate::context::Task;
 use crate::data::SplitPlan;
@@ -136,9 +135,9 @@ impl Report {
                 }
             }
             (self.model_table(&self.models))
-            @if self.features_us.p50 > 0.0 {
+            @if self.features_us.p50 > 0.0 && self.model(TREES).is_some() {
                 p {
-                    "Of gbdt's median time, features take " (decimals(self.features_us.p50, 1)) " µs and trees "
+                    "Of " (TREES) "'s median time, features take " (decimals(self.features_us.p50, 1)) " µs and trees "
                     (decimals(self.scoring_us.p50, 1)) " µs."
                 }
             }

@@ -10,14 +10,12 @@ use super::markup::{
 };
 use super::plot::{Axis, Format, Ink, Line, Plot, Section, Series};
 use super::{FEW_QUESTIONS, calibration_plot, hours, in_places, is_bound, measured};
-use crate::evaluate::report::{ModelReport, Report, Slice};
+use crate::evaluate::report::{ModelReport, Report, Slice, TREES};
 use crate::evaluate::{
     CostPoint, GateBin, Interval, LearningPeriod, PairedDifferences, ROUTER, ROUTER_FULL, ROUTER_SHARED,
     RoutingPoint, RoutingReport,
 };
 
-/// The expert that every question goes to.
-pub(super) const TREES: &str = "gbdt";
 /// Where fewer questions were asked, a gain says nothing, and its size would dwarf the others.
 const FEWEST_QUESTIONS: usize = 10;
 

@@ -322,6 +322,15 @@ fn a_router_has_its_sections_and_nobody_else_has_them() {
     for title in ROUTER_SECTIONS {
         assert!(has(&page, title) && !has(&without, title), "{title}");
     }
+    let timed = |model| {
+        let report = report(vec![made_up(model, 3, 40, 0.3)]);
+        Report { scoring_us: Latency { p50: 3.0, ..Latency::default() }, ..report }
+    };
+    for (model, is_said) in [("gbdt", true), ("router", false)] {
+        let (page, text) = (timed(model).page(&[]), timed(model).to_string());
+        assert_eq!(page.contains("gbdt's median time"), is_said, "{model}");
+        assert_eq!(text.contains("of gbdt's time"), is_said, "{model}");
+    }
     assert!(!page.contains("no data") && !page.contains("means of"));
     let repeated = Report { runs: 3, ..routed(routing(21)) };
     assert!(repeated.page(&[]).contains("All figures are means of 3 runs"));
