@@ -81,6 +81,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(mut_args = cli::negative_numbers)]
 struct Make {
     /// The transformer's weights [default: the student that travels with the crate]
     #[arg(long, value_name = "FILE", conflicts_with = "no_student")]
@@ -134,7 +135,7 @@ pub fn run(args: &Args) -> foretap::Result<()> {
 }
 
 fn make(args: &Make) -> foretap::Result<()> {
-    cli::check_folders([&Some(args.out.clone())])?;
+    cli::check_writable([&Some(args.out.clone())])?;
     let parts = match &args.base {
         Some(file) => {
             let parts = BundleContents::without_router(&read(file)?).map_err(|error| error.file(file))?;
@@ -289,7 +290,7 @@ fn verify(file: &Path) -> foretap::Result<()> {
 }
 
 fn write_patch(base: &Path, target: &Path, out: &Path) -> foretap::Result<()> {
-    cli::check_folders([&Some(out.to_owned())])?;
+    cli::check_writable([&Some(out.to_owned())])?;
     let target = read(target)?;
     let patch = diff(&read(base)?, &target)?;
     write_atomically(out, |file| file.write_all(&patch))?;
@@ -304,7 +305,7 @@ fn write_patch(base: &Path, target: &Path, out: &Path) -> foretap::Result<()> {
 }
 
 fn write_patched(base: &Path, patch: &Path, out: &Path) -> foretap::Result<()> {
-    cli::check_folders([&Some(out.to_owned())])?;
+    cli::check_writable([&Some(out.to_owned())])?;
     let bytes = apply(&read(base)?, &read(patch)?).map_err(|error| error.file(patch))?;
     // A patch can be right and its target still not for this build.
     Bundle::from_bytes(&bytes).map_err(|error| error.file(patch))?;

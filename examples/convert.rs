@@ -26,6 +26,7 @@ use foretap::{Error, ErrorKind};
 ///
 /// With neither --out nor --forget, only a summary of the log is printed.
 #[derive(Debug, Parser)]
+#[command(mut_args = cli::negative_numbers)]
 struct Args {
     /// Write the log here: .csv or .jsonl, and .gz after it for gzip
     #[arg(long, value_name = "FILE", conflicts_with = "forget")]
@@ -59,6 +60,7 @@ fn convert(args: &Args) -> foretap::Result<()> {
         let message = format!("{} is read and would be written over", out.display());
         return Err(Error::new(ErrorKind::Config, message).field("--out").next_step("name another file"));
     }
+    cli::check_writable([&args.out, &args.json])?;
     let mut vocabulary = Vocabulary::new();
     let log = args.data.load(&mut vocabulary, &cli::Bar::new())?;
     if let Some(out) = &args.out {

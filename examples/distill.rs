@@ -23,6 +23,7 @@ use foretap::{Error, ErrorKind};
 ///
 /// The student learns the teacher's probabilities of every candidate beside the true answers.
 #[derive(Debug, Parser)]
+#[command(mut_args = cli::negative_numbers)]
 struct Args {
     /// The teacher's weights [default: the crate's checkpoint]
     #[arg(long, value_name = "FILE")]

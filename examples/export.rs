@@ -29,6 +29,7 @@ use foretap::{Error, ErrorKind};
 
 /// Write models as files of other runtimes
 #[derive(Debug, Parser)]
+#[command(mut_args = cli::negative_numbers)]
 struct Args {
     /// A bundle, or a transformer or ranker alone [default: the bundle that travels with the crate]
     #[arg(long, value_name = "FILE", conflicts_with = "weights")]

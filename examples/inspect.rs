@@ -31,6 +31,7 @@ use foretap::{Error, ErrorKind};
 
 /// Look into log files: people, days, gaps, apps, unlocks with and without an answer, what was left out, what looks odd
 #[derive(Debug, Parser)]
+#[command(mut_args = cli::negative_numbers)]
 struct Args {
     #[command(flatten)]
     data: cli::DataArgs,
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     cli::exit_on_error(|| {
         let outputs = [("--json", args.json.as_ref()), ("--svg", args.svg.as_ref())];
         cli::check_outputs(outputs, &args.data.data)?;
+        cli::check_writable([&args.json, &args.svg])?;
         let mut vocabulary = Vocabulary::new();
         let (log, warnings) = args.data.read(&mut vocabulary, &cli::Bar::new())?;
         let inspection = Inspection::new(&log, &vocabulary, &warnings);

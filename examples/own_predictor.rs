@@ -17,6 +17,7 @@ use foretap::predict::{Predictor, Scratch, log_sum_exp};
 
 /// Compare your own predictor with the crate's
 #[derive(Parser)]
+#[command(mut_args = cli::negative_numbers)]
 struct Args {
     #[command(flatten)]
     data: cli::DataArgs,

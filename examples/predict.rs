@@ -32,6 +32,7 @@ use foretap::{Error, ErrorKind};
 
 /// Rank the apps that a person would open next
 #[derive(Debug, Parser)]
+#[command(mut_args = cli::negative_numbers)]
 struct Args {
     /// The model, from the `train`, `distill` or `bundle` example [default: the bundle that travels with the crate]
     #[arg(long, value_name = "FILE")]
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> foretap::Result<()> {
+    cli::check_writable([&args.json])?;
     let model = AnyModel::load(args.model.as_deref())?;
     let mut vocabulary = model.vocabulary();
     let log = args.data.load(&mut vocabulary, &cli::Bar::new())?;

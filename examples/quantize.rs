@@ -37,6 +37,7 @@ use foretap::{Error, ErrorKind};
 /// Scales are chosen on earlier questions of each person, and the models compared on the later ones. Without a log, 60
 /// people are simulated.
 #[derive(Debug, Parser)]
+#[command(mut_args = cli::negative_numbers)]
 struct Args {
     /// The transformer's weights [default: the student that travels with the crate]
     #[arg(long, value_name = "FILE")]
@@ -121,7 +122,7 @@ fn run(args: &Args) -> foretap::Result<()> {
 
 /// Refuses, before anything is done, what cannot be done.
 fn check(args: &Args) -> foretap::Result<()> {
-    cli::check_folders([&args.out, &args.json])?;
+    cli::check_writable([&args.out, &args.json])?;
     let wrong = |field: &str, value: f64, next_step: &str| {
         Err(Error::new(ErrorKind::Config, format!("a value of {value}")).field(field).next_step(next_step))
     };

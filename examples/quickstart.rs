@@ -27,6 +27,7 @@ use foretap::{Error, ErrorKind, Progress};
 
 /// Train, compare, report and predict, on simulated people or on your own log
 #[derive(Debug, Parser)]
+#[command(mut_args = cli::negative_numbers)]
 struct Args {
     /// Folder for report.json, report.html, its plots, and the bundle
     #[arg(long, value_name = "DIR", default_value = "out")]
@@ -50,9 +51,11 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> foretap::Result<()> {
+    cli::check_writable([&args.json])?;
     let bar = cli::Bar::new();
     let (log, vocabulary, truth) = read_or_simulate(args, &bar)?;
     cli::make_folder(&args.out)?;
+    cli::check_writable([&Some(args.out.join("report.json"))])?;
     let mut ranker = RankerConfig::default();
     ranker.gbdt.seed = args.seed;
     if truth.is_some() {
@@ -151,8 +154,11 @@ fn read_or_simulate(
         return Ok((log, vocabulary, None));
     }
     // Each person by a law of their own, as the transformers have met them: other people, but of the same family.
-    let config =
-        SimulationConfig { law: Law::named(cli::DEFAULT_LAW)?, seed: args.seed, ..SimulationConfig::default() };
+    let config = SimulationConfig {
+        law: Law::named(cli::DEFAULT_LAW)?,
+        seed: args.seed,
+        ..SimulationConfig::default()
+    };
     cli::say(&format!("simulating {} people for {} days\n", config.people, config.days));
     let simulation = simulate(&config, progress)?;
     Ok((simulation.log, simulation.vocabulary, Some(simulation.truth)))

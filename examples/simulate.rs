@@ -20,6 +20,7 @@ use foretap::inspect::summarize;
 
 /// Write the log of simulated people
 #[derive(Debug, Parser)]
+#[command(mut_args = cli::negative_numbers)]
 struct Args {
     /// How many people
     #[arg(long, default_value_t = 60)]
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> foretap::Result<()> {
+    cli::check_writable([&Some(args.out.clone()), &args.json])?;
     let config = SimulationConfig {
         people: args.people,
         law: args.law.clone(),

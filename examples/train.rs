@@ -21,6 +21,7 @@ use foretap::transformer::{Size, Teacher};
 ///
 /// The latest questions of each user tell when to stop; then all of them are learned from.
 #[derive(Debug, Parser)]
+#[command(mut_args = cli::negative_numbers)]
 struct Args {
     /// ranker or transformer
     #[arg(long, value_enum, default_value_t = Kind::Ranker)]

@@ -262,6 +262,12 @@ fn initial_scores_are_added_where_a_table_has_them() {
     };
     assert!(figures(false) > 100.0);
     assert_eq!(figures(true), 0.0);
+    folder.file("same.csv.init", "1\t2\n".repeat(100));
+    for arguments in ["--train some.csv --test same.csv --trees 3", "--train same.csv --trees 3"] {
+        let error = run(&folder, arguments).unwrap_err();
+        let says = "same.csv.init: 2 initial scores a row, but the model has 1 outputs; give each row";
+        assert!(error.contains(says), "{error}");
+    }
 }
 
 /// Names that a file could not hold are refused before an hour of training, not after it.
@@ -389,6 +395,10 @@ fn configuration_files_become_options() {
             "predict=here/a start=here/m.txt out=here/LightGBM_predict_result.txt raw-scores=true",
         ),
         ("task=prediction\ndata=a\noutput_result=p.txt", "predict=here/a out=here/p.txt"),
+        (
+            "predict_contrib=false\npredict_leaf_index=0\nnum_iteration_predict=-1\nstart_iteration_predict=0",
+            "",
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(options(text), expected, "{text}");
@@ -410,6 +420,16 @@ fn configuration_files_become_options() {
         ("objective = poisson", "line 1, field `objective`: invalid value 'poisson'"),
         ("boosting = dart", "line 1, field `boosting`: `dart` is not to be had here"),
         ("task = refit", "line 1, field `task`: `refit` is not to be had here"),
+        (
+            "predict_contrib = true",
+            "line 1, field `predict_contrib`: only scores and probabilities are predicted here; remove",
+        ),
+        ("leaf_index = 1", "line 1, field `leaf_index`: only scores"),
+        (
+            "num_iteration_predict = 5",
+            "line 1, field `num_iteration_predict`: all trees of a model predict here",
+        ),
+        ("start_iteration_predict = 5", "line 1, field `start_iteration_predict`: all trees"),
         ("bagging_freq = often", "line 1, field `bagging_freq`: `often` is not a number of rounds"),
     ];
     for (text, expected) in wrong {

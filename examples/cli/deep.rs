@@ -10,7 +10,7 @@ use foretap::transformer::{
     pretrained,
 };
 
-use super::{Bar, Source, check_folders, say, write_json};
+use super::{Bar, Source, check_writable, say, write_json};
 
 /// How transformers begin, and how they are trained.
 #[derive(Debug, clap::Args)]
@@ -143,7 +143,7 @@ pub struct RunArgs {
 impl RunArgs {
     /// Refuses, before anything is trained, to write where nothing can be written.
     pub fn check(&self) -> foretap::Result<()> {
-        check_folders([&Some(self.out.clone()), &self.json])
+        check_writable([&Some(self.out.clone()), &self.json])
     }
 
     /// Which questions tell when to stop, and which are left out.
@@ -214,7 +214,7 @@ pub struct RouterArgs {
     pub routed_share: Option<f32>,
 
     /// Ask it wherever it is expected to gain more than this, in nats of log loss
-    #[arg(long, value_name = "NATS", allow_negative_numbers = true, conflicts_with = "routed_cost")]
+    #[arg(long, value_name = "NATS", conflicts_with = "routed_cost")]
     pub routed_gain: Option<f32>,
 
     /// Ask it as much as pays: wherever it is expected to gain more than it costs on top of the trees, in microseconds,

@@ -23,7 +23,7 @@ use foretap::{Error, ErrorKind, Progress};
 pub use source::{DEFAULT_LAW, SimulationArgs, Source};
 #[allow(unused_imports)]
 pub use training::{
-    TrainingArgs, check_folders, check_outputs, local_time, make_folder, moment, write_json, zoned_moment,
+    TrainingArgs, check_outputs, check_writable, local_time, make_folder, moment, write_json, zoned_moment,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -224,6 +224,12 @@ impl Progress for Bar {
             }
         });
     }
+}
+
+/// Takes `-1` for the value of the flag before it, and not for a flag of its own: then the error says what is wrong with it. For
+/// `#[command(mut_args = ..)]`.
+pub fn negative_numbers(arg: clap::Arg) -> clap::Arg {
+    if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg }
 }
 
 /// Prints `text`. A reader that has gone away, such as `head`, is no error.

@@ -49,9 +49,9 @@ impl TrainingArgs {
     }
 }
 
-/// Finds out before the work begins that the folder of a result is missing.
-pub fn check_folders<'a>(files: impl IntoIterator<Item = &'a Option<PathBuf>>) -> foretap::Result<()> {
-    files.into_iter().flatten().try_for_each(|file| foretap::storage::check_folder(file))
+/// Finds out before the work begins that a result cannot be written.
+pub fn check_writable<'a>(files: impl IntoIterator<Item = &'a Option<PathBuf>>) -> foretap::Result<()> {
+    files.into_iter().flatten().try_for_each(|file| foretap::storage::check_writable(file))
 }
 
 /// Refuses one file for two results, and a result that would take the place of what is read.

@@ -199,6 +199,30 @@ impl Draws {
             ("predict_raw_score" | "is_predict_raw_score" | "predict_rawscore" | "raw_score", _) => {
                 self.raw_scores = matches!(value, "true" | "1" | "+");
             }
+            (
+                "predict_leaf_index"
+                | "is_predict_leaf_index"
+                | "leaf_index"
+                | "predict_contrib"
+                | "is_predict_contrib"
+                | "contrib",
+                _,
+            ) => {
+                if !matches!(value, "false" | "0" | "-") {
+                    return Err("only scores and probabilities are predicted here".to_owned());
+                }
+            }
+            // Zero and less are all trees there, too.
+            ("num_iteration_predict", _) => {
+                if !value.parse().is_ok_and(|trees: i64| trees <= 0) {
+                    return Err("all trees of a model predict here".to_owned());
+                }
+            }
+            ("start_iteration_predict", _) => {
+                if value != "0" {
+                    return Err("all trees of a model predict here".to_owned());
+                }
+            }
             ("boosting" | "boosting_type" | "boost", "gbdt" | "gbrt") => {}
             ("data_sample_strategy", "bagging") => {}
             ("boosting" | "boosting_type" | "boost" | "data_sample_strategy", "goss") => self.goss = true,

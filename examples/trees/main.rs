@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> foretap::Result<()> {
 }
 
 fn train_and_report(args: &Args) -> foretap::Result<()> {
-    cli::check_folders([&args.model, &args.lightgbm, &args.xgboost, &args.json, &args.out])?;
+    cli::check_writable([&args.model, &args.lightgbm, &args.xgboost, &args.json, &args.out])?;
     let models = [("--model", &args.model), ("--lightgbm", &args.lightgbm), ("--xgboost", &args.xgboost)];
     let outputs = models.into_iter().chain([("--json", &args.json), ("--out", &args.out)]);
     let outputs: Vec<_> = outputs.map(|(flag, file)| (flag, file.as_ref())).collect();
@@ -90,6 +90,9 @@ fn score_only(model: &Forest, args: &Args) -> foretap::Result<()> {
         say_unused(file, test, is_grouped, true);
     }
     let seconds = report::Seconds { read: started.elapsed().as_secs_f64(), bin: 0.0, train: 0.0 };
+    if let (Some(test), Some(file)) = (&test, &args.test) {
+        check_initial_scores(file, test, model.outputs())?;
+    }
     let figures = test.as_ref().map(|test| report::figures(objective, model, test)).transpose()?;
     let report = Report {
         objective,
@@ -126,7 +129,7 @@ fn say_unused(file: &Path, table: &Table, is_grouped: bool, is_tested: bool) {
         let (count, first) = (names.len(), names[0]);
         eprintln!(
             "{}: numbers beyond 16,777,216 in {count} columns, `{first}` the first: 32-bit floats do not tell all of them \
-             apart; take smaller ones, such as days since the first",
+             apart; take smaller ones, such as the difference from the first, or days for a time",
             file.display()
         );
     }
@@ -175,6 +178,7 @@ fn train_on(train_file: &Path, start: Option<Forest>, args: &Args) -> foretap::R
             ));
         }
         objective.check(&data).map_err(|error| error.file(file))?;
+        check_initial_scores(file, table, objective.outputs())?;
         Ok(data)
     };
     let data = binned(&table, train_file)?;
@@ -221,6 +225,22 @@ fn train_on(train_file: &Path, start: Option<Forest>, args: &Args) -> foretap::R
     };
     cli::say(&report.to_string());
     write_results(args, forest, &report)
+}
+
+/// Refuses initial scores that are more or fewer a row than a model has outputs.
+fn check_initial_scores(file: &Path, table: &Table, outputs: usize) -> foretap::Result<()> {
+    let rows = table.labels.len();
+    match &table.initial_scores {
+        Some(scores) if scores.len() != rows * outputs => {
+            let given = scores.len() / rows.max(1);
+            let message = format!("{given} initial scores a row, but the model has {outputs} outputs");
+            let file = file.display().to_string();
+            Err(Error::new(ErrorKind::Data, message)
+                .file(format!("{}.init", file.trim_end_matches(".gz")))
+                .next_step("give each row one for each output, by tabs apart"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses names of features that a file which is asked for could not hold, before anything is trained.

@@ -12,7 +12,7 @@ use foretap::gbdt::{Column, GbdtConfig, Goss, Precision, TableOptions};
 /// Tables are text: apart by tabs, commas or spaces, or LibSVM (LETOR) rows; gzip too. Beside FILE, sizes of groups
 /// are read from FILE.query, weights from FILE.weight and initial scores from FILE.init.
 #[derive(Debug, Parser)]
-#[command(name = "trees", args_override_self = true)]
+#[command(name = "trees", args_override_self = true, mut_args = super::cli::negative_numbers)]
 pub struct Args {
     /// Take settings from this LightGBM configuration file; what is given here goes first
     #[arg(long, value_name = "FILE")]
@@ -110,7 +110,7 @@ pub struct TrainingArgs {
     pub leaves: usize,
 
     /// Most splits between root and leaf, 0 for no limit
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_depth: i64,
 
     /// Fewest rows a leaf

@@ -42,12 +42,7 @@ const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60);
 /// nothing is left beside it.
 pub fn replace(file: &Path, access: Access, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let failed = |error| failed(file, error);
-    check_folder(file)?;
-    if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
-        return Err(Error::new(ErrorKind::Io, "cannot write this file: it is a folder or a device")
-            .file(file)
-            .next_step("name a file in a folder that you may write to"));
-    }
+    check_target(file)?;
     // A link stays one; what it leads to is replaced.
     let target = fs::canonicalize(file);
     let file = target.as_deref().unwrap_or(file);
@@ -102,6 +97,31 @@ pub fn check_folder(file: &Path) -> Result<()> {
     Err(Error::new(ErrorKind::Io, format!("cannot write this file: there is no folder {}", folder.display()))
         .file(file)
         .next_step("make it first, or name a file in a folder that you may write to"))
+}
+
+/// Finds out whether `file` can be written, before the work for it begins. What is there stays as it is, and nothing is left
+/// beside it.
+///
+/// # Errors
+/// Its folder is missing or not writable, or it is a folder or a device.
+pub fn check_writable(file: &Path) -> Result<()> {
+    check_target(file)?;
+    let target = fs::canonicalize(file);
+    let file = target.as_deref().unwrap_or(file);
+    // As a write begins: permissions alone do not tell, as on a file system that is read-only.
+    let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(file));
+    temporary.map(drop).map_err(|error| failed(file, error))
+}
+
+/// Refuses a file whose folder is missing, and what is there and no file.
+fn check_target(file: &Path) -> Result<()> {
+    check_folder(file)?;
+    if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return Err(Error::new(ErrorKind::Io, "cannot write this file: it is a folder or a device")
+            .file(file)
+            .next_step("name a file in a folder that you may write to"));
+    }
+    Ok(())
 }
 
 fn folder_of(file: &Path) -> &Path {
@@ -161,12 +181,38 @@ mod tests {
         assert_eq!(fs::read_to_string(at("target")).unwrap(), "new");
         fs::create_dir(at("folder")).unwrap();
         for no_file in [at("folder"), "/dev/null".into()] {
-            let error = write_atomically(&no_file, |out| out.write_all(b"new")).unwrap_err().to_string();
-            assert!(error.contains("it is a folder or a device; name a file"), "{error}");
+            let written = write_atomically(&no_file, |out| out.write_all(b"new"));
+            for error in [written.unwrap_err(), check_writable(&no_file).unwrap_err()] {
+                let error = error.to_string();
+                assert!(error.contains("it is a folder or a device; name a file"), "{error}");
+            }
         }
         let kind =
             std::os::unix::fs::FileTypeExt::is_char_device(&fs::metadata("/dev/null").unwrap().file_type());
         assert!(kind, "still a device");
+    }
+
+    #[test]
+    fn whether_a_file_can_be_written_is_found_out_without_a_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = folder.path().join("old");
+        fs::write(&old, "old").unwrap();
+        check_writable(&old).unwrap();
+        check_writable(&folder.path().join("new")).unwrap();
+        assert_eq!(content(folder.path()), [("old".to_owned(), "old".to_owned())]);
+        let missing = check_writable(&folder.path().join("no/new")).unwrap_err().to_string();
+        assert!(missing.contains("there is no folder"), "{missing}");
+    }
+
+    /// Root may write anywhere but to what no process may.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_cannot_be_written_to_is_refused() {
+        let error = check_writable(Path::new("/proc/report.json")).unwrap_err().to_string();
+        assert!(
+            error.contains("/proc/report.json: cannot write this file") && error.contains("; name a file"),
+            "{error}"
+        );
     }
 
     #[test]

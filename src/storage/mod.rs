@@ -16,7 +16,7 @@ mod toml_file;
 pub mod vault;
 
 #[cfg(feature = "vault")]
-pub use atomic::{Access, check_folder, replace, write_atomically};
+pub use atomic::{Access, check_folder, check_writable, replace, write_atomically};
 #[cfg(feature = "train")]
 pub(crate) use text::{broken_off, edits, excerpt, open_text};
 #[cfg(feature = "train")]
