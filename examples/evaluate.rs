@@ -45,6 +45,7 @@ use foretap::{Error, ErrorKind};
 /// Each user's earlier questions are learned from, the later ones scored with everything before them known. Without
 /// a choice of the test, the last 20 % of each user's questions are it.
 #[derive(Debug, Parser)]
+#[command(mut_args = cli::negative_numbers)]
 pub struct Args {
     /// Score this share of each user's questions, the latest [default: 0.2; with --as-is and no --models, all]
     #[arg(long, value_name = "SHARE", conflicts_with_all = ["test_days", "rolling"])]
@@ -136,7 +137,7 @@ pub struct Args {
 }
 
 /// What a benchmark's protocol decides, or has no answer to.
-const NOT_WITH_PROTOCOL: [&str; 17] = [
+const NOT_WITH_PROTOCOL: [&str; 20] = [
     "test_share",
     "validation_share",
     "test_days",
@@ -150,6 +151,9 @@ const NOT_WITH_PROTOCOL: [&str; 17] = [
     "keep_home",
     "simulate",
     "as_is",
+    "learn",
+    "bundle",
+    "others",
     "save_models",
     "html",
     "plots",
@@ -174,7 +178,7 @@ pub fn run(args: &Args) -> foretap::Result<()> {
             test: args.test_share.unwrap_or(SHARES[1]),
         },
     };
-    cli::check_folders([&args.json, &args.html])?;
+    cli::check_writable([&args.json, &args.html])?;
     let read = args.data.data.iter().chain(&args.others).chain(&args.bundle);
     cli::check_outputs([("--json", args.json.as_ref()), ("--html", args.html.as_ref())], read)?;
     args.plots.iter().try_for_each(|folder| cli::make_folder(folder))?;
@@ -246,7 +250,14 @@ fn benchmark(
     // Home screens are apps like others there.
     let data = cli::DataArgs { format: Some(protocol.format), keep_home: true, ..args.data.clone() };
     let mut vocabulary = Vocabulary::new();
-    let log = data.load(&mut vocabulary, bar)?;
+    // --format, which reading a log advises, is no choice here.
+    let log =
+        data.load(&mut vocabulary, bar).map_err(|error| match error.to_string().contains("--format") {
+            true => {
+                error.next_step(format!("--protocol {} takes {}", protocol.name, protocol.file_in_words()))
+            }
+            false => error,
+        })?;
     let report = protocol.run(experiment, &log, &vocabulary, bar)?;
     cli::say(&report.to_string());
     if let Some(file) = &args.json {

@@ -35,6 +35,7 @@ use clap::Parser;
 use foretap::bundle::Bundle;
 use foretap::context::questions;
 use foretap::data::{Event, Vocabulary};
+use foretap::experiment::no_question;
 use foretap::predict::{Predictor as _, Scratch};
 use foretap::router::{
     Answer, LearnOutcome, LearnSettings, Nights, Person, Route, Router, SuggestionSettings,
@@ -45,6 +46,7 @@ use hdrhistogram::Histogram;
 
 /// Replay logs as a phone would live them, with a bundle: accuracy, time and cost of whole answers
 #[derive(Debug, Parser)]
+#[command(mut_args = cli::negative_numbers)]
 struct Args {
     /// The bundle [default: the one that travels with the crate]
     #[arg(long, value_name = "FILE")]
@@ -121,6 +123,8 @@ struct Tally {
     nights: u64,
     /// Nights whose trees were kept.
     nights_learned: u64,
+    /// Nights with too few questions to learn from.
+    nights_too_few: u64,
     /// Questions of a night that were learned from, at most.
     learned_from: usize,
     /// Seconds of the longest night, and of all.
@@ -143,7 +147,7 @@ struct Phone<'a> {
 }
 
 fn run(args: &Args) -> foretap::Result<()> {
-    cli::check_folders([&args.histogram, &args.json])?;
+    cli::check_writable([&args.histogram, &args.json])?;
     let bundle = match &args.bundle {
         Some(file) => Bundle::load(file)?,
         None => Bundle::pretrained()?,
@@ -191,11 +195,7 @@ fn run(args: &Args) -> foretap::Result<()> {
         }
     }
     if phone.tally.asked == 0 {
-        return Err(Error::new(
-            ErrorKind::Data,
-            format!("the log has no question of {}", bundle.parts().task),
-        )
-        .next_step("give a longer log, or a bundle of the other task"));
+        return Err(no_question(&log, bundle.parts().task));
     }
     report(args, &phone)
 }
@@ -259,6 +259,7 @@ impl Phone<'_> {
         let (secs, tally) = (start.elapsed().as_secs_f64(), &mut self.tally);
         tally.nights += 1;
         tally.nights_learned += u64::from(learned.outcome == LearnOutcome::Learned);
+        tally.nights_too_few += u64::from(learned.outcome == LearnOutcome::TooFewQuestions);
         tally.learned_from = tally.learned_from.max(learned.questions);
         tally.longest_secs = tally.longest_secs.max(secs);
         tally.learning_secs += secs;
@@ -336,6 +337,7 @@ fn report(args: &Args, phone: &Phone<'_>) -> foretap::Result<()> {
             "learning": args.learn.then(|| serde_json::json!({
                 "nights": tally.nights,
                 "learned": tally.nights_learned,
+                "too_few_questions": tally.nights_too_few,
                 "questions": tally.learned_from,
                 "mean_secs": tally.learning_secs / tally.nights.max(1) as f64,
                 "longest_secs": tally.longest_secs,
@@ -358,15 +360,26 @@ fn say_learning(args: &Args, tally: &Tally) {
         }
         from = until;
     }
-    if args.learn {
+    if args.learn && tally.nights_too_few == tally.nights {
+        let least = LearnSettings::default().least_questions;
+        let why = match tally.nights {
+            0 => "no night passes in the log, and they are grown at four in the morning".to_owned(),
+            1 => format!("the one night had {} questions", tally.learned_from),
+            nights => format!("none of the {nights} nights had more than {} questions", tally.learned_from),
+        };
+        cli::say(&format!(
+            "no trees were grown of a person's own past: {why}; {least} are needed: give a longer log"
+        ));
+    } else if args.learn {
         cli::say(&format!(
             "{} of {} nights gave trees that were kept; a night took {:.1} s in the mean, {:.1} s at most, on one thread, for {} \
-             questions at most",
+             questions at most; {} nights had too few questions",
             tally.nights_learned,
             tally.nights,
             tally.learning_secs / tally.nights.max(1) as f64,
             tally.longest_secs,
-            tally.learned_from
+            tally.learned_from,
+            tally.nights_too_few
         ));
     }
 }

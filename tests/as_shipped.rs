@@ -7,6 +7,7 @@ use foretap::Silent;
 use foretap::bundle::Bundle;
 use foretap::context::{Task, questions};
 use foretap::data::simulate::{Simulation, SimulationConfig, simulate};
+use foretap::data::{Log, Signal};
 use foretap::evaluate::LearningTime;
 use foretap::experiment::{AsShipped, Experiment, train_on_others};
 use foretap::gbdt::GbdtConfig;
@@ -103,7 +104,31 @@ fn a_log_or_a_ranker_that_does_not_fit_is_refused() {
     let error = test.test(&empty, &bundle.vocabulary(), &Silent).unwrap_err().to_string();
     assert!(error.contains("no question of the task first-after-unlock"), "{error}");
 
+    assert!(error.contains("its signals: nothing; no app is launched in it"), "{error}");
+
     let some = people(1, 7);
+    let without = |is_left: fn(&Signal) -> bool| {
+        let events = some.log.events().iter().filter(|event| is_left(&event.signal));
+        let log = Log::from_events(events.copied().collect());
+        test.test(&log, &some.vocabulary, &Silent).unwrap_err().to_string()
+    };
+    let error = without(|signal| *signal != Signal::Unlock);
+    assert!(error.contains("its signals: launches ") && error.contains("; no unlock is in it: "), "{error}");
+    let error = without(|signal| *signal == Signal::Unlock);
+    assert!(
+        error.contains("its signals: unlocks ") && error.contains("; no app is launched in it: "),
+        "{error}"
+    );
+    let few = AsShipped { test_share: 1e-4, ..test };
+    let error = few.test(&some.log, &some.vocabulary, &Silent).unwrap_err().to_string();
+    let says = "field `--test-share`: a share of 0.0001 leaves 0 of ";
+    assert!(
+        error.contains(says) && error.contains(" questions of 1 person to score; choose at least 0.0"),
+        "{error}"
+    );
+    let enough = error.split("at least ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    let enough = AsShipped { test_share: enough.parse().unwrap(), ..test };
+    assert_eq!(enough.test(&some.log, &some.vocabulary, &Silent).unwrap().models[0].metrics.questions, 1);
     let config =
         RankerConfig { gbdt: GbdtConfig { trees: 2, ..GbdtConfig::default() }, ..RankerConfig::default() };
     let next = Experiment { task: Task::NextLaunch, ..Experiment::default() };

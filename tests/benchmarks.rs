@@ -270,6 +270,9 @@ fn what_contradicts_a_protocol_is_refused() {
         "--home A",
         "--keep-home",
         "--as-is",
+        "--learn",
+        "--bundle phone.foretap",
+        "--others others.csv",
         "--save-models out",
         "--html out.html",
         "--plots out",
@@ -288,7 +291,12 @@ fn files_that_are_no_benchmark_are_refused_with_the_next_step() {
     let broken = lsapp().replacen("2018-01-16 06:00:40", "yesterday", 1);
     let columns = lsapp().replace("\tOpened", "");
     let cases = [
-        ("a trace as lsapp", tsinghua(), "lsapp", &["not in the format lsapp", "looks like tsinghua"][..]),
+        (
+            "a trace as lsapp",
+            tsinghua(),
+            "lsapp",
+            &["not in the format lsapp: it looks like tsinghua; --protocol lsapp takes lsapp.tsv"][..],
+        ),
         (
             "a bad row",
             broken,
@@ -308,7 +316,8 @@ fn files_that_are_no_benchmark_are_refused_with_the_next_step() {
         assert!(expected.iter().all(|part| error.contains(part)), "{what}: {error}");
     }
     let none = run(lsapp_sessions(0, 9, "ABCDABCDAB"), "--protocol tsinghua").unwrap_err();
-    assert!(none.contains("looks like lsapp"), "{none}");
+    assert!(none.contains("looks like lsapp; --protocol tsinghua takes App_usage_trace.txt"), "{none}");
+    assert!(!none.contains("--format"), "{none}");
     let empty = TINY.prepare(&read(lsapp_sessions(0, 1, "AB"), &options()).unwrap().0, RepeatedOpens::Kept);
     assert!(empty.unwrap_err().to_string().contains("none has 1 questions"));
 }

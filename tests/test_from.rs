@@ -263,3 +263,33 @@ fn a_bundle_as_it_comes_refuses_what_it_would_leave_out() {
     }
     assert_eq!(fs::read(at("log.csv")).unwrap(), before);
 }
+
+#[test]
+fn a_negative_number_is_a_value_and_no_flag() {
+    for (flag, says) in [
+        ("--seed -1", "invalid value '-1' for '--seed <SEED>'"),
+        ("--simulate -1", "invalid value '-1' for '--simulate <PEOPLE>'"),
+        ("--test-share -0.5 --as-is --simulate 1", "field `--test-share`: -0.5 is no share of the questions"),
+    ] {
+        let given = format!("evaluate {flag}");
+        let parsed = evaluate::Args::try_parse_from(given.split(' ')).map_err(|error| error.to_string());
+        let error =
+            parsed.and_then(|args| evaluate::run(&args).map_err(|error| error.to_string())).unwrap_err();
+        assert!(error.contains(says), "{flag}: {error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_before_anything_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for (flag, says) in [
+        (format!("--json {}", at("")), "it is a folder or a device"),
+        (format!("--html {}", at("nowhere/report.html")), "there is no folder"),
+    ] {
+        let given = format!("evaluate --data {} {flag}", at("missing.csv"));
+        let args = evaluate::Args::try_parse_from(given.split(' ')).unwrap();
+        let error = evaluate::run(&args).unwrap_err().to_string();
+        assert!(error.contains(says), "{flag}: {error}");
+    }
+}

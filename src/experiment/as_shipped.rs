@@ -87,6 +87,7 @@ impl AsShipped<'_> {
             truth: self.truth,
             run,
         };
+        self.check_scored(&people, people.iter().map(|person| scored(person).test.len()).sum())?;
         let nothing = TrainingView::new(task, vocabulary, []);
         let others: Vec<Tempered<'_>> = self.others.iter().map(Tempered).collect();
         let markov = Markov::default();
@@ -136,6 +137,23 @@ impl AsShipped<'_> {
             routing: None,
             importance: Vec::new(),
         })
+    }
+
+    /// Refuses a share of which no person has a question.
+    fn check_scored(&self, people: &[PersonLog<'_>], scored: usize) -> Result<()> {
+        if scored > 0 {
+            return Ok(());
+        }
+        let questions: usize = people.iter().map(PersonLog::questions).sum();
+        let most = people.iter().map(PersonLog::questions).max().unwrap_or(1);
+        let whose = if people.len() == 1 { "1 person" } else { &format!("{} people", people.len()) };
+        let message =
+            format!("a share of {} leaves 0 of {questions} questions of {whose} to score", self.test_share);
+        // Rounded up, so that it is enough.
+        let enough = (1e4 / most as f64).ceil() / 1e4;
+        Err(Error::new(ErrorKind::Config, message)
+            .field("--test-share")
+            .next_step(format!("choose at least {enough}, or leave it out to score all")))
     }
 }
 

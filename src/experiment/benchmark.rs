@@ -89,6 +89,19 @@ impl BenchmarkProtocol {
         repeated_opens: &[RepeatedOpens::Removed],
     };
 
+    /// What its published file looks like, in words.
+    pub fn file_in_words(&self) -> &'static str {
+        match self.format {
+            LogFormat::Lsapp => {
+                "lsapp.tsv, with the columns user_id, session_id, timestamp, app_name and event_type, tabs between them"
+            }
+            LogFormat::Tsinghua => {
+                "App_usage_trace.txt, with rows of user, time (20160420003814), base station, app and bytes, spaces between them"
+            }
+            _ => "a log of the protocol's format",
+        }
+    }
+
     /// The split of each user's questions.
     pub fn split(&self) -> SplitPlan {
         SplitPlan::Shares { validation: 0.1, test: 0.2 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::round::BAYES_OPTIMAL;
 use super::save;
 use super::{Experiment, PersonLog};
-use crate::data::{Split, SplitPlan, Timestamp};
+use crate::context::Task;
+use crate::data::{Log, Signal, Split, SplitPlan, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::{ROUTER, ROUTER_FULL, ROUTER_SHARED};
 
@@ -91,6 +92,40 @@ impl Experiment {
             _ => Ok(()),
         }
     }
+}
+
+/// Why `log` has no question of `task`: which signals it has, which are missing, and what to do.
+pub fn no_question(log: &Log, task: Task) -> Error {
+    let count = |is: fn(&Signal) -> bool| log.events().iter().filter(|event| is(&event.signal)).count();
+    let [launches, unlocks] =
+        [count(|signal| matches!(signal, Signal::Launch(_))), count(|signal| *signal == Signal::Unlock)];
+    let signals: Vec<String> = [
+        ("launches", launches),
+        ("unlocks", unlocks),
+        ("closes", count(|signal| matches!(signal, Signal::Close(_)))),
+        ("notifications", count(|signal| matches!(signal, Signal::Notification(_)))),
+        ("screen on", count(|signal| *signal == Signal::ScreenOn)),
+        ("screen off", count(|signal| *signal == Signal::ScreenOff)),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .map(|(name, count)| format!("{name} {count}"))
+    .collect();
+    let signals = if signals.is_empty() { "nothing".to_owned() } else { signals.join(", ") };
+    let next_step = match (launches, unlocks, task) {
+        (0, ..) => {
+            "no app is launched in it: give a log with launches, or say with --columns and --signals which rows they are"
+        }
+        (_, 0, Task::FirstAfterUnlock) => {
+            "no unlock is in it: give a log with unlocks, or ask --task next-launch, with a model of that task"
+        }
+        (.., Task::FirstAfterUnlock) => {
+            "no launch comes after an unlock: give a longer log, or ask --task next-launch"
+        }
+        (.., Task::NextLaunch) => "no app follows another one: give a longer log",
+    };
+    let message = format!("the log has no question of the task {task}; its signals: {signals}");
+    Error::new(ErrorKind::Data, message).next_step(next_step)
 }
 
 /// As a person would write it.

@@ -18,6 +18,7 @@ mod transformer;
 
 pub use as_shipped::{AsShipped, train_on_others};
 pub use benchmark::{BenchmarkProtocol, BenchmarkReport, BenchmarkResult, PreparedLog, RepeatedOpens};
+pub use check::no_question;
 pub use method::{Artifact, Failure, Learned, Learner, Method, Training};
 pub use quantization::{Quantization, QuantizationPlan, Variant, WindowCost};
 use round::{Round, Rounds};
@@ -289,13 +290,7 @@ impl Experiment {
         // By when each is first heard of: the order of a log's rows may come of whatever was written later.
         people.sort_by_key(|person| (person.events[0].at, person.events[0].user));
         if people.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Data,
-                format!("the log has no question of the task {}", self.task),
-            )
-            .next_step(
-                "give a longer log, or the other --task: one without unlocks has no first-after-unlock",
-            ));
+            return Err(no_question(log, self.task));
         }
         Ok(people)
     }
