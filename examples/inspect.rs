@@ -4,16 +4,16 @@
 //! cargo run --release --example simulate -- --people 1 --days 7 --out people.csv
 //! cargo run --release --example inspect -- --data people.csv --svg days.svg
 //!
-//! 1 people, 3972 events on 8 days from 2026-01-04 to 2026-01-11
-//! clock: -05:00
-//! 517 unlocks, 477 of them with an answer (92 %)
+//! 1 people, 872 events on 7 days from 2026-01-05 to 2026-01-11
+//! clock: +04:00
+//! 143 unlocks, 122 of them with an answer (85 %)
 //!
 //! app                            launches   share first opens
-//! Photos                              251  28.3 %         138
-//! Clock                                65   7.3 %          43
-//! News                                 55   6.2 %          38
+//! App 165                              74  48.7 %          69
+//! App 12                               53  34.9 %          39
+//! App 49                               13   8.6 %          11
 //! ..
-//! launches by hour, 0 to 23: 0 0 0 0 4 43 23 34 58 14 13 48 71 42 55 14 69 44 80 26 74 72 79 25
+//! launches by hour, 0 to 23: 1 0 0 0 0 0 0 0 0 8 18 14 11 6 11 7 8 12 18 14 11 9 4 0
 //! ```
 //!
 //! It prints what a file holds, what was left out and why, and lines that begin with LOOK where the log may not be what it

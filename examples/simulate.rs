@@ -3,8 +3,8 @@
 //! ```text
 //! cargo run --release --example simulate -- --people 1 --days 28 --out phone.csv
 //!
-//! 1 people, 87 apps, 14559 events, 3200 launches, 1608 first-after-unlock questions, written to phone.csv
-//! the best that any predictor can do: HR@1/3/5 0.880/0.985/0.995, log loss 0.408
+//! 1 people, 450 apps, 15957 events, 5629 launches, 1343 first-after-unlock questions, written to phone.csv
+//! the best that any predictor can do: HR@1/3/5 0.939/1.000/1.000, log loss 0.202
 //! ```
 
 mod cli;
