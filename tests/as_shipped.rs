@@ -92,7 +92,7 @@ fn a_bundle_answers_as_on_a_phone_beside_a_ranker_of_other_people() {
 #[test]
 fn a_log_or_a_ranker_that_does_not_fit_is_refused() {
     let bundle = Bundle::pretrained().unwrap();
-    let empty = foretap::data::Log::default();
+    let empty = Log::default();
     let test = AsShipped {
         bundle: &bundle,
         routing: Routing::default(),
