@@ -128,7 +128,8 @@
 //!     coreml/                        Core ML's ML Program
 //!     model_card, export_set         what a file says of itself; all files of a bundle, each with a golden question
 //!
-//!   evaluate/    HOW GOOD IT IS: expected, metrics, intervals, replay, latency, routing, as_shipped, report, text, html
+//!   evaluate/    HOW GOOD IT IS: figure, expected, metrics, intervals, replay, latency, routing, as_shipped, report, text,
+//!                html
 //!   conformance  what a Predictor promises, checked: yours too
 //!   experiment/  from a log to a report: check, method, round, save; the methods ranker, transformer, quantization, routing;
 //!                as_shipped: nothing trained; benchmark: the field's public data sets

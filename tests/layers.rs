@@ -147,6 +147,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     (
         "evaluate",
         &[
+            "figure",
             "expected",
             "metrics",
             "intervals",

@@ -46,9 +46,6 @@ pub struct Session {
     answer: Answer,
     /// Whether `answer` is to what was observed last.
     is_answered: bool,
-    /// How often another person came: what was learned of one is no other's.
-    #[cfg(feature = "learn")]
-    people: u64,
 }
 
 /// A person's past and the router that answers, to be learned from without the session.

@@ -4,6 +4,7 @@
 
 mod as_shipped;
 mod expected;
+mod figure;
 mod html;
 mod intervals;
 mod latency;

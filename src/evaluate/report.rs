@@ -8,12 +8,12 @@ use serde::{Serialize, Serializer};
 
 use super::as_shipped::LearningCurve;
 use super::expected::Expected;
+use super::figure::figure;
 use super::intervals::{Interval, intervals, mean_interval};
 use super::latency::{CLOCK, Latency};
 use super::metrics::{CalibrationBin, Metrics, Outcome, calibration_curve, coverage_curve};
 use super::replay::TestResult;
 use super::routing::{LearningPeriod, ROUTER, RoutingPoint, RoutingReport};
-use super::text::figure;
 use crate::context::Task;
 use crate::data::{SplitPlan, UserId};
 use crate::error::Result;

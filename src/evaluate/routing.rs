@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::expected::Expected;
+use super::figure::figure;
 use super::metrics::{Metrics, Outcome, choose_threshold};
 use super::replay::{Protocol, TestResult};
-use super::text::figure;
 use crate::context::{Context, History, Question, Task, TrainingView, questions};
 use crate::data::simulate::TrueDistribution;
 use crate::data::{AppId, Event, Split, Timestamp, UserId};

@@ -3,6 +3,7 @@
 use std::fmt::{Formatter, Result};
 
 use super::as_shipped::LearningTime;
+use super::figure::figure;
 use super::report::{ModelReport, Regret, Report, SubsetMetrics};
 
 impl Report {
@@ -108,36 +109,7 @@ fn interval(regret: &Regret) -> String {
     }
 }
 
-/// `value` with so many decimals; what rounds to zero, of either sign, without one: the bound's own regret is zero within
-/// rounding.
-pub(super) fn figure(value: f64, decimals: usize) -> String {
-    let text = format!("{value:.decimals$}");
-    match text.strip_prefix('-') {
-        Some(positive) if positive.bytes().all(|byte| b"0.".contains(&byte)) => positive.to_owned(),
-        _ => text,
-    }
-}
-
-/// The same with three decimals; a dash where it is no number.
+/// A figure with three decimals; a dash where it is no number.
 fn finite(value: f64) -> String {
     if value.is_finite() { figure(value, 3) } else { "-".to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zero_has_no_sign() {
-        for (value, decimals, expected) in [
-            (-0.0, 3, "0.000"),
-            (-4e-4, 3, "0.000"),
-            (-4e-4, 4, "-0.0004"),
-            (-6e-4, 3, "-0.001"),
-            (0.5, 3, "0.500"),
-            (f64::NAN, 3, "NaN"),
-        ] {
-            assert_eq!(figure(value, decimals), expected, "{value}");
-        }
-    }
 }

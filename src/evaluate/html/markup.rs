@@ -71,7 +71,7 @@ pub(super) fn cells(texts: impl IntoIterator<Item = String>) -> Vec<Markup> {
 
 /// `value` with so many decimals, without the sign of a zero; a dash where it is no number.
 pub(super) fn decimals(value: f64, decimals: usize) -> String {
-    if value.is_finite() { crate::evaluate::text::figure(value, decimals) } else { "–".to_owned() }
+    if value.is_finite() { crate::evaluate::figure::figure(value, decimals) } else { "–".to_owned() }
 }
 
 /// `value` with its sign and so many decimals; a dash where it is no number.
