@@ -131,6 +131,11 @@ impl Error {
         self.detail.kind
     }
 
+    /// The field that the error is about, where there is one.
+    pub fn field_name(&self) -> Option<&str> {
+        self.detail.field.as_deref()
+    }
+
     /// The line that the error is about, where there is one.
     pub fn line_number(&self) -> Option<u64> {
         self.detail.line

@@ -132,7 +132,7 @@
 //!                html
 //!   conformance  what a Predictor promises, checked: yours too
 //!   experiment/  from a log to a report: check, method, round, save; the methods ranker, transformer, quantization, routing;
-//!                as_shipped: nothing trained; benchmark: the field's public data sets
+//!                as_shipped: nothing trained; compare: one bundle beside another; benchmark: the field's public data sets
 //! ```
 //!
 //! Start with [`context::History`] to see what is known, [`predict::Predictor`] for what a predictor must do,

@@ -171,6 +171,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "round save",
             "check",
             "as_shipped",
+            "compare",
             "benchmark",
         ],
     ),

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::metrics::{Metrics, Outcome};
 
 /// The middle 95 % of the bootstrap's figures.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval(pub f64, pub f64);
 
 /// Fewer users than this, and days are resampled.

@@ -8,6 +8,7 @@
 mod as_shipped;
 mod benchmark;
 mod check;
+mod compare;
 mod method;
 mod quantization;
 mod ranker;
@@ -19,6 +20,7 @@ mod transformer;
 pub use as_shipped::{AsShipped, train_on_others};
 pub use benchmark::{BenchmarkProtocol, BenchmarkReport, BenchmarkResult, PreparedLog, RepeatedOpens};
 pub use check::no_question;
+pub use compare::{BundleComparison, BundleFigures, compare_bundles};
 pub use method::{Artifact, Failure, Learned, Learner, Method, Training};
 pub use quantization::{Quantization, QuantizationPlan, Variant, WindowCost};
 use round::{Round, Rounds};

@@ -1,0 +1,240 @@
+//! What a phone does, for tests, demonstrations and operators: logs are sent as batches, questions asked over HTTP.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use foretap::data::{Log, Timestamp, Vocabulary};
+use foretap::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::serve::{
+    AcceptedEvents, AskRequest, AskResponse, ErrorBody, FeedbackRequest, RefusedEvent, StatusBody,
+};
+use crate::wire::{self, Encoding, PhoneEvent};
+
+/// Where a server listens.
+#[derive(Debug, Clone)]
+pub struct Client {
+    url: String,
+    agent: ureq::Agent,
+}
+
+/// How often a request is sent again to a server that cannot take it at the moment.
+const ATTEMPTS: u32 = 8;
+/// Refused events that are kept to be shown.
+const SHOWN: usize = 5;
+
+/// What became of what was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// Events that were accepted.
+    pub accepted: u64,
+    /// Events that were refused.
+    pub refused: u64,
+    /// Why the first of them were.
+    pub reasons: Vec<RefusedEvent>,
+    /// Requests.
+    pub batches: u64,
+    /// The last one's position: for [`AskRequest::after`].
+    pub position: u64,
+}
+
+/// All events of a log as phones would send them: in the order of their times, each with its number in its second.
+pub fn phone_events(log: &Log, vocabulary: &Vocabulary) -> Vec<PhoneEvent> {
+    let mut events = Vec::with_capacity(log.events().len());
+    for person in log.users() {
+        let mut last: Option<(Timestamp, u32)> = None;
+        for event in person {
+            let number = last.filter(|(at, _)| *at == event.at).map_or(0, |(_, number)| number + 1);
+            last = Some((event.at, number));
+            events.push(PhoneEvent::of_event(event, number, vocabulary));
+        }
+    }
+    // Stable: one person's events of a time stay in their order.
+    events.sort_by_key(|event| event.at_us);
+    events
+}
+
+impl Client {
+    /// Of the server at `url`, such as `http://127.0.0.1:8310`.
+    pub fn new(url: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(150)))
+            .http_status_as_error(false)
+            .build();
+        Self { url: url.trim_end_matches('/').to_owned(), agent: config.into() }
+    }
+
+    /// Sends events, `batch` at a time; `speed` seconds of the log pass in one second, or as fast as it goes without it.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses a batch whole.
+    pub fn send(
+        &self,
+        events: &[PhoneEvent],
+        key_id: &str,
+        (batch, speed): (usize, Option<f64>),
+        mut progress: impl FnMut(u64),
+    ) -> Result<Sent> {
+        let (started, mut sent) = (Instant::now(), Sent::default());
+        let first_us = events.first().map_or(0, |event| event.at_us);
+        for part in events.chunks(batch.max(1)) {
+            if let (Some(speed), Some(event)) = (speed, part.last()) {
+                let due = Duration::from_secs_f64((event.at_us - first_us) as f64 / 1e6 / speed);
+                std::thread::sleep(due.saturating_sub(started.elapsed()));
+            }
+            let body = gzip(&wire::encode(key_id, part))?;
+            let headers = [("Content-Type", "application/x-protobuf"), ("Content-Encoding", "gzip")];
+            let answer: AcceptedEvents = read(&self.post("/v1/events", &headers, &body)?)?;
+            sent.accepted += answer.accepted as u64;
+            sent.refused += answer.refused as u64;
+            sent.batches += 1;
+            sent.position = answer.position;
+            let room = SHOWN - sent.reasons.len().min(SHOWN);
+            sent.reasons.extend(answer.reasons.into_iter().take(room));
+            progress(part.len() as u64);
+        }
+        Ok(sent)
+    }
+
+    /// Sends a batch that is written already.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses the batch whole.
+    pub fn send_batch(&self, batch: &[u8], encoding: Encoding) -> Result<AcceptedEvents> {
+        read(&self.post("/v1/events", &[("Content-Type", encoding.content_type())], batch)?)
+    }
+
+    /// Asks what is opened next.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses the question.
+    pub fn ask(&self, request: &AskRequest) -> Result<AskResponse> {
+        read(&self.post_json("/v1/ask", request)?)
+    }
+
+    /// Says what was opened after an answer.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or knows no such answer.
+    pub fn feedback(&self, request: &FeedbackRequest) -> Result<()> {
+        self.post_json("/v1/feedback", request).map(|_| ())
+    }
+
+    /// Has lake and store commit all that was sent before.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or cannot commit.
+    pub fn flush(&self) -> Result<()> {
+        self.post("/v1/flush", &[], &[]).map(|_| ())
+    }
+
+    /// Figures of the server.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub fn status(&self) -> Result<StatusBody> {
+        read(&self.get("/v1/status")?)
+    }
+
+    /// All that is held of a person, as JSON.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or the id is none.
+    pub fn export(&self, user: &str) -> Result<serde_json::Value> {
+        read(&self.get(&format!("/v1/people/{user}"))?)
+    }
+
+    /// Forgets a person, and returns the report as JSON.
+    ///
+    /// # Errors
+    /// The server cannot be reached, the id is none, or a part could not be done: call it again.
+    pub fn forget(&self, user: &str) -> Result<serde_json::Value> {
+        read(&self.post(&format!("/v1/people/{user}/forget"), &[], &[])?)
+    }
+
+    fn get(&self, path: &str) -> Result<Vec<u8>> {
+        let answer = self.agent.get(&format!("{}{path}", self.url)).call();
+        let mut answer = answer.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().with_config().limit(MAX_ANSWER);
+        let bytes = body.read_to_vec().map_err(|error| self.unreachable(&error))?;
+        if status == 200 { Ok(bytes) } else { Err(refused(path, status, &bytes)) }
+    }
+
+    fn post_json(&self, path: &str, body: &impl Serialize) -> Result<Vec<u8>> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Error::new(ErrorKind::Data, format!("cannot be written as JSON: {error}")))?;
+        self.post(path, &[("Content-Type", "application/json")], &body)
+    }
+
+    /// A request and the body of its answer. Where the server cannot take it at the moment it is sent again, later each time;
+    /// events that were kept all the same are known by their identity.
+    fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Vec<u8>> {
+        let url = format!("{}{path}", self.url);
+        let mut pause = Duration::from_millis(100);
+        for attempt in 1..=ATTEMPTS {
+            let mut request = self.agent.post(&url);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let mut answer = match request.send(body) {
+                Ok(answer) => answer,
+                Err(error) if attempt == ATTEMPTS || path != "/v1/events" => {
+                    return Err(self.unreachable(&error));
+                }
+                Err(_) => {
+                    std::thread::sleep(pause);
+                    pause *= 2;
+                    continue;
+                }
+            };
+            let status = answer.status().as_u16();
+            let bytes = answer.body_mut().read_to_vec().map_err(|error| self.unreachable(&error))?;
+            match status {
+                200..300 => return Ok(bytes),
+                429 | 503 if attempt < ATTEMPTS => {
+                    std::thread::sleep(pause);
+                    pause *= 2;
+                }
+                _ => return Err(refused(path, status, &bytes)),
+            }
+        }
+        Err(Error::new(ErrorKind::Io, format!("{path} could not be done")))
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Error {
+        Error::new(ErrorKind::Io, format!("cannot reach {}: {error}", self.url))
+            .next_step("start it with `foretap up`, or name another by --url")
+    }
+}
+
+/// Bytes of an answer, at most: all that is held of a person may be large.
+const MAX_ANSWER: u64 = 1 << 30;
+
+fn refused(path: &str, status: u16, body: &[u8]) -> Error {
+    let told: ErrorBody = serde_json::from_slice(body).unwrap_or(ErrorBody {
+        error: String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned(),
+        field: None,
+    });
+    let error = Error::new(ErrorKind::Data, format!("{path} answered {status}: {}", told.error));
+    match told.field {
+        Some(field) => error.field(field),
+        None => error,
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+    let packed = out.write_all(bytes).and_then(|()| out.finish());
+    packed.map_err(|error| Error::new(ErrorKind::Io, format!("cannot compress a batch: {error}")))
+}
+
+fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Error::new(ErrorKind::Data, format!("the server's answer cannot be read: {error}"))
+            .next_step("use the same version of foretap on both sides")
+    })
+}

@@ -1,0 +1,304 @@
+//! One TOML file says all: every key has a default that works on one machine. `foretap config --example` prints it with a
+//! sentence a key; environment variables `FORETAP_SECTION_KEY` override it; a key that is not known is refused.
+
+use std::path::{Path, PathBuf};
+
+use foretap::router::Routing;
+use foretap::{Error, ErrorKind, Result};
+use serde::Deserialize;
+
+/// All settings. Paths that are not absolute are taken from the folder in which the program runs.
+#[derive(Debug, Clone, PartialEq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the embedded parts keep their files.
+    pub data: DataConfig,
+    /// The door for events and questions.
+    pub http: HttpConfig,
+    /// What is accepted, and when it is committed.
+    pub ingest: IngestConfig,
+    /// A person's state.
+    pub store: StoreConfig,
+    /// All events, for good.
+    pub lake: LakeConfig,
+    /// How questions are answered.
+    pub answer: AnswerConfig,
+}
+
+/// See [`Config::data`].
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// The folder of store, journal, lake and models.
+    pub folder: PathBuf,
+}
+
+/// See [`Config::http`].
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Address and port to listen on. Nobody is authenticated: keep it on the loopback interface.
+    pub listen: String,
+    /// Bytes of a request's body, compressed as it arrives.
+    pub max_body_bytes: usize,
+    /// Bytes of a request's body once it is decompressed.
+    pub max_batch_bytes: usize,
+    /// Seconds that a stop waits for requests that are under way.
+    pub drain_secs: u64,
+}
+
+/// See [`Config::ingest`].
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IngestConfig {
+    /// Events in one batch.
+    pub max_events: usize,
+    /// Seconds that a phone's clock may be ahead of ours; an event beyond is a dead letter.
+    pub max_ahead_secs: u64,
+    /// Seconds between two commits of lake and store, at most.
+    pub commit_secs: u64,
+    /// Bytes of events between two commits, at most.
+    pub commit_bytes: usize,
+}
+
+/// See [`Config::store`].
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// People whose state is kept in memory.
+    pub cached_people: u64,
+    /// The file of the key that seals each person's own key; made where it is missing. It is needed to read the store.
+    pub key_file: Option<PathBuf>,
+}
+
+/// See [`Config::lake`].
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LakeConfig {
+    /// Buckets over people within a day.
+    pub buckets: u32,
+}
+
+/// See [`Config::answer`].
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnswerConfig {
+    /// Apps in an answer where the question asks for no other number.
+    pub apps: usize,
+    /// An answer whose apps together are less probable says that it abstains.
+    pub least_probability: f64,
+    /// Share of the questions that the transformer is asked, too; without it as many as pay.
+    pub routed_share: Option<f32>,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { folder: PathBuf::from("foretap-data") }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8310".to_owned(),
+            max_body_bytes: 4 << 20,
+            max_batch_bytes: 16 << 20,
+            drain_secs: 10,
+        }
+    }
+}
+
+impl Default for IngestConfig {
+    fn default() -> Self {
+        Self { max_events: 20_000, max_ahead_secs: 600, commit_secs: 60, commit_bytes: 64 << 20 }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { cached_people: 2_000, key_file: None }
+    }
+}
+
+impl Default for LakeConfig {
+    fn default() -> Self {
+        Self { buckets: 16 }
+    }
+}
+
+impl Default for AnswerConfig {
+    fn default() -> Self {
+        Self { apps: 3, least_probability: 0.0, routed_share: None }
+    }
+}
+
+/// The file that `foretap config --example` prints: every key with its default.
+pub const EXAMPLE: &str = include_str!("../foretap.example.toml");
+
+const HINT: &str = "see all keys with `foretap config --example`";
+
+impl Config {
+    /// The settings of `file`, or the defaults without one, with the environment's above both.
+    ///
+    /// # Errors
+    /// The file cannot be read, has a key that is not known, or a value is impossible.
+    pub fn load(file: Option<&Path>) -> Result<Self> {
+        let variables = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX));
+        Self::load_with(file, variables)
+    }
+
+    fn load_with(file: Option<&Path>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        let text = match file {
+            Some(file) => {
+                std::fs::read_to_string(file).map_err(|error| Error::io(file, "read the settings", error))?
+            }
+            None => String::new(),
+        };
+        let of_file = |error: Error| match file {
+            Some(file) => error.file(file),
+            None => error,
+        };
+        let wrong = |error: &toml::de::Error| {
+            let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            let found = Error::new(ErrorKind::Config, error.message().to_owned()).next_step(HINT);
+            of_file(match line {
+                Some(line) => found.line(line as u64),
+                None => found,
+            })
+        };
+        let mut table: toml::Table = toml::from_str(&text).map_err(|error| wrong(&error))?;
+        // First by itself: what is wrong in the file is told by its line.
+        toml::from_str::<Self>(&text).map_err(|error| wrong(&error))?;
+        for (name, value) in variables {
+            override_by(&mut table, &name, &value)?;
+        }
+        let config: Self = table.try_into().map_err(|error: toml::de::Error| {
+            Error::new(ErrorKind::Config, error.message().to_owned())
+                .field(format!("{PREFIX}.."))
+                .next_step(HINT)
+        })?;
+        config.check().map_err(of_file)?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |field: &str, message: String, next_step: &str| {
+            Err(Error::new(ErrorKind::Config, message).field(field).next_step(next_step))
+        };
+        if self.http.listen.parse::<std::net::SocketAddr>().is_err() {
+            let message = format!("`{}` is no address and port", self.http.listen);
+            return wrong("http.listen", message, "write it as 127.0.0.1:8310");
+        }
+        let above_zero = [
+            ("http.max_body_bytes", self.http.max_body_bytes),
+            ("http.max_batch_bytes", self.http.max_batch_bytes),
+            ("ingest.max_events", self.ingest.max_events),
+            ("ingest.commit_bytes", self.ingest.commit_bytes),
+            ("lake.buckets", self.lake.buckets as usize),
+            ("answer.apps", self.answer.apps),
+        ];
+        if let Some((field, _)) = above_zero.iter().find(|(_, value)| *value == 0) {
+            return wrong(field, "0".to_owned(), "give a number above 0");
+        }
+        if !(0.0..=1.0).contains(&self.answer.least_probability) {
+            let message = format!("{} is no probability", self.answer.least_probability);
+            return wrong("answer.least_probability", message, "give a number from 0 to 1");
+        }
+        self.answer.routing().map(|_| ()).map_err(|error| error.field("answer.routed_share"))
+    }
+
+    /// The file of the key under which people's keys are sealed.
+    pub fn key_file(&self) -> PathBuf {
+        self.store.key_file.clone().unwrap_or_else(|| self.data.folder.join("master.key"))
+    }
+}
+
+impl AnswerConfig {
+    /// Which questions the transformer is asked.
+    ///
+    /// # Errors
+    /// The share is none.
+    pub fn routing(&self) -> Result<Routing> {
+        match self.routed_share {
+            None => Ok(Routing::default()),
+            Some(share) if (0.0..=1.0).contains(&share) => Ok(Routing::Share(share)),
+            Some(share) => Err(Error::new(ErrorKind::Config, format!("{share} is no share"))
+                .next_step("give a number from 0 to 1, or leave it out")),
+        }
+    }
+}
+
+const PREFIX: &str = "FORETAP_";
+const SECTIONS: [&str; 6] = ["data", "http", "ingest", "store", "lake", "answer"];
+
+/// `FORETAP_HTTP_LISTEN=127.0.0.1:80` sets `listen` of `[http]`.
+fn override_by(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
+    let key = name.trim_start_matches(PREFIX).to_ascii_lowercase();
+    let Some((section, key)) = key.split_once('_').filter(|(section, _)| SECTIONS.contains(section)) else {
+        // Not a setting: the tests' and the crate's own variables begin so, too.
+        return Ok(());
+    };
+    let parsed = if let Ok(whole) = value.parse::<i64>() {
+        toml::Value::Integer(whole)
+    } else if let Ok(real) = value.parse::<f64>() {
+        toml::Value::Float(real)
+    } else {
+        toml::Value::String(value.to_owned())
+    };
+    let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    match entry {
+        toml::Value::Table(entries) => {
+            entries.insert(key.to_owned(), parsed);
+            Ok(())
+        }
+        _ => Err(Error::new(ErrorKind::Config, format!("`{section}` is no section")).next_step(HINT)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_holds_every_key_with_its_default() {
+        let example: Config = toml::from_str(EXAMPLE).unwrap();
+        assert_eq!(example, Config::default());
+        // A key that is commented out is known, too: it has no default.
+        let with_all = EXAMPLE.replace("# key_file", "key_file").replace("# routed_share", "routed_share");
+        let with_all: Config = toml::from_str(&with_all).unwrap();
+        assert!(with_all.store.key_file.is_some() && with_all.answer.routed_share.is_some());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_line_and_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("foretap.toml");
+        for (text, variables, expected) in [
+            ("[http]\nlisten = \"here\"\n", vec![], "http.listen"),
+            ("[http]\n\nlisten_on = \"127.0.0.1:1\"\n", vec![], "line 3"),
+            ("[htp]\n", vec![], "unknown field `htp`"),
+            ("[ingest]\nmax_events = 0\n", vec![], "ingest.max_events"),
+            ("[ingest]\nmax_events = -1\n", vec![], "line 2"),
+            ("[answer]\nrouted_share = 2.0\n", vec![], "answer.routed_share"),
+            ("", vec![("FORETAP_HTTP_LISTEN", "7")], "FORETAP_"),
+            ("", vec![("FORETAP_HTTP_PORT", "7")], "unknown field `port`"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let error = Config::load_with(Some(&file), variables).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_is_above_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("foretap.toml");
+        std::fs::write(&file, "[ingest]\ncommit_secs = 5\n[data]\nfolder = \"a\"\n").unwrap();
+        let variables = [("FORETAP_INGEST_COMMIT_SECS", "7"), ("FORETAP_OTHER", "x")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config::load_with(Some(&file), variables).unwrap();
+        assert_eq!((config.ingest.commit_secs, config.data.folder), (7, PathBuf::from("a")));
+    }
+}

@@ -1,0 +1,331 @@
+//! From a source to the answers, the lake and the store: each event once.
+//!
+//! ```text
+//! source --record--> decode --event--> a person's state in memory (answers know it at once)
+//!                          \--> rows that wait
+//!                                 |  every minute, or 64 MB
+//!                                 v
+//!          1. the lake commits the rows, with the positions that they came from
+//!          2. the store writes the people whose state changed
+//!          3. the source is told that all up to these positions is kept
+//! ```
+//!
+//! After a crash the source begins behind the last step 3. A record that the lake has (step 1) is not added to it again, by its
+//! position; an event that a person's state has (step 2) is not folded in again, by its identity. The lake comes first, so
+//! that what the store knows is in the lake: an event that the store knows and whose record the lake lacks was sent twice,
+//! and is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use foretap::bundle::Bundle;
+use foretap::{Error, Result};
+use metrics::counter;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::config::IngestConfig;
+use crate::lake::{Commit, DeadLetter, Impression, Lake, LakeEvent};
+use crate::source::{EventSource, Record, RecordKind};
+use crate::store::{Folded, MasterKey, People};
+use crate::wire::{self, Border, Encoding, PhoneEvent, Refusal};
+
+/// Bytes of records that are read at once.
+const READ_BYTES: usize = 1 << 20;
+/// Between two commits, at least: an idle loop sleeps.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+/// Seconds after a failed commit until the next attempt.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What has come of all events since the start: `received` is always the sum of the others.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Events in records that were read.
+    pub received: AtomicU64,
+    /// Folded into a person's state, and added to the lake.
+    pub applied: AtomicU64,
+    /// Known already.
+    pub duplicate: AtomicU64,
+    /// Older than the state reaches back: in the lake alone.
+    pub late: AtomicU64,
+    /// Of people who were forgotten after it arrived: nowhere.
+    pub forgotten: AtomicU64,
+    /// Dead letters.
+    pub dead: AtomicU64,
+}
+
+/// The loop's parts that others look at.
+#[derive(Debug, Default)]
+pub struct IngestStatus {
+    /// See [`Counts`].
+    pub counts: Counts,
+    /// Whether the last commit failed: what is accepted meanwhile waits in its source.
+    pub is_failing: AtomicBool,
+    /// Commits that were asked for, and those that were done since.
+    wanted: AtomicU64,
+    done: watch::Sender<u64>,
+    /// The source's last record that answers know.
+    taken: watch::Sender<u64>,
+    wake: Notify,
+}
+
+impl IngestStatus {
+    /// Whether answers know the source's record at `position` by now, or will within `limit`.
+    pub async fn has_taken(&self, position: u64, limit: Duration) -> bool {
+        let mut taken = self.taken.subscribe();
+        let known = tokio::time::timeout(limit, taken.wait_for(|taken| *taken >= position)).await;
+        matches!(known, Ok(Ok(_)))
+    }
+
+    /// Commits all that was read by now, and returns when it is done.
+    ///
+    /// # Errors
+    /// The loop has ended.
+    pub async fn flush(&self) -> Result<()> {
+        let mut done = self.done.subscribe();
+        let number = self.wanted.fetch_add(1, Ordering::AcqRel) + 1;
+        self.wake.notify_one();
+        done.wait_for(|done| *done >= number)
+            .await
+            .map(|_| ())
+            .map_err(|_| Error::new(foretap::ErrorKind::Io, "the loop that commits has ended"))
+    }
+}
+
+/// The loop.
+pub struct Ingest {
+    source: Box<dyn EventSource>,
+    people: Arc<People>,
+    lake: Lake,
+    master: MasterKey,
+    bundle: Box<dyn Fn() -> Arc<Bundle> + Send>,
+    border: Border,
+    config: IngestConfig,
+    status: Arc<IngestStatus>,
+    /// Rows that wait for a commit, and what they take.
+    rows: Commit,
+    bytes: usize,
+    since: Instant,
+}
+
+impl Ingest {
+    /// A loop from `source`; `bundle` says which model is live.
+    pub fn new(
+        source: Box<dyn EventSource>,
+        (people, lake, master): (Arc<People>, Lake, MasterKey),
+        bundle: Box<dyn Fn() -> Arc<Bundle> + Send>,
+        config: IngestConfig,
+        status: Arc<IngestStatus>,
+    ) -> Self {
+        Self {
+            source,
+            people,
+            lake,
+            master,
+            bundle,
+            border: border(&config),
+            config,
+            status,
+            rows: Commit::default(),
+            bytes: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Runs until `stop` is true, and commits what it has then.
+    ///
+    /// # Errors
+    /// The source, the store or the lake cannot be read. What was accepted is in the source still.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
+        let (status, stopping) = (Arc::clone(&self.status), stop.clone());
+        loop {
+            let due = self.since + Duration::from_secs(self.config.commit_secs).max(LEAST_PAUSE);
+            tokio::select! {
+                biased;
+                () = async { stop.wait_for(|stop| *stop).await.map(drop).unwrap_or_default() } => break,
+                records = self.source.next(READ_BYTES) => {
+                    for record in records? {
+                        self.take(record).await?;
+                    }
+                    // Nothing more is read while what is in memory cannot be committed.
+                    while self.bytes >= self.config.commit_bytes && !self.commit().await && !*stopping.borrow() {}
+                }
+                () = status.wake.notified() => {}
+                () = tokio::time::sleep_until(due) => {
+                    self.commit().await;
+                }
+            }
+            // Whoever waits for a commit waits for what was sent before: read that first.
+            let wanted = status.wanted.load(Ordering::Acquire);
+            if wanted > *status.done.borrow() {
+                self.take_all_there().await?;
+                if self.commit().await {
+                    status.done.send_replace(wanted);
+                }
+            }
+        }
+        self.take_all_there().await?;
+        if !self.commit().await {
+            tracing::warn!(
+                "stopped before everything was committed: the source has it, and it is read again at the next start"
+            );
+        }
+        Ok(())
+    }
+
+    /// Reads what the source has at the moment.
+    async fn take_all_there(&mut self) -> Result<()> {
+        while let Ok(records) =
+            tokio::time::timeout(Duration::from_millis(50), self.source.next(READ_BYTES)).await
+        {
+            for record in records? {
+                self.take(record).await?;
+            }
+            if self.bytes >= self.config.commit_bytes && !self.commit().await {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one record in: rows that wait, and people's states.
+    async fn take(&mut self, record: Record) -> Result<()> {
+        let position = record.position;
+        self.take_rows(record).await?;
+        self.status.taken.send_replace(position);
+        Ok(())
+    }
+
+    async fn take_rows(&mut self, record: Record) -> Result<()> {
+        self.bytes += record.bytes.len();
+        self.rows.positions.add(&record.partition, record.position);
+        let encoding = match record.kind {
+            RecordKind::JsonBatch => Encoding::Json,
+            RecordKind::ProtobufBatch => Encoding::Protobuf,
+            RecordKind::Impression => {
+                match serde_json::from_slice::<Impression>(&record.bytes) {
+                    Ok(impression) => {
+                        let partition = Arc::clone(&record.partition);
+                        self.rows.impressions.push((impression, partition, record.position));
+                    }
+                    Err(error) => {
+                        let refusal = Refusal { field: "impression", reason: error.to_string() };
+                        self.bury(&record, (0, Encoding::Json, ""), &refusal, &record.bytes)?;
+                    }
+                }
+                return Ok(());
+            }
+        };
+        let batch = match wire::decode(&record.bytes, encoding, &self.border, record.received_at_us) {
+            Ok(batch) => batch,
+            Err(refusal) => return self.bury(&record, (0, encoding, ""), &refusal, &record.bytes),
+        };
+        for dead in &batch.dead {
+            let index = u32::try_from(dead.index).unwrap_or(u32::MAX);
+            self.bury(&record, (index, encoding, &batch.key_id), &dead.refusal, &dead.raw)?;
+        }
+        let key_id: Arc<str> = batch.key_id.as_str().into();
+        for event in batch.events {
+            self.fold(event, &record, &key_id).await?;
+        }
+        Ok(())
+    }
+
+    async fn fold(&mut self, event: PhoneEvent, record: &Record, key_id: &Arc<str>) -> Result<()> {
+        let counts = &self.status.counts;
+        counts.received.fetch_add(1, Ordering::Relaxed);
+        let (count, name) = match self.people.fold(event.clone(), record.received_at_us).await? {
+            Folded::Applied => (&counts.applied, "applied"),
+            Folded::Duplicate => (&counts.duplicate, "duplicate"),
+            Folded::Late => (&counts.late, "late"),
+            Folded::Forgotten => (&counts.forgotten, "forgotten"),
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        counter!("foretap_events_total", "outcome" => name).increment(1);
+        if matches!(name, "applied" | "late") {
+            self.rows.events.push(LakeEvent {
+                event,
+                key_id: Arc::clone(key_id),
+                received_at_us: record.received_at_us,
+                partition: Arc::clone(&record.partition),
+                position: record.position,
+            });
+        }
+        Ok(())
+    }
+
+    /// A dead letter of the event that stands at `index` in the record.
+    fn bury(
+        &mut self,
+        record: &Record,
+        (index, encoding, key_id): (u32, Encoding, &str),
+        refusal: &Refusal,
+        raw: &[u8],
+    ) -> Result<()> {
+        let counts = &self.status.counts;
+        counts.received.fetch_add(1, Ordering::Relaxed);
+        counts.dead.fetch_add(1, Ordering::Relaxed);
+        counter!("foretap_events_total", "outcome" => "dead").increment(1);
+        self.rows.dead_letters.push(DeadLetter {
+            received_at_us: record.received_at_us,
+            partition: Arc::clone(&record.partition),
+            position: record.position,
+            index,
+            field: refusal.field.to_owned(),
+            reason: refusal.reason.clone(),
+            encoding: encoding.name().to_owned(),
+            key_id: key_id.to_owned(),
+            raw_sealed: self.master.seal(raw)?,
+        });
+        Ok(())
+    }
+
+    /// The three steps; `false` where one failed: then all of them are done again, and nothing is acknowledged.
+    async fn commit(&mut self) -> bool {
+        self.since = Instant::now();
+        if self.rows.positions.is_empty() {
+            return true;
+        }
+        let started = Instant::now();
+        let done = self.try_commit().await;
+        self.status.is_failing.store(done.is_err(), Ordering::Release);
+        match done {
+            Ok(()) => {
+                let rows = std::mem::take(&mut self.rows);
+                self.bytes = 0;
+                metrics::histogram!("foretap_commit_seconds").record(started.elapsed().as_secs_f64());
+                tracing::info!(
+                    events = rows.events.len(),
+                    dead = rows.dead_letters.len(),
+                    ms = started.elapsed().as_millis() as u64,
+                    "committed"
+                );
+                true
+            }
+            Err(error) => {
+                counter!("foretap_commit_errors_total").increment(1);
+                tracing::error!(%error, "a commit failed: what was accepted stays in its source, and it is tried again");
+                tokio::time::sleep(RETRY).await;
+                false
+            }
+        }
+    }
+
+    async fn try_commit(&mut self) -> Result<()> {
+        self.lake.commit(&self.rows).await?;
+        self.people.write(&(self.bundle)()).await?;
+        self.source.acknowledge(&self.rows.positions).await
+    }
+}
+
+/// The limits that the settings say.
+pub fn border(config: &IngestConfig) -> Border {
+    let ahead_us = i64::try_from(config.max_ahead_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    Border { max_events: config.max_events, max_ahead_us: ahead_us }
+}
+
+/// Now, in microseconds since 1970.
+pub fn now_us() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}

@@ -1,0 +1,242 @@
+//! Reading the lake back.
+
+use std::collections::BTreeMap;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, StringArray};
+use foretap::data::{Battery, Network, UserId};
+use foretap::{Error, ErrorKind, Result};
+use futures::TryStreamExt as _;
+use iceberg::expr::Reference;
+use iceberg::spec::Datum;
+
+use super::rewrite::holds;
+use super::{DeadLetter, Lake, TableName, failed};
+use crate::store::MasterKey;
+use crate::wire::{EventKey, PhoneEvent, SignalKind, network_name};
+
+const COLUMNS: [&str; 10] = [
+    "user",
+    "at",
+    "number",
+    "utc_offset_secs",
+    "signal",
+    "app",
+    "place",
+    "battery_percent",
+    "charging",
+    "network",
+];
+
+/// Everybody's events, each person's in the order of their own times, of a snapshot or of the newest.
+///
+/// # Errors
+/// There is no such snapshot, or a file cannot be read.
+pub async fn people(
+    lake: &Lake,
+    snapshot: Option<i64>,
+) -> Result<BTreeMap<UserId, BTreeMap<EventKey, PhoneEvent>>> {
+    let mut people: BTreeMap<UserId, BTreeMap<EventKey, PhoneEvent>> = BTreeMap::new();
+    let table = lake.table(TableName::Events).await?;
+    if table.metadata().current_snapshot().is_none() {
+        return Ok(people);
+    }
+    let read = |error: iceberg::Error| failed("read events", &error);
+    let mut scan = table.scan().select(COLUMNS);
+    if let Some(snapshot) = snapshot {
+        scan = scan.snapshot_id(snapshot);
+    }
+    let mut batches = scan.build().map_err(read)?.to_arrow().await.map_err(read)?;
+    while let Some(batch) = batches.try_next().await.map_err(read)? {
+        for event in events(&batch)? {
+            people.entry(event.user).or_default().insert(event.key(), event);
+        }
+    }
+    Ok(people)
+}
+
+impl Lake {
+    /// A person's rows in a table of people, of a snapshot or of the newest, each as a JSON object.
+    ///
+    /// # Errors
+    /// There is no such snapshot, or a file cannot be read.
+    pub async fn rows_of(
+        &self,
+        name: TableName,
+        user: UserId,
+        snapshot: Option<i64>,
+    ) -> Result<Vec<serde_json::Value>> {
+        let table = self.table(name).await?;
+        if table.metadata().current_snapshot().is_none() {
+            return Ok(Vec::new());
+        }
+        let read = |error: iceberg::Error| failed("read a person's rows", &error);
+        let is_theirs = Reference::new("user").equal_to(Datum::string(user.to_string()));
+        let mut scan = table.scan().with_filter(is_theirs);
+        if let Some(snapshot) = snapshot {
+            scan = scan.snapshot_id(snapshot);
+        }
+        let mut batches = scan.build().map_err(read)?.to_arrow().await.map_err(read)?;
+        let mut bytes = Vec::new();
+        let mut writer = arrow_json::ArrayWriter::new(&mut bytes);
+        let json = |error: arrow_schema::ArrowError| Error::new(ErrorKind::Data, error.to_string());
+        while let Some(batch) = batches.try_next().await.map_err(read)? {
+            writer.write(&batch).map_err(json)?;
+        }
+        writer.finish().map_err(json)?;
+        if bytes.is_empty() {
+            return Ok(Vec::new());
+        }
+        serde_json::from_slice(&bytes).map_err(|error| Error::new(ErrorKind::Data, error.to_string()))
+    }
+
+    /// The dead letters that name a person, as they came.
+    ///
+    /// # Errors
+    /// A file cannot be read, or they were sealed under another key.
+    pub async fn dead_letters_of(&self, user: UserId, master: &MasterKey) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for letter in dead_letters(self).await? {
+            let raw = master.open(&letter.raw_sealed)?;
+            if holds(&raw, user.to_string().as_bytes()) {
+                found.push(String::from_utf8_lossy(&raw).into_owned());
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The dead letters, oldest first.
+///
+/// # Errors
+/// A file cannot be read.
+pub async fn dead_letters(lake: &Lake) -> Result<Vec<DeadLetter>> {
+    let table = lake.table(TableName::DeadLetters).await?;
+    if table.metadata().current_snapshot().is_none() {
+        return Ok(Vec::new());
+    }
+    let read = |error: iceberg::Error| failed("read dead letters", &error);
+    let mut batches = table.scan().build().map_err(read)?.to_arrow().await.map_err(read)?;
+    let mut found = Vec::new();
+    while let Some(batch) = batches.try_next().await.map_err(read)? {
+        let columns = Columns { batch: &batch, table: "dead_letters" };
+        let (at, index) = (columns.times("received_at")?, columns.ints("index")?);
+        let (partition, position) = (columns.texts("partition")?, columns.longs("position")?);
+        let (field, reason) = (columns.texts("field")?, columns.texts("reason")?);
+        let (encoding, key_id) = (columns.texts("encoding")?, columns.texts("key_id")?);
+        let raw = columns
+            .column("raw_sealed")?
+            .as_binary_opt::<i64>()
+            .ok_or_else(|| columns.wrong("raw_sealed"))?;
+        found.extend((0..batch.num_rows()).map(|row| DeadLetter {
+            received_at_us: at.value(row),
+            partition: partition.value(row).into(),
+            position: position.value(row).try_into().unwrap_or(0),
+            index: index.value(row).try_into().unwrap_or(0),
+            field: field.value(row).to_owned(),
+            reason: reason.value(row).to_owned(),
+            encoding: encoding.value(row).to_owned(),
+            key_id: key_id.value(row).to_owned(),
+            raw_sealed: raw.value(row).to_vec(),
+        }));
+    }
+    found.sort_by_key(|letter: &DeadLetter| (letter.received_at_us, letter.position, letter.index));
+    Ok(found)
+}
+
+/// A batch's columns by name, as foretap writes them.
+struct Columns<'a> {
+    batch: &'a RecordBatch,
+    table: &'static str,
+}
+
+impl<'a> Columns<'a> {
+    fn wrong(&self, column: &str) -> Error {
+        Error::new(ErrorKind::Data, "not what foretap writes")
+            .field(format!("{}.{column}", self.table))
+            .next_step("look for another writer of the table")
+    }
+
+    fn column(&self, name: &str) -> Result<&'a ArrayRef> {
+        self.batch.column_by_name(name).ok_or_else(|| self.wrong(name))
+    }
+
+    fn texts(&self, name: &str) -> Result<&'a StringArray> {
+        self.column(name)?.as_string_opt::<i32>().ok_or_else(|| self.wrong(name))
+    }
+
+    fn ints(&self, name: &str) -> Result<&'a PrimitiveArray<Int32Type>> {
+        self.column(name)?.as_primitive_opt().ok_or_else(|| self.wrong(name))
+    }
+
+    fn longs(&self, name: &str) -> Result<&'a PrimitiveArray<Int64Type>> {
+        self.column(name)?.as_primitive_opt().ok_or_else(|| self.wrong(name))
+    }
+
+    fn times(&self, name: &str) -> Result<&'a PrimitiveArray<TimestampMicrosecondType>> {
+        self.column(name)?.as_primitive_opt().ok_or_else(|| self.wrong(name))
+    }
+}
+
+/// How many rows a table has, counted in its files.
+///
+/// # Errors
+/// A file cannot be read.
+pub async fn row_count(lake: &Lake, name: TableName) -> Result<u64> {
+    let table = lake.table(name).await?;
+    if table.metadata().current_snapshot().is_none() {
+        return Ok(0);
+    }
+    let read = |error: iceberg::Error| failed("count rows", &error);
+    let first =
+        table.metadata().current_schema().as_struct().fields().first().map(|field| field.name.clone());
+    let scan = table.scan().select(first).build().map_err(read)?;
+    let mut batches = scan.to_arrow().await.map_err(read)?;
+    let mut rows = 0;
+    while let Some(batch) = batches.try_next().await.map_err(read)? {
+        rows += batch.num_rows() as u64;
+    }
+    Ok(rows)
+}
+
+fn events(batch: &RecordBatch) -> Result<Vec<PhoneEvent>> {
+    let columns = Columns { batch, table: "events" };
+    let wrong = |column: &str| columns.wrong(column);
+    let (users, signals, apps) = (columns.texts("user")?, columns.texts("signal")?, columns.texts("app")?);
+    let (places, networks) = (columns.texts("place")?, columns.texts("network")?);
+    let (at, numbers, offsets) =
+        (columns.times("at")?, columns.ints("number")?, columns.ints("utc_offset_secs")?);
+    let percents = columns.ints("battery_percent")?;
+    let charging = columns.column("charging")?.as_boolean_opt().ok_or_else(|| wrong("charging"))?;
+    let row = |row: usize| -> Result<PhoneEvent> {
+        let network = |name: &str| {
+            let known = [Network::Offline, Network::Wifi, Network::Cellular];
+            known
+                .into_iter()
+                .find(|network| network_name(*network) == Some(name))
+                .ok_or_else(|| wrong("network"))
+        };
+        Ok(PhoneEvent {
+            user: users.value(row).parse().map_err(|()| wrong("user"))?,
+            at_us: at.value(row),
+            number: numbers.value(row).try_into().map_err(|_| wrong("number"))?,
+            utc_offset_secs: offsets.value(row),
+            signal: SignalKind::from_name(signals.value(row)).ok_or_else(|| wrong("signal"))?,
+            app: apps.is_valid(row).then(|| apps.value(row).into()),
+            place: match places.is_valid(row) {
+                true => Some(places.value(row).parse().map_err(|()| wrong("place"))?),
+                false => None,
+            },
+            battery: Battery {
+                percent: match percents.is_valid(row) {
+                    true => Some(percents.value(row).try_into().map_err(|_| wrong("battery_percent"))?),
+                    false => None,
+                },
+                charging: charging.is_valid(row).then(|| charging.value(row)),
+            },
+            network: if networks.is_valid(row) { network(networks.value(row))? } else { Network::Unknown },
+        })
+    };
+    (0..batch.num_rows()).map(row).collect()
+}

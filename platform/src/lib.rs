@@ -1,0 +1,42 @@
+//! foretap for a population: events come in, each person's state is kept for the answer and all events for good; questions are
+//! answered; models are trained on what was kept, compared, approved and made live without a restart.
+//!
+//! ```text
+//! main.rs       the command line
+//! config        one TOML file, every key with a default
+//! client        what a phone does: sends events, asks, says what was opened
+//! up            the whole system in one process
+//! serve/        the door: http, answers, the live model
+//! ingest        from a source to states, lake and store: each event once
+//!   wire/         events as JSON and Protobuf, and what is let in
+//!   source/       where events come from: trait EventSource; journal (what the door accepted)
+//!   store/        a person's state: trait OnlineStore; redb; state (snapshot and tail)
+//!   lake/         all events for good: Iceberg tables, their catalog, commits, reading back
+//! rights        a person's: all that is held of them, and forgetting it
+//! registry/     models, who approved them, what is live
+//! pipeline/     from a data version to a model that is compared with the live one
+//! demo          the circle on simulated people
+//! ```
+//!
+//! What predicts is the crate `foretap`: history, features, models and router are called, never repeated here.
+
+pub mod client;
+pub mod config;
+pub mod demo;
+pub mod ingest;
+pub mod lake;
+pub mod pipeline;
+mod redb_file;
+pub mod registry;
+pub mod rights;
+pub mod serve;
+pub mod source;
+pub mod store;
+pub mod up;
+pub mod wire;
+
+/// Text for whoever runs the program, on standard output; a reader that has gone is no error.
+pub fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,254 @@
+//! A question and its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foretap::data::{Timestamp, UserId, Vocabulary};
+use foretap::router::{Answer, Person, Route, SuggestionSettings};
+use foretap::{Error, ErrorKind};
+use moka::sync::Cache;
+use serde::{Deserialize, Serialize};
+
+use super::Models;
+use crate::config::AnswerConfig;
+use crate::ingest::{IngestStatus, now_us};
+use crate::lake::Impression;
+use crate::store::People;
+
+/// `POST /v1/ask`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskRequest {
+    /// The keyed hash of the user's id.
+    pub user: String,
+    /// When it is asked, as RFC 3339; now without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// How many apps, 1 to 20; without it as the settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apps: Option<usize>,
+    /// The `position` that `POST /v1/events` answered: the answer waits until those events are known to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+}
+
+/// What is opened next, most probable first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AskResponse {
+    /// Names this answer in its feedback.
+    pub answer_id: String,
+    /// The version that answered.
+    pub model: String,
+    /// Which expert answered: `trees`, `transformer` or `both`.
+    pub route: String,
+    /// Whether anything is known of this user; if not, the answer is for anybody.
+    pub known: bool,
+    /// Whether the events of `after` were not known yet when it was answered: a commit took longer than the answer waits.
+    pub behind: bool,
+    /// The apps.
+    pub apps: Vec<AppProbability>,
+    /// The probability that one of them is opened.
+    pub confidence: f64,
+    /// Whether it is lower than the settings ask for: better show nothing.
+    pub abstains: bool,
+}
+
+/// An app of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppProbability {
+    /// Its name.
+    pub app: String,
+    /// The probability that it is opened next.
+    pub probability: f64,
+}
+
+/// `POST /v1/feedback`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedbackRequest {
+    /// Of the answer.
+    pub answer_id: String,
+    /// What was opened; none where nothing was.
+    pub opened: Option<String>,
+}
+
+/// Answers that wait for feedback, at most, and for how long.
+const WAITING: u64 = 100_000;
+const WAITING_FOR: Duration = Duration::from_secs(3_600);
+/// How long an answer waits for events that were just sent.
+const WAITING_FOR_EVENTS: Duration = Duration::from_secs(1);
+/// Apps in one answer, at most.
+const MAX_APPS: usize = 20;
+
+/// Answers questions, and remembers the answers until their feedback comes.
+pub struct Answers {
+    models: Arc<Models>,
+    people: Arc<People>,
+    ingest: Arc<IngestStatus>,
+    config: AnswerConfig,
+    waiting: Cache<String, Arc<Impression>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// The request is at fault: whoever sent it is told.
+    Request(Error),
+    /// We are: operators are told.
+    Server(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+fn wrong(field: &str, message: String, next_step: &str) -> Failure {
+    Failure::Request(Error::new(ErrorKind::Data, message).field(field).next_step(next_step))
+}
+
+impl Answers {
+    /// Answers by the live model, from people's states.
+    pub fn new(
+        models: Arc<Models>,
+        people: Arc<People>,
+        ingest: Arc<IngestStatus>,
+        config: AnswerConfig,
+    ) -> Self {
+        let waiting = Cache::builder().max_capacity(WAITING).time_to_live(WAITING_FOR).build();
+        Self { models, people, ingest, config, waiting }
+    }
+
+    /// The models.
+    pub fn models(&self) -> &Arc<Models> {
+        &self.models
+    }
+
+    /// What is opened next.
+    ///
+    /// # Errors
+    /// A field is impossible, the person's row cannot be read, or the model gives what is no probability.
+    pub async fn ask(&self, request: &AskRequest) -> Result<AskResponse, Failure> {
+        let user: UserId = request.user.parse().map_err(|()| {
+            wrong("user", "no keyed hash".to_owned(), "send `u` and 16 hexadecimal digits, as in events")
+        })?;
+        let count = request.apps.unwrap_or(self.config.apps);
+        if !(1..=MAX_APPS).contains(&count) {
+            return Err(wrong(
+                "apps",
+                format!("{count}, where an answer has 1 to {MAX_APPS}"),
+                "ask for fewer",
+            ));
+        }
+        let asked_at_us = match &request.at {
+            None => now_us(),
+            Some(text) => {
+                let at: jiff::Timestamp = text.parse().map_err(|_| {
+                    let message = "no RFC 3339 time with its offset".to_owned();
+                    wrong("at", message, "write it as 2026-11-30T08:15:00+01:00, or leave it out for now")
+                })?;
+                at.as_microsecond()
+            }
+        };
+        let behind = match request.after {
+            None => false,
+            Some(position) => !self.ingest.has_taken(position, WAITING_FOR_EVENTS).await,
+        };
+        let live = self.models.live();
+        let at = Timestamp(asked_at_us.div_euclid(1_000_000));
+        let answer = |person: &Person, vocabulary: &Vocabulary| {
+            let mut answer = Answer::default();
+            let context = person.history().context_at(at, live.task());
+            let personalization = Some(person.personalization());
+            live.with_scratch(|router, scratch| {
+                router.answer(&context, personalization, scratch, &mut answer)
+            });
+            let apps = answer.first(count).iter().map(|candidate| AppProbability {
+                app: vocabulary.name(candidate.app).to_owned(),
+                probability: candidate.probability,
+            });
+            (apps.collect::<Vec<_>>(), answer.confidence(count), answer.route)
+        };
+        let visit = |person: &Person, vocabulary: &Vocabulary, newest_us: Option<i64>| {
+            if newest_us.is_some_and(|newest| newest.div_euclid(1_000_000) > at.0) {
+                let message = "before the newest event of this user".to_owned();
+                return Err(wrong("at", message, "ask about now: what came after is known already"));
+            }
+            Ok(answer(person, vocabulary))
+        };
+        let found = self.people.with_current(user, (&live.bundle, &live.name), visit).await?.transpose()?;
+        let known = found.is_some();
+        let (apps, confidence, route) = match found {
+            Some(found) => found,
+            None => {
+                let nobody = Person::new(live.bundle.favourites(), SuggestionSettings::default(), user.0)?;
+                answer(&nobody, &live.bundle.vocabulary())
+            }
+        };
+        // JSON has no other numbers, and whoever shows an answer must be able to compare.
+        if !(confidence.is_finite() && apps.iter().all(|app| app.probability.is_finite())) {
+            metrics::counter!("foretap_answers_not_finite_total").increment(1);
+            let error = Error::new(ErrorKind::Model, "the model gave a probability that is no number");
+            return Err(error.next_step("make another version live").into());
+        }
+        let answer_id = uuid::Uuid::now_v7().to_string();
+        let impression = Impression {
+            answer_id: answer_id.clone(),
+            user: user.to_string(),
+            asked_at_us,
+            model: live.name.to_string(),
+            apps: apps.iter().map(|app| app.app.clone()).collect(),
+            probabilities: apps.iter().map(|app| app.probability).collect(),
+            confidence,
+            opened: None,
+            opened_at_us: None,
+        };
+        self.waiting.insert(answer_id.clone(), Arc::new(impression));
+        let route = match route {
+            Route::Trees => "trees",
+            Route::Deep => "transformer",
+            Route::Both => "both",
+        };
+        Ok(AskResponse {
+            answer_id,
+            model: live.name.to_string(),
+            route: route.to_owned(),
+            known,
+            behind,
+            abstains: apps.is_empty() || confidence < self.config.least_probability,
+            apps,
+            confidence,
+        })
+    }
+
+    /// The impression that an answer became by its feedback.
+    ///
+    /// # Errors
+    /// No answer of this id waits for feedback, or the app's name is none.
+    pub fn feedback(&self, request: &FeedbackRequest) -> Result<Impression, Failure> {
+        if request.opened.as_ref().is_some_and(|app| app.is_empty() || app.len() > crate::wire::MAX_APP_BYTES)
+        {
+            return Err(wrong(
+                "opened",
+                "no app's name".to_owned(),
+                "name the app as in events, or send null",
+            ));
+        }
+        let Some(answer) = self.waiting.remove(&request.answer_id) else {
+            let message = "no answer of this id waits for feedback".to_owned();
+            return Err(wrong("answer_id", message, "send feedback once, within an hour of the answer"));
+        };
+        Ok(Impression {
+            opened: request.opened.clone(),
+            opened_at_us: Some(now_us()),
+            ..Impression::clone(&answer)
+        })
+    }
+
+    /// Takes a feedback back whose impression could not be kept: it may be sent again.
+    pub fn keep(&self, impression: Impression) {
+        let waits = Impression { opened: None, opened_at_us: None, ..impression };
+        self.waiting.insert(waits.answer_id.clone(), Arc::new(waits));
+    }
+}

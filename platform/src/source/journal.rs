@@ -1,0 +1,225 @@
+//! What the HTTP door has accepted and lake and store do not have yet: a durable queue in one redb file. It makes the door a
+//! source like any other. Records are sealed under the master key: pages that redb has freed keep old bytes for a while.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foretap::{Error, ErrorKind, Result};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{EventSource, Record, RecordKind};
+use crate::lake::Positions;
+use crate::store::MasterKey;
+
+/// Position -> when it arrived, kind, bytes.
+const RECORDS: TableDefinition<'_, u64, (i64, u8, &[u8])> = TableDefinition::new("records");
+/// One entry: the journal's own name, and the last position that it gave.
+const STATE: TableDefinition<'_, u8, (&str, u64)> = TableDefinition::new("state");
+
+/// Records that wait for a commit of the journal, at most: then the door waits, too.
+const WAITING: usize = 256;
+/// Records in one commit of the journal.
+const AT_ONCE: usize = 256;
+
+/// The writing end, shared by all requests.
+#[derive(Clone)]
+pub struct Journal {
+    master: MasterKey,
+    queue: mpsc::Sender<Waiting>,
+}
+
+/// The reading end.
+pub struct JournalSource {
+    master: MasterKey,
+    database: Arc<Database>,
+    partition: Arc<str>,
+    /// The last position that was handed out.
+    read: u64,
+    written: Arc<Notify>,
+}
+
+struct Waiting {
+    received_at_us: i64,
+    kind: RecordKind,
+    sealed: Vec<u8>,
+    done: oneshot::Sender<Result<u64>>,
+}
+
+impl Journal {
+    /// Opens `file`, or makes it. This must run inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// It cannot be opened, is damaged, or another process has it open.
+    pub fn open(file: &Path, master: &MasterKey) -> Result<(Self, JournalSource)> {
+        let failed = |error: redb::Error| crate::redb_file::failed("open the journal", &error).file(file);
+        let database = Arc::new(crate::redb_file::open(file)?);
+        let (name, last) = begin(&database).map_err(failed)?;
+        let written = Arc::new(Notify::new());
+        let (queue, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(write_all(Arc::clone(&database), waiting, last, Arc::clone(&written)));
+        let partition = format!("http/{name}").into();
+        let source = JournalSource { master: master.clone(), database, partition, read: 0, written };
+        Ok((Self { master: master.clone(), queue }, source))
+    }
+
+    /// Adds a record, and returns its position once it is on the disk.
+    ///
+    /// # Errors
+    /// The journal cannot be written: the record is not accepted.
+    pub async fn add(&self, received_at_us: i64, kind: RecordKind, bytes: Bytes) -> Result<u64> {
+        let (done, answer) = oneshot::channel();
+        let gone = || {
+            Error::new(ErrorKind::Io, "the journal is closed")
+                .next_step("start `foretap up` again and send again")
+        };
+        let sealed = self.master.seal(&bytes)?;
+        self.queue.send(Waiting { received_at_us, kind, sealed, done }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// The journal's name, made where there is none, and the last position given.
+fn begin(database: &Database) -> std::result::Result<(String, u64), redb::Error> {
+    let transaction = database.begin_write()?;
+    let found = {
+        transaction.open_table(RECORDS)?;
+        let mut state = transaction.open_table(STATE)?;
+        let found = state.get(0)?.map(|found| {
+            let (name, last) = found.value();
+            (name.to_owned(), last)
+        });
+        match found {
+            Some(found) => found,
+            None => {
+                // A journal that is made anew begins its positions anew: they must not be taken for those of the one before.
+                let name = uuid::Uuid::now_v7().simple().to_string();
+                state.insert(0, (name.as_str(), 0))?;
+                (name, 0)
+            }
+        }
+    };
+    transaction.commit()?;
+    Ok(found)
+}
+
+/// Commits what waits, as much as there is at once.
+async fn write_all(
+    database: Arc<Database>,
+    mut waiting: mpsc::Receiver<Waiting>,
+    mut last: u64,
+    written: Arc<Notify>,
+) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, AT_ONCE).await > 0 {
+        let records = std::mem::take(&mut batch);
+        let database = Arc::clone(&database);
+        let first = last + 1;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = write(&database, first, &records);
+            (records, done)
+        })
+        .await;
+        let Ok((records, done)) = done else { return };
+        let failed =
+            done.as_ref().err().map(|error| crate::redb_file::failed("write the journal", error).to_string());
+        if failed.is_none() {
+            last += records.len() as u64;
+            written.notify_one();
+        }
+        for (record, position) in records.into_iter().zip(first..) {
+            let answer = match &failed {
+                None => Ok(position),
+                Some(message) => Err(Error::new(ErrorKind::Io, message.clone())),
+            };
+            // Who asked may have left: the record is kept all the same.
+            let _ = record.done.send(answer);
+        }
+    }
+}
+
+fn write(database: &Database, first: u64, records: &[Waiting]) -> std::result::Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut table = transaction.open_table(RECORDS)?;
+        for (record, position) in records.iter().zip(first..) {
+            table.insert(position, (record.received_at_us, record.kind as u8, record.sealed.as_slice()))?;
+        }
+        let mut state = transaction.open_table(STATE)?;
+        let name = state.get(0)?.map(|found| found.value().0.to_owned()).unwrap_or_default();
+        state.insert(0, (name.as_str(), first + records.len() as u64 - 1))?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn read(
+    database: &Database,
+    after: u64,
+    budget: usize,
+) -> std::result::Result<VecDeque<(u64, i64, u8, Bytes)>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let table = transaction.open_table(RECORDS)?;
+    let (mut found, mut bytes) = (VecDeque::new(), 0);
+    for entry in table.range(after + 1..)? {
+        let (position, value) = entry?;
+        let (received_at_us, kind, content) = value.value();
+        bytes += content.len();
+        found.push_back((position.value(), received_at_us, kind, Bytes::copy_from_slice(content)));
+        if bytes >= budget {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+#[async_trait]
+impl EventSource for JournalSource {
+    async fn next(&mut self, budget: usize) -> Result<Vec<Record>> {
+        loop {
+            let database = Arc::clone(&self.database);
+            let after = self.read;
+            let found = tokio::task::spawn_blocking(move || read(&database, after, budget)).await;
+            let found = found
+                .map_err(|_| Error::new(ErrorKind::Io, "the journal's reader ended early"))?
+                .map_err(|error| crate::redb_file::failed("read the journal", &error))?;
+            if found.is_empty() {
+                self.written.notified().await;
+                continue;
+            }
+            let kinds = [RecordKind::JsonBatch, RecordKind::ProtobufBatch, RecordKind::Impression];
+            let mut records = Vec::with_capacity(found.len());
+            for (position, received_at_us, kind, bytes) in found {
+                let kind = kinds.get(usize::from(kind)).copied().ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Data,
+                        format!("the journal's record {position} is of an unknown kind"),
+                    )
+                    .next_step("use the version of foretap that wrote it")
+                })?;
+                self.read = position;
+                let partition = Arc::clone(&self.partition);
+                let bytes = Bytes::from(self.master.open(&bytes)?);
+                records.push(Record { partition, position, received_at_us, kind, bytes });
+            }
+            return Ok(records);
+        }
+    }
+
+    async fn acknowledge(&mut self, positions: &Positions) -> Result<()> {
+        let found = positions.iter().find(|(partition, _)| *partition == &*self.partition);
+        let Some((_, last)) = found else { return Ok(()) };
+        let database = Arc::clone(&self.database);
+        let removed = tokio::task::spawn_blocking(move || -> std::result::Result<(), redb::Error> {
+            let transaction = database.begin_write()?;
+            transaction.open_table(RECORDS)?.retain_in(..=last, |_, _| false)?;
+            Ok(transaction.commit()?)
+        });
+        removed
+            .await
+            .map_err(|_| Error::new(ErrorKind::Io, "the journal's cleaner ended early"))?
+            .map_err(|error| crate::redb_file::failed("clear the journal", &error))
+    }
+}

@@ -1,0 +1,57 @@
+//! Where events come from. A source hands records out in the order of their positions, and learns which of them are in store
+//! and lake for good; after a crash it begins behind the last of those, so that every record is seen at least once.
+
+mod journal;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foretap::Result;
+
+pub use journal::{Journal, JournalSource};
+
+use crate::lake::Positions;
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// A batch of events as JSON.
+    JsonBatch = 0,
+    /// A batch of events as Protobuf.
+    ProtobufBatch = 1,
+    /// An [`Impression`](crate::lake::Impression) as JSON, of our own making.
+    Impression = 2,
+}
+
+/// One record of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its partition, by a name that no other source uses.
+    pub partition: Arc<str>,
+    /// Its place in the partition. Positions rise.
+    pub position: u64,
+    /// When it arrived, in microseconds since 1970: the clock by which it is judged, now and after a crash.
+    pub received_at_us: i64,
+    /// What it is.
+    pub kind: RecordKind,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// Where events come from. Every implementation passes the suite in `tests/source.rs`.
+#[async_trait]
+pub trait EventSource: Send {
+    /// The next records, of about `budget` bytes together; waits for one where there is none.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    async fn next(&mut self, budget: usize) -> Result<Vec<Record>>;
+
+    /// All records up to these positions are in store and lake: they are not handed out again.
+    ///
+    /// # Errors
+    /// The source cannot be written.
+    async fn acknowledge(&mut self, positions: &Positions) -> Result<()>;
+}

@@ -1,0 +1,206 @@
+//! The people whose state is in memory: read when first met, kept while something of them is not written.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foretap::Result;
+use foretap::bundle::Bundle;
+use foretap::data::UserId;
+use moka::sync::Cache;
+
+use super::{Folded, MasterKey, OnlineStore, PersonState, Written};
+use crate::wire::PhoneEvent;
+
+/// One person's state, behind its lock.
+type Shared = Arc<Mutex<PersonState>>;
+
+/// Everybody's state: the store's rows, and above them what no commit has written yet.
+pub struct People {
+    store: Arc<dyn OnlineStore>,
+    master: MasterKey,
+    cache: Cache<UserId, Shared>,
+    /// Those with something unwritten: they stay in memory, whatever the cache does.
+    unwritten: Mutex<HashMap<UserId, Shared>>,
+    /// Who was forgotten, and when.
+    forgotten: Mutex<HashMap<UserId, i64>>,
+    /// One reader of rows at a time, so that nobody is read twice.
+    reading: tokio::sync::Mutex<()>,
+}
+
+/// A lock that a panicking holder left is taken all the same: each change is whole before the next begins.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl People {
+    /// People of `store`, at most `cached` of them in memory beside those with something unwritten.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn open(store: Arc<dyn OnlineStore>, master: MasterKey, cached: u64) -> Result<Self> {
+        let forgotten = store.forgotten().await?.into_iter().collect();
+        Ok(Self {
+            store,
+            master,
+            cache: Cache::new(cached),
+            unwritten: Mutex::new(HashMap::new()),
+            forgotten: Mutex::new(forgotten),
+            reading: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Arc<dyn OnlineStore> {
+        &self.store
+    }
+
+    fn in_memory(&self, user: UserId) -> Option<Shared> {
+        lock(&self.unwritten).get(&user).cloned().or_else(|| self.cache.get(&user))
+    }
+
+    /// The state of somebody known, in memory or in the store.
+    async fn known(&self, user: UserId) -> Result<Option<Shared>> {
+        if let Some(found) = self.in_memory(user) {
+            return Ok(Some(found));
+        }
+        let _reading = self.reading.lock().await;
+        if let Some(found) = self.in_memory(user) {
+            return Ok(Some(found));
+        }
+        let Some(row) = self.store.row(user).await? else { return Ok(None) };
+        let key = self.master.open_person(&row.key)?;
+        let state = PersonState::read(user, &row, key).map_err(|error| error.of(user))?;
+        let shared = Arc::new(Mutex::new(state));
+        self.cache.insert(user, Arc::clone(&shared));
+        Ok(Some(shared))
+    }
+
+    /// Folds an event that arrived at `received_at_us` into its person's state. A new person is made.
+    ///
+    /// # Errors
+    /// The person's row cannot be read.
+    pub async fn fold(&self, event: PhoneEvent, received_at_us: i64) -> Result<Folded> {
+        let user = event.user;
+        if lock(&self.forgotten).get(&user).is_some_and(|at_us| received_at_us <= *at_us) {
+            return Ok(Folded::Forgotten);
+        }
+        let shared = match self.known(user).await? {
+            Some(shared) => shared,
+            None => {
+                let (key, sealed) = self.master.new_person()?;
+                let shared = Arc::new(Mutex::new(PersonState::new(user, key, sealed)));
+                self.cache.insert(user, Arc::clone(&shared));
+                shared
+            }
+        };
+        // Held while the person is in neither map: the writer below takes both in this order, too.
+        let mut unwritten = lock(&self.unwritten);
+        let folded = lock(&shared).fold(event);
+        if folded == Folded::Applied {
+            unwritten.insert(user, Arc::clone(&shared));
+        }
+        Ok(folded)
+    }
+
+    /// Shows `visit` the person of `user` with everything folded in, under the ids of the model's bundle; `None` where nobody of
+    /// this id is known.
+    ///
+    /// # Errors
+    /// The person's row cannot be read.
+    pub async fn with_current<T>(
+        &self,
+        user: UserId,
+        (bundle, model): (&Bundle, &Arc<str>),
+        visit: impl FnOnce(&foretap::router::Person, &foretap::data::Vocabulary, Option<i64>) -> T,
+    ) -> Result<Option<T>> {
+        let Some(shared) = self.known(user).await? else { return Ok(None) };
+        let mut snapshot = None;
+        for is_last in [false, true] {
+            if snapshot.is_none() && lock(&shared).needs_snapshot(model) {
+                snapshot = self.store.person(user).await?;
+            }
+            let mut state = lock(&shared);
+            if snapshot.is_none() && state.needs_snapshot(model) && !is_last {
+                // One was made meanwhile: read it.
+                continue;
+            }
+            let newest = state.newest_us();
+            let (person, vocabulary) = state.current((bundle, model), snapshot.as_deref())?;
+            return Ok(Some(visit(person, vocabulary, newest)));
+        }
+        Ok(None)
+    }
+
+    /// How many single events the state of a person holds.
+    ///
+    /// # Errors
+    /// The person's row cannot be read.
+    pub async fn tail_events(&self, user: UserId) -> Result<usize> {
+        Ok(self.known(user).await?.map_or(0, |shared| lock(&shared).tail().count()))
+    }
+
+    /// Writes all that is not written yet. A write that lost against another process's is folded in and done again.
+    ///
+    /// # Errors
+    /// The store cannot be read or written: what was not written stays, for the next call.
+    pub async fn write(&self, bundle: &Bundle) -> Result<()> {
+        loop {
+            let people: Vec<(UserId, Shared)> =
+                lock(&self.unwritten).iter().map(|(user, shared)| (*user, Arc::clone(shared))).collect();
+            if people.is_empty() {
+                return Ok(());
+            }
+            for part in people.chunks(WRITES_AT_ONCE) {
+                self.write_part(part, bundle).await?;
+            }
+        }
+    }
+
+    async fn write_part(&self, people: &[(UserId, Shared)], bundle: &Bundle) -> Result<()> {
+        let mut writes = Vec::with_capacity(people.len());
+        let mut writers = Vec::with_capacity(people.len());
+        for (user, shared) in people {
+            let needs_snapshot = lock(shared).is_snapshot_due();
+            let snapshot = if needs_snapshot { self.store.person(*user).await? } else { None };
+            if let Some((write, pending)) = lock(shared).to_write(bundle, snapshot.as_deref())? {
+                writes.push(write);
+                writers.push((*user, shared, pending));
+            }
+        }
+        let written = self.store.write(writes).await?;
+        for ((user, shared, pending), written) in writers.into_iter().zip(written) {
+            match written {
+                Written::Version(version) => {
+                    let mut unwritten = lock(&self.unwritten);
+                    let mut state = lock(shared);
+                    state.written(version, pending);
+                    if !state.has_unwritten() {
+                        unwritten.remove(&user);
+                    }
+                }
+                Written::Conflict => {
+                    if let Some(row) = self.store.row(user).await? {
+                        let key = self.master.open_person(&row.key)?;
+                        lock(shared).reread(&row, key)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets a person in memory and in the store; what arrived by `at_us` is not taken in again. `false` where nobody of this
+    /// id was known.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn forget(&self, user: UserId, at_us: i64) -> Result<bool> {
+        lock(&self.forgotten).insert(user, at_us);
+        let was_in_memory = lock(&self.unwritten).remove(&user).is_some();
+        self.cache.invalidate(&user);
+        Ok(self.store.forget(user, at_us).await? || was_in_memory)
+    }
+}
+
+/// People in one transaction: it holds the writes in memory.
+const WRITES_AT_ONCE: usize = 1_000;

@@ -1,0 +1,189 @@
+//! The whole system in one process: intake, journal, states, lake, models, answers.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use foretap::{Error, ErrorKind, Result};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::ingest::{Ingest, IngestStatus, border};
+use crate::lake::Lake;
+use crate::registry::Registry;
+use crate::rights::Rights;
+use crate::serve::{Answers, Models, Server};
+use crate::source::Journal;
+use crate::store::{MasterKey, People, RedbStore};
+
+/// How often the registry is asked what is live.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// Where the embedded parts keep their files.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    root: PathBuf,
+}
+
+impl Folders {
+    /// Those of the settings' folder.
+    pub fn of(config: &Config) -> Self {
+        Self { root: config.data.folder.clone() }
+    }
+
+    /// The store's file.
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store.redb")
+    }
+
+    /// The journal's file.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal.redb")
+    }
+
+    /// The lake.
+    pub fn lake(&self) -> PathBuf {
+        self.root.join("lake")
+    }
+
+    /// What was done at whose wish.
+    pub fn audit(&self) -> PathBuf {
+        self.root.join("audit.jsonl")
+    }
+
+    /// The models.
+    pub fn models(&self) -> PathBuf {
+        self.root.join("models")
+    }
+
+    /// Makes the folder.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.root).map_err(|error| Error::io(&self.root, "make the folder", error))
+    }
+}
+
+/// The recorder of figures, which a process has once.
+fn recorder() -> Result<PrometheusHandle> {
+    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let seconds = [0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
+    let made = PrometheusBuilder::new()
+        .set_buckets(&seconds)
+        .map_err(|error| error.to_string())
+        .and_then(|builder| builder.install_recorder().map_err(|error| error.to_string()));
+    let handle =
+        made.map_err(|error| Error::new(ErrorKind::Config, format!("no figures can be kept: {error}")))?;
+    Ok(HANDLE.get_or_init(|| handle).clone())
+}
+
+/// Runs everything until `stop` is done, then commits what there is. `started` gets the address once questions are answered.
+///
+/// # Errors
+/// A part cannot start, or one failed for good: what was accepted is in the journal, and the next start goes on with it.
+pub async fn up(
+    config: Config,
+    started: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let folders = Folders::of(&config);
+    folders.make()?;
+    let metrics = recorder()?;
+    let store = RedbStore::open(&folders.store())?;
+    // A new key would not open what an older one has sealed.
+    let is_new = crate::store::OnlineStore::sizes(&store).await?.people == 0;
+    let master = MasterKey::load(&config.key_file(), is_new)?;
+    let lake = Lake::open(&folders.lake(), config.lake.buckets).await?;
+    let routing = config.answer.routing()?;
+    let registry = Registry::open(&folders.models())?;
+    let models = Arc::new(Models::open(registry.clone(), routing)?);
+    let people = People::open(Arc::new(store), master.clone(), config.store.cached_people).await?;
+    let people = Arc::new(people);
+    let (journal, source) = Journal::open(&folders.journal(), &master)?;
+    let status = Arc::new(IngestStatus::default());
+    let (stopping, is_stopping) = watch::channel(false);
+
+    let live = Arc::clone(&models);
+    let ingest = Ingest::new(
+        Box::new(source),
+        (Arc::clone(&people), lake.clone(), master.clone()),
+        Box::new(move || Arc::clone(&live.live().bundle)),
+        config.ingest.clone(),
+        Arc::clone(&status),
+    );
+    let mut ingest = tokio::spawn(ingest.run(is_stopping.clone()));
+
+    let watched = Arc::clone(&models);
+    let watcher = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(REFRESH).await;
+            let models = Arc::clone(&watched);
+            match tokio::task::spawn_blocking(move || models.refresh()).await {
+                Ok(Ok(Some(version))) => tracing::info!(version, "another model is live"),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "the model that is to be live cannot be loaded; the one before goes on")
+                }
+                Ok(Ok(None)) | Err(_) => {}
+            }
+        }
+    });
+
+    let server = Arc::new(Server {
+        answers: Answers::new(
+            Arc::clone(&models),
+            Arc::clone(&people),
+            Arc::clone(&status),
+            config.answer.clone(),
+        ),
+        journal,
+        rights: Rights::new(
+            Arc::clone(&people),
+            lake,
+            (master, registry),
+            Arc::clone(&status),
+            folders.audit(),
+        ),
+        people,
+        ingest: status,
+        border: border(&config.ingest),
+        is_ready: AtomicBool::new(false),
+        metrics,
+    });
+    let mut ended = is_stopping;
+    let stop_serving = async move {
+        tokio::select! {
+            () = stop => {}
+            () = async { ended.wait_for(|stopping| *stopping).await.map(drop).unwrap_or_default() } => {}
+        }
+    };
+    let serving = server.listen(&config.http, started, stop_serving);
+    tokio::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        // It never ends by itself but by an error: then nothing more may be accepted.
+        ended = &mut ingest => {
+            stopping.send_replace(true);
+            serving.await?;
+            watcher.abort();
+            return result(ended);
+        }
+    };
+    watcher.abort();
+    stopping.send_replace(true);
+    let committed = result(ingest.await);
+    served.and(committed)
+}
+
+fn result(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    ended.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Io, format!("the loop that commits ended early: {error}")))
+    })
+}

@@ -1,0 +1,110 @@
+//! Batches as JSON.
+
+use foretap::data::Network;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Batch, Border, DeadEvent, Refusal, SignalKind, proto};
+
+/// The batch's own fields; its events are read one by one, so that a bad one leaves the others whole.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonBatch<'a> {
+    version: u32,
+    key_id: String,
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+}
+
+/// The fields of version 1; another is a misspelt one, or one that must not travel.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonEvent<'a> {
+    user: String,
+    #[serde(borrow)]
+    at: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    utc_offset_secs: i32,
+    signal: String,
+    #[serde(default)]
+    app: String,
+    #[serde(default)]
+    number: u32,
+    #[serde(default)]
+    place: String,
+    battery_percent: Option<u32>,
+    charging: Option<bool>,
+    network: Option<String>,
+}
+
+pub(super) fn decode(bytes: &[u8], border: &Border, now_us: i64) -> Result<Batch, Refusal> {
+    // serde_json stops at 128 levels, so a deep nest costs nothing.
+    let batch: JsonBatch<'_> =
+        serde_json::from_slice(bytes).map_err(|error| Refusal::new("batch", format!("no batch: {error}")))?;
+    border.check_batch(batch.version, &batch.key_id, batch.events.len())?;
+    let mut read = Batch { key_id: batch.key_id, ..Batch::default() };
+    for (index, raw) in batch.events.into_iter().enumerate() {
+        match event(raw.get()).and_then(|event| border.check(&event, now_us)) {
+            Ok(event) => read.events.push(event),
+            Err(refusal) => {
+                let raw = bytes::Bytes::copy_from_slice(raw.get().as_bytes());
+                read.dead.push(DeadEvent { index, refusal, raw });
+            }
+        }
+    }
+    Ok(read)
+}
+
+fn event(text: &str) -> Result<proto::Event, Refusal> {
+    // serde_json's message may quote a value, which may be what must not travel: the place is enough to find it.
+    let event: JsonEvent<'_> = serde_json::from_str(text).map_err(|error| {
+        let unknown = error.to_string();
+        let reason = match unknown.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
+            Some((field, _)) if field.len() <= 32 => format!("version 1 has no field `{field}`"),
+            _ => match unknown.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
+                Some((field, _)) => format!("the field `{field}` is missing"),
+                None => format!("a value of a wrong kind at column {} of the event", error.column()),
+            },
+        };
+        Refusal::new("event", reason)
+    })?;
+    let at: jiff::Timestamp = event.at.parse().map_err(|_| {
+        Refusal::new(
+            "at",
+            "no RFC 3339 time with its offset, such as 2026-11-30T08:15:00.250+01:00 or ..T07:15:00Z",
+        )
+    })?;
+    let signal = SignalKind::from_name(&event.signal).ok_or_else(|| {
+        Refusal::new("signal", format!("not one of {}", SignalKind::ALL.map(SignalKind::name).join(", ")))
+    })?;
+    let network = match event.network.as_deref() {
+        None => proto::Network::Unspecified,
+        Some("offline") => proto::Network::Offline,
+        Some("wifi") => proto::Network::Wifi,
+        Some("cellular") => proto::Network::Cellular,
+        Some(_) => return Err(Refusal::new("network", "not one of offline, wifi, cellular")),
+    };
+    Ok(proto::Event {
+        user: event.user,
+        // Whole microseconds: what is finer is cut, towards the past.
+        at_us: at.as_nanosecond().div_euclid(1_000) as i64,
+        utc_offset_secs: event.utc_offset_secs,
+        signal: signal as i32,
+        app: event.app,
+        number: event.number,
+        place: event.place,
+        battery_percent: event.battery_percent,
+        charging: event.charging,
+        network: network as i32,
+    })
+}
+
+/// A network's name in JSON and in the lake.
+pub(crate) fn network_name(network: Network) -> Option<&'static str> {
+    match network {
+        Network::Unknown => None,
+        Network::Offline => Some("offline"),
+        Network::Wifi => Some("wifi"),
+        Network::Cellular => Some("cellular"),
+    }
+}

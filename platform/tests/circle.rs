@@ -1,0 +1,261 @@
+//! The program itself: events sent, kept, answered from, trained on; killed in between.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use foretap::Silent;
+use foretap::bundle::Bundle;
+use foretap::data::simulate::{Law, SimulationConfig, simulate};
+use foretap::router::{Person, SuggestionSettings};
+use foretap_platform::client::{Client, phone_events};
+use foretap_platform::lake::{Lake, TableName, people, row_count};
+use foretap_platform::serve::{AskRequest, FeedbackRequest};
+use foretap_platform::store::{MasterKey, OnlineStore as _, PersonState, RedbStore};
+use foretap_platform::wire::{EventKey, PhoneEvent};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+/// A running `foretap up`; killed when it is dropped.
+struct Up {
+    child: Child,
+    client: Client,
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Up {
+    fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_foretap"));
+        command.arg("up").env("FORETAP_HTTP_LISTEN", "127.0.0.1:0").env("FORETAP_LOG", "warn");
+        command.env("FORETAP_DATA_FOLDER", folder).envs(settings.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect(&line).to_owned();
+        Self { child, client: Client::new(&url) }
+    }
+
+    /// Asks it to stop, and waits until it has.
+    fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+fn events(people: usize, days: u32) -> Vec<PhoneEvent> {
+    let law = Law::named("broad").unwrap();
+    let simulation =
+        simulate(&SimulationConfig { people, days, law, ..Default::default() }, &Silent).unwrap();
+    phone_events(&simulation.log, &simulation.vocabulary)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
+}
+
+/// Every event in the lake once, every state that of a replay.
+fn assert_kept(folder: &Path, events: &[PhoneEvent]) {
+    let bundle = Bundle::pretrained().unwrap();
+    let model: Arc<str> = "1".into();
+    runtime().block_on(async {
+        let lake = Lake::open(&folder.join("lake"), 16).await.unwrap();
+        let found = people(&lake, None).await.unwrap();
+        let in_lake: BTreeSet<(u64, EventKey)> =
+            found.iter().flat_map(|(user, events)| events.keys().map(|key| (user.0, *key))).collect();
+        let sent: BTreeSet<(u64, EventKey)> =
+            events.iter().map(|event| (event.user.0, event.key())).collect();
+        assert!(
+            in_lake == sent,
+            "{} of {} events are in the lake",
+            in_lake.intersection(&sent).count(),
+            sent.len()
+        );
+        assert_eq!(row_count(&lake, TableName::Events).await.unwrap(), sent.len() as u64, "each once");
+        let master = MasterKey::load(&folder.join("master.key"), false).unwrap();
+        let store = RedbStore::open(&folder.join("store.redb")).unwrap();
+        for (user, lived) in &found {
+            let row = store.row(*user).await.unwrap().unwrap();
+            let mut state = PersonState::read(*user, &row, master.open_person(&row.key).unwrap()).unwrap();
+            let snapshot = store.person(*user).await.unwrap();
+            let (person, vocabulary) = state.current((&bundle, &model), snapshot.as_deref()).unwrap();
+            let kept = person.write(vocabulary).unwrap();
+            let mut vocabulary = bundle.vocabulary();
+            let mut person = Person::new(bundle.favourites(), SuggestionSettings::default(), user.0).unwrap();
+            lived.values().for_each(|event| person.observe(&event.to_event(&mut vocabulary)));
+            assert!(kept == person.write(&vocabulary).unwrap(), "the state of {user} is that of a replay");
+        }
+    });
+}
+
+#[test]
+fn events_are_kept_answered_from_and_fed_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(folder.path(), &[]);
+    let events = events(4, 4);
+    let sent = up.client.send(&events, "k1", (500, None), |_| {}).unwrap();
+    assert_eq!((sent.accepted, sent.refused), (events.len() as u64, 0));
+    up.client.flush().unwrap();
+    // The same once more: known.
+    up.client.send(&events, "k1", (700, None), |_| {}).unwrap();
+    up.client.flush().unwrap();
+    let status = up.client.status().unwrap();
+    assert_eq!(
+        (status.applied, status.duplicate, status.dead),
+        (events.len() as u64, events.len() as u64, 0)
+    );
+    assert_eq!(status.people, 4);
+    let last = events.last().unwrap();
+    let at = jiff::Timestamp::from_microsecond(last.at_us + 1_000_000).unwrap().to_string();
+    let ask =
+        |user: String| AskRequest { user, at: Some(at.clone()), apps: Some(5), after: Some(sent.position) };
+    let answer = up.client.ask(&ask(last.user.to_string())).unwrap();
+    assert!(
+        answer.known && !answer.behind && answer.apps.len() == 5 && answer.confidence > 0.3,
+        "{answer:?}"
+    );
+    let nobody = up.client.ask(&ask("u00000000000000aa".to_owned())).unwrap();
+    assert!(!nobody.known);
+    for (request, expected) in [
+        (AskRequest { user: "me@example.org".to_owned(), ..ask(String::new()) }, "user"),
+        (AskRequest { apps: Some(0), ..ask(last.user.to_string()) }, "apps"),
+        (AskRequest { at: Some("yesterday".to_owned()), ..ask(last.user.to_string()) }, "at"),
+        (
+            AskRequest { at: Some("2020-01-01T00:00:00Z".to_owned()), ..ask(last.user.to_string()) },
+            "newest event",
+        ),
+    ] {
+        let error = up.client.ask(&request).unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains("me@example"), "{error}");
+    }
+    let feedback = FeedbackRequest { answer_id: answer.answer_id, opened: Some(answer.apps[0].app.clone()) };
+    up.client.feedback(&feedback).unwrap();
+    assert!(up.client.feedback(&feedback).unwrap_err().to_string().contains("waits for feedback"), "once");
+    up.stop();
+    assert_kept(folder.path(), &events);
+    runtime().block_on(async {
+        let lake = Lake::open(&folder.path().join("lake"), 16).await.unwrap();
+        assert_eq!(row_count(&lake, TableName::Impressions).await.unwrap(), 1);
+        assert_eq!(row_count(&lake, TableName::DeadLetters).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_by_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let events = events(5, 5);
+    // Commits all the time, so that kills fall into them.
+    let settings = [("FORETAP_INGEST_COMMIT_SECS", "0")];
+    let mut up = Up::start(folder.path(), &settings);
+    let mut kills = 0;
+    for part in events.chunks(250) {
+        if random.random_ratio(1, 8) {
+            std::thread::sleep(Duration::from_millis(random.random_range(0..120)));
+            up.child.kill().unwrap();
+            up.child.wait().unwrap();
+            kills += 1;
+            up = Up::start(folder.path(), &settings);
+        }
+        up.client.send(part, "k1", (50, None), |_| {}).unwrap();
+        // A sender that got no answer sends again.
+        if random.random_ratio(1, 6) {
+            up.client.send(part, "k1", (90, None), |_| {}).unwrap();
+        }
+    }
+    assert!(kills > 3, "{kills} kills over {} events", events.len());
+    up.client.flush().unwrap();
+    up.stop();
+    assert_kept(folder.path(), &events);
+}
+
+/// Whether any file below `folder` has these bytes in it, Parquet's compressed pages aside: those are read as rows.
+fn files_with(folder: &Path, wanted: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if std::fs::read(&path).unwrap().windows(wanted.len()).any(|window| window == wanted) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_person_is_forgotten_everywhere_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(folder.path(), &[]);
+    let events = events(5, 3);
+    let (half, rest) = events.split_at(events.len() / 2);
+    up.client.send(half, "k1", (500, None), |_| {}).unwrap();
+    up.client.flush().unwrap();
+    let user = events[0].user;
+    // A tagged version has them, too; so has a dead letter, and an impression.
+    runtime().block_on(async {
+        Lake::open(&folder.path().join("lake"), 16).await.unwrap().tag("v1").await.unwrap()
+    });
+    let bad = format!(
+        "{{\"version\":1,\"key_id\":\"k1\",\"events\":[{{\"user\":\"{user}\",\"at\":\"1970-01-01T00:00:00Z\",\"signal\":\"unlock\"}}]}}"
+    );
+    let answer = up.client.send_batch(bad.as_bytes(), foretap_platform::wire::Encoding::Json).unwrap();
+    assert_eq!((answer.accepted, answer.refused), (0, 1));
+    let at = jiff::Timestamp::from_microsecond(rest.last().unwrap().at_us).unwrap().to_string();
+    let question = AskRequest { user: user.to_string(), at: Some(at), apps: None, after: None };
+    let answer = up.client.ask(&question).unwrap();
+    up.client.feedback(&FeedbackRequest { answer_id: answer.answer_id, opened: None }).unwrap();
+    up.client.send(rest, "k1", (500, None), |_| {}).unwrap();
+
+    let theirs = events.iter().filter(|event| event.user == user).count();
+    let export = up.client.export(&user.to_string()).unwrap();
+    assert_eq!(export["events"].as_array().unwrap().len(), theirs);
+    assert_eq!(export["impressions"].as_array().unwrap().len(), 1);
+    assert_eq!(export["dead_letters"].as_array().unwrap().len(), 1);
+    assert!(
+        !files_with(folder.path(), user.to_string().as_bytes()).is_empty(),
+        "bounds and dictionaries name them"
+    );
+
+    let report = up.client.forget(&user.to_string()).unwrap();
+    assert_eq!(report["events"]["rows"], theirs);
+    assert_eq!((&report["events"]["tags"], &report["impressions"]["rows"]), (&1.into(), &1.into()));
+    assert_eq!(report["dead_letters"]["rows"], 1);
+    assert_eq!(files_with(folder.path(), user.to_string().as_bytes()), Vec::<String>::new());
+    assert!(!up.client.ask(&question).unwrap().known);
+    let export = up.client.export(&user.to_string()).unwrap();
+    assert_eq!((export["events"].as_array().unwrap().len(), &export["in_store"]), (0, &0.into()));
+    // A forgotten person who comes back begins anew.
+    up.client.send(&rest[rest.len() - 400..], "k1", (500, None), |_| {}).unwrap();
+    up.stop();
+    let others: Vec<PhoneEvent> = events
+        .iter()
+        .enumerate()
+        .filter(|(n, e)| e.user != user || *n >= events.len() - 400)
+        .map(|(_, e)| e.clone())
+        .collect();
+    assert_kept(folder.path(), &others);
+    runtime().block_on(async {
+        let lake = Lake::open(&folder.path().join("lake"), 16).await.unwrap();
+        let tagged = lake.snapshots(TableName::Events).await.unwrap();
+        let tagged = tagged.iter().find(|snapshot| snapshot.tags == ["v1"]).unwrap();
+        let in_tag = people(&lake, Some(tagged.id)).await.unwrap();
+        let rows: usize = in_tag.values().map(std::collections::BTreeMap::len).sum();
+        assert_eq!(rows, half.iter().filter(|event| event.user != user).count());
+        assert!(!in_tag.contains_key(&user));
+    });
+}
