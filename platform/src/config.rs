@@ -167,16 +167,14 @@ impl Config {
             })
         };
         let mut table: toml::Table = toml::from_str(&text).map_err(|error| wrong(&error))?;
-        // First by itself: what is wrong in the file is told by its line.
-        toml::from_str::<Self>(&text).map_err(|error| wrong(&error))?;
+        // By itself first: what is wrong in the file is told by its line.
+        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(&error))?;
         for (name, value) in variables {
             override_by(&mut table, &name, &value)?;
+            config = table.clone().try_into().map_err(|error: toml::de::Error| {
+                Error::new(ErrorKind::Config, error.message().to_owned()).field(name).next_step(HINT)
+            })?;
         }
-        let config: Self = table.try_into().map_err(|error: toml::de::Error| {
-            Error::new(ErrorKind::Config, error.message().to_owned())
-                .field(format!("{PREFIX}.."))
-                .next_step(HINT)
-        })?;
         config.check().map_err(of_file)?;
         Ok(config)
     }
@@ -281,8 +279,8 @@ mod tests {
             ("[ingest]\nmax_events = 0\n", vec![], "ingest.max_events"),
             ("[ingest]\nmax_events = -1\n", vec![], "line 2"),
             ("[answer]\nrouted_share = 2.0\n", vec![], "answer.routed_share"),
-            ("", vec![("FORETAP_HTTP_LISTEN", "7")], "FORETAP_"),
-            ("", vec![("FORETAP_HTTP_PORT", "7")], "unknown field `port`"),
+            ("", vec![("FORETAP_HTTP_LISTEN", "7")], "FORETAP_HTTP_LISTEN"),
+            ("", vec![("FORETAP_HTTP_PORT", "7")], "FORETAP_HTTP_PORT"),
         ] {
             std::fs::write(&file, text).unwrap();
             let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

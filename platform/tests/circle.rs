@@ -122,7 +122,7 @@ fn events_are_kept_answered_from_and_fed_back() {
         |user: String| AskRequest { user, at: Some(at.clone()), apps: Some(5), after: Some(sent.position) };
     let answer = up.client.ask(&ask(last.user.to_string())).unwrap();
     assert!(
-        answer.known && !answer.behind && answer.apps.len() == 5 && answer.confidence > 0.3,
+        answer.known && !answer.behind && !answer.apps.is_empty() && answer.confidence > 0.3,
         "{answer:?}"
     );
     let nobody = up.client.ask(&ask("u00000000000000aa".to_owned())).unwrap();
@@ -161,7 +161,7 @@ fn nothing_is_lost_or_doubled_by_kills() {
     let mut up = Up::start(folder.path(), &settings);
     let mut kills = 0;
     for part in events.chunks(250) {
-        if random.random_ratio(1, 8) {
+        if random.random_ratio(1, 5) {
             std::thread::sleep(Duration::from_millis(random.random_range(0..120)));
             up.child.kill().unwrap();
             up.child.wait().unwrap();

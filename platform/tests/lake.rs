@@ -142,10 +142,10 @@ async fn other_tables_in_its_place_are_refused() {
 /// Read by others' libraries: every column, partitions pruned rightly, snapshots, tags.
 #[tokio::test(flavor = "multi_thread")]
 async fn pyiceberg_and_duckdb_read_the_same() {
-    let Some(python) = std::env::var_os("FORETAP_LAKE_PYTHON") else {
-        assert!(std::env::var_os("CI").is_none(), "CI sets FORETAP_LAKE_PYTHON");
+    let Some(python) = std::env::var_os("FORETAP_PYICEBERG_PYTHON") else {
+        assert!(std::env::var_os("CI").is_none(), "CI sets FORETAP_PYICEBERG_PYTHON");
         eprintln!(
-            "skipped: set FORETAP_LAKE_PYTHON to a Python with platform/tests/peers/requirements-lake.txt"
+            "skipped: set FORETAP_PYICEBERG_PYTHON to a Python with platform/tests/peers/requirements-lake.txt"
         );
         return;
     };

@@ -458,7 +458,10 @@ async fn replaced(
             if replacement.removed.contains(entry.file_path()) {
                 removed_rows += entry.record_count();
                 removed_files += 1;
-                writer.add_delete_file(file, number, Some(number))?;
+                // An entry has the least and the greatest user of its file: of a forgotten person nothing may stay.
+                if operation != Operation::Overwrite {
+                    writer.add_delete_file(file, number, Some(number))?;
+                }
             } else {
                 let added_by = entry.snapshot_id().unwrap_or(manifest.added_snapshot_id);
                 writer.add_existing_file(file, added_by, number, Some(number))?;

@@ -30,7 +30,7 @@ found["one_user"] = {
     "filtered": events.scan(row_filter=f"user == '{first}'").to_arrow().num_rows,
     "read": sum(user == first for user in rows["user"].to_pylist()),
 }
-found["launches_in_duckdb"] = duckdb.sql("select count(*) from rows where signal = 'launch'").fetchone()[0]
+found["launches_in_duckdb"] = duckdb.sql("select count(*) from rows where signal = 'launch'").fetchall()[0][0]
 found["newest_us"] = int(max(rows["at"].to_pylist()).timestamp() * 1_000_000)
 if tag:
     snapshot = events.snapshot_by_name(tag)
