@@ -336,14 +336,18 @@ fn serve(config: Config) -> Result<()> {
         let interrupted = tokio::signal::ctrl_c();
         #[cfg(unix)]
         {
-            let terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-            if let Ok(mut terminated) = terminated {
-                tokio::select! { _ = interrupted => {}, _ = terminated.recv() => {} }
+            use tokio::signal::unix::{SignalKind, signal};
+            let Ok(mut terminated) = signal(SignalKind::terminate()) else {
+                interrupted.await.unwrap_or_default();
                 return;
+            };
+            tokio::select! {
+                interrupted = interrupted => interrupted.unwrap_or_default(),
+                _ = terminated.recv() => {}
             }
         }
         #[cfg(not(unix))]
-        let _ = interrupted.await;
+        interrupted.await.unwrap_or_default();
     };
     let folder = config.data.folder.display().to_string();
     let started = move |address: std::net::SocketAddr| {

@@ -45,7 +45,7 @@ pub struct AcceptedEvents {
     pub accepted: usize,
     /// Events that cannot: dead letters, each with the field and the reason; the first of them are named here.
     pub refused: usize,
-    /// At most [`NAMED`] of the refused.
+    /// The first of the refused.
     pub reasons: Vec<RefusedEvent>,
     /// The record's place in the journal.
     pub position: u64,
