@@ -135,7 +135,7 @@ async fn produce(batches: &[Vec<PhoneEvent>]) -> usize {
     let kafka = Kafka::builder(ADDRESS).connect().await.unwrap();
     let topic = NewTopic::new(TOPIC, 3, 1).unwrap();
     let made = kafka.admin().create_topics([topic], CreateTopicsOptions::default()).await.unwrap();
-    made.into_values().for_each(|made| drop(made.unwrap()));
+    made.into_values().for_each(|made| made.unwrap());
     let producer = kafka.producer().build().await.unwrap();
     let mut bytes = 0;
     for part in batches.chunks(1_000) {
@@ -143,11 +143,11 @@ async fn produce(batches: &[Vec<PhoneEvent>]) -> usize {
         for batch in part {
             let value = encode("k1", batch);
             bytes += value.len();
-            let record = krafka::Record::new(TOPIC, value).with_key(batch[0].user.to_string());
+            let record = krafka::Record::new(TOPIC, value).key(batch[0].user.to_string());
             handles.push(producer.enqueue(record).await.unwrap());
         }
         for handle in handles {
-            handle.await.unwrap();
+            assert!(handle.await.unwrap().offset >= 0);
         }
     }
     producer.close().await.unwrap();

@@ -65,6 +65,8 @@ pub struct KafkaSource {
     shared: Arc<Shared>,
     /// After offsets could not be committed: until then nothing is tried, and lake and store do not wait for it.
     not_before: Instant,
+    /// Whether some could not be committed.
+    owes: bool,
     reader: JoinHandle<()>,
 }
 
@@ -139,7 +141,14 @@ impl KafkaSource {
             },
         };
         let reader = tokio::spawn(reader.run());
-        Ok(Self { records, waiting: VecDeque::new(), shared, not_before: Instant::now(), reader })
+        Ok(Self {
+            records,
+            waiting: VecDeque::new(),
+            shared,
+            not_before: Instant::now(),
+            owes: false,
+            reader,
+        })
     }
 
     /// Partitions that this member has at the moment.
@@ -152,7 +161,11 @@ impl KafkaSource {
         if Instant::now() < self.not_before {
             return;
         }
-        let Some(client) = lock(&self.shared.client).clone() else { return };
+        let Some(client) = lock(&self.shared.client).clone() else {
+            // Made anew: the group's offsets are asked for again.
+            self.owes = false;
+            return;
+        };
         let due: Vec<(i32, u64, u64)> = lock(&self.shared.assigned)
             .parts
             .iter()
@@ -160,6 +173,7 @@ impl KafkaSource {
             .map(|(partition, part)| (*partition, part.generation, part.acknowledged))
             .collect();
         if due.is_empty() {
+            self.owes = false;
             return;
         }
         let offsets = due.iter().map(|(partition, _, offset)| {
@@ -175,6 +189,7 @@ impl KafkaSource {
         };
         match tokio::time::timeout(REQUEST, commit).await {
             Ok(Ok(true)) => {
+                self.owes = false;
                 let mut assigned = lock(&self.shared.assigned);
                 for (partition, generation, offset) in due {
                     let part = assigned.parts.get_mut(&partition);
@@ -183,13 +198,14 @@ impl KafkaSource {
                     }
                 }
             }
-            Ok(Ok(false)) => {}
+            Ok(Ok(false)) => self.owes = false,
             Ok(Err(error)) => self.later(&error),
             Err(_) => self.later(&"no answer in time"),
         }
     }
 
     fn later(&mut self, error: &dyn std::fmt::Display) {
+        self.owes = true;
         self.not_before = Instant::now() + REQUEST;
         counter!("foretap_kafka_errors_total", "what" => "commit").increment(1);
         tracing::warn!(
@@ -212,9 +228,12 @@ impl EventSource for KafkaSource {
     async fn next(&mut self, budget: usize) -> Result<Vec<Record>> {
         loop {
             if self.waiting.is_empty() {
-                match self.records.recv().await {
-                    Some(polled) => self.waiting = polled?.into(),
-                    None => return Err(Error::new(ErrorKind::Io, "Kafka's reader ended early")),
+                tokio::select! {
+                    polled = self.records.recv() => match polled {
+                        Some(polled) => self.waiting = polled?.into(),
+                        None => return Err(Error::new(ErrorKind::Io, "Kafka's reader ended early")),
+                    },
+                    () = tokio::time::sleep_until(self.not_before.into()), if self.owes => self.commit().await,
                 }
             }
             let mut assigned = lock(&self.shared.assigned);
