@@ -23,6 +23,8 @@ pub struct Config {
     pub lake: LakeConfig,
     /// How questions are answered.
     pub answer: AnswerConfig,
+    /// Events from Apache Kafka.
+    pub kafka: KafkaConfig,
 }
 
 /// See [`Config::data`].
@@ -91,6 +93,79 @@ pub struct AnswerConfig {
     pub routed_share: Option<f32>,
 }
 
+/// See [`Config::kafka`].
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaConfig {
+    /// `host:port` of some brokers, with commas between; empty: no Kafka.
+    pub brokers: String,
+    /// The topic whose records are batches of events.
+    pub topic: String,
+    /// The consumer group that keeps how far was read.
+    pub group: String,
+    /// This process's name in the group: one that comes back under it has its partitions back at once, however it ended.
+    pub instance: Option<String>,
+    /// Seconds without a sign of life after which the group gives a process's partitions to another.
+    pub session_secs: u64,
+    /// How a record's value is written.
+    pub encoding: KafkaEncoding,
+    /// How the brokers are spoken to.
+    pub security: KafkaSecurity,
+    /// Certificates that a broker's must come from, as PEM; without it those of the public web.
+    pub ca_file: Option<PathBuf>,
+    /// This process's own certificate, as PEM, where brokers ask for one.
+    pub certificate_file: Option<PathBuf>,
+    /// The certificate's key.
+    pub key_file: Option<PathBuf>,
+    /// How a name and a password are shown to the brokers.
+    pub mechanism: KafkaMechanism,
+    /// The name.
+    pub username: String,
+    /// The file of the password. [`KAFKA_PASSWORD`] in the environment is above it.
+    pub password_file: Option<PathBuf>,
+}
+
+/// The environment variable that may hold Kafka's password. The settings never do.
+pub const KAFKA_PASSWORD: &str = "FORETAP_KAFKA_PASSWORD";
+
+/// See [`KafkaConfig::encoding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KafkaEncoding {
+    /// An `EventBatch` as Protobuf.
+    Protobuf,
+    /// The same as JSON.
+    Json,
+}
+
+/// See [`KafkaConfig::security`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KafkaSecurity {
+    /// Neither encrypted nor authenticated.
+    Plaintext,
+    /// TLS.
+    Tls,
+    /// Name and password, not encrypted.
+    SaslPlaintext,
+    /// Name and password under TLS.
+    SaslTls,
+}
+
+/// See [`KafkaConfig::mechanism`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum KafkaMechanism {
+    /// The password itself.
+    #[serde(rename = "plain")]
+    Plain,
+    /// A proof of the password.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// A proof of the password.
+    #[serde(rename = "scram-sha-512")]
+    ScramSha512,
+}
+
 impl Default for DataConfig {
     fn default() -> Self {
         Self { folder: PathBuf::from("foretap-data") }
@@ -129,6 +204,33 @@ impl Default for LakeConfig {
 impl Default for AnswerConfig {
     fn default() -> Self {
         Self { apps: 3, least_probability: 0.0, routed_share: None }
+    }
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self {
+            brokers: String::new(),
+            topic: "foretap-events".to_owned(),
+            group: "foretap".to_owned(),
+            instance: None,
+            session_secs: 45,
+            encoding: KafkaEncoding::Protobuf,
+            security: KafkaSecurity::Plaintext,
+            ca_file: None,
+            certificate_file: None,
+            key_file: None,
+            mechanism: KafkaMechanism::ScramSha512,
+            username: String::new(),
+            password_file: None,
+        }
+    }
+}
+
+impl KafkaConfig {
+    /// Whether events come from Kafka at all.
+    pub fn is_used(&self) -> bool {
+        !self.brokers.is_empty()
     }
 }
 
@@ -202,6 +304,30 @@ impl Config {
             let message = format!("{} is no probability", self.answer.least_probability);
             return wrong("answer.least_probability", message, "give a number from 0 to 1");
         }
+        let kafka = &self.kafka;
+        let port_is_there = |broker: &str| {
+            broker.trim().rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        };
+        if let Some(broker) = kafka.brokers.split(',').find(|b| kafka.is_used() && !port_is_there(b)) {
+            let message = format!("`{broker}` is no host and port");
+            return wrong("kafka.brokers", message, "write it as broker-1:9092,broker-2:9092");
+        }
+        if kafka.session_secs == 0 {
+            return wrong("kafka.session_secs", "0".to_owned(), "give a number above 0");
+        }
+        if kafka.certificate_file.is_some() != kafka.key_file.is_some() {
+            let message = "a certificate and its key belong together".to_owned();
+            return wrong(
+                "kafka.key_file",
+                message,
+                "give both `certificate_file` and `key_file`, or neither",
+            );
+        }
+        let needs_name = matches!(kafka.security, KafkaSecurity::SaslPlaintext | KafkaSecurity::SaslTls);
+        if needs_name && kafka.username.is_empty() {
+            let message = "`security` asks for a name".to_owned();
+            return wrong("kafka.username", message, "give `username`, and the password in `password_file`");
+        }
         self.answer.routing().map(|_| ()).map_err(|error| error.field("answer.routed_share"))
     }
 
@@ -227,10 +353,14 @@ impl AnswerConfig {
 }
 
 const PREFIX: &str = "FORETAP_";
-const SECTIONS: [&str; 6] = ["data", "http", "ingest", "store", "lake", "answer"];
+const SECTIONS: [&str; 7] = ["data", "http", "ingest", "store", "lake", "answer", "kafka"];
 
 /// `FORETAP_HTTP_LISTEN=127.0.0.1:80` sets `listen` of `[http]`.
 fn override_by(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
+    if name == KAFKA_PASSWORD {
+        // Read where it is used, so that no setting holds it.
+        return Ok(());
+    }
     let key = name.trim_start_matches(PREFIX).to_ascii_lowercase();
     let Some((section, key)) = key.split_once('_').filter(|(section, _)| SECTIONS.contains(section)) else {
         // Not a setting: the tests' and the crate's own variables begin so, too.
@@ -263,9 +393,16 @@ mod tests {
         let example: Config = toml::from_str(EXAMPLE).unwrap();
         assert_eq!(example, Config::default());
         // A key that is commented out is known, too: it has no default.
-        let with_all = EXAMPLE.replace("# key_file", "key_file").replace("# routed_share", "routed_share");
-        let with_all: Config = toml::from_str(&with_all).unwrap();
+        let is_key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let with_all: Vec<&str> = EXAMPLE
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| is_key(rest)).unwrap_or(line))
+            .collect();
+        let with_all: Config = toml::from_str(&with_all.join("\n")).unwrap();
         assert!(with_all.store.key_file.is_some() && with_all.answer.routed_share.is_some());
+        let kafka = with_all.kafka;
+        assert!(kafka.instance.is_some() && kafka.ca_file.is_some() && kafka.password_file.is_some());
+        assert!(kafka.certificate_file.is_some() && kafka.key_file.is_some());
     }
 
     #[test]
@@ -279,6 +416,11 @@ mod tests {
             ("[ingest]\nmax_events = 0\n", vec![], "ingest.max_events"),
             ("[ingest]\nmax_events = -1\n", vec![], "line 2"),
             ("[answer]\nrouted_share = 2.0\n", vec![], "answer.routed_share"),
+            ("[kafka]\nbrokers = \"broker-1\"\n", vec![], "kafka.brokers"),
+            ("[kafka]\nencoding = \"avro\"\n", vec![], "line 2"),
+            ("[kafka]\nsecurity = \"sasl-tls\"\n", vec![], "kafka.username"),
+            ("[kafka]\nkey_file = \"key.pem\"\n", vec![], "kafka.key_file"),
+            ("[kafka]\npassword = \"secret\"\n", vec![], "unknown field `password`"),
             ("", vec![("FORETAP_HTTP_LISTEN", "7")], "FORETAP_HTTP_LISTEN"),
             ("", vec![("FORETAP_HTTP_PORT", "7")], "FORETAP_HTTP_PORT"),
         ] {

@@ -25,9 +25,9 @@ use metrics::counter;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::config::IngestConfig;
+use crate::config::{Config, IngestConfig};
 use crate::lake::{Commit, DeadLetter, Impression, Lake, LakeEvent};
-use crate::source::{EventSource, Record, RecordKind};
+use crate::source::{EventSource, Journal, Record, RecordKind};
 use crate::store::{Folded, MasterKey, People};
 use crate::wire::{self, Border, Encoding, PhoneEvent, Refusal};
 
@@ -37,6 +37,8 @@ const READ_BYTES: usize = 1 << 20;
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
 /// Seconds after a failed commit until the next attempt.
 const RETRY: Duration = Duration::from_secs(1);
+/// Bytes that a dead letter keeps: a longer record is cut, and its reason says how long it was.
+const DEAD_BYTES: usize = 32 << 20;
 
 /// What has come of all events since the start: `received` is always the sum of the others.
 #[derive(Debug, Default)]
@@ -65,20 +67,20 @@ pub struct IngestStatus {
     /// Commits that were asked for, and those that were done since.
     wanted: AtomicU64,
     done: watch::Sender<u64>,
-    /// The source's last record that answers know.
+    /// The journal's last record that answers know.
     taken: watch::Sender<u64>,
     wake: Notify,
 }
 
 impl IngestStatus {
-    /// Whether answers know the source's record at `position` by now, or will within `limit`.
+    /// Whether answers know the journal's record at `position` by now, or will within `limit`.
     pub async fn has_taken(&self, position: u64, limit: Duration) -> bool {
         let mut taken = self.taken.subscribe();
         let known = tokio::time::timeout(limit, taken.wait_for(|taken| *taken >= position)).await;
         matches!(known, Ok(Ok(_)))
     }
 
-    /// Commits all that was read by now, and returns when it is done.
+    /// Commits all that the journal has and all that was read from elsewhere by now, and returns when it is done.
     ///
     /// # Errors
     /// The loop has ended.
@@ -115,7 +117,7 @@ impl Ingest {
         source: Box<dyn EventSource>,
         (people, lake, master): (Arc<People>, Lake, MasterKey),
         bundle: Box<dyn Fn() -> Arc<Bundle> + Send>,
-        config: IngestConfig,
+        config: &Config,
         status: Arc<IngestStatus>,
     ) -> Self {
         Self {
@@ -124,8 +126,8 @@ impl Ingest {
             lake,
             master,
             bundle,
-            border: border(&config),
-            config,
+            border: border(config),
+            config: config.ingest.clone(),
             status,
             rows: Commit::default(),
             bytes: 0,
@@ -150,6 +152,10 @@ impl Ingest {
                     }
                     // Nothing more is read while what is in memory cannot be committed.
                     while self.bytes >= self.config.commit_bytes && !self.commit().await && !*stopping.borrow() {}
+                    // A source that always has more would keep the clock below from being looked at.
+                    if Instant::now() >= due && !self.rows.positions.is_empty() {
+                        self.commit().await;
+                    }
                 }
                 () = status.wake.notified() => {}
                 () = tokio::time::sleep_until(due) => {
@@ -171,15 +177,18 @@ impl Ingest {
                 "stopped before everything was committed: the source has it, and it is read again at the next start"
             );
         }
+        self.source.close().await;
         Ok(())
     }
 
-    /// Reads what the source has at the moment.
+    /// Reads what somebody waits for.
     async fn take_all_there(&mut self) -> Result<()> {
-        while let Ok(records) =
-            tokio::time::timeout(Duration::from_millis(50), self.source.next(READ_BYTES)).await
-        {
-            for record in records? {
+        loop {
+            let records = self.source.waited_for(READ_BYTES).await?;
+            if records.is_empty() {
+                break;
+            }
+            for record in records {
                 self.take(record).await?;
             }
             if self.bytes >= self.config.commit_bytes && !self.commit().await {
@@ -191,9 +200,11 @@ impl Ingest {
 
     /// Takes one record in: rows that wait, and people's states.
     async fn take(&mut self, record: Record) -> Result<()> {
-        let position = record.position;
+        let journalled = Journal::is_of(&record.partition).then_some(record.position);
         self.take_rows(record).await?;
-        self.status.taken.send_replace(position);
+        if let Some(position) = journalled {
+            self.status.taken.send_replace(position);
+        }
         Ok(())
     }
 
@@ -276,7 +287,7 @@ impl Ingest {
             reason: refusal.reason.clone(),
             encoding: encoding.name().to_owned(),
             key_id: key_id.to_owned(),
-            raw_sealed: self.master.seal(raw)?,
+            raw_sealed: self.master.seal(&raw[..raw.len().min(DEAD_BYTES)])?,
         });
         Ok(())
     }
@@ -320,9 +331,13 @@ impl Ingest {
 }
 
 /// The limits that the settings say.
-pub fn border(config: &IngestConfig) -> Border {
-    let ahead_us = i64::try_from(config.max_ahead_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-    Border { max_events: config.max_events, max_ahead_us: ahead_us }
+pub fn border(config: &Config) -> Border {
+    let ahead_secs = i64::try_from(config.ingest.max_ahead_secs).unwrap_or(i64::MAX);
+    Border {
+        max_batch_bytes: config.http.max_batch_bytes,
+        max_events: config.ingest.max_events,
+        max_ahead_us: ahead_secs.saturating_mul(1_000_000),
+    }
 }
 
 /// Now, in microseconds since 1970.

@@ -9,7 +9,7 @@
 //! serve/        the door: http, answers, the live model
 //! ingest        from a source to states, lake and store: each event once
 //!   wire/         events as JSON and Protobuf, and what is let in
-//!   source/       where events come from: trait EventSource; journal (what the door accepted)
+//!   source/       where events come from: trait EventSource; journal (what the door accepted); kafka; several as one
 //!   store/        a person's state: trait OnlineStore; redb; state (snapshot and tail)
 //!   lake/         all events for good: Iceberg tables, their catalog, commits, reading back
 //! rights        a person's: all that is held of them, and forgetting it

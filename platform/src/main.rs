@@ -639,10 +639,23 @@ fn check(config: &Config) -> Result<()> {
             })
         }),
     );
+    if config.kafka.is_used() {
+        told("kafka", kafka(config));
+    }
     match failed {
         0 => Ok(()),
         failed => Err(Error::new(ErrorKind::Config, format!("{failed} of these cannot be used"))),
     }
+}
+
+#[cfg(feature = "kafka")]
+fn kafka(config: &Config) -> Result<String> {
+    runtime()?.block_on(foretap_platform::source::check_kafka(&config.kafka))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka(_config: &Config) -> Result<String> {
+    Err(foretap_platform::up::no_kafka())
 }
 
 fn writable(folder: &std::path::Path) -> Result<String> {

@@ -17,7 +17,7 @@ use crate::lake::Lake;
 use crate::registry::Registry;
 use crate::rights::Rights;
 use crate::serve::{Answers, Models, Server};
-use crate::source::Journal;
+use crate::source::{EventSource, Journal, JournalSource};
 use crate::store::{MasterKey, People, RedbStore};
 
 /// How often the registry is asked what is live.
@@ -108,15 +108,16 @@ pub async fn up(
     let people = People::open(Arc::new(store), master.clone(), config.store.cached_people).await?;
     let people = Arc::new(people);
     let (journal, source) = Journal::open(&folders.journal(), &master)?;
+    let source = sources(source, &config)?;
     let status = Arc::new(IngestStatus::default());
     let (stopping, is_stopping) = watch::channel(false);
 
     let live = Arc::clone(&models);
     let ingest = Ingest::new(
-        Box::new(source),
+        source,
         (Arc::clone(&people), lake.clone(), master.clone()),
         Box::new(move || Arc::clone(&live.live().bundle)),
-        config.ingest.clone(),
+        &config,
         Arc::clone(&status),
     );
     let mut ingest = tokio::spawn(ingest.run(is_stopping.clone()));
@@ -153,7 +154,7 @@ pub async fn up(
         ),
         people,
         ingest: status,
-        border: border(&config.ingest),
+        border: border(&config),
         is_ready: AtomicBool::new(false),
         metrics,
     });
@@ -180,6 +181,28 @@ pub async fn up(
     stopping.send_replace(true);
     let committed = result(ingest.await);
     served.and(committed)
+}
+
+/// All that events come from: the journal, and Kafka where the settings name it.
+fn sources(journal: JournalSource, config: &Config) -> Result<Box<dyn EventSource>> {
+    if !config.kafka.is_used() {
+        return Ok(Box::new(journal));
+    }
+    #[cfg(feature = "kafka")]
+    {
+        let kafka = crate::source::KafkaSource::open(&config.kafka)?;
+        Ok(Box::new(crate::source::Merged::new(vec![Box::new(journal), Box::new(kafka)])))
+    }
+    #[cfg(not(feature = "kafka"))]
+    Err(no_kafka())
+}
+
+/// What a build without Kafka says when the settings name it.
+#[cfg(not(feature = "kafka"))]
+pub fn no_kafka() -> Error {
+    Error::new(ErrorKind::Config, "this build of foretap has no Kafka")
+        .field("kafka.brokers")
+        .next_step("build it with `--features kafka`")
 }
 
 fn result(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {

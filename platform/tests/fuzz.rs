@@ -8,7 +8,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 const NOW_US: i64 = 1_796_000_000_000_000;
-const BORDER: Border = Border { max_events: 100, max_ahead_us: 600_000_000 };
+const BORDER: Border = Border { max_events: 100, max_ahead_us: 600_000_000, max_batch_bytes: 1 << 20 };
 
 fn events(random: &mut ChaCha8Rng) -> Vec<PhoneEvent> {
     let one = |number: u32, random: &mut ChaCha8Rng| {

@@ -11,7 +11,7 @@ use foretap::bundle::Bundle;
 use foretap::data::simulate::{SimulationConfig, simulate};
 use foretap::router::{Person, SuggestionSettings};
 use foretap_platform::client::phone_events;
-use foretap_platform::store::{Folded, MasterKey, OnlineStore as _, PersonState, RedbStore, Written};
+use foretap_platform::store::{Folded, MasterKey, OnlineStore, People, PersonState, RedbStore, Written};
 use foretap_platform::wire::PhoneEvent;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -133,6 +133,60 @@ async fn of_two_writers_the_loser_folds_in_what_the_winner_wrote() {
     assert_eq!(store.write(vec![write]).await.unwrap(), [Written::Version(3)]);
     first.written(3, pending);
     assert!(bytes(&mut first, &store, &bundle, &model).await == replayed(&events, &bundle));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_that_fold_the_same_people_at_once_make_one_state_of_each() {
+    let (bundle, model): (Arc<Bundle>, Arc<str>) = (Arc::new(Bundle::pretrained().unwrap()), "1".into());
+    let folder = tempfile::tempdir().unwrap();
+    let master = MasterKey::load(&folder.path().join("master.key"), true).unwrap();
+    let store = Arc::new(RedbStore::open(&folder.path().join("store.redb")).unwrap());
+    // Hardly anybody stays in memory: states are read again all the time.
+    let store: Arc<dyn OnlineStore> = store;
+    let people = Arc::new(People::open(Arc::clone(&store), master.clone(), 1).await.unwrap());
+    let config = SimulationConfig { people: 8, days: 3, seed: 3, ..Default::default() };
+    let simulation = simulate(&config, &Silent).unwrap();
+    let events = phone_events(&simulation.log, &simulation.vocabulary);
+    let users: BTreeSet<_> = events.iter().map(|event| event.user).collect();
+    let mut applied = 0;
+    for part in events.chunks(events.len().div_ceil(12)) {
+        let fold = |mut events: Vec<PhoneEvent>, seed: u64| {
+            let people = Arc::clone(&people);
+            // Both have every event, each in an order of its own.
+            rand::seq::SliceRandom::shuffle(&mut *events, &mut ChaCha8Rng::seed_from_u64(seed));
+            tokio::spawn(async move {
+                let mut applied = 0;
+                for event in events {
+                    applied += usize::from(people.fold(event, 0).await.unwrap() == Folded::Applied);
+                    tokio::task::yield_now().await;
+                }
+                applied
+            })
+        };
+        let reader = {
+            let (people, bundle, model) = (Arc::clone(&people), Arc::clone(&bundle), Arc::clone(&model));
+            let users: Vec<_> = users.iter().copied().cycle().take(200).collect();
+            tokio::spawn(async move {
+                for user in users {
+                    people.with_current(user, (&*bundle, &model), |_, _, _| ()).await.unwrap();
+                }
+            })
+        };
+        let (one, other) = (fold(part.to_vec(), 1), fold(part.to_vec(), 2));
+        applied += one.await.unwrap() + other.await.unwrap();
+        reader.await.unwrap();
+        people.write(&bundle).await.unwrap();
+    }
+    assert_eq!(applied, events.len(), "each event once");
+    for user in users {
+        let row = store.row(user).await.unwrap().unwrap();
+        let mut state = PersonState::read(user, &row, master.open_person(&row.key).unwrap()).unwrap();
+        let snapshot = store.person(user).await.unwrap();
+        let (person, vocabulary) = state.current((&bundle, &model), snapshot.as_deref()).unwrap();
+        let mut lived: Vec<&PhoneEvent> = events.iter().filter(|event| event.user == user).collect();
+        lived.sort_by_key(|event| event.key());
+        assert!(person.write(vocabulary).unwrap() == replayed(lived, &bundle), "the state of {user}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use foretap::{Error, ErrorKind, Result};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::{EventSource, Record, RecordKind};
 use crate::lake::Positions;
@@ -22,6 +23,8 @@ const STATE: TableDefinition<'_, u8, (&str, u64)> = TableDefinition::new("state"
 
 /// Records that wait for a commit of the journal, at most: then the door waits, too.
 const WAITING: usize = 256;
+/// What its partition's name begins with, and no other source's.
+const PREFIX: &str = "http/";
 /// Records in one commit of the journal.
 const AT_ONCE: usize = 256;
 
@@ -39,8 +42,12 @@ pub struct JournalSource {
     partition: Arc<str>,
     /// The last position that was handed out.
     read: u64,
+    /// A read that whoever asked for it did not wait for.
+    reading: Option<JoinHandle<Found>>,
     written: Arc<Notify>,
 }
+
+type Found = std::result::Result<VecDeque<(u64, i64, u8, Bytes)>, redb::Error>;
 
 struct Waiting {
     received_at_us: i64,
@@ -61,9 +68,15 @@ impl Journal {
         let written = Arc::new(Notify::new());
         let (queue, waiting) = mpsc::channel(WAITING);
         tokio::spawn(write_all(Arc::clone(&database), waiting, last, Arc::clone(&written)));
-        let partition = format!("http/{name}").into();
-        let source = JournalSource { master: master.clone(), database, partition, read: 0, written };
+        let partition = format!("{PREFIX}{name}").into();
+        let source =
+            JournalSource { master: master.clone(), database, partition, read: 0, reading: None, written };
         Ok((Self { master: master.clone(), queue }, source))
+    }
+
+    /// Whether a partition is a journal's.
+    pub fn is_of(partition: &str) -> bool {
+        partition.starts_with(PREFIX)
     }
 
     /// Adds a record, and returns its position once it is on the disk.
@@ -155,11 +168,7 @@ fn write(database: &Database, first: u64, records: &[Waiting]) -> std::result::R
     Ok(transaction.commit()?)
 }
 
-fn read(
-    database: &Database,
-    after: u64,
-    budget: usize,
-) -> std::result::Result<VecDeque<(u64, i64, u8, Bytes)>, redb::Error> {
+fn read(database: &Database, after: u64, budget: usize) -> Found {
     let transaction = database.begin_read()?;
     let table = transaction.open_table(RECORDS)?;
     let (mut found, mut bytes) = (VecDeque::new(), 0);
@@ -175,37 +184,60 @@ fn read(
     Ok(found)
 }
 
+impl JournalSource {
+    /// The next records that are there. A read that was begun and not waited for goes on here, so that another source which is
+    /// always quicker does not keep this one from ever being read.
+    async fn read(&mut self, budget: usize) -> Result<Vec<Record>> {
+        let reading = match &mut self.reading {
+            Some(reading) => reading,
+            none => {
+                let (database, after) = (Arc::clone(&self.database), self.read);
+                none.insert(tokio::task::spawn_blocking(move || read(&database, after, budget)))
+            }
+        };
+        let found = reading.await;
+        self.reading = None;
+        let found = found
+            .map_err(|_| Error::new(ErrorKind::Io, "the journal's reader ended early"))?
+            .map_err(|error| crate::redb_file::failed("read the journal", &error))?;
+        let kinds = [RecordKind::JsonBatch, RecordKind::ProtobufBatch, RecordKind::Impression];
+        let mut records = Vec::with_capacity(found.len());
+        for (position, received_at_us, kind, bytes) in found {
+            let kind = kinds.get(usize::from(kind)).copied().ok_or_else(|| {
+                Error::new(ErrorKind::Data, format!("the journal's record {position} is of an unknown kind"))
+                    .next_step("use the version of foretap that wrote it")
+            })?;
+            self.read = position;
+            let partition = Arc::clone(&self.partition);
+            let bytes = Bytes::from(self.master.open(&bytes)?);
+            records.push(Record { partition, position, received_at_us, kind, bytes });
+        }
+        Ok(records)
+    }
+}
+
 #[async_trait]
 impl EventSource for JournalSource {
     async fn next(&mut self, budget: usize) -> Result<Vec<Record>> {
         loop {
-            let database = Arc::clone(&self.database);
-            let after = self.read;
-            let found = tokio::task::spawn_blocking(move || read(&database, after, budget)).await;
-            let found = found
-                .map_err(|_| Error::new(ErrorKind::Io, "the journal's reader ended early"))?
-                .map_err(|error| crate::redb_file::failed("read the journal", &error))?;
-            if found.is_empty() {
-                self.written.notified().await;
-                continue;
+            let records = self.read(budget).await?;
+            if !records.is_empty() {
+                return Ok(records);
             }
-            let kinds = [RecordKind::JsonBatch, RecordKind::ProtobufBatch, RecordKind::Impression];
-            let mut records = Vec::with_capacity(found.len());
-            for (position, received_at_us, kind, bytes) in found {
-                let kind = kinds.get(usize::from(kind)).copied().ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Data,
-                        format!("the journal's record {position} is of an unknown kind"),
-                    )
-                    .next_step("use the version of foretap that wrote it")
-                })?;
-                self.read = position;
-                let partition = Arc::clone(&self.partition);
-                let bytes = Bytes::from(self.master.open(&bytes)?);
-                records.push(Record { partition, position, received_at_us, kind, bytes });
-            }
-            return Ok(records);
+            self.written.notified().await;
         }
+    }
+
+    /// All there is: whoever sent it may wait for its commit.
+    async fn waited_for(&mut self, budget: usize) -> Result<Vec<Record>> {
+        // A read that was begun may be older than what is waited for.
+        if self.reading.is_some() {
+            let records = self.read(budget).await?;
+            if !records.is_empty() {
+                return Ok(records);
+            }
+        }
+        self.read(budget).await
     }
 
     async fn acknowledge(&mut self, positions: &Positions) -> Result<()> {

@@ -2,6 +2,9 @@
 //! and lake for good; after a crash it begins behind the last of those, so that every record is seen at least once.
 
 mod journal;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod merged;
 
 use std::sync::Arc;
 
@@ -10,6 +13,9 @@ use bytes::Bytes;
 use foretap::Result;
 
 pub use journal::{Journal, JournalSource};
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaSource, check_kafka};
+pub use merged::Merged;
 
 use crate::lake::Positions;
 
@@ -43,15 +49,28 @@ pub struct Record {
 /// Where events come from. Every implementation passes the suite in `tests/source.rs`.
 #[async_trait]
 pub trait EventSource: Send {
-    /// The next records, of about `budget` bytes together; waits for one where there is none.
+    /// The next records, of about `budget` bytes together; waits for one where there is none. Whoever no longer waits may drop the
+    /// future: no record is lost by it.
     ///
     /// # Errors
     /// The source cannot be read.
     async fn next(&mut self, budget: usize) -> Result<Vec<Record>>;
+
+    /// As [`next`](Self::next), without waiting, and only what somebody waits for to be committed. Nobody does with a source that
+    /// keeps its records anyway, and may have days of them.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    async fn waited_for(&mut self, _budget: usize) -> Result<Vec<Record>> {
+        Ok(Vec::new())
+    }
 
     /// All records up to these positions are in store and lake: they are not handed out again.
     ///
     /// # Errors
     /// The source cannot be written.
     async fn acknowledge(&mut self, positions: &Positions) -> Result<()>;
+
+    /// Nothing is read or acknowledged after this.
+    async fn close(&mut self) {}
 }

@@ -14,7 +14,8 @@ use crate::wire::PhoneEvent;
 /// One person's state, behind its lock.
 type Shared = Arc<Mutex<PersonState>>;
 
-/// Everybody's state: the store's rows, and above them what no commit has written yet.
+/// Everybody's state: the store's rows, and above them what no commit has written yet. At most one state of a person is in
+/// memory.
 pub struct People {
     store: Arc<dyn OnlineStore>,
     master: MasterKey,
@@ -30,6 +31,16 @@ pub struct People {
 /// A lock that a panicking holder left is taken all the same: each change is whole before the next begins.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Folds an event into a state, which stays in memory until it is written.
+fn fold_into(unwritten: &mut HashMap<UserId, Shared>, shared: &Shared, event: PhoneEvent) -> Folded {
+    let user = event.user;
+    let folded = lock(shared).fold(event);
+    if folded == Folded::Applied {
+        unwritten.insert(user, Arc::clone(shared));
+    }
+    folded
 }
 
 impl People {
@@ -67,15 +78,23 @@ impl People {
         if let Some(found) = self.in_memory(user) {
             return Ok(Some(found));
         }
+        let found = self.read(user).await?;
+        if let Some(shared) = &found {
+            self.cache.insert(user, Arc::clone(shared));
+        }
+        Ok(found)
+    }
+
+    /// The state that the store has.
+    async fn read(&self, user: UserId) -> Result<Option<Shared>> {
         let Some(row) = self.store.row(user).await? else { return Ok(None) };
         let key = self.master.open_person(&row.key)?;
         let state = PersonState::read(user, &row, key).map_err(|error| error.of(user))?;
-        let shared = Arc::new(Mutex::new(state));
-        self.cache.insert(user, Arc::clone(&shared));
-        Ok(Some(shared))
+        Ok(Some(Arc::new(Mutex::new(state))))
     }
 
-    /// Folds an event that arrived at `received_at_us` into its person's state. A new person is made.
+    /// Folds an event that arrived at `received_at_us` into its person's state. A new person is made. Several tasks may fold at
+    /// once, and answers read meanwhile; but not while [`write`](Self::write) runs: what is folded in must be in the lake before.
     ///
     /// # Errors
     /// The person's row cannot be read.
@@ -84,22 +103,36 @@ impl People {
         if lock(&self.forgotten).get(&user).is_some_and(|at_us| received_at_us <= *at_us) {
             return Ok(Folded::Forgotten);
         }
-        let shared = match self.known(user).await? {
+        let event = match self.fold_in_memory(event) {
+            Ok(folded) => return Ok(folded),
+            Err(event) => event,
+        };
+        // Held until the event is in: so nobody else makes a second state of the same person.
+        let _reading = self.reading.lock().await;
+        let event = match self.fold_in_memory(event) {
+            Ok(folded) => return Ok(folded),
+            Err(event) => event,
+        };
+        let shared = match self.read(user).await? {
             Some(shared) => shared,
             None => {
                 let (key, sealed) = self.master.new_person()?;
-                let shared = Arc::new(Mutex::new(PersonState::new(user, key, sealed)));
-                self.cache.insert(user, Arc::clone(&shared));
-                shared
+                Arc::new(Mutex::new(PersonState::new(user, key, sealed)))
             }
         };
-        // Held while the person is in neither map: the writer below takes both in this order, too.
+        self.cache.insert(user, Arc::clone(&shared));
+        Ok(fold_into(&mut lock(&self.unwritten), &shared, event))
+    }
+
+    /// Folds an event into a state that is in memory; otherwise the event comes back. The state is looked up and marked as
+    /// unwritten under one lock: between the two the cache might forget it and a reader bring an older one.
+    fn fold_in_memory(&self, event: PhoneEvent) -> std::result::Result<Folded, PhoneEvent> {
         let mut unwritten = lock(&self.unwritten);
-        let folded = lock(&shared).fold(event);
-        if folded == Folded::Applied {
-            unwritten.insert(user, Arc::clone(&shared));
+        let found = unwritten.get(&event.user).cloned().or_else(|| self.cache.get(&event.user));
+        match found {
+            Some(shared) => Ok(fold_into(&mut unwritten, &shared, event)),
+            None => Err(event),
         }
-        Ok(folded)
     }
 
     /// Shows `visit` the person of `user` with everything folded in, under the ids of the model's bundle; `None` where nobody of
@@ -196,6 +229,8 @@ impl People {
     /// The store cannot be written.
     pub async fn forget(&self, user: UserId, at_us: i64) -> Result<bool> {
         lock(&self.forgotten).insert(user, at_us);
+        // Not while somebody reads the row that is about to go.
+        let _reading = self.reading.lock().await;
         let was_in_memory = lock(&self.unwritten).remove(&user).is_some();
         self.cache.invalidate(&user);
         Ok(self.store.forget(user, at_us).await? || was_in_memory)

@@ -322,7 +322,7 @@ fn read_events(bytes: &[u8]) -> Result<Vec<PhoneEvent>> {
         |what: String| Error::new(ErrorKind::Data, format!("a chunk of the tail is damaged: {what}"));
     let message = proto::EventBatch::decode(bytes).map_err(|error| damaged(error.to_string()))?;
     // They passed the border when they came in; whatever its limits are today, they are in.
-    let border = Border { max_events: usize::MAX, max_ahead_us: 0 };
+    let border = Border { max_batch_bytes: usize::MAX, max_events: usize::MAX, max_ahead_us: 0 };
     let read = message.events.iter().map(|event| {
         border
             .check(event, i64::MAX)

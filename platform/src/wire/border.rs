@@ -20,6 +20,8 @@ const MAX_PLACE: usize = 5;
 /// The limits at the border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Border {
+    /// Bytes of a batch, at most.
+    pub max_batch_bytes: usize,
     /// Events in a batch, at most.
     pub max_events: usize,
     /// Microseconds that an event may be ahead of our clock.

@@ -287,6 +287,10 @@ pub struct Batch {
 /// # Errors
 /// The bytes are no batch, of a newer version, or of more events than are allowed: none of it is used.
 pub fn decode(bytes: &[u8], encoding: Encoding, border: &Border, now_us: i64) -> Result<Batch, Refusal> {
+    if bytes.len() > border.max_batch_bytes {
+        let reason = format!("{} bytes, where a batch has at most {}", bytes.len(), border.max_batch_bytes);
+        return Err(Refusal::new("batch", reason));
+    }
     match encoding {
         Encoding::Json => json::decode(bytes, border, now_us),
         Encoding::Protobuf => {

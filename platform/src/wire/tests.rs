@@ -5,7 +5,7 @@ use super::*;
 const NOW_US: i64 = 1_796_000_000_000_000;
 
 fn border() -> Border {
-    Border { max_events: 10, max_ahead_us: 600_000_000 }
+    Border { max_batch_bytes: 1 << 20, max_events: 10, max_ahead_us: 600_000_000 }
 }
 
 fn event() -> PhoneEvent {
@@ -111,12 +111,14 @@ fn what_must_not_come_in_is_refused_by_its_field() {
 fn a_batch_that_cannot_be_read_is_refused_whole() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let eleven = ["{}"; 11].join(",");
+    let long = " ".repeat(border().max_batch_bytes + 1);
     for (text, field) in [
         ("", "batch"),
         ("{}", "batch"),
         ("[1]", "batch"),
         (&json("{}")[..20], "batch"),
         (&deep, "batch"),
+        (&long, "batch"),
         (&json("{}").replace("\"version\":1", "\"version\":2"), "version"),
         (&json("{}").replace("k-1", "the key of November"), "key_id"),
         (&json(&eleven), "events"),

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# A real Apache Kafka of one node, on the loopback interface: `kafka.sh start FOLDER [PORT]`, `kafka.sh stop FOLDER`.
+# FOLDER keeps its data, its log and its process id: a second start goes on with the same data. Needs Java 17 and Maven, which
+# brings Kafka once. `kafka.sh tool FOLDER CLASS ARGUMENT..` runs one of Kafka's own tools, such as
+# org.apache.kafka.tools.TopicCommand.
+set -euo pipefail
+version=4.3.1
+home="$HOME/.cache/foretap-kafka-$version"
+
+install() {
+    [ -f "$home/done" ] && return
+    mkdir -p "$home"
+    # One at a time, whoever else starts a test.
+    exec 9> "$home/lock"
+    flock 9
+    [ -f "$home/done" ] && return
+    cat > "$home/pom.xml" << POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>foretap</groupId>
+  <artifactId>kafka-peer</artifactId>
+  <version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$version</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>$version</version></dependency>
+  </dependencies>
+</project>
+POM
+    mvn --quiet --batch-mode --file "$home/pom.xml" dependency:copy-dependencies -DoutputDirectory="$home/libs" -DincludeScope=runtime >&2
+    touch "$home/done"
+    exec 9>&-
+}
+
+run_java() {
+    local folder="$1" heap="$2"
+    shift 2
+    exec java "-Xms$heap" "-Xmx$heap" -XX:+UseSerialGC -Dlog4j2.configurationFile="$folder/log4j2.properties" \
+        -cp "$home/libs/*" "$@"
+}
+
+answers() {
+    (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null
+}
+
+start() {
+    local folder="$1" port="${2:-9092}"
+    # The controller of the one node, which nobody else asks.
+    local controller=$((port + 1))
+    mkdir -p "$folder/data"
+    cat > "$folder/server.properties" << PROPERTIES
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers=127.0.0.1:$controller
+log.dirs=$folder/data
+auto.create.topics.enable=false
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+message.max.bytes=33554432
+log.message.timestamp.type=LogAppendTime
+PROPERTIES
+    cat > "$folder/log4j2.properties" << PROPERTIES
+appender.console.type=Console
+appender.console.name=console
+appender.console.target=SYSTEM_ERR
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d %p %m (%c)%n
+rootLogger.level=warn
+rootLogger.appenderRef.console.ref=console
+PROPERTIES
+    if [ ! -f "$folder/data/meta.properties" ]; then
+        local id
+        id="$(run_java "$folder" 64m kafka.tools.StorageTool random-uuid)"
+        (run_java "$folder" 64m kafka.tools.StorageTool format --standalone --cluster-id "$id" --config "$folder/server.properties") >&2
+    fi
+    (run_java "$folder" 384m kafka.Kafka "$folder/server.properties") > "$folder/log" 2>&1 &
+    local pid=$!
+    echo "$pid" > "$folder/pid"
+    for _ in $(seq 300); do
+        if answers "$port"; then
+            echo "127.0.0.1:$port"
+            return
+        fi
+        if ! kill -0 "$pid" 2> /dev/null; then
+            break
+        fi
+        sleep 0.2
+    done
+    echo "Kafka does not answer on port $port:" >&2
+    tail -n 20 "$folder/log" >&2
+    stop "$folder"
+    return 1
+}
+
+# Ends it as its own script does, and waits.
+stop() {
+    local folder="$1" pid
+    [ -f "$folder/pid" ] || return 0
+    pid="$(cat "$folder/pid")"
+    kill -TERM "$pid" 2> /dev/null || true
+    for _ in $(seq 150); do
+        kill -0 "$pid" 2> /dev/null || break
+        sleep 0.2
+    done
+    kill -KILL "$pid" 2> /dev/null || true
+    rm -f "$folder/pid"
+}
+
+case "${1:-} ${2:-}" in
+    "start "?*) install && start "$(realpath -m "$2")" "${3:-9092}" ;;
+    "stop "?*) stop "$2" ;;
+    "tool "?*) install && folder="$(realpath "$2")" && shift 2 && run_java "$folder" 256m "$@" ;;
+    *) echo "kafka.sh start FOLDER [PORT] | stop FOLDER | tool FOLDER CLASS ARGUMENT.." >&2 && exit 2 ;;
+esac
