@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use foretap::router::Routing;
 use foretap::{Error, ErrorKind, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// All settings. Paths that are not absolute are taken from the folder in which the program runs.
-#[derive(Debug, Clone, PartialEq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where the embedded parts keep their files.
@@ -28,7 +28,7 @@ pub struct Config {
 }
 
 /// See [`Config::data`].
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// The folder of store, journal, lake and models.
@@ -36,7 +36,7 @@ pub struct DataConfig {
 }
 
 /// See [`Config::http`].
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
     /// Address and port to listen on. Nobody is authenticated: keep it on the loopback interface.
@@ -50,7 +50,7 @@ pub struct HttpConfig {
 }
 
 /// See [`Config::ingest`].
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IngestConfig {
     /// Events in one batch.
@@ -64,7 +64,7 @@ pub struct IngestConfig {
 }
 
 /// See [`Config::store`].
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// People whose state is kept in memory.
@@ -74,7 +74,7 @@ pub struct StoreConfig {
 }
 
 /// See [`Config::lake`].
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeConfig {
     /// Buckets over people within a day.
@@ -82,7 +82,7 @@ pub struct LakeConfig {
 }
 
 /// See [`Config::answer`].
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswerConfig {
     /// Apps in an answer where the question asks for no other number.
@@ -94,7 +94,7 @@ pub struct AnswerConfig {
 }
 
 /// See [`Config::kafka`].
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KafkaConfig {
     /// `host:port` of some brokers, with commas between; empty: no Kafka.
@@ -129,7 +129,7 @@ pub struct KafkaConfig {
 pub const KAFKA_PASSWORD: &str = "FORETAP_KAFKA_PASSWORD";
 
 /// See [`KafkaConfig::encoding`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KafkaEncoding {
     /// An `EventBatch` as Protobuf.
@@ -139,7 +139,7 @@ pub enum KafkaEncoding {
 }
 
 /// See [`KafkaConfig::security`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KafkaSecurity {
     /// Neither encrypted nor authenticated.
@@ -153,7 +153,7 @@ pub enum KafkaSecurity {
 }
 
 /// See [`KafkaConfig::mechanism`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KafkaMechanism {
     /// The password itself.
     #[serde(rename = "plain")]

@@ -33,6 +33,10 @@ use crate::wire::{self, Border, Encoding, PhoneEvent, Refusal};
 
 /// Bytes of records that are read at once.
 const READ_BYTES: usize = 1 << 20;
+/// How long is read for somebody who waits for a commit.
+const READ_FOR: Duration = Duration::from_secs(2);
+/// Commits that fail in a row until the process ends: an opened file may have to be opened anew.
+const MOST_FAILURES: u32 = 60;
 /// Between two commits, at least: an idle loop sleeps.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
 /// Seconds after a failed commit until the next attempt.
@@ -107,6 +111,10 @@ pub struct Ingest {
     status: Arc<IngestStatus>,
     /// Rows that wait for a commit, and what they take.
     rows: Commit,
+    /// Events too old for their person's state.
+    late: Vec<LakeEvent>,
+    /// Commits that failed in a row.
+    failures: u32,
     bytes: usize,
     since: Instant,
 }
@@ -130,6 +138,8 @@ impl Ingest {
             config: config.ingest.clone(),
             status,
             rows: Commit::default(),
+            late: Vec::new(),
+            failures: 0,
             bytes: 0,
             since: Instant::now(),
         }
@@ -162,6 +172,13 @@ impl Ingest {
                     self.commit().await;
                 }
             }
+            if self.failures >= MOST_FAILURES {
+                return Err(Error::new(
+                    foretap::ErrorKind::Io,
+                    format!("{MOST_FAILURES} commits failed in a row"),
+                )
+                .next_step("look for a full disk in the messages above, then start again: nothing is lost"));
+            }
             // Whoever waits for a commit waits for what was sent before: read that first.
             let wanted = status.wanted.load(Ordering::Acquire);
             if wanted > *status.done.borrow() {
@@ -172,18 +189,20 @@ impl Ingest {
             }
         }
         self.take_all_there().await?;
-        if !self.commit().await {
-            tracing::warn!(
-                "stopped before everything was committed: the source has it, and it is read again at the next start"
-            );
-        }
+        let is_done = self.commit().await;
         self.source.close().await;
+        if !is_done {
+            let message = "stopped before everything was committed";
+            return Err(Error::new(foretap::ErrorKind::Io, message)
+                .next_step("start again: its source has it, and it is read again"));
+        }
         Ok(())
     }
 
-    /// Reads what somebody waits for.
+    /// Reads what somebody waits for: what the source has now, and not what comes meanwhile without an end.
     async fn take_all_there(&mut self) -> Result<()> {
-        loop {
+        let until = Instant::now() + READ_FOR;
+        while Instant::now() < until {
             let records = self.source.waited_for(READ_BYTES).await?;
             if records.is_empty() {
                 break;
@@ -249,21 +268,29 @@ impl Ingest {
         let (count, name) = match self.people.fold(event.clone(), record.received_at_us).await? {
             Folded::Applied => (&counts.applied, "applied"),
             Folded::Duplicate => (&counts.duplicate, "duplicate"),
-            Folded::Late => (&counts.late, "late"),
+            // Whether it is one or was sent again, the lake knows: a commit asks it.
+            Folded::Late => {
+                self.late.push(self.row(event, record, key_id));
+                return Ok(());
+            }
             Folded::Forgotten => (&counts.forgotten, "forgotten"),
         };
         count.fetch_add(1, Ordering::Relaxed);
         counter!("foretap_events_total", "outcome" => name).increment(1);
-        if matches!(name, "applied" | "late") {
-            self.rows.events.push(LakeEvent {
-                event,
-                key_id: Arc::clone(key_id),
-                received_at_us: record.received_at_us,
-                partition: Arc::clone(&record.partition),
-                position: record.position,
-            });
+        if name == "applied" {
+            self.rows.events.push(self.row(event, record, key_id));
         }
         Ok(())
+    }
+
+    fn row(&self, event: PhoneEvent, record: &Record, key_id: &Arc<str>) -> LakeEvent {
+        LakeEvent {
+            event,
+            key_id: Arc::clone(key_id),
+            received_at_us: record.received_at_us,
+            partition: Arc::clone(&record.partition),
+            position: record.position,
+        }
     }
 
     /// A dead letter of the event that stands at `index` in the record.
@@ -303,6 +330,7 @@ impl Ingest {
         self.status.is_failing.store(done.is_err(), Ordering::Release);
         match done {
             Ok(()) => {
+                self.failures = 0;
                 let rows = std::mem::take(&mut self.rows);
                 self.bytes = 0;
                 metrics::histogram!("foretap_commit_seconds").record(started.elapsed().as_secs_f64());
@@ -315,6 +343,7 @@ impl Ingest {
                 true
             }
             Err(error) => {
+                self.failures += 1;
                 counter!("foretap_commit_errors_total").increment(1);
                 tracing::error!(%error, "a commit failed: what was accepted stays in its source, and it is tried again");
                 tokio::time::sleep(RETRY).await;
@@ -323,7 +352,29 @@ impl Ingest {
         }
     }
 
+    /// Late events go to the lake alone, but for those that it has.
+    async fn sort_late(&mut self) -> Result<()> {
+        if self.late.is_empty() {
+            return Ok(());
+        }
+        let events: Vec<PhoneEvent> = self.late.iter().map(|row| row.event.clone()).collect();
+        let mut known = self.lake.known(&events).await?;
+        for row in std::mem::take(&mut self.late) {
+            let is_new = known.insert((row.event.user, row.event.key()));
+            let counts = &self.status.counts;
+            let (count, name) =
+                if is_new { (&counts.late, "late") } else { (&counts.duplicate, "duplicate") };
+            count.fetch_add(1, Ordering::Relaxed);
+            counter!("foretap_events_total", "outcome" => name).increment(1);
+            if is_new {
+                self.rows.events.push(row);
+            }
+        }
+        Ok(())
+    }
+
     async fn try_commit(&mut self) -> Result<()> {
+        self.sort_late().await?;
         self.lake.commit(&self.rows).await?;
         self.people.write(&(self.bundle)()).await?;
         self.source.acknowledge(&self.rows.positions).await

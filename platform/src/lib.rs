@@ -13,6 +13,7 @@
 //!   store/        a person's state: trait OnlineStore; redb; state (snapshot and tail)
 //!   lake/         all events for good: Iceberg tables, their catalog, commits, reading back
 //! rights        a person's: all that is held of them, and forgetting it
+//! rebuild       the store made anew from the lake
 //! registry/     models, who approved them, what is live
 //! pipeline/     from a data version to a model that is compared with the live one
 //! demo          the circle on simulated people
@@ -26,6 +27,7 @@ pub mod demo;
 pub mod ingest;
 pub mod lake;
 pub mod pipeline;
+pub mod rebuild;
 mod redb_file;
 pub mod registry;
 pub mod rights;

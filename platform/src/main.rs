@@ -16,7 +16,7 @@ use foretap_platform::serve::{AskRequest, FeedbackRequest};
 use foretap_platform::store::MasterKey;
 use foretap_platform::up::{Folders, up};
 use foretap_platform::wire::{self, Encoding};
-use foretap_platform::{demo, pipeline, say};
+use foretap_platform::{demo, pipeline, rebuild, say};
 
 /// Which app each of many people opens next: events in, answers out, models trained and approved
 #[derive(Debug, Parser)]
@@ -101,6 +101,8 @@ enum Command {
         #[command(subcommand)]
         command: DeadCommand,
     },
+    /// Make an empty store anew from the lake, while nothing runs
+    Rebuild,
     /// The circle on simulated people: sent, kept, answered, trained, compared, approved, fed back
     Demo {
         /// People
@@ -139,6 +141,9 @@ enum LakeCommand {
         /// Days to keep
         #[arg(long)]
         days: u32,
+        /// Do it; otherwise it is only counted what would go
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -302,16 +307,18 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         Command::Dead { command: DeadCommand::List { each } } => dead(&config, &DeadAction::List(*each)),
         Command::Dead { command: DeadCommand::Show(letter) } => dead(&config, &DeadAction::Show(letter)),
+        Command::Rebuild => {
+            let (people, events) = runtime()?.block_on(rebuild::rebuild(&config))?;
+            say(&format!("{people} people from {events} events"));
+            Ok(())
+        }
         Command::Demo { people, days, json } => demo::run(*people, *days, json.as_deref()),
         Command::Check => check(&config),
         Command::Config { example: true } => {
             say(config::EXAMPLE.trim_end());
             Ok(())
         }
-        Command::Config { example: false } => {
-            say(&format!("{config:#?}"));
-            Ok(())
-        }
+        Command::Config { example: false } => say_json(&config),
     }
 }
 
@@ -427,7 +434,7 @@ fn train(config: &Config, data_version: Option<&str>) -> Result<()> {
             "version {version} passed the gate: make it live with `foretap approve {version} --by NAME`"
         ),
         _ => format!(
-            "version {version} did not pass the gate: it is no better than the live one by more than chance"
+            "version {version} did not pass the gate: it is no better than the live one by more than chance (`approve --despite-gate` makes it live all the same)"
         ),
     });
     Ok(())
@@ -502,10 +509,10 @@ fn lake(config: &Config, command: &LakeCommand) -> Result<()> {
                 }
                 Ok(())
             }
-            LakeCommand::Retain { days } => {
+            LakeCommand::Retain { days, yes } => {
                 let until_us = jiff::Timestamp::now().as_microsecond() - i64::from(*days) * 86_400_000_000;
                 for name in TableName::ALL {
-                    let cleaned = lake.retain(name, until_us).await?;
+                    let cleaned = lake.retain(name, until_us, !*yes).await?;
                     say(&format!(
                         "{}: {} rows less, {} older snapshots dropped, {} files deleted",
                         name.name(),
@@ -513,6 +520,9 @@ fn lake(config: &Config, command: &LakeCommand) -> Result<()> {
                         cleaned.snapshots,
                         cleaned.files_deleted
                     ));
+                }
+                if !*yes {
+                    say("nothing was removed: say --yes to do it");
                 }
                 Ok(())
             }

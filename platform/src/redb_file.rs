@@ -37,7 +37,8 @@ pub(crate) fn failed(doing: &str, error: &redb::Error) -> Error {
             "an earlier write failed: look for a full or broken disk, then start again"
         }
         redb::Error::Corrupted(_) => {
-            "move the file away and start again: the store is made anew from the lake"
+            "keep the file and stop here. A journal holds what was accepted and not committed; a store is made anew from the lake: \
+             move store.redb away and run `foretap rebuild`"
         }
         _ => "look for a full disk or a folder that cannot be written",
     };

@@ -1,5 +1,6 @@
 //! What a person may ask of us: all that is held of them, and that it be forgotten.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ pub struct ForgetReport {
 pub struct Export {
     /// The keyed hash of their id.
     pub user: String,
-    /// What their phone noticed, as the lake has it, in order.
+    /// What their phone noticed, as the lake and its tagged versions have it.
     pub events: Vec<serde_json::Value>,
     /// What was answered, and what was opened then.
     pub impressions: Vec<serde_json::Value>,
@@ -104,13 +105,27 @@ impl Rights {
         self.ingest.flush().await?;
         let export = Export {
             user: user.to_string(),
-            events: self.lake.rows_of(TableName::Events, user, None).await?,
-            impressions: self.lake.rows_of(TableName::Impressions, user, None).await?,
+            events: self.rows(TableName::Events, user).await?,
+            impressions: self.rows(TableName::Impressions, user).await?,
             in_store: self.people.tail_events(user).await?,
             dead_letters: self.lake.dead_letters_of(user, &self.master).await?,
         };
         self.record("export", user, &export.events.len())?;
         Ok(export)
+    }
+
+    /// Their rows in the newest version of a table and in every tagged one, each once.
+    async fn rows(&self, name: TableName, user: UserId) -> Result<Vec<serde_json::Value>> {
+        let mut rows = self.lake.rows_of(name, user, None).await?;
+        let mut seen: BTreeSet<String> = rows.iter().map(serde_json::Value::to_string).collect();
+        for snapshot in self.lake.snapshots(name).await?.iter().filter(|snapshot| !snapshot.tags.is_empty()) {
+            for row in self.lake.rows_of(name, user, Some(snapshot.id)).await? {
+                if seen.insert(row.to_string()) {
+                    rows.push(row);
+                }
+            }
+        }
+        Ok(rows)
     }
 
     /// Versions whose data version has rows of the person.

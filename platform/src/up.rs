@@ -18,7 +18,7 @@ use crate::registry::Registry;
 use crate::rights::Rights;
 use crate::serve::{Answers, Models, Server};
 use crate::source::{EventSource, Journal, JournalSource};
-use crate::store::{MasterKey, People, RedbStore};
+use crate::store::{MasterKey, OnlineStore, People, RedbStore};
 
 /// How often the registry is asked what is live.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -99,8 +99,17 @@ pub async fn up(
     let metrics = recorder()?;
     let store = RedbStore::open(&folders.store())?;
     // A new key would not open what an older one has sealed.
-    let is_new = crate::store::OnlineStore::sizes(&store).await?.people == 0;
+    let is_new = OnlineStore::sizes(&store).await?.people == 0;
     let master = MasterKey::load(&config.key_file(), is_new)?;
+    check_key(&store, &master).await.map_err(|error| error.file(config.key_file()))?;
+    // Made anew it would be empty, and nobody would notice that all events are gone.
+    if !is_new && !Lake::is_in(&folders.lake()) {
+        return Err(Error::new(ErrorKind::Data, "there is no lake here, though the store has people")
+            .file(folders.lake())
+            .next_step(
+                "bring the lake's folder back with its catalog.sqlite, or move the whole data folder away",
+            ));
+    }
     let lake = Lake::open(&folders.lake(), config.lake.buckets).await?;
     let routing = config.answer.routing()?;
     let registry = Registry::open(&folders.models())?;
@@ -181,6 +190,16 @@ pub async fn up(
     stopping.send_replace(true);
     let committed = result(ingest.await);
     served.and(committed)
+}
+
+/// Whether the store was sealed under this key: before anything is accepted that another key would have to open.
+async fn check_key(store: &dyn OnlineStore, master: &MasterKey) -> Result<()> {
+    for user in store.users(None, 1).await? {
+        if let Some(row) = store.row(user).await? {
+            master.open_person(&row.key)?;
+        }
+    }
+    Ok(())
 }
 
 /// All that events come from: the journal, and Kafka where the settings name it.

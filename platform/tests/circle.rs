@@ -153,15 +153,13 @@ fn a_person_is_forgotten_everywhere_and_nobody_else() {
     assert!(!up.client.ask(&question).unwrap().known);
     let export = up.client.export(&user.to_string()).unwrap();
     assert_eq!((export["events"].as_array().unwrap().len(), &export["in_store"]), (0, &0.into()));
-    // A forgotten person who comes back begins anew.
+    // A phone that sends the past once more does not bring them back.
     up.client.send(&rest[rest.len() - 400..], "k1", (500, None), |_| {}).unwrap();
+    up.client.flush().unwrap();
+    let again = rest[rest.len() - 400..].iter().filter(|event| event.user == user).count() as u64;
+    assert_eq!(up.client.status().unwrap().forgotten, again);
     up.stop();
-    let others: Vec<PhoneEvent> = events
-        .iter()
-        .enumerate()
-        .filter(|(n, e)| e.user != user || *n >= events.len() - 400)
-        .map(|(_, e)| e.clone())
-        .collect();
+    let others: Vec<PhoneEvent> = events.iter().filter(|event| event.user != user).cloned().collect();
     assert_kept(folder.path(), &others);
     runtime().block_on(async {
         let lake = Lake::open(&folder.path().join("lake"), 16).await.unwrap();
@@ -172,4 +170,72 @@ fn a_person_is_forgotten_everywhere_and_nobody_else() {
         assert_eq!(rows, half.iter().filter(|event| event.user != user).count());
         assert!(!in_tag.contains_key(&user));
     });
+}
+
+#[test]
+fn old_events_that_are_sent_again_are_there_once_and_a_lost_store_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(folder.path(), &[]);
+    // Two weeks: their first days are older than what a state remembers.
+    let events = events(2, 14);
+    for _ in 0..3 {
+        up.client.send(&events, "k1", (700, None), |_| {}).unwrap();
+        up.client.flush().unwrap();
+    }
+    let status = up.client.status().unwrap();
+    assert_eq!(
+        (status.applied, status.duplicate, status.late),
+        (events.len() as u64, 2 * events.len() as u64, 0)
+    );
+    up.stop();
+    assert_kept(folder.path(), &events);
+    std::fs::remove_file(folder.path().join("store.redb")).unwrap();
+    let rebuild = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_foretap"));
+        command.arg("rebuild").env("FORETAP_DATA_FOLDER", folder.path()).output().unwrap()
+    };
+    let output = rebuild();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(&format!("2 people from {} events", events.len())), "{text}");
+    assert_kept(folder.path(), &events);
+    let error = String::from_utf8_lossy(&rebuild().stderr).into_owned();
+    assert!(error.contains("the store has people"), "{error}");
+}
+
+#[test]
+fn folders_and_keys_that_do_not_belong_together_are_refused_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let start = |data: &Path| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_foretap"));
+        command.arg("up").env("FORETAP_HTTP_LISTEN", "127.0.0.1:0").env("FORETAP_DATA_FOLDER", data);
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let up = Up::start(&data, &[]);
+    up.client.send(&events(1, 1), "k1", (500, None), |_| {}).unwrap();
+    up.client.flush().unwrap();
+    let second = start(&data);
+    assert!(second.contains("another process has this file open"), "{second}");
+    up.stop();
+    let key = std::fs::read_to_string(data.join("master.key")).unwrap();
+    std::fs::write(data.join("master.key"), "0".repeat(64)).unwrap();
+    let error = start(&data);
+    assert!(error.contains("key_file"), "{error}");
+    std::fs::remove_file(data.join("master.key")).unwrap();
+    let error = start(&data);
+    assert!(error.contains("bring the key's file back"), "{error}");
+    std::fs::write(data.join("master.key"), key).unwrap();
+    // A lake in another place would write into the one that it was copied from.
+    let moved = folder.path().join("moved");
+    std::fs::rename(&data, &moved).unwrap();
+    let error = start(&moved);
+    assert!(error.contains("made in another folder"), "{error}");
+    std::fs::rename(&moved, &data).unwrap();
+    std::fs::rename(data.join("lake"), data.join("lake.old")).unwrap();
+    let error = start(&data);
+    assert!(error.contains("there is no lake here"), "{error}");
+    std::fs::rename(data.join("lake.old"), data.join("lake")).unwrap();
+    Up::start(&data, &[]).stop();
 }

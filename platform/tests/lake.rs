@@ -120,7 +120,13 @@ async fn cleaning_loses_no_row_and_no_tag() {
     assert_eq!(people(&lake, None).await.unwrap(), before);
     assert_eq!(people(&lake, Some(tagged)).await.unwrap(), before, "the tag's files are there");
     // The first day goes; the tag keeps it.
-    let retained = lake.retain(TableName::Events, START_US + DAY_US).await.unwrap();
+    let retained = lake.retain(TableName::Events, START_US + DAY_US, true).await.unwrap();
+    assert_eq!(
+        (retained.rows, row_count(&lake, TableName::Events).await.unwrap()),
+        (15, 30),
+        "a trial removes nothing"
+    );
+    let retained = lake.retain(TableName::Events, START_US + DAY_US, false).await.unwrap();
     assert_eq!(retained.rows, 15);
     assert_eq!(row_count(&lake, TableName::Events).await.unwrap(), 15);
     assert_eq!(people(&lake, Some(tagged)).await.unwrap(), before);

@@ -55,6 +55,11 @@ impl SqliteCatalog {
         })
     }
 
+    /// Where tables that it makes lie, as a URL.
+    pub fn warehouse(&self) -> &str {
+        &self.warehouse
+    }
+
     /// Runs `work` on the connection. It is short: one statement.
     fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,7 +131,7 @@ impl SqliteCatalog {
         if metadata.snapshot_for_ref(tag).is_some() {
             return Err(Error::new(
                 ErrorKind::PreconditionFailed,
-                format!("`{tag}` names another snapshot already"),
+                format!("`{tag}` names a snapshot already"),
             ));
         }
         let retention = SnapshotRetention::Tag { max_ref_age_ms: None };

@@ -53,8 +53,14 @@ pub struct SnapshotInfo {
 }
 
 const NAMESPACE: &str = "foretap";
+const CATALOG: &str = "catalog.sqlite";
 
 impl Lake {
+    /// Whether there is a lake in `folder`.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(CATALOG).exists()
+    }
+
     /// Opens the lake in `folder`, or makes it, with its tables. `buckets` over people are those of a table that is made now.
     ///
     /// # Errors
@@ -63,7 +69,7 @@ impl Lake {
         std::fs::create_dir_all(folder)
             .map_err(|error| Error::io(folder, "make the lake's folder", error))?;
         let folder = folder.canonicalize().map_err(|error| Error::io(folder, "find the folder", error))?;
-        let catalog = SqliteCatalog::open(&folder.join("catalog.sqlite"), &folder)?;
+        let catalog = SqliteCatalog::open(&folder.join(CATALOG), &folder)?;
         let lake = Self { catalog: Arc::new(catalog) };
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
         let made = lake.catalog.create_namespace(&namespace, std::collections::HashMap::new()).await;
@@ -77,7 +83,17 @@ impl Lake {
             match made {
                 Ok(_) => {}
                 Err(error) if error.kind() == iceberg::ErrorKind::TableAlreadyExists => {
-                    tables::check(name, &lake.table(name).await?)?;
+                    let table = lake.table(name).await?;
+                    let (found, wanted) = (table.metadata().location(), lake.catalog.warehouse());
+                    if !found.starts_with(wanted) {
+                        let message =
+                            format!("this lake was made in another folder: its files are under {found}");
+                        return Err(Error::new(ErrorKind::Data, message).file(&folder).next_step(
+                            "move the folder back to where it was: Iceberg's paths are absolute, and a copy would \
+                             write into the original",
+                        ));
+                    }
+                    tables::check(name, &table)?;
                 }
                 Err(error) => return Err(failed("make a table", &error)),
             }
@@ -137,10 +153,14 @@ impl Lake {
             )
             .next_step("give 1 to 64 letters, digits, `.`, `-`, `_`; not `main`"));
         }
-        self.catalog
-            .tag(&ident(TableName::Events), name)
-            .await
-            .map_err(|error| failed("tag the events", &error))
+        let tagged = self.catalog.tag(&ident(TableName::Events), name).await;
+        tagged.map_err(|error| match error.kind() {
+            iceberg::ErrorKind::PreconditionFailed => {
+                Error::new(ErrorKind::Config, error.message().to_owned())
+                    .next_step("see `foretap lake snapshots`")
+            }
+            _ => failed("tag the events", &error),
+        })
     }
 
     /// The catalog.

@@ -38,6 +38,8 @@ pub struct Forgotten {
     pub rows: u64,
     /// Tags whose snapshots were made anew without them.
     pub tags: u64,
+    /// Rows that were theirs in those, summed over the tags.
+    pub tagged_rows: u64,
     /// Files that were deleted.
     pub files: u64,
 }
@@ -74,7 +76,10 @@ impl Lake {
         for reference in tags.into_keys().map(Some).chain([None]) {
             let rows = self.forget_in(name, user, reference.as_deref(), None).await?;
             match reference {
-                Some(_) => forgotten.tags += u64::from(rows > 0),
+                Some(_) => {
+                    forgotten.tags += u64::from(rows > 0);
+                    forgotten.tagged_rows += rows;
+                }
                 None => forgotten.rows = rows,
             }
         }
@@ -89,7 +94,7 @@ impl Lake {
     pub async fn forget_dead_letters(&self, user: UserId, master: &MasterKey) -> Result<Forgotten> {
         let rows = self.forget_in(TableName::DeadLetters, user, None, Some(master)).await?;
         let files = self.expire(TableName::DeadLetters, i64::MAX).await?.files_deleted;
-        Ok(Forgotten { rows, tags: 0, files })
+        Ok(Forgotten { rows, files, ..Forgotten::default() })
     }
 
     /// The same of one reference's snapshot: a tag's, or the newest. Returns the rows that were removed.
@@ -190,11 +195,11 @@ impl Lake {
     }
 
     /// Removes the rows of days that ended before `until_us` (microseconds since 1970) from the newest snapshot, and drops older
-    /// snapshots that have them. Tagged ones stay.
+    /// snapshots that have them. Tagged ones stay. Where `is_trial`, it only counts.
     ///
     /// # Errors
     /// A file cannot be read or written, or the table changes all the time.
-    pub async fn retain(&self, name: TableName, until_us: i64) -> Result<Cleaned> {
+    pub async fn retain(&self, name: TableName, until_us: i64, is_trial: bool) -> Result<Cleaned> {
         let until_day = until_us.div_euclid(DAY_US);
         let day = tables::day(name);
         let removed = self
@@ -214,13 +219,16 @@ impl Lake {
                     replacement.removed.insert(task.data_file_path);
                 }
                 let files_less = replacement.removed.len() as u64;
-                if files_less == 0 {
-                    return Ok(Some(Cleaned::default()));
+                if files_less == 0 || is_trial {
+                    return Ok(Some(Cleaned { rows, files_less, ..Cleaned::default() }));
                 }
                 let done = self.replace(&table, &base, replacement, Operation::Delete, None).await?;
                 Ok(done.then_some(Cleaned { rows, files_less, ..Cleaned::default() }))
             })
             .await?;
+        if is_trial {
+            return Ok(removed);
+        }
         let expired = self.expire(name, i64::MAX).await?;
         Ok(Cleaned { rows: removed.rows, files_less: removed.files_less, ..expired })
     }

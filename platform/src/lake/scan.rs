@@ -1,6 +1,6 @@
 //! Reading the lake back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
@@ -8,7 +8,7 @@ use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, StringArray
 use foretap::data::{Battery, Network, UserId};
 use foretap::{Error, ErrorKind, Result};
 use futures::TryStreamExt as _;
-use iceberg::expr::Reference;
+use iceberg::expr::{Predicate, Reference};
 use iceberg::spec::Datum;
 
 use super::rewrite::holds;
@@ -56,6 +56,9 @@ pub async fn people(
     Ok(people)
 }
 
+/// People who are looked for one by one, at most.
+const MANY_USERS: usize = 16;
+
 impl Lake {
     /// A person's rows in a table of people, of a snapshot or of the newest, each as a JSON object.
     ///
@@ -89,6 +92,45 @@ impl Lake {
             return Ok(Vec::new());
         }
         serde_json::from_slice(&bytes).map_err(|error| Error::new(ErrorKind::Data, error.to_string()))
+    }
+
+    /// Which of these events the lake has, at their times.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub async fn known(&self, events: &[PhoneEvent]) -> Result<BTreeSet<(UserId, EventKey)>> {
+        let users: BTreeSet<UserId> = events.iter().map(|event| event.user).collect();
+        let times = || events.iter().map(|event| event.at_us);
+        let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(BTreeSet::new()) };
+        let table = self.table(TableName::Events).await?;
+        if table.metadata().current_snapshot().is_none() {
+            return Ok(BTreeSet::new());
+        }
+        let read = |error: iceberg::Error| failed("look for known events", &error);
+        let is_then = Reference::new("at")
+            .greater_than_or_equal_to(Datum::timestamptz_micros(first))
+            .and(Reference::new("at").less_than_or_equal_to(Datum::timestamptz_micros(last)));
+        // A few people are found by their buckets; of many, nearly all files have some.
+        let filters: Vec<Predicate> = match users.len() {
+            ..=MANY_USERS => users
+                .iter()
+                .map(|user| {
+                    let is_theirs = Reference::new("user").equal_to(Datum::string(user.to_string()));
+                    is_then.clone().and(is_theirs)
+                })
+                .collect(),
+            _ => vec![is_then],
+        };
+        let mut known = BTreeSet::new();
+        for filter in filters {
+            let scan = table.scan().select(COLUMNS).with_filter(filter).build().map_err(read)?;
+            let mut batches = scan.to_arrow().await.map_err(read)?;
+            while let Some(batch) = batches.try_next().await.map_err(read)? {
+                let found = self::events(&batch)?.into_iter().filter(|event| users.contains(&event.user));
+                known.extend(found.map(|event| (event.user, event.key())));
+            }
+        }
+        Ok(known)
     }
 
     /// The dead letters that name a person, as they came.

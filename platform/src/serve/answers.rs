@@ -138,7 +138,7 @@ impl Answers {
             return Err(wrong(
                 "apps",
                 format!("{count}, where an answer has 1 to {MAX_APPS}"),
-                "ask for fewer",
+                "ask for a number in between",
             ));
         }
         let asked_at_us = match &request.at {
@@ -156,8 +156,8 @@ impl Answers {
             Some(position) => !self.ingest.has_taken(position, WAITING_FOR_EVENTS).await,
         };
         let live = self.models.live();
-        let at = Timestamp(asked_at_us.div_euclid(1_000_000));
-        let answer = |person: &Person, vocabulary: &Vocabulary| {
+        let now = Timestamp(asked_at_us.div_euclid(1_000_000));
+        let answer = |person: &Person, vocabulary: &Vocabulary, at: Timestamp| {
             let mut answer = Answer::default();
             let context = person.history().context_at(at, live.task());
             let personalization = Some(person.personalization());
@@ -171,11 +171,13 @@ impl Answers {
             (apps.collect::<Vec<_>>(), answer.confidence(count), answer.route)
         };
         let visit = |person: &Person, vocabulary: &Vocabulary, newest_us: Option<i64>| {
-            if newest_us.is_some_and(|newest| newest.div_euclid(1_000_000) > at.0) {
+            let newest = Timestamp(newest_us.map_or(i64::MIN, |newest| newest.div_euclid(1_000_000)));
+            if request.at.is_some() && newest > now {
                 let message = "before the newest event of this user".to_owned();
-                return Err(wrong("at", message, "ask about now: what came after is known already"));
+                return Err(wrong("at", message, "ask about a later time, or leave it out for now"));
             }
-            Ok(answer(person, vocabulary))
+            // A phone's clock may be ahead of ours: its now is then at least when its newest event happened.
+            Ok(answer(person, vocabulary, now.max(newest)))
         };
         let found = self.people.with_current(user, (&live.bundle, &live.name), visit).await?.transpose()?;
         let known = found.is_some();
@@ -183,7 +185,7 @@ impl Answers {
             Some(found) => found,
             None => {
                 let nobody = Person::new(live.bundle.favourites(), SuggestionSettings::default(), user.0)?;
-                answer(&nobody, &live.bundle.vocabulary())
+                answer(&nobody, &live.bundle.vocabulary(), now)
             }
         };
         // JSON has no other numbers, and whoever shows an answer must be able to compare.

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -18,7 +19,6 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 
 use super::answers::{Answers, AskRequest, Failure, FeedbackRequest};
 use crate::config::HttpConfig;
@@ -152,7 +152,7 @@ fn routes(server: Shared, config: &HttpConfig) -> Router {
         // Innermost: what a body is after it was decompressed.
         .layer(DefaultBodyLimit::max(config.max_batch_bytes))
         .layer(RequestDecompressionLayer::new())
-        .layer(RequestBodyLimitLayer::new(config.max_body_bytes));
+        .layer(axum::middleware::from_fn_with_state(config.max_body_bytes, announced));
     let small = Router::new()
         .route("/v1/ask", post(ask))
         .route("/v1/feedback", post(feedback))
@@ -180,6 +180,29 @@ fn routes(server: Shared, config: &HttpConfig) -> Router {
             )
         }))
         .with_state(server)
+}
+
+/// Refuses what a request's headers say already: a body too large, an encoding that is not read. A body of no announced length is
+/// cut where it is read.
+async fn announced(State(most): State<usize>, request: Request, next: Next) -> Response {
+    match refused_by_headers(request.headers(), most) {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    }
+}
+
+fn refused_by_headers(headers: &HeaderMap, most: usize) -> Option<Response> {
+    let header = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let length = header(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| length > most) {
+        let message = format!("the body is larger than {most} bytes: send several smaller batches");
+        return Some(refusal(StatusCode::PAYLOAD_TOO_LARGE, Some("body"), message));
+    }
+    if !matches!(header(header::CONTENT_ENCODING), None | Some("gzip" | "zstd" | "identity")) {
+        let message = "send it plain, or as `Content-Encoding: gzip` or `zstd`";
+        return Some(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, Some("Content-Encoding"), message));
+    }
+    None
 }
 
 fn refusal(status: StatusCode, field: Option<&str>, error: impl Into<String>) -> Response {

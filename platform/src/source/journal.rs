@@ -65,6 +65,7 @@ impl Journal {
         let failed = |error: redb::Error| crate::redb_file::failed("open the journal", &error).file(file);
         let database = Arc::new(crate::redb_file::open(file)?);
         let (name, last) = begin(&database).map_err(failed)?;
+        check_key(&database, master).map_err(|error| error.file(file))?;
         let written = Arc::new(Notify::new());
         let (queue, waiting) = mpsc::channel(WAITING);
         tokio::spawn(write_all(Arc::clone(&database), waiting, last, Arc::clone(&written)));
@@ -117,6 +118,17 @@ fn begin(database: &Database) -> std::result::Result<(String, u64), redb::Error>
     };
     transaction.commit()?;
     Ok(found)
+}
+
+/// Whether the records that are there were sealed under this key.
+fn check_key(database: &Database, master: &MasterKey) -> Result<()> {
+    let first = read(database, 0, 1).map_err(|error| crate::redb_file::failed("read the journal", &error))?;
+    for (_, _, _, sealed) in &first {
+        master.open(sealed).map_err(|error| {
+            error.next_step("give the master key under which the journal was written (`key_file` of [store])")
+        })?;
+    }
+    Ok(())
 }
 
 /// Commits what waits, as much as there is at once.

@@ -100,7 +100,9 @@ impl People {
     /// The person's row cannot be read.
     pub async fn fold(&self, event: PhoneEvent, received_at_us: i64) -> Result<Folded> {
         let user = event.user;
-        if lock(&self.forgotten).get(&user).is_some_and(|at_us| received_at_us <= *at_us) {
+        // What happened before is not brought back by a phone that sends it again, either.
+        let arrived_us = received_at_us.min(event.at_us);
+        if lock(&self.forgotten).get(&user).is_some_and(|at_us| arrived_us <= *at_us) {
             return Ok(Folded::Forgotten);
         }
         let event = match self.fold_in_memory(event) {
@@ -211,18 +213,23 @@ impl People {
                         unwritten.remove(&user);
                     }
                 }
-                Written::Conflict => {
-                    if let Some(row) = self.store.row(user).await? {
+                Written::Conflict => match self.store.row(user).await? {
+                    Some(row) => {
                         let key = self.master.open_person(&row.key)?;
                         lock(shared).reread(&row, key)?;
                     }
-                }
+                    // Another process has forgotten the person: what came since begins anew.
+                    None => {
+                        let (key, sealed) = self.master.new_person()?;
+                        lock(shared).restart(key, sealed);
+                    }
+                },
             }
         }
         Ok(())
     }
 
-    /// Forgets a person in memory and in the store; what arrived by `at_us` is not taken in again. `false` where nobody of this
+    /// Forgets a person in memory and in the store; what happened or arrived by `at_us` is not taken in again. `false` where nobody of this
     /// id was known.
     ///
     /// # Errors
@@ -231,8 +238,12 @@ impl People {
         lock(&self.forgotten).insert(user, at_us);
         // Not while somebody reads the row that is about to go.
         let _reading = self.reading.lock().await;
-        let was_in_memory = lock(&self.unwritten).remove(&user).is_some();
-        self.cache.invalidate(&user);
+        let was_in_memory = {
+            // Under one lock: between the two an event could find the state that is about to go.
+            let mut unwritten = lock(&self.unwritten);
+            self.cache.invalidate(&user);
+            unwritten.remove(&user).is_some()
+        };
         Ok(self.store.forget(user, at_us).await? || was_in_memory)
     }
 }

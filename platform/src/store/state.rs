@@ -260,6 +260,17 @@ impl PersonState {
         Ok(())
     }
 
+    /// Begins anew under another key with what was not written yet: after the row was removed.
+    pub fn restart(&mut self, key: Key, sealed_key: Vec<u8>) {
+        let mut fresh = Self::new(self.user, key, sealed_key);
+        for key in std::mem::take(&mut self.unwritten) {
+            if let Some(event) = self.tail.remove(&key) {
+                fresh.fold(event);
+            }
+        }
+        *self = fresh;
+    }
+
     /// A snapshot whose horizon is a day before the newest event.
     fn renew(&self, bundle: &Bundle, snapshot: Option<&[u8]>) -> Result<(Summary, super::SnapshotWrite)> {
         let (mut person, mut vocabulary) = self.base(bundle, snapshot)?;

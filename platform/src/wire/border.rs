@@ -133,14 +133,24 @@ impl Border {
     }
 }
 
+/// Characters that are not seen and turn what is seen around: Unicode's marks of direction, joiners and the byte order mark.
+const INVISIBLE: [std::ops::RangeInclusive<char>; 4] =
+    ['\u{200b}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2060}'..='\u{206f}', '\u{feff}'..='\u{feff}'];
+
 /// An app's name, not a text, an address or a person's name that somebody put there.
 fn app_name(app: &str) -> Result<Box<str>, Refusal> {
     let wrong = |reason: String| Err(Refusal::new("app", reason));
     if app.len() > MAX_APP_BYTES {
         return wrong(format!("{} bytes, where an app's name has at most {MAX_APP_BYTES}", app.len()));
     }
-    if app.chars().any(char::is_control) {
+    if app.chars().any(|c| c.is_control() || INVISIBLE.iter().any(|range| range.contains(&c))) {
         return wrong("control characters in an app's name".to_owned());
+    }
+    if app.trim().is_empty() {
+        return wrong("nothing but spaces".to_owned());
+    }
+    if app.len() >= 7 && app.chars().all(|c| c.is_ascii_digit() || "+ -()/".contains(c)) {
+        return wrong("looks like a telephone number".to_owned());
     }
     // A second profile's app is `org.example.chat@999`; an address has letters behind the sign.
     if app.split_once('@').is_some_and(|(_, behind)| !behind.bytes().all(|byte| byte.is_ascii_digit())) {
