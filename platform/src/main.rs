@@ -339,7 +339,6 @@ fn serve(config: Config) -> Result<()> {
             let terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
             if let Ok(mut terminated) = terminated {
                 tokio::select! { _ = interrupted => {}, _ = terminated.recv() => {} }
-                return;
             }
         }
         #[cfg(not(unix))]

@@ -110,7 +110,7 @@ fn what_must_not_come_in_is_refused_by_its_field() {
 #[test]
 fn a_batch_that_cannot_be_read_is_refused_whole() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let eleven = vec!["{}"; 11].join(",");
+    let eleven = ["{}"; 11].join(",");
     let long = " ".repeat(border().max_batch_bytes + 1);
     for (text, field) in [
         ("", "batch"),
