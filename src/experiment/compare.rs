@@ -103,9 +103,9 @@ pub fn compare_bundles(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Silent;
     use crate::bundle::BundleContents;
     use crate::data::simulate::{SimulationConfig, simulate};
+    use crate::progress::Silent;
 
     #[test]
     fn a_bundle_is_no_better_than_itself_and_better_than_its_half() {

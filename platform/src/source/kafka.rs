@@ -372,7 +372,7 @@ async fn topic_id(admin: &AdminClient, topic: &str) -> Outcome<[u8; 16]> {
     let mut found = admin.describe_topics([topic], DescribeTopicsOptions::default()).await?;
     match found.remove(topic) {
         Some(Ok(described)) => Ok(described.topic_id),
-        Some(Err(KrafkaError::Broker { code, .. })) if code == ErrorCode::UnknownTopicOrPartition => {
+        Some(Err(KrafkaError::Broker { code: ErrorCode::UnknownTopicOrPartition, .. })) => {
             Err(KrafkaError::UnknownTopic { topic: topic.to_owned() })
         }
         Some(Err(error)) => Err(error),
@@ -386,7 +386,9 @@ struct Listener(Arc<Shared>);
 impl Listener {
     fn remove(&self, partitions: &[TopicPartition]) {
         let mut assigned = lock(&self.0.assigned);
-        partitions.iter().for_each(|lost| drop(assigned.parts.remove(&lost.partition)));
+        for lost in partitions {
+            assigned.parts.remove(&lost.partition);
+        }
         gauge!("foretap_kafka_partitions").set(assigned.parts.len() as f64);
     }
 }
