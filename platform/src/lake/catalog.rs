@@ -55,9 +55,16 @@ impl SqliteCatalog {
         })
     }
 
-    /// Where tables that it makes lie, as a URL.
-    pub fn warehouse(&self) -> &str {
-        &self.warehouse
+    /// The metadata of a table that lies outside the folder, if there is one: the folder was copied or moved.
+    pub(super) fn elsewhere(&self) -> Result<Option<String>> {
+        let locations = self.with(|connection| {
+            let select = "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = ?1";
+            let mut statement = connection.prepare(select)?;
+            let rows = statement.query_map(params![NAME], |row| row.get::<_, String>(0))?;
+            rows.collect::<rusqlite::Result<Vec<String>>>()
+        })?;
+        let inside = format!("{}/", self.warehouse);
+        Ok(locations.into_iter().find(|location| !location.starts_with(&inside)))
     }
 
     /// Runs `work` on the connection. It is short: one statement.

@@ -70,6 +70,12 @@ impl Lake {
             .map_err(|error| Error::io(folder, "make the lake's folder", error))?;
         let folder = folder.canonicalize().map_err(|error| Error::io(folder, "find the folder", error))?;
         let catalog = SqliteCatalog::open(&folder.join(CATALOG), &folder)?;
+        if let Some(found) = catalog.elsewhere().map_err(|error| failed("read the catalog", &error))? {
+            let message = format!("this lake was made in another folder: a table's metadata is {found}");
+            return Err(Error::new(ErrorKind::Data, message).file(&folder).next_step(
+                "move the folder back to where it was: Iceberg's paths are absolute, and a copy would write into the original",
+            ));
+        }
         let lake = Self { catalog: Arc::new(catalog) };
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
         let made = lake.catalog.create_namespace(&namespace, std::collections::HashMap::new()).await;
@@ -84,15 +90,6 @@ impl Lake {
                 Ok(_) => {}
                 Err(error) if error.kind() == iceberg::ErrorKind::TableAlreadyExists => {
                     let table = lake.table(name).await?;
-                    let (found, wanted) = (table.metadata().location(), lake.catalog.warehouse());
-                    if !found.starts_with(wanted) {
-                        let message =
-                            format!("this lake was made in another folder: its files are under {found}");
-                        return Err(Error::new(ErrorKind::Data, message).file(&folder).next_step(
-                            "move the folder back to where it was: Iceberg's paths are absolute, and a copy would \
-                             write into the original",
-                        ));
-                    }
                     tables::check(name, &table)?;
                 }
                 Err(error) => return Err(failed("make a table", &error)),
