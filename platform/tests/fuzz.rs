@@ -91,7 +91,7 @@ fn damaged_batches_are_refused_or_read_and_never_panic() {
                 // What was let in can be kept and read again.
                 for event in &batch.events {
                     let again = decode(&encode("k", [event]), Encoding::Protobuf, &BORDER, NOW_US).unwrap();
-                    assert_eq!(again.events, [event.clone()]);
+                    assert_eq!(again.events, std::slice::from_ref(event));
                 }
             }
             Err(refusal) => {
