@@ -40,7 +40,7 @@ fn measure(wanted: usize, folder: &Path) {
     let bytes = runtime.block_on(produce(&batches));
     let records = batches.len();
     say(&format!("{events} events in {records} records of {:.1} MB", bytes as f64 / 1e6));
-    let told = |what: &str, took: Duration| {
+    let row = |what: &str, took: Duration| {
         let secs = took.as_secs_f64();
         let (a, b, c) = (events as f64 / secs, records as f64 / secs, bytes as f64 / 1e6 / secs);
         say(&format!("{what}: {secs:.1} s, {a:.0} events, {b:.0} records, {c:.1} MB a second"));
@@ -65,7 +65,7 @@ fn measure(wanted: usize, folder: &Path) {
     let cells: Vec<&str> = report.lines().last().unwrap().split(", ").collect();
     // start, end, MB, MB/s, records, records/s, ms of rebalancing, ms of fetching, and the last two of fetching alone.
     let fetching_ms: f64 = cells[7].trim().parse().unwrap();
-    told("kafka-consumer-perf-test, its fetching alone", Duration::from_secs_f64(fetching_ms / 1e3));
+    row("kafka-consumer-perf-test, its fetching alone", Duration::from_secs_f64(fetching_ms / 1e3));
 
     let config = KafkaConfig {
         brokers: ADDRESS.to_owned(),
@@ -84,7 +84,7 @@ fn measure(wanted: usize, folder: &Path) {
         source.close().await;
         took
     });
-    told("the source alone, from its first record", took);
+    row("the source alone, from its first record", took);
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_foretap"));
     command.arg("up").env("FORETAP_HTTP_LISTEN", "127.0.0.1:0").env("FORETAP_LOG", "warn");
@@ -98,9 +98,9 @@ fn measure(wanted: usize, folder: &Path) {
     while client.status().unwrap().received < events as u64 {
         std::thread::sleep(Duration::from_millis(50));
     }
-    told("foretap up, until answers know all", started.elapsed());
+    row("foretap up, until answers know all", started.elapsed());
     client.flush().unwrap();
-    told("foretap up, until store and lake have all", started.elapsed());
+    row("foretap up, until store and lake have all", started.elapsed());
     child.kill().unwrap();
     child.wait().unwrap();
 }

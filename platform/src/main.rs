@@ -621,17 +621,17 @@ fn dead(config: &Config, action: &DeadAction<'_>) -> Result<()> {
 fn check(config: &Config) -> Result<()> {
     let folders = Folders::of(config);
     let mut failed = 0;
-    let mut told = |what: &str, found: Result<String>| match found {
+    let mut report = |what: &str, found: Result<String>| match found {
         Ok(fine) => say(&format!("fine   {what}: {fine}")),
         Err(error) => {
             failed += 1;
             say(&format!("WRONG  {what}: {error}"));
         }
     };
-    told("folder", folders.make().and_then(|()| writable(&config.data.folder)));
-    told("clock", clock());
-    told("address", address(&config.http.listen));
-    told(
+    report("folder", folders.make().and_then(|()| writable(&config.data.folder)));
+    report("clock", clock());
+    report("address", address(&config.http.listen));
+    report(
         "models",
         Registry::open(&folders.models()).and_then(|registry| {
             let live = registry.live()?.map_or(1, |live| live.version);
@@ -639,7 +639,7 @@ fn check(config: &Config) -> Result<()> {
             Ok(format!("version {live} answers its {} golden questions", bundle.golden_questions()))
         }),
     );
-    told(
+    report(
         "lake",
         runtime().and_then(|runtime| {
             runtime.block_on(async {
@@ -650,7 +650,7 @@ fn check(config: &Config) -> Result<()> {
         }),
     );
     if config.kafka.is_used() {
-        told("kafka", kafka(config));
+        report("kafka", kafka(config));
     }
     match failed {
         0 => Ok(()),
