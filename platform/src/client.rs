@@ -215,12 +215,12 @@ impl Client {
 const MAX_ANSWER: u64 = 1 << 30;
 
 fn refused(path: &str, status: u16, body: &[u8]) -> Error {
-    let told: ErrorBody = serde_json::from_slice(body).unwrap_or(ErrorBody {
+    let refused: ErrorBody = serde_json::from_slice(body).unwrap_or(ErrorBody {
         error: String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned(),
         field: None,
     });
-    let error = Error::new(ErrorKind::Data, format!("{path} answered {status}: {}", told.error));
-    match told.field {
+    let error = Error::new(ErrorKind::Data, format!("{path} answered {status}: {}", refused.error));
+    match refused.field {
         Some(field) => error.field(field),
         None => error,
     }

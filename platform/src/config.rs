@@ -269,7 +269,7 @@ impl Config {
             })
         };
         let mut table: toml::Table = toml::from_str(&text).map_err(|error| wrong(&error))?;
-        // By itself first: what is wrong in the file is told by its line.
+        // By itself first: an error names the file's line.
         let mut config: Self = toml::from_str(&text).map_err(|error| wrong(&error))?;
         for (name, value) in variables {
             override_by(&mut table, &name, &value)?;

@@ -17,12 +17,12 @@ use serde::Serialize;
 
 use crate::client::{Client, phone_events};
 use crate::config::Config;
-use crate::lake::{Lake, TableName, row_count};
+use crate::lake::{TableName, row_count};
 use crate::pipeline;
 use crate::registry::Registry;
 use crate::say;
 use crate::serve::{AskRequest, FeedbackRequest};
-use crate::up::{Folders, up};
+use crate::up::{Folders, open_lake, up};
 use crate::wire::{PhoneEvent, SignalKind};
 
 /// People of the last day whose questions are asked through the door, at most.
@@ -124,7 +124,7 @@ impl Circle<'_> {
         let folders = Folders::of(&self.config);
         let registry = Registry::open(&folders.models())?;
         let routing = self.config.answer.routing()?;
-        let lake = self.runtime.block_on(Lake::open(&folders.lake(), self.config.lake.buckets))?;
+        let lake = self.runtime.block_on(open_lake(&self.config))?;
         let snapshot = self.runtime.block_on(lake.tag("demo"))?;
         say_at(&format!(
             "the lake's snapshot {snapshot} is data version `demo`; a model is trained on it .."

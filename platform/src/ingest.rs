@@ -7,7 +7,7 @@
 //!                                 v
 //!          1. the lake commits the rows, with the positions that they came from
 //!          2. the store writes the people whose state changed
-//!          3. the source is told that all up to these positions is kept
+//!          3. the source learns that all up to these positions is kept
 //! ```
 //!
 //! After a crash the source begins behind the last step 3. A record that the lake has (step 1) is not added to it again, by its
@@ -44,7 +44,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Bytes that a dead letter keeps: a longer record is cut, and its reason says how long it was.
 const DEAD_BYTES: usize = 32 << 20;
 
-/// What has come of all events since the start: `received` is always the sum of the others.
+/// What has come of all events since the start. After a commit `received` is the sum of the others; before it, events that are
+/// late or were sent again are not told apart yet.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Events in records that were read.

@@ -10,11 +10,11 @@ use foretap::data::{LogOptions, PrivacyKey, Vocabulary, read_logs};
 use foretap::{Error, ErrorKind, Result, Silent};
 use foretap_platform::client::{Client, phone_events};
 use foretap_platform::config::{self, Config};
-use foretap_platform::lake::{DeadLetter, Lake, TableName, dead_letters};
+use foretap_platform::lake::{DeadLetter, TableName, dead_letters};
 use foretap_platform::registry::Registry;
 use foretap_platform::serve::{AskRequest, FeedbackRequest};
 use foretap_platform::store::MasterKey;
-use foretap_platform::up::{Folders, up};
+use foretap_platform::up::{Folders, open_lake, up};
 use foretap_platform::wire::{self, Encoding};
 use foretap_platform::{demo, pipeline, rebuild, say};
 
@@ -302,11 +302,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             approve(&config, *version, (by, note), *despite_gate)
         }
         Command::Lake { command } => lake(&config, command),
-        Command::Dead { command: DeadCommand::Replay { letter, all: _, server } } => {
-            dead(&config, &DeadAction::Replay(letter.as_ref(), &client(server)))
-        }
-        Command::Dead { command: DeadCommand::List { each } } => dead(&config, &DeadAction::List(*each)),
-        Command::Dead { command: DeadCommand::Show(letter) } => dead(&config, &DeadAction::Show(letter)),
+        Command::Dead { command } => dead(&config, command, client),
         Command::Rebuild => {
             let (people, events) = runtime()?.block_on(rebuild::rebuild(&config))?;
             say(&format!("{people} people from {events} events"));
@@ -422,7 +418,7 @@ fn train(config: &Config, data_version: Option<&str>) -> Result<()> {
     let registry = Registry::open(&folders.models())?;
     let routing = config.answer.routing()?;
     let trained = runtime()?.block_on(async {
-        let lake = Lake::open(&folders.lake(), config.lake.buckets).await?;
+        let lake = open_lake(config).await?;
         pipeline::train(&lake, &registry, data_version, routing, &Silent).await
     })?;
     if let Some(comparison) = &trained.card.comparison {
@@ -485,7 +481,7 @@ fn approve(config: &Config, version: u32, (by, note): (&str, &str), despite_gate
 
 fn lake(config: &Config, command: &LakeCommand) -> Result<()> {
     runtime()?.block_on(async {
-        let lake = Lake::open(&Folders::of(config).lake(), config.lake.buckets).await?;
+        let lake = open_lake(config).await?;
         match command {
             LakeCommand::Snapshots => {
                 say(&format!("{:>20}  {:<24}{:>12}  tags", "snapshot", "committed", "rows"));
@@ -530,15 +526,13 @@ fn lake(config: &Config, command: &LakeCommand) -> Result<()> {
     })
 }
 
-enum DeadAction<'a> {
-    List(bool),
-    Show(&'a DeadLetterId),
-    Replay(Option<&'a DeadLetterId>, &'a Client),
-}
-
-fn dead(config: &Config, action: &DeadAction<'_>) -> Result<()> {
+fn dead(
+    config: &Config,
+    command: &DeadCommand,
+    client: impl FnOnce(&ServerArguments) -> Client,
+) -> Result<()> {
     let letters = runtime()?.block_on(async {
-        let lake = Lake::open(&Folders::of(config).lake(), config.lake.buckets).await?;
+        let lake = open_lake(config).await?;
         dead_letters(&lake).await
     })?;
     let of = |wanted: &DeadLetterId| {
@@ -549,15 +543,15 @@ fn dead(config: &Config, action: &DeadAction<'_>) -> Result<()> {
         })
     };
     let raw = |letter: &DeadLetter| MasterKey::load(&config.key_file(), false)?.open(&letter.raw_sealed);
-    match action {
-        DeadAction::List(true) => {
+    match command {
+        DeadCommand::List { each: true } => {
             for letter in &letters {
                 let DeadLetter { position, index, partition, field, reason, .. } = letter;
                 say(&format!("position {position} index {index} of {partition}: {field}: {reason}"));
             }
             Ok(())
         }
-        DeadAction::List(false) => {
+        DeadCommand::List { each: false } => {
             let mut counts: BTreeMap<(&str, &str), (u64, i64)> = BTreeMap::new();
             for letter in &letters {
                 let entry =
@@ -572,7 +566,7 @@ fn dead(config: &Config, action: &DeadAction<'_>) -> Result<()> {
             }
             Ok(())
         }
-        DeadAction::Show(wanted) => {
+        DeadCommand::Show(wanted) => {
             let letter = of(wanted)?;
             let raw = raw(letter)?;
             say(&match letter.encoding.as_str() {
@@ -581,8 +575,9 @@ fn dead(config: &Config, action: &DeadAction<'_>) -> Result<()> {
             });
             Ok(())
         }
-        DeadAction::Replay(wanted, client) => {
-            let wanted = match wanted {
+        DeadCommand::Replay { letter, all: _, server } => {
+            let client = client(server);
+            let wanted = match letter {
                 Some(wanted) => vec![of(wanted)?],
                 None => letters.iter().collect(),
             };
@@ -643,7 +638,7 @@ fn check(config: &Config) -> Result<()> {
         "lake",
         runtime().and_then(|runtime| {
             runtime.block_on(async {
-                let lake = Lake::open(&folders.lake(), config.lake.buckets).await?;
+                let lake = open_lake(config).await?;
                 let snapshots = lake.snapshots(TableName::Events).await?;
                 Ok(format!("{} rows of events", snapshots.last().map_or(0, |snapshot| snapshot.rows)))
             })

@@ -69,6 +69,14 @@ impl Folders {
     }
 }
 
+/// Opens the settings' lake, or makes it.
+///
+/// # Errors
+/// As [`Lake::open`].
+pub async fn open_lake(config: &Config) -> Result<Lake> {
+    Lake::open(&Folders::of(config).lake(), config.lake.buckets).await
+}
+
 /// The recorder of figures, which a process has once.
 fn recorder() -> Result<PrometheusHandle> {
     static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
@@ -110,7 +118,7 @@ pub async fn up(
                 "bring the lake's folder back with its catalog.sqlite, or move the whole data folder away",
             ));
     }
-    let lake = Lake::open(&folders.lake(), config.lake.buckets).await?;
+    let lake = open_lake(&config).await?;
     let routing = config.answer.routing()?;
     let registry = Registry::open(&folders.models())?;
     let models = Arc::new(Models::open(registry.clone(), routing)?);

@@ -20,7 +20,7 @@ use iceberg::{
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// Tables of one folder. Several processes may have it open: a commit names the metadata that it began with, and one that
-/// comes second is told so.
+/// comes second gets an error that says so.
 #[derive(Debug)]
 pub struct SqliteCatalog {
     connection: Mutex<Connection>,

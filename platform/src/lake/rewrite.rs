@@ -22,6 +22,7 @@ use iceberg::spec::{
 };
 use iceberg::table::Table;
 
+use super::scan::is_of;
 use super::writer::write_files;
 use super::{Lake, TableName, catalog, failed, tables};
 use crate::store::MasterKey;
@@ -136,7 +137,7 @@ impl Lake {
             let Some(base) = base(&table, tag) else { return Ok(Some(0)) };
             let mut scan = table.scan().snapshot_id(base.snapshot_id());
             if master.is_none() {
-                scan = scan.with_filter(Reference::new("user").equal_to(Datum::string(theirs)));
+                scan = scan.with_filter(is_of(user));
             }
             let scan = scan.build().map_err(read)?;
             let tasks: Vec<FileScanTask> =

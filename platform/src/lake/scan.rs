@@ -7,12 +7,13 @@ use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, StringArray};
 use foretap::data::{Battery, Network, UserId};
 use foretap::{Error, ErrorKind, Result};
-use futures::TryStreamExt as _;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::expr::{Predicate, Reference};
 use iceberg::spec::Datum;
 
 use super::rewrite::holds;
-use super::{DeadLetter, Lake, TableName, failed};
+use super::{DeadLetter, Lake, TableName, failed, tables};
 use crate::store::MasterKey;
 use crate::wire::{EventKey, PhoneEvent, SignalKind, network_name};
 
@@ -38,17 +39,9 @@ pub async fn people(
     snapshot: Option<i64>,
 ) -> Result<BTreeMap<UserId, BTreeMap<EventKey, PhoneEvent>>> {
     let mut people: BTreeMap<UserId, BTreeMap<EventKey, PhoneEvent>> = BTreeMap::new();
-    let table = lake.table(TableName::Events).await?;
-    if table.metadata().current_snapshot().is_none() {
-        return Ok(people);
-    }
-    let read = |error: iceberg::Error| failed("read events", &error);
-    let mut scan = table.scan().select(COLUMNS);
-    if let Some(snapshot) = snapshot {
-        scan = scan.snapshot_id(snapshot);
-    }
-    let mut batches = scan.build().map_err(read)?.to_arrow().await.map_err(read)?;
-    while let Some(batch) = batches.try_next().await.map_err(read)? {
+    let wanted = Wanted { columns: &COLUMNS, snapshot, ..Wanted::default() };
+    let mut batches = lake.scan(TableName::Events, wanted, "read events").await?;
+    while let Some(batch) = batches.try_next().await? {
         for event in events(&batch)? {
             people.entry(event.user).or_default().insert(event.key(), event);
         }
@@ -56,10 +49,46 @@ pub async fn people(
     Ok(people)
 }
 
+/// What is read of a table.
+#[derive(Default)]
+struct Wanted {
+    /// All without one.
+    columns: &'static [&'static str],
+    /// The newest without one.
+    snapshot: Option<i64>,
+    filter: Option<Predicate>,
+}
+
 /// People who are looked for one by one, at most.
 const MANY_USERS: usize = 16;
 
 impl Lake {
+    /// The rows of a snapshot, batch by batch; none of a table that has no snapshot yet.
+    async fn scan(
+        &self,
+        name: TableName,
+        wanted: Wanted,
+        doing: &'static str,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let table = self.table(name).await?;
+        if table.metadata().current_snapshot().is_none() {
+            return Ok(futures::stream::empty().boxed());
+        }
+        let read = move |error: iceberg::Error| failed(doing, &error);
+        let mut scan = table.scan();
+        if !wanted.columns.is_empty() {
+            scan = scan.select(wanted.columns);
+        }
+        if let Some(snapshot) = wanted.snapshot {
+            scan = scan.snapshot_id(snapshot);
+        }
+        if let Some(filter) = wanted.filter {
+            scan = scan.with_filter(filter);
+        }
+        let batches = scan.build().map_err(read)?.to_arrow().await.map_err(read)?;
+        Ok(batches.map_err(read).boxed())
+    }
+
     /// A person's rows in a table of people, of a snapshot or of the newest, each as a JSON object.
     ///
     /// # Errors
@@ -70,21 +99,12 @@ impl Lake {
         user: UserId,
         snapshot: Option<i64>,
     ) -> Result<Vec<serde_json::Value>> {
-        let table = self.table(name).await?;
-        if table.metadata().current_snapshot().is_none() {
-            return Ok(Vec::new());
-        }
-        let read = |error: iceberg::Error| failed("read a person's rows", &error);
-        let is_theirs = Reference::new("user").equal_to(Datum::string(user.to_string()));
-        let mut scan = table.scan().with_filter(is_theirs);
-        if let Some(snapshot) = snapshot {
-            scan = scan.snapshot_id(snapshot);
-        }
-        let mut batches = scan.build().map_err(read)?.to_arrow().await.map_err(read)?;
+        let wanted = Wanted { snapshot, filter: Some(is_of(user)), ..Wanted::default() };
+        let mut batches = self.scan(name, wanted, "read a person's rows").await?;
         let mut bytes = Vec::new();
         let mut writer = arrow_json::ArrayWriter::new(&mut bytes);
         let json = |error: arrow_schema::ArrowError| Error::new(ErrorKind::Data, error.to_string());
-        while let Some(batch) = batches.try_next().await.map_err(read)? {
+        while let Some(batch) = batches.try_next().await? {
             writer.write(&batch).map_err(json)?;
         }
         writer.finish().map_err(json)?;
@@ -102,30 +122,19 @@ impl Lake {
         let users: BTreeSet<UserId> = events.iter().map(|event| event.user).collect();
         let times = || events.iter().map(|event| event.at_us);
         let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(BTreeSet::new()) };
-        let table = self.table(TableName::Events).await?;
-        if table.metadata().current_snapshot().is_none() {
-            return Ok(BTreeSet::new());
-        }
-        let read = |error: iceberg::Error| failed("look for known events", &error);
         let is_then = Reference::new("at")
             .greater_than_or_equal_to(Datum::timestamptz_micros(first))
             .and(Reference::new("at").less_than_or_equal_to(Datum::timestamptz_micros(last)));
         // A few people are found by their buckets; of many, nearly all files have some.
         let filters: Vec<Predicate> = match users.len() {
-            ..=MANY_USERS => users
-                .iter()
-                .map(|user| {
-                    let is_theirs = Reference::new("user").equal_to(Datum::string(user.to_string()));
-                    is_then.clone().and(is_theirs)
-                })
-                .collect(),
+            ..=MANY_USERS => users.iter().map(|user| is_then.clone().and(is_of(*user))).collect(),
             _ => vec![is_then],
         };
         let mut known = BTreeSet::new();
         for filter in filters {
-            let scan = table.scan().select(COLUMNS).with_filter(filter).build().map_err(read)?;
-            let mut batches = scan.to_arrow().await.map_err(read)?;
-            while let Some(batch) = batches.try_next().await.map_err(read)? {
+            let wanted = Wanted { columns: &COLUMNS, filter: Some(filter), ..Wanted::default() };
+            let mut batches = self.scan(TableName::Events, wanted, "look for known events").await?;
+            while let Some(batch) = batches.try_next().await? {
                 let found = self::events(&batch)?.into_iter().filter(|event| users.contains(&event.user));
                 known.extend(found.map(|event| (event.user, event.key())));
             }
@@ -154,14 +163,9 @@ impl Lake {
 /// # Errors
 /// A file cannot be read.
 pub async fn dead_letters(lake: &Lake) -> Result<Vec<DeadLetter>> {
-    let table = lake.table(TableName::DeadLetters).await?;
-    if table.metadata().current_snapshot().is_none() {
-        return Ok(Vec::new());
-    }
-    let read = |error: iceberg::Error| failed("read dead letters", &error);
-    let mut batches = table.scan().build().map_err(read)?.to_arrow().await.map_err(read)?;
+    let mut batches = lake.scan(TableName::DeadLetters, Wanted::default(), "read dead letters").await?;
     let mut found = Vec::new();
-    while let Some(batch) = batches.try_next().await.map_err(read)? {
+    while let Some(batch) = batches.try_next().await? {
         let columns = Columns { batch: &batch, table: "dead_letters" };
         let (at, index) = (columns.times("received_at")?, columns.ints("index")?);
         let (partition, position) = (columns.texts("partition")?, columns.longs("position")?);
@@ -185,6 +189,11 @@ pub async fn dead_letters(lake: &Lake) -> Result<Vec<DeadLetter>> {
     }
     found.sort_by_key(|letter: &DeadLetter| (letter.received_at_us, letter.position, letter.index));
     Ok(found)
+}
+
+/// A person's rows in a table of people.
+pub(super) fn is_of(user: UserId) -> Predicate {
+    Reference::new("user").equal_to(Datum::string(user.to_string()))
 }
 
 /// A batch's columns by name, as foretap writes them.
@@ -226,17 +235,11 @@ impl<'a> Columns<'a> {
 /// # Errors
 /// A file cannot be read.
 pub async fn row_count(lake: &Lake, name: TableName) -> Result<u64> {
-    let table = lake.table(name).await?;
-    if table.metadata().current_snapshot().is_none() {
-        return Ok(0);
-    }
-    let read = |error: iceberg::Error| failed("count rows", &error);
-    let first =
-        table.metadata().current_schema().as_struct().fields().first().map(|field| field.name.clone());
-    let scan = table.scan().select(first).build().map_err(read)?;
-    let mut batches = scan.to_arrow().await.map_err(read)?;
+    // Any column has as many.
+    let wanted = Wanted { columns: tables::day_column(name), ..Wanted::default() };
+    let mut batches = lake.scan(name, wanted, "count rows").await?;
     let mut rows = 0;
-    while let Some(batch) = batches.try_next().await.map_err(read)? {
+    while let Some(batch) = batches.try_next().await? {
         rows += batch.num_rows() as u64;
     }
     Ok(rows)

@@ -109,10 +109,15 @@ pub(super) fn schema(name: TableName) -> Result<Schema> {
 
 /// The column whose days part the table.
 pub(super) fn day(name: TableName) -> &'static str {
+    day_column(name)[0]
+}
+
+/// The same as a selection of columns.
+pub(super) fn day_column(name: TableName) -> &'static [&'static str; 1] {
     match name {
-        TableName::Events => "at",
-        TableName::Impressions => "asked_at",
-        TableName::DeadLetters => "received_at",
+        TableName::Events => &["at"],
+        TableName::Impressions => &["asked_at"],
+        TableName::DeadLetters => &["received_at"],
     }
 }
 

@@ -92,9 +92,9 @@ pub struct Answers {
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Failure {
-    /// The request is at fault: whoever sent it is told.
+    /// The request is at fault: whoever sent it gets the reason.
     Request(Error),
-    /// We are: operators are told.
+    /// We are: operators find the reason in the log.
     Server(Error),
 }
 

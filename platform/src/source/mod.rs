@@ -46,7 +46,7 @@ pub struct Record {
     pub bytes: Bytes,
 }
 
-/// Where events come from. Every implementation passes the suite in `tests/source.rs`.
+/// Where events come from.
 #[async_trait]
 pub trait EventSource: Send {
     /// The next records, of about `budget` bytes together; waits for one where there is none. Whoever no longer waits may drop the

@@ -1,19 +1,19 @@
 //! Batches as JSON.
 
 use foretap::data::Network;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Batch, Border, DeadEvent, Refusal, SignalKind, proto};
 
 /// The batch's own fields; its events are read one by one, so that a bad one leaves the others whole.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct JsonBatch<'a> {
-    version: u32,
-    key_id: String,
+pub(super) struct JsonBatch<'a> {
+    pub(super) version: u32,
+    pub(super) key_id: String,
     #[serde(borrow)]
-    events: Vec<&'a RawValue>,
+    pub(super) events: Vec<&'a RawValue>,
 }
 
 /// The fields of version 1; another is a misspelt one, or one that must not travel.

@@ -318,11 +318,10 @@ pub fn decode(bytes: &[u8], encoding: Encoding, border: &Border, now_us: i64) ->
 pub fn batch_of_raw(raw: &[u8], encoding: Encoding, key_id: &str) -> Result<Vec<u8>, Refusal> {
     match encoding {
         Encoding::Json => {
-            let event: Box<serde_json::value::RawValue> = serde_json::from_slice(raw)
+            let event: &serde_json::value::RawValue = serde_json::from_slice(raw)
                 .map_err(|error| Refusal::new("event", format!("no JSON: {error}")))?;
-            let batch = serde_json::json!({ "version": VERSION, "key_id": key_id, "events": [] });
-            let text = batch.to_string().replace("\"events\":[]", &format!("\"events\":[{event}]"));
-            Ok(text.into_bytes())
+            let batch = json::JsonBatch { version: VERSION, key_id: key_id.to_owned(), events: vec![event] };
+            serde_json::to_vec(&batch).map_err(|error| Refusal::new("batch", error.to_string()))
         }
         Encoding::Protobuf => {
             let event = proto::Event::decode(raw)
