@@ -1,0 +1,92 @@
+//! `foretap check`: what the settings name, and whether it can be used.
+
+use foretap::{Error, ErrorKind, Result};
+use foretap_platform::config::Config;
+use foretap_platform::lake::TableName;
+use foretap_platform::registry::Registry;
+use foretap_platform::say;
+use foretap_platform::up::{Folders, open_lake};
+
+use super::runtime;
+
+/// Each thing that the settings name, whether it can be used, and what to mend.
+pub fn check(config: &Config) -> Result<()> {
+    let folders = Folders::of(config);
+    let mut failed = 0;
+    let mut report = |what: &str, found: Result<String>| match found {
+        Ok(fine) => say(&format!("fine   {what}: {fine}")),
+        Err(error) => {
+            failed += 1;
+            say(&format!("WRONG  {what}: {error}"));
+        }
+    };
+    report("folder", folders.make().and_then(|()| writable(&config.data.folder)));
+    report("clock", clock());
+    report("address", address(&config.http.listen));
+    report(
+        "models",
+        Registry::open(&folders.models()).and_then(|registry| {
+            let live = registry.live()?.map_or(1, |live| live.version);
+            let bundle = registry.bundle(live)?;
+            Ok(format!("version {live} answers its {} golden questions", bundle.golden_questions()))
+        }),
+    );
+    report(
+        "lake",
+        runtime().and_then(|runtime| {
+            runtime.block_on(async {
+                let lake = open_lake(config).await?;
+                let snapshots = lake.snapshots(TableName::Events).await?;
+                Ok(format!("{} rows of events", snapshots.last().map_or(0, |snapshot| snapshot.rows)))
+            })
+        }),
+    );
+    if config.kafka.is_used() {
+        report("kafka", kafka(config));
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(Error::new(ErrorKind::Config, format!("{failed} of these cannot be used"))),
+    }
+}
+
+#[cfg(feature = "kafka")]
+fn kafka(config: &Config) -> Result<String> {
+    runtime()?.block_on(foretap_platform::source::check_kafka(&config.kafka))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka(_config: &Config) -> Result<String> {
+    Err(foretap_platform::up::no_kafka())
+}
+
+fn writable(folder: &std::path::Path) -> Result<String> {
+    let probe =
+        tempfile::tempfile_in(folder).and_then(|mut file| std::io::Write::write_all(&mut file, b"probe"));
+    probe.map_err(|error| {
+        Error::io(folder, "write here", error).next_step("give another `folder` in [data]")
+    })?;
+    Ok(folder.display().to_string())
+}
+
+fn clock() -> Result<String> {
+    let now = jiff::Timestamp::now();
+    // When this was written: a clock before it was never set.
+    if now.as_second() < 1_796_000_000 {
+        return Err(
+            Error::new(ErrorKind::Config, format!("it is {now} by this machine")).next_step("set its clock")
+        );
+    }
+    Ok(now.to_string())
+}
+
+fn address(listen: &str) -> Result<String> {
+    match std::net::TcpListener::bind(listen) {
+        Ok(_) => Ok(format!("{listen} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(format!(
+            "something listens on {listen}: if that is not foretap, give another `listen` in [http]"
+        )),
+        Err(error) => Err(Error::new(ErrorKind::Io, format!("cannot listen on {listen}: {error}"))
+            .next_step("give another `listen` in [http]")),
+    }
+}

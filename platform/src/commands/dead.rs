@@ -1,0 +1,134 @@
+//! `foretap dead`: what could not be used.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand};
+use foretap::{Error, ErrorKind, Result};
+use foretap_platform::client::Client;
+use foretap_platform::config::Config;
+use foretap_platform::lake::{DeadLetter, dead_letters};
+use foretap_platform::say;
+use foretap_platform::store::MasterKey;
+use foretap_platform::up::open_lake;
+use foretap_platform::wire::{self, Encoding};
+
+use super::runtime;
+use crate::ServerArguments;
+
+#[derive(Debug, Subcommand)]
+pub enum DeadCommand {
+    /// By field and reason, how many and since when; `--each` names them
+    List {
+        /// One line a dead letter
+        #[arg(long)]
+        each: bool,
+    },
+    /// One dead letter as it came: it may hold what must not travel
+    Show(DeadLetterId),
+    /// Send one again, after the limits that refused it were changed; with --all, every one
+    Replay {
+        #[command(flatten)]
+        letter: Option<DeadLetterId>,
+        /// All of them
+        #[arg(long, conflicts_with = "position", required_unless_present = "position")]
+        all: bool,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct DeadLetterId {
+    /// The record's position, as `dead list --each` has it
+    #[arg(long)]
+    position: u64,
+    /// The event's number in the record
+    #[arg(long, default_value_t = 0)]
+    index: u32,
+}
+
+pub fn dead(
+    config: &Config,
+    command: &DeadCommand,
+    client: impl FnOnce(&ServerArguments) -> Client,
+) -> Result<()> {
+    let letters = runtime()?.block_on(async {
+        let lake = open_lake(config).await?;
+        dead_letters(&lake).await
+    })?;
+    let of = |wanted: &DeadLetterId| {
+        let is_it = |letter: &&DeadLetter| letter.position == wanted.position && letter.index == wanted.index;
+        letters.iter().find(is_it).ok_or_else(|| {
+            let message = format!("no dead letter at position {}, index {}", wanted.position, wanted.index);
+            Error::new(ErrorKind::Config, message).next_step("see `foretap dead list --each`")
+        })
+    };
+    let raw = |letter: &DeadLetter| MasterKey::load(&config.key_file(), false)?.open(&letter.raw_sealed);
+    match command {
+        DeadCommand::List { each: true } => {
+            for letter in &letters {
+                let DeadLetter { position, index, partition, field, reason, .. } = letter;
+                say(&format!("position {position} index {index} of {partition}: {field}: {reason}"));
+            }
+            Ok(())
+        }
+        DeadCommand::List { each: false } => {
+            let mut counts: BTreeMap<(&str, &str), (u64, i64)> = BTreeMap::new();
+            for letter in &letters {
+                let entry =
+                    counts.entry((&letter.field, &letter.reason)).or_insert((0, letter.received_at_us));
+                entry.0 += 1;
+            }
+            say(&format!("{} dead letters", letters.len()));
+            for ((field, reason), (count, since_us)) in counts {
+                let since =
+                    jiff::Timestamp::from_microsecond(since_us).map(|at| at.to_string()).unwrap_or_default();
+                say(&format!("{count:>9}  {field}: {reason} (first {since})"));
+            }
+            Ok(())
+        }
+        DeadCommand::Show(wanted) => {
+            let letter = of(wanted)?;
+            let raw = raw(letter)?;
+            say(&match letter.encoding.as_str() {
+                "json" => String::from_utf8_lossy(&raw).into_owned(),
+                _ => raw.iter().map(|byte| format!("{byte:02x}")).collect(),
+            });
+            Ok(())
+        }
+        DeadCommand::Replay { letter, all: _, server } => {
+            let client = client(server);
+            let wanted = match letter {
+                Some(wanted) => vec![of(wanted)?],
+                None => letters.iter().collect(),
+            };
+            let (mut accepted, mut refused) = (0, 0);
+            for letter in &wanted {
+                let encoding = Encoding::from_name(&letter.encoding).unwrap_or(Encoding::Json);
+                let batch = wire::batch_of_raw(&raw(letter)?, encoding, &letter.key_id);
+                let sent = batch
+                    .map_err(|refusal| Error::new(ErrorKind::Data, refusal.reason).field(refusal.field))
+                    .and_then(|batch| client.send_batch(&batch, encoding));
+                match sent {
+                    Ok(sent) => {
+                        accepted += sent.accepted;
+                        refused += sent.refused;
+                        for again in sent.reasons {
+                            say(&format!(
+                                "position {} index {}: {}: {}",
+                                letter.position, letter.index, again.field, again.reason
+                            ));
+                        }
+                    }
+                    Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+                    Err(error) => {
+                        refused += 1;
+                        say(&format!("position {} index {}: {error}", letter.position, letter.index));
+                    }
+                }
+            }
+            say(&format!("{accepted} accepted now, {refused} refused again"));
+            Ok(())
+        }
+    }
+}
