@@ -2,16 +2,17 @@
 
 #![allow(dead_code)] // each example uses a part
 
+mod bar;
 mod deep;
 mod source;
 mod training;
 
-use std::io::{IsTerminal, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
+#[allow(unused_imports)] // each example uses a part
+pub use bar::Bar;
 #[allow(unused_imports)] // each example uses a part
 pub use deep::{DeepArgs, RouterArgs, RunArgs, WeightsArgs};
 use foretap::data::{
@@ -25,8 +26,6 @@ pub use source::{DEFAULT_LAW, SimulationArgs, Source};
 pub use training::{
     TrainingArgs, check_outputs, check_writable, local_time, make_folder, moment, write_json, zoned_moment,
 };
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Which log files to read, and how.
 #[derive(Debug, Clone, clap::Args)]
@@ -155,74 +154,6 @@ impl DataArgs {
                 .next_step("name a file with --key")
         })?;
         PrivacyKey::load_or_create(&file)
-    }
-}
-
-/// A progress bar on stderr. It appears when a stage has lasted two seconds, and only on a terminal.
-#[derive(Debug, Default)]
-pub struct Bar {
-    stage: Mutex<Option<Stage>>,
-}
-
-#[derive(Debug)]
-struct Stage {
-    bar: ProgressBar,
-    since: Instant,
-    is_drawn: bool,
-}
-
-impl Bar {
-    const APPEARS_AFTER: Duration = Duration::from_secs(2);
-
-    /// A bar that waits for its first stage.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    fn with_stage(&self, act: impl FnOnce(&mut Option<Stage>)) {
-        // A thread that panicked while holding the bar leaves nothing that drawing could not cope with.
-        act(&mut self.stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    }
-}
-
-impl Progress for Bar {
-    fn start(&self, what: &str, total: u64) {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3} %, {eta} left") {
-            bar.set_style(style);
-        }
-        bar.set_message(what.to_owned());
-        self.with_stage(|stage| *stage = Some(Stage { bar, since: Instant::now(), is_drawn: false }));
-    }
-
-    fn advance(&self, steps: u64) {
-        self.with_stage(|stage| {
-            let Some(stage) = stage else { return };
-            if !stage.is_drawn
-                && stage.since.elapsed() > Self::APPEARS_AFTER
-                && std::io::stderr().is_terminal()
-            {
-                stage.bar.set_draw_target(ProgressDrawTarget::stderr());
-                stage.is_drawn = true;
-            }
-            stage.bar.inc(steps);
-        });
-    }
-
-    fn note(&self, line: &str) {
-        self.with_stage(|stage| {
-            if let Some(stage) = stage {
-                stage.bar.set_message(line.to_owned());
-            }
-        });
-    }
-
-    fn finish(&self) {
-        self.with_stage(|stage| {
-            if let Some(stage) = stage.take() {
-                stage.bar.finish_and_clear();
-            }
-        });
     }
 }
 

@@ -2,7 +2,7 @@
 //! answered; models are trained on what was kept, compared, approved and made live without a restart.
 //!
 //! ```text
-//! main.rs       the command line
+//! main.rs       the command line; commands/ what each command does
 //! config        one TOML file, every key with a default
 //! client        what a phone does: sends events, asks, says what was opened
 //! up            the whole system in one process
@@ -16,14 +16,12 @@
 //! rebuild       the store made anew from the lake
 //! registry/     models, who approved them, what is live
 //! pipeline/     from a data version to a model that is compared with the live one
-//! demo          the circle on simulated people
 //! ```
 //!
 //! What predicts is the crate `foretap`: history, features, models and router are called, never repeated here.
 
 pub mod client;
 pub mod config;
-pub mod demo;
 pub mod ingest;
 pub mod lake;
 pub mod pipeline;

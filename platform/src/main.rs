@@ -9,14 +9,16 @@ use foretap_platform::client::Client;
 use foretap_platform::config::{self, Config};
 use foretap_platform::serve::{AskRequest, FeedbackRequest};
 use foretap_platform::up::up;
-use foretap_platform::{demo, rebuild, say};
+use foretap_platform::{rebuild, say};
 
+#[path = "../../examples/cli/bar.rs"]
+mod bar;
 mod commands;
 
 use commands::dead::DeadCommand;
 use commands::lake::LakeCommand;
 use commands::send::SendArguments;
-use commands::{check, dead, lake, models, runtime, say_json, send};
+use commands::{check, dead, demo, lake, models, runtime, say_json, send};
 
 /// Which app each of many people opens next: events in, answers out, models trained and approved
 #[derive(Debug, Parser)]
@@ -111,6 +113,9 @@ enum Command {
         /// Days of each
         #[arg(long, default_value_t = 14)]
         days: u32,
+        /// Write what happened as a page
+        #[arg(long, value_name = "FILE", default_value = "foretap-demo.html")]
+        page: PathBuf,
         /// Write the figures for machines
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -208,7 +213,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             say(&format!("{people} people from {events} events"));
             Ok(())
         }
-        Command::Demo { people, days, json } => demo::run(*people, *days, json.as_deref()),
+        Command::Demo { people, days, page, json } => demo::demo(*people, *days, page, json.as_deref()),
         Command::Check => check::check(&config),
         Command::Config { example: true } => {
             say(config::EXAMPLE.trim_end());

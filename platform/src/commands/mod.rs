@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod dead;
+pub mod demo;
 pub mod lake;
 pub mod models;
 pub mod send;

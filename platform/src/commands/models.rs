@@ -1,12 +1,13 @@
 //! `foretap train`, `models` and `approve`.
 
-use foretap::{Error, ErrorKind, Result, Silent};
+use foretap::{Error, ErrorKind, Result};
 use foretap_platform::config::Config;
 use foretap_platform::registry::Registry;
 use foretap_platform::up::{Folders, open_lake};
 use foretap_platform::{pipeline, say};
 
 use super::runtime;
+use crate::bar::Bar;
 
 pub fn train(config: &Config, data_version: Option<&str>) -> Result<()> {
     let folders = Folders::of(config);
@@ -14,7 +15,7 @@ pub fn train(config: &Config, data_version: Option<&str>) -> Result<()> {
     let routing = config.answer.routing()?;
     let trained = runtime()?.block_on(async {
         let lake = open_lake(config).await?;
-        pipeline::train(&lake, &registry, data_version, routing, &Silent).await
+        pipeline::train(&lake, &registry, data_version, routing, &Bar::new()).await
     })?;
     if let Some(comparison) = &trained.card.comparison {
         say(&pipeline::in_words(comparison));

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use foretap::data::simulate::{Law, SimulationConfig, simulate};
 use foretap::data::{LogOptions, PrivacyKey, Vocabulary, read_logs};
-use foretap::{Error, ErrorKind, Result, Silent};
+use foretap::{Error, ErrorKind, Progress as _, Result};
 use foretap_platform::client::{Client, phone_events};
 use foretap_platform::say;
 
 use crate::ServerArguments;
+use crate::bar::Bar;
 
 #[derive(Debug, Args)]
 pub struct SendArguments {
@@ -62,6 +63,7 @@ pub fn send(arguments: &SendArguments, client: &Client) -> Result<()> {
         let error = Error::new(ErrorKind::Config, "no speed").field("--speed");
         return Err(error.next_step("give a number above 0"));
     }
+    let bar = Bar::new();
     let (log, vocabulary) = match arguments.simulate {
         Some(people) => {
             let config = SimulationConfig {
@@ -71,7 +73,7 @@ pub fn send(arguments: &SendArguments, client: &Client) -> Result<()> {
                 seed: arguments.seed,
                 ..SimulationConfig::default()
             };
-            let simulation = simulate(&config, &Silent)?;
+            let simulation = simulate(&config, &bar)?;
             (simulation.log, simulation.vocabulary)
         }
         None => {
@@ -82,7 +84,7 @@ pub fn send(arguments: &SendArguments, client: &Client) -> Result<()> {
             let mut options = LogOptions::new(PrivacyKey::load_or_create(&arguments.key)?);
             options.time_zone.clone_from(&arguments.time_zone);
             let mut vocabulary = Vocabulary::new();
-            let (log, warnings) = read_logs(&arguments.log, &options, &mut vocabulary, &Silent)?;
+            let (log, warnings) = read_logs(&arguments.log, &options, &mut vocabulary, &bar)?;
             for warning in warnings.iter() {
                 eprintln!("warning: {warning}");
             }
@@ -91,7 +93,11 @@ pub fn send(arguments: &SendArguments, client: &Client) -> Result<()> {
     };
     let events = phone_events(&log, &vocabulary);
     let people: Vec<String> = log.users().take(3).map(|person| person[0].user.to_string()).collect();
-    let sent = client.send(&events, &arguments.key_id, (arguments.batch, arguments.speed), |_| {})?;
+    bar.start("sending", events.len() as u64);
+    let pace = (arguments.batch, arguments.speed);
+    let sent = client.send(&events, &arguments.key_id, pace, |events| bar.advance(events));
+    bar.finish();
+    let sent = sent?;
     say(&format!(
         "{} events of {} people accepted, {} refused, in {} requests",
         sent.accepted,
