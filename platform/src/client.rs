@@ -131,6 +131,14 @@ impl Client {
         self.post("/v1/flush", &[], &[]).map(|_| ())
     }
 
+    /// Whether the server does its work.
+    ///
+    /// # Errors
+    /// It cannot be reached, or says what is wrong.
+    pub fn health(&self) -> Result<()> {
+        self.get("/healthz").map(|_| ())
+    }
+
     /// Figures of the server.
     ///
     /// # Errors

@@ -326,19 +326,20 @@ impl Ingest {
         if self.rows.positions.is_empty() {
             return true;
         }
-        let started = Instant::now();
         let done = self.try_commit().await;
         self.status.is_failing.store(done.is_err(), Ordering::Release);
         match done {
-            Ok(()) => {
+            Ok(steps) => {
                 self.failures = 0;
                 let rows = std::mem::take(&mut self.rows);
                 self.bytes = 0;
-                metrics::histogram!("foretap_commit_seconds").record(started.elapsed().as_secs_f64());
+                let [lake_ms, store_ms, source_ms] = steps.map(|step| step.as_millis() as u64);
                 tracing::info!(
                     events = rows.events.len(),
                     dead = rows.dead_letters.len(),
-                    ms = started.elapsed().as_millis() as u64,
+                    lake_ms,
+                    store_ms,
+                    source_ms,
                     "committed"
                 );
                 true
@@ -374,11 +375,20 @@ impl Ingest {
         Ok(())
     }
 
-    async fn try_commit(&mut self) -> Result<()> {
+    /// The three steps, and how long each took.
+    async fn try_commit(&mut self) -> Result<[Duration; 3]> {
+        let started = Instant::now();
         self.sort_late().await?;
         self.lake.commit(&self.rows).await?;
+        let in_lake = Instant::now();
         self.people.write(&(self.bundle)()).await?;
-        self.source.acknowledge(&self.rows.positions).await
+        let in_store = Instant::now();
+        self.source.acknowledge(&self.rows.positions).await?;
+        let steps = [in_lake - started, in_store - in_lake, in_store.elapsed()];
+        for (step, took) in ["lake", "store", "source"].into_iter().zip(steps) {
+            metrics::histogram!("foretap_commit_seconds", "step" => step).record(took.as_secs_f64());
+        }
+        Ok(steps)
     }
 }
 

@@ -5,12 +5,13 @@ use std::path::Path;
 use foretap::{Error, ErrorKind, Result};
 use redb::{Database, DatabaseError};
 
-/// Opens `file`, or makes it.
+/// Opens `file`, or makes it; `cache_bytes` of it are kept in memory. The system's own cache of files comes on top, where
+/// there is memory to spare.
 ///
 /// # Errors
 /// It cannot be opened, is damaged, or another process has it open.
-pub(crate) fn open(file: &Path) -> Result<Database> {
-    Database::create(file).map_err(|error| match error {
+pub(crate) fn open(file: &Path, cache_bytes: usize) -> Result<Database> {
+    Database::builder().set_cache_size(cache_bytes).create(file).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => {
             Error::new(ErrorKind::Io, "another process has this file open").file(file).next_step(
                 "stop the other `foretap up` of this folder, or give this one another `folder` in [data]",

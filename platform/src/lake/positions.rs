@@ -15,7 +15,12 @@ pub(super) const PROPERTY: &str = "foretap.positions";
 impl Positions {
     /// Whether the record is in.
     pub fn holds(&self, partition: &str, position: u64) -> bool {
-        self.0.get(partition).is_some_and(|last| position <= *last)
+        self.last(partition).is_some_and(|last| position <= last)
+    }
+
+    /// The last record of a partition that is in.
+    pub fn last(&self, partition: &str) -> Option<u64> {
+        self.0.get(partition).copied()
     }
 
     /// Takes a record in.

@@ -1,5 +1,6 @@
 //! Commits: rows become files, files a snapshot, once.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use foretap::{Error, ErrorKind, Result};
 use iceberg::arrow::{RecordBatchPartitionSplitter, schema_to_arrow_schema};
-use iceberg::spec::{DataFile, DataFileFormat};
+use iceberg::spec::{DataFile, DataFileFormat, PartitionKey};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
 use iceberg::writer::base_writer::data_file_writer::DataFileWriterBuilder;
@@ -105,28 +106,38 @@ impl Lake {
         if rows.is_empty() {
             return Ok(());
         }
-        let table = self.table(name).await?;
-        let in_already = held(&table)?;
-        let new: Vec<R> = rows
-            .iter()
-            .filter(|row| {
-                let (partition, position) = row.record();
-                !in_already.holds(partition, position)
-            })
-            .cloned()
-            .collect();
-        if new.is_empty() {
-            return Ok(());
+        for _ in 0..ATTEMPTS {
+            let table = self.table(name).await?;
+            let in_already = held(&table)?;
+            let new = not_in(rows, &in_already);
+            if new.is_empty() {
+                return Ok(());
+            }
+            let schema = schema_to_arrow_schema(table.metadata().current_schema())
+                .map_err(|error| failed("describe a table", &error))?;
+            let batch = columns(&new, &Arc::new(schema))?;
+            let files = write_files(&table, &batch).await.map_err(|error| failed("write rows", &error))?;
+            if self.add_files(name, &files, (&in_already, positions)).await? {
+                return Ok(());
+            }
+            for file in &files {
+                // Nothing refers to them. One that cannot be deleted is an orphan.
+                table.file_io().delete(file.file_path()).await.unwrap_or_default();
+            }
         }
-        let schema = schema_to_arrow_schema(table.metadata().current_schema())
-            .map_err(|error| failed("describe a table", &error))?;
-        let batch = columns(&new, &Arc::new(schema))?;
-        let files = write_files(&table, &batch).await.map_err(|error| failed("write rows", &error))?;
-        self.add_files(name, &files, positions).await
+        let message = "others commit records of the same partitions all the time";
+        Err(Error::new(ErrorKind::Io, message).next_step("let one process read each partition"))
     }
 
-    /// Makes a snapshot of `files`: tried again where another commit came first, and not where it turns out to be done.
-    async fn add_files(&self, name: TableName, files: &[DataFile], positions: &Positions) -> Result<()> {
+    /// Makes a snapshot of `files`: tried again where another commit came first, and not where it turns out to be done. `false`
+    /// where somebody else has brought records of these partitions in since the table had the positions `before`: a process that
+    /// read on after its partitions were given away. Then the files may have rows that are in.
+    async fn add_files(
+        &self,
+        name: TableName,
+        files: &[DataFile],
+        (before, positions): (&Positions, &Positions),
+    ) -> Result<bool> {
         let id = uuid::Uuid::now_v7().to_string();
         let mut last = None;
         for attempt in 0..ATTEMPTS {
@@ -136,9 +147,12 @@ impl Lake {
             // What an attempt without an answer did is found here.
             let table = self.table(name).await?;
             if has_commit(&table, &id) {
-                return Ok(());
+                return Ok(true);
             }
             let mut all = held(&table)?;
+            if positions.iter().any(|(partition, _)| all.last(partition) != before.last(partition)) {
+                return Ok(false);
+            }
             all.merge(positions);
             let positions = all.to_json()?;
             let made = async {
@@ -157,7 +171,7 @@ impl Lake {
                 tracing::warn!(table = name.name(), attempt, %error, "a commit of the lake failed; trying again");
                 last = Some(error);
             } else if has_commit(&self.table(name).await?, &id) {
-                return Ok(());
+                return Ok(true);
             }
         }
         Err(match last {
@@ -165,6 +179,18 @@ impl Lake {
             None => Error::new(ErrorKind::Io, "a commit of the lake was not found when it was read back")
                 .next_step("look for another writer that replaces the table's history"),
         })
+    }
+}
+
+/// The rows of records that are not in yet. As a rule these are all, and a commit may have a million.
+fn not_in<'a, R: FromRecord + Clone>(rows: &'a [R], in_already: &Positions) -> Cow<'a, [R]> {
+    let is_new = |row: &R| {
+        let (partition, position) = row.record();
+        !in_already.holds(partition, position)
+    };
+    match rows.iter().all(is_new) {
+        true => Cow::Borrowed(rows),
+        false => rows.iter().filter(|row| is_new(row)).cloned().collect(),
     }
 }
 
@@ -186,11 +212,36 @@ fn has_commit(table: &Table, id: &str) -> bool {
 /// Writes one file a partition, and waits until all are on the disk.
 pub(super) async fn write_files(table: &Table, batch: &RecordBatch) -> iceberg::Result<Vec<DataFile>> {
     let metadata = table.metadata();
-    let schema = metadata.current_schema().clone();
+    let splitter = RecordBatchPartitionSplitter::try_new_with_computed_values(
+        metadata.current_schema().clone(),
+        metadata.default_partition_spec().clone(),
+    )?;
+    let parts = splitter.split(batch)?;
+    // Encoding and compressing is most of a commit's work: each core has a share of the partitions.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(parts.len()).max(1);
+    let mut shares: Vec<Vec<_>> = vec![Vec::new(); cores];
+    for (number, part) in parts.into_iter().enumerate() {
+        shares[number % cores].push(part);
+    }
+    let writing: Vec<_> =
+        shares.into_iter().map(|share| tokio::spawn(write_share(table.clone(), share))).collect();
+    let mut written = Vec::new();
+    for share in writing {
+        let ended = |error| iceberg::Error::new(iceberg::ErrorKind::Unexpected, format!("a writer: {error}"));
+        written.extend(share.await.map_err(ended)??);
+    }
+    Ok(written)
+}
+
+async fn write_share(
+    table: Table,
+    parts: Vec<(PartitionKey, RecordBatch)>,
+) -> iceberg::Result<Vec<DataFile>> {
+    let metadata = table.metadata();
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_created_by(concat!("foretap ", env!("CARGO_PKG_VERSION")).to_owned());
-    let parquet = ParquetWriterBuilder::new(properties.build(), schema.clone());
+    let parquet = ParquetWriterBuilder::new(properties.build(), metadata.current_schema().clone());
     let names =
         DefaultFileNameGenerator::new(uuid::Uuid::now_v7().to_string(), None, DataFileFormat::Parquet);
     let files = RollingFileWriterBuilder::new_with_default_file_size(
@@ -199,12 +250,8 @@ pub(super) async fn write_files(table: &Table, batch: &RecordBatch) -> iceberg::
         DefaultLocationGenerator::new(metadata)?,
         names,
     );
-    let splitter = RecordBatchPartitionSplitter::try_new_with_computed_values(
-        schema,
-        metadata.default_partition_spec().clone(),
-    )?;
     let mut writer = FanoutWriter::new(DataFileWriterBuilder::new(files));
-    for (partition, part) in splitter.split(batch)? {
+    for (partition, part) in parts {
         writer.write(partition, part).await?;
     }
     let written = writer.close().await?;

@@ -386,14 +386,14 @@ async fn status(State(server): State<Shared>) -> Response {
 
 /// Whether the process does its work: it fails while commits fail.
 async fn health(State(server): State<Shared>) -> Response {
-    match server.ingest.is_failing.load(Ordering::Acquire) {
-        false => (StatusCode::OK, "ok\n").into_response(),
-        true => refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
-            None,
-            "the last commit of store and lake failed: see the log",
-        ),
-    }
+    let wrong = if server.journal.is_failing() {
+        "the journal cannot be written, and nothing is accepted: look for a full disk, then start again"
+    } else if server.ingest.is_failing.load(Ordering::Acquire) {
+        "the last commit of store and lake failed: see the log"
+    } else {
+        return (StatusCode::OK, "ok\n").into_response();
+    };
+    refusal(StatusCode::SERVICE_UNAVAILABLE, None, wrong)
 }
 
 /// Whether requests should come here: a model is loaded, which answered its golden questions, and nothing is stopping.

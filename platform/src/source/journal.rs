@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,6 +26,8 @@ const STATE: TableDefinition<'_, u8, (&str, u64)> = TableDefinition::new("state"
 const WAITING: usize = 256;
 /// What its partition's name begins with, and no other source's.
 const PREFIX: &str = "http/";
+/// The file's pages in memory.
+const CACHE_BYTES: usize = 64 << 20;
 /// Records in one commit of the journal.
 const AT_ONCE: usize = 256;
 
@@ -33,6 +36,7 @@ const AT_ONCE: usize = 256;
 pub struct Journal {
     master: MasterKey,
     queue: mpsc::Sender<Waiting>,
+    is_failing: Arc<AtomicBool>,
 }
 
 /// The reading end.
@@ -63,21 +67,29 @@ impl Journal {
     /// It cannot be opened, is damaged, or another process has it open.
     pub fn open(file: &Path, master: &MasterKey) -> Result<(Self, JournalSource)> {
         let failed = |error: redb::Error| crate::redb_file::failed("open the journal", &error).file(file);
-        let database = Arc::new(crate::redb_file::open(file)?);
+        let database = Arc::new(crate::redb_file::open(file, CACHE_BYTES)?);
         let (name, last) = begin(&database).map_err(failed)?;
         check_key(&database, master).map_err(|error| error.file(file))?;
         let written = Arc::new(Notify::new());
         let (queue, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(write_all(Arc::clone(&database), waiting, last, Arc::clone(&written)));
+        let is_failing = Arc::new(AtomicBool::new(false));
+        let reported = (Arc::clone(&written), Arc::clone(&is_failing));
+        tokio::spawn(write_all(Arc::clone(&database), waiting, last, reported));
         let partition = format!("{PREFIX}{name}").into();
         let source =
             JournalSource { master: master.clone(), database, partition, read: 0, reading: None, written };
-        Ok((Self { master: master.clone(), queue }, source))
+        Ok((Self { master: master.clone(), queue, is_failing }, source))
     }
 
     /// Whether a partition is a journal's.
     pub fn is_of(partition: &str) -> bool {
         partition.starts_with(PREFIX)
+    }
+
+    /// Whether the last write failed: nothing is accepted then. After an error of the disk redb writes no more until it is opened
+    /// anew.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Acquire)
     }
 
     /// Adds a record, and returns its position once it is on the disk.
@@ -136,7 +148,7 @@ async fn write_all(
     database: Arc<Database>,
     mut waiting: mpsc::Receiver<Waiting>,
     mut last: u64,
-    written: Arc<Notify>,
+    (written, is_failing): (Arc<Notify>, Arc<AtomicBool>),
 ) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, AT_ONCE).await > 0 {
@@ -151,9 +163,13 @@ async fn write_all(
         let Ok((records, done)) = done else { return };
         let failed =
             done.as_ref().err().map(|error| crate::redb_file::failed("write the journal", error).to_string());
-        if failed.is_none() {
-            last += records.len() as u64;
-            written.notify_one();
+        is_failing.store(failed.is_some(), Ordering::Release);
+        match &failed {
+            None => {
+                last += records.len() as u64;
+                written.notify_one();
+            }
+            Some(error) => tracing::error!(error, "nothing is accepted: the journal cannot be written"),
         }
         for (record, position) in records.into_iter().zip(first..) {
             let answer = match &failed {

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use foretap::Result;
 use foretap::bundle::Bundle;
 use foretap::data::UserId;
+use foretap::{Error, ErrorKind, Result};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use moka::sync::Cache;
 
-use super::{Folded, MasterKey, OnlineStore, PersonState, Written};
+use super::state::Pending;
+use super::{Folded, MasterKey, OnlineStore, PersonState, Write, Written};
 use crate::wire::PhoneEvent;
 
 /// One person's state, behind its lock.
@@ -191,13 +193,22 @@ impl People {
         }
     }
 
+    /// The snapshot in whose place another one is due.
+    async fn snapshot_to_renew(&self, user: UserId, shared: &Shared) -> Result<Option<Vec<u8>>> {
+        let is_due = lock(shared).is_snapshot_due();
+        if is_due { self.store.person(user).await } else { Ok(None) }
+    }
+
     async fn write_part(&self, people: &[(UserId, Shared)], bundle: &Bundle) -> Result<()> {
+        let snapshots = people.iter().map(|(user, shared)| self.snapshot_to_renew(*user, shared).boxed());
+        let snapshots: Vec<_> = futures::stream::iter(snapshots.collect::<Vec<_>>())
+            .buffered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
         let mut writes = Vec::with_capacity(people.len());
         let mut writers = Vec::with_capacity(people.len());
-        for (user, shared) in people {
-            let needs_snapshot = lock(shared).is_snapshot_due();
-            let snapshot = if needs_snapshot { self.store.person(*user).await? } else { None };
-            if let Some((write, pending)) = lock(shared).to_write(bundle, snapshot.as_deref())? {
+        for (prepared, (user, shared)) in prepare(people, &snapshots, bundle)?.into_iter().zip(people) {
+            if let Some((write, pending)) = prepared {
                 writes.push(write);
                 writers.push((*user, shared, pending));
             }
@@ -250,3 +261,31 @@ impl People {
 
 /// People in one transaction: it holds the writes in memory.
 const WRITES_AT_ONCE: usize = 1_000;
+/// Snapshots that are read at once.
+const READS_AT_ONCE: usize = 32;
+
+type Prepared = Option<(Write, Pending)>;
+
+/// What is to be written of each person, in their order. Folding and sealing take most of a write's time: each core has a share.
+fn prepare(
+    people: &[(UserId, Shared)],
+    snapshots: &[Option<Vec<u8>>],
+    bundle: &Bundle,
+) -> Result<Vec<Prepared>> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = people.len().div_ceil(cores).max(1);
+    let of_share = |(people, snapshots): (&[(UserId, Shared)], &[Option<Vec<u8>>])| -> Result<Vec<Prepared>> {
+        let each = people.iter().zip(snapshots);
+        each.map(|((_, shared), snapshot)| lock(shared).to_write(bundle, snapshot.as_deref())).collect()
+    };
+    std::thread::scope(|scope| {
+        let shares = people.chunks(share).zip(snapshots.chunks(share));
+        let working: Vec<_> = shares.map(|share| scope.spawn(move || of_share(share))).collect();
+        let mut prepared = Vec::with_capacity(people.len());
+        for share in working {
+            let ended = |_| Error::new(ErrorKind::Io, "a thread that prepares writes ended early");
+            prepared.extend(share.join().map_err(ended)??);
+        }
+        Ok(prepared)
+    })
+}
