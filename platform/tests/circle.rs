@@ -94,6 +94,43 @@ fn nothing_is_lost_or_doubled_by_kills() {
     assert_kept(folder.path(), &events);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_what_is_accepted_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    Up::start(folder.path(), &[]).stop();
+    // No file grows any further, as on a full disk: the write fails, and the signal is ignored. The journal grows, since nothing
+    // is committed.
+    let largest = std::fs::metadata(folder.path().join("journal.redb")).unwrap().len() / 1_024 + 500;
+    let mut limited = std::process::Command::new("bash");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f $1; exec \"$0\" up", env!("CARGO_BIN_EXE_foretap")]);
+    limited.arg(largest.to_string());
+    let settings = [("FORETAP_INGEST_COMMIT_SECS", "600"), ("FORETAP_LOG", "off")];
+    let mut up = Up::start_by(limited, folder.path(), &settings);
+    let events = events(8, 8);
+    let mut parts = events.chunks(200);
+    let mut accepted = 0;
+    let refused = parts.find_map(|part| {
+        let sent = up.client.send(part, "k1", (200, None), |_| {});
+        accepted += u64::from(sent.is_ok()) * part.len() as u64;
+        sent.err()
+    });
+    let error = refused.expect("a part is refused").to_string();
+    assert!(accepted > 0 && error.contains("503") && error.contains("later"), "{accepted}: {error}");
+    let health = up.client.health().unwrap_err().to_string();
+    assert!(health.contains("journal"), "{health}");
+    up.kill();
+    // With room again, what was accepted is there, and the sender sends the rest.
+    let up = Up::start(folder.path(), &[]);
+    up.client.flush().unwrap();
+    assert_eq!(up.client.status().unwrap().applied, accepted);
+    up.client.health().unwrap();
+    up.client.send(&events[accepted as usize..], "k1", (500, None), |_| {}).unwrap();
+    up.client.flush().unwrap();
+    up.stop();
+    assert_kept(folder.path(), &events);
+}
+
 /// Whether any file below `folder` has these bytes in it, Parquet's compressed pages aside: those are read as rows.
 fn files_with(folder: &Path, wanted: &[u8]) -> Vec<String> {
     let mut found = Vec::new();

@@ -6,152 +6,17 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::kafka::{Broker, TOPIC, batches, borrowed, produce};
 use common::{Up, assert_kept, events, runtime};
 use foretap_platform::config::KafkaConfig;
 use foretap_platform::lake::{Lake, Positions, TableName, row_count};
 use foretap_platform::source::{EventSource as _, KafkaSource, Record, check_kafka};
-use foretap_platform::wire::{PhoneEvent, encode};
-use krafka::Kafka;
-use krafka::admin::{ConsumerGroupLagOptions, CreateTopicsOptions, DeleteTopicsOptions, NewTopic};
+use foretap_platform::wire::PhoneEvent;
+use krafka::admin::DeleteTopicsOptions;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-
-const TOPIC: &str = "events";
-const GROUP: &str = "foretap";
-
-/// A broker of its own, ended when it is dropped.
-struct Broker {
-    folder: tempfile::TempDir,
-    port: u16,
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.script(&["stop", self.path()], None);
-    }
-}
-
-impl Broker {
-    /// `None` where the peer is not wanted.
-    fn start() -> Option<Self> {
-        if std::env::var_os("FORETAP_TEST_KAFKA").is_none() {
-            assert!(std::env::var_os("CI").is_none(), "CI sets FORETAP_TEST_KAFKA=1, and has Java and Maven");
-            return None;
-        }
-        // The controller has the port after the broker's.
-        let port = loop {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if std::net::TcpListener::bind(("127.0.0.1", free + 1)).is_ok() {
-                break free;
-            }
-        };
-        let broker = Self { folder: tempfile::tempdir().unwrap(), port };
-        broker.begin();
-        Some(broker)
-    }
-
-    fn begin(&self) {
-        self.script(&["start", self.path(), &self.port.to_string()], None);
-    }
-
-    fn end(&self) {
-        self.script(&["stop", self.path()], None);
-    }
-
-    fn path(&self) -> &str {
-        self.folder.path().to_str().unwrap()
-    }
-
-    fn script(&self, arguments: &[&str], input: Option<&str>) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/kafka.sh");
-        let mut command = Command::new("bash");
-        // The broker outlives the script: it must not hold our output.
-        command.arg(script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.unwrap_or_default().as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success(), "kafka.sh {arguments:?}");
-    }
-
-    fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    fn config(&self) -> KafkaConfig {
-        KafkaConfig {
-            brokers: self.address(),
-            topic: TOPIC.to_owned(),
-            group: GROUP.to_owned(),
-            session_secs: 3,
-            ..KafkaConfig::default()
-        }
-    }
-
-    async fn client(&self) -> Kafka {
-        Kafka::builder(self.address()).connect().await.unwrap()
-    }
-
-    async fn make_topic(&self, partitions: i32) {
-        let topic = NewTopic::new(TOPIC, partitions, 1).unwrap();
-        let admin = self.client().await.admin();
-        let made = admin.create_topics([topic], CreateTopicsOptions::default()).await.unwrap();
-        made.into_values().for_each(|made| made.unwrap());
-    }
-
-    /// Committed offset and end of each partition that the group has an offset of.
-    async fn offsets(&self) -> BTreeMap<i32, (i64, i64)> {
-        let admin = self.client().await.admin();
-        let lag = admin.consumer_group_lag(GROUP, ConsumerGroupLagOptions::default()).await.unwrap();
-        lag.into_iter()
-            .map(|(part, lag)| (part.partition, lag.unwrap()))
-            .map(|(partition, lag)| (partition, (lag.committed_offset.unwrap_or(-1), lag.end_offset)))
-            .collect()
-    }
-
-    /// Settings of a process that comes back at once after a kill.
-    fn settings(&self) -> Vec<(String, String)> {
-        [("BROKERS", &*self.address()), ("TOPIC", TOPIC), ("GROUP", GROUP), ("INSTANCE", "one")]
-            .map(|(key, value)| (format!("FORETAP_KAFKA_{key}"), value.to_owned()))
-            .to_vec()
-    }
-}
-
-fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
-    settings.iter().map(|(key, value)| (&**key, &**value)).collect()
-}
-
-/// Batches of one person's events each, as phones would have them sent, in about the order of time.
-fn batches(events: &[PhoneEvent], size: usize) -> Vec<Vec<PhoneEvent>> {
-    let mut open: BTreeMap<u64, Vec<PhoneEvent>> = BTreeMap::new();
-    let mut done = Vec::new();
-    for event in events {
-        let batch = open.entry(event.user.0).or_default();
-        batch.push(event.clone());
-        if batch.len() == size {
-            done.push(std::mem::take(batch));
-        }
-    }
-    done.extend(open.into_values().filter(|batch| !batch.is_empty()));
-    done
-}
-
-async fn produce(kafka: &Kafka, batches: &[Vec<PhoneEvent>]) {
-    let producer = kafka.producer().build().await.unwrap();
-    let mut handles = Vec::new();
-    for batch in batches {
-        let key = batch[0].user.to_string();
-        let record = krafka::Record::new(TOPIC, encode("k1", batch)).key(key);
-        handles.push(producer.enqueue(record).await.unwrap());
-    }
-    for handle in handles {
-        assert!(handle.await.unwrap().offset >= 0);
-    }
-    producer.close().await.unwrap();
-}
 
 /// Waits until `is_done`, and tells `what` when it takes too long.
 fn wait(what: &str, limit: Duration, mut is_done: impl FnMut() -> bool) {
