@@ -14,6 +14,8 @@ use foretap_platform::{rebuild, say};
 #[path = "../../examples/cli/bar.rs"]
 mod bar;
 mod commands;
+#[path = "../../examples/cli/data.rs"]
+mod data;
 
 use commands::dead::DeadCommand;
 use commands::lake::LakeCommand;

@@ -88,6 +88,7 @@ fn run(arguments: &Arguments, broker: &Broker) -> Report {
     let mut settings = broker.settings();
     // Commits often, so that kills fall into them.
     settings.push(("FORETAP_INGEST_COMMIT_SECS".to_owned(), "1".to_owned()));
+    settings.push(("FORETAP_LOG".to_owned(), "error".to_owned()));
     let settings = borrowed(&settings);
 
     let started = Instant::now();

@@ -45,6 +45,9 @@ pub struct DeadLetterId {
     /// The event's number in the record
     #[arg(long, default_value_t = 0)]
     index: u32,
+    /// The record's partition, where several have one at this position
+    #[arg(long)]
+    partition: Option<String>,
 }
 
 pub fn dead(
@@ -57,11 +60,21 @@ pub fn dead(
         dead_letters(&lake).await
     })?;
     let of = |wanted: &DeadLetterId| {
-        let is_it = |letter: &&DeadLetter| letter.position == wanted.position && letter.index == wanted.index;
-        letters.iter().find(is_it).ok_or_else(|| {
-            let message = format!("no dead letter at position {}, index {}", wanted.position, wanted.index);
-            Error::new(ErrorKind::Config, message).next_step("see `foretap dead list --each`")
-        })
+        let is_it = |letter: &&DeadLetter| {
+            (letter.position, letter.index) == (wanted.position, wanted.index)
+                && wanted.partition.as_ref().is_none_or(|partition| **partition == *letter.partition)
+        };
+        let mut found = letters.iter().filter(is_it);
+        let place = format!("at position {}, index {}", wanted.position, wanted.index);
+        match (found.next(), found.next()) {
+            (Some(letter), None) => Ok(letter),
+            (Some(one), Some(other)) => {
+                let message = format!("{} and {} have dead letters {place}", one.partition, other.partition);
+                Err(Error::new(ErrorKind::Config, message).next_step("say which by --partition"))
+            }
+            (None, _) => Err(Error::new(ErrorKind::Config, format!("no dead letter {place}"))
+                .next_step("see `foretap dead list --each`")),
+        }
     };
     let raw = |letter: &DeadLetter| MasterKey::load(&config.key_file(), false)?.open(&letter.raw_sealed);
     match command {

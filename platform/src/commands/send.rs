@@ -1,37 +1,24 @@
 //! `foretap send`: logs, or simulated people, played into a running system as phones would.
 
-use std::path::PathBuf;
-
 use clap::Args;
+use foretap::data::Vocabulary;
 use foretap::data::simulate::{Law, SimulationConfig, simulate};
-use foretap::data::{LogOptions, PrivacyKey, Vocabulary, read_logs};
 use foretap::{Error, ErrorKind, Progress as _, Result};
 use foretap_platform::client::{Client, phone_events};
 use foretap_platform::say;
 
 use crate::ServerArguments;
 use crate::bar::Bar;
+use crate::data::DataArgs;
 
 #[derive(Debug, Args)]
 pub struct SendArguments {
-    /// Log files or folders of them, in any format that the crate reads
-    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "simulate")]
-    log: Vec<PathBuf>,
-
-    /// The zone of the logs' wall clocks, where they have none
-    #[arg(long, value_name = "ZONE")]
-    time_zone: Option<String>,
-
-    /// The key under which raw ids are hashed before they leave this machine; made where it is missing
-    #[arg(long, value_name = "FILE", default_value = "foretap-data/privacy.key")]
-    key: PathBuf,
-
-    /// A label of that key, never the key
+    /// A label of the key that ids are hashed under, never the key
     #[arg(long, default_value = "k1")]
     key_id: String,
 
     /// Simulate so many people instead
-    #[arg(long, value_name = "PEOPLE", conflicts_with = "log")]
+    #[arg(long, value_name = "PEOPLE", conflicts_with = "data")]
     simulate: Option<usize>,
 
     /// The law of simulated people: a name or a file
@@ -56,6 +43,10 @@ pub struct SendArguments {
 
     #[command(flatten)]
     pub server: ServerArguments,
+
+    // Last: its heading is that of all flags after it.
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 pub fn send(arguments: &SendArguments, client: &Client) -> Result<()> {
@@ -77,18 +68,8 @@ pub fn send(arguments: &SendArguments, client: &Client) -> Result<()> {
             (simulation.log, simulation.vocabulary)
         }
         None => {
-            if let Some(folder) = arguments.key.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                std::fs::create_dir_all(folder)
-                    .map_err(|error| Error::io(folder, "make the key's folder", error))?;
-            }
-            let mut options = LogOptions::new(PrivacyKey::load_or_create(&arguments.key)?);
-            options.time_zone.clone_from(&arguments.time_zone);
             let mut vocabulary = Vocabulary::new();
-            let (log, warnings) = read_logs(&arguments.log, &options, &mut vocabulary, &bar)?;
-            for warning in warnings.iter() {
-                eprintln!("warning: {warning}");
-            }
-            (log, vocabulary)
+            (arguments.data.load(&mut vocabulary, &bar)?, vocabulary)
         }
     };
     let events = phone_events(&log, &vocabulary);
