@@ -30,13 +30,28 @@ answers() {
     [[ "$line" == HTTP/* ]]
 }
 
+# moto with one request at a time. By itself it takes several at once, and one transaction that fails puts the whole table back
+# to what it was before, with what others have written meanwhile.
+moto='
+import sys, threading
+from moto import server
+from moto.moto_server import werkzeug_app
+application = werkzeug_app.DomainDispatcherApplication
+call, one = application.__call__, threading.Lock()
+def call_alone(self, environ, start_response):
+    with one:
+        return call(self, environ, start_response)
+application.__call__ = call_alone
+server.main(sys.argv[1:])
+'
+
 # Runs the server in the place of this shell.
 serve() {
     local peer="$1" folder="$2" port="$3"
     # What the servers keep beside their memory, and no credentials or settings of whoever runs this.
     export TMPDIR="$folder" HOME="$folder" AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_EC2_METADATA_DISABLED=true
     case "$peer" in
-        moto) exec "$home/bin/moto_server" -H 127.0.0.1 -p "$port" ;;
+        moto) exec "$home/bin/python" -c "$moto" -H 127.0.0.1 -p "$port" ;;
         ministack) BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" LOG_LEVEL=WARNING exec "$home/bin/ministack" ;;
     esac
 }
