@@ -117,7 +117,7 @@ impl Circle<'_> {
             "{} sent, {} in the states of {} people ({} kB in the store)",
             sent.accepted,
             status.applied,
-            status.people,
+            status.people.unwrap_or_default(),
             status.store_bytes / 1_000
         ));
 

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use foretap::Silent;
 use foretap::bundle::Bundle;
+use foretap::data::UserId;
 use foretap::data::simulate::{Law, SimulationConfig, simulate};
 use foretap::router::{Person, SuggestionSettings};
 use foretap_platform::client::{Client, phone_events};
 use foretap_platform::lake::{Lake, TableName, people, row_count};
-use foretap_platform::store::{MasterKey, OnlineStore as _, PersonState, RedbStore};
+use foretap_platform::store::{MasterKey, OnlineStore, PersonState, RedbStore};
 use foretap_platform::wire::{EventKey, PhoneEvent};
 
 /// A running `foretap up`; killed when it is dropped.
@@ -72,8 +73,6 @@ pub fn runtime() -> tokio::runtime::Runtime {
 
 /// Every event in the lake once, every state that of a replay.
 pub fn assert_kept(folder: &Path, events: &[PhoneEvent]) {
-    let bundle = Bundle::pretrained().unwrap();
-    let model: Arc<str> = "1".into();
     runtime().block_on(async {
         let lake = Lake::open(&folder.join("lake"), 16).await.unwrap();
         let found = people(&lake, None).await.unwrap();
@@ -91,15 +90,27 @@ pub fn assert_kept(folder: &Path, events: &[PhoneEvent]) {
         let master = MasterKey::load(&folder.join("master.key"), false).unwrap();
         let store = RedbStore::open(&folder.join("store.redb")).unwrap();
         for (user, lived) in &found {
-            let row = store.row(*user).await.unwrap().unwrap();
-            let mut state = PersonState::read(*user, &row, master.open_person(&row.key).unwrap()).unwrap();
-            let snapshot = store.person(*user).await.unwrap();
-            let (person, vocabulary) = state.current((&bundle, &model), snapshot.as_deref()).unwrap();
-            let kept = person.write(vocabulary).unwrap();
-            let mut vocabulary = bundle.vocabulary();
-            let mut person = Person::new(bundle.favourites(), SuggestionSettings::default(), user.0).unwrap();
-            lived.values().for_each(|event| person.observe(&event.to_event(&mut vocabulary)));
-            assert!(kept == person.write(&vocabulary).unwrap(), "the state of {user} is that of a replay");
+            assert_replay(&store, &master, *user, lived.values()).await;
         }
     });
+}
+
+/// A person's state in the store is that of a replay of their events, to the byte.
+pub async fn assert_replay<'a>(
+    store: &dyn OnlineStore,
+    master: &MasterKey,
+    user: UserId,
+    lived: impl Iterator<Item = &'a PhoneEvent>,
+) {
+    let bundle = Bundle::pretrained().unwrap();
+    let model: Arc<str> = "1".into();
+    let row = store.row(user).await.unwrap().unwrap();
+    let mut state = PersonState::read(user, &row, master.open_person(&row.key).unwrap()).unwrap();
+    let snapshot = store.person(user).await.unwrap();
+    let (person, vocabulary) = state.current((&bundle, &model), snapshot.as_deref()).unwrap();
+    let kept = person.write(vocabulary).unwrap();
+    let mut vocabulary = bundle.vocabulary();
+    let mut person = Person::new(bundle.favourites(), SuggestionSettings::default(), user.0).unwrap();
+    lived.for_each(|event| person.observe(&event.to_event(&mut vocabulary)));
+    assert!(kept == person.write(&vocabulary).unwrap(), "the state of {user} is that of a replay");
 }
