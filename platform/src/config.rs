@@ -25,6 +25,8 @@ pub struct Config {
     pub answer: AnswerConfig,
     /// Events from Apache Kafka.
     pub kafka: KafkaConfig,
+    /// How Amazon's services are reached.
+    pub aws: AwsConfig,
 }
 
 /// See [`Config::data`].
@@ -67,10 +69,28 @@ pub struct IngestConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
+    /// Where rows are kept.
+    pub kind: StoreKind,
+    /// The table of DynamoDB. Several processes may share it.
+    pub table: String,
+    /// Whether a table that is missing is made.
+    pub create_table: bool,
     /// People whose state is kept in memory.
     pub cached_people: u64,
     /// The file of the key that seals each person's own key; made where it is missing. It is needed to read the store.
     pub key_file: Option<PathBuf>,
+    /// The key of Amazon's KMS that seals the key in the file; without it the file holds the key itself.
+    pub kms_key: Option<String>,
+}
+
+/// See [`StoreConfig::kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// A file of this process alone.
+    Redb,
+    /// A table of Amazon DynamoDB.
+    Dynamodb,
 }
 
 /// See [`Config::lake`].
@@ -127,6 +147,20 @@ pub struct KafkaConfig {
 
 /// The environment variable that may hold Kafka's password. The settings never do.
 pub const KAFKA_PASSWORD: &str = "FORETAP_KAFKA_PASSWORD";
+
+/// See [`Config::aws`]. Credentials come from the environment, a profile or a role.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AwsConfig {
+    /// The region; empty: as the environment or the profile says.
+    pub region: String,
+    /// The URL of another service of the same protocol; empty: Amazon's own.
+    pub endpoint: String,
+    /// Seconds that one attempt of a request may take.
+    pub attempt_secs: u64,
+    /// How often a request is sent before it has failed.
+    pub attempts: u32,
+}
 
 /// See [`KafkaConfig::encoding`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,7 +225,14 @@ impl Default for IngestConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { cached_people: 2_000, key_file: None }
+        Self {
+            kind: StoreKind::Redb,
+            table: "foretap".to_owned(),
+            create_table: false,
+            cached_people: 2_000,
+            key_file: None,
+            kms_key: None,
+        }
     }
 }
 
@@ -224,6 +265,19 @@ impl Default for KafkaConfig {
             username: String::new(),
             password_file: None,
         }
+    }
+}
+
+impl Default for AwsConfig {
+    fn default() -> Self {
+        Self { region: String::new(), endpoint: String::new(), attempt_secs: 5, attempts: 8 }
+    }
+}
+
+impl StoreConfig {
+    /// Whether it needs Amazon's services.
+    pub fn needs_aws(&self) -> bool {
+        self.kind == StoreKind::Dynamodb || self.kms_key.is_some()
     }
 }
 
@@ -295,6 +349,8 @@ impl Config {
             ("ingest.max_events", self.ingest.max_events),
             ("ingest.commit_bytes", self.ingest.commit_bytes),
             ("lake.buckets", self.lake.buckets as usize),
+            ("aws.attempts", self.aws.attempts as usize),
+            ("aws.attempt_secs", self.aws.attempt_secs as usize),
             ("answer.apps", self.answer.apps),
         ];
         if let Some((field, _)) = above_zero.iter().find(|(_, value)| *value == 0) {
@@ -303,6 +359,21 @@ impl Config {
         if !(0.0..=1.0).contains(&self.answer.least_probability) {
             let message = format!("{} is no probability", self.answer.least_probability);
             return wrong("answer.least_probability", message, "give a number from 0 to 1");
+        }
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if !(3..=255).contains(&self.store.table.len()) || !self.store.table.chars().all(is_letter) {
+            let message = format!("`{}` is no name of a table", self.store.table);
+            return wrong("store.table", message, "give 3 to 255 letters, digits, `_`, `.` or `-`");
+        }
+        if self.store.kms_key.as_ref().is_some_and(String::is_empty) {
+            let next_step = "name a key of KMS, as alias/foretap, or leave it out";
+            return wrong("store.kms_key", "no name".to_owned(), next_step);
+        }
+        let endpoint = &self.aws.endpoint;
+        if !endpoint.is_empty() && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
+        {
+            let message = format!("`{endpoint}` is no URL");
+            return wrong("aws.endpoint", message, "write it as http://127.0.0.1:5000, or leave it empty");
         }
         let kafka = &self.kafka;
         let port_is_there = |broker: &str| {
@@ -353,7 +424,7 @@ impl AnswerConfig {
 }
 
 const PREFIX: &str = "FORETAP_";
-const SECTIONS: [&str; 7] = ["data", "http", "ingest", "store", "lake", "answer", "kafka"];
+const SECTIONS: [&str; 8] = ["data", "http", "ingest", "store", "lake", "answer", "kafka", "aws"];
 
 /// `FORETAP_HTTP_LISTEN=127.0.0.1:80` sets `listen` of `[http]`.
 fn override_by(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
@@ -366,7 +437,9 @@ fn override_by(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
         // Not a setting: the tests' and the crate's own variables begin so, too.
         return Ok(());
     };
-    let parsed = if let Ok(whole) = value.parse::<i64>() {
+    let parsed = if let Ok(truth) = value.parse::<bool>() {
+        toml::Value::Boolean(truth)
+    } else if let Ok(whole) = value.parse::<i64>() {
         toml::Value::Integer(whole)
     } else if let Ok(real) = value.parse::<f64>() {
         toml::Value::Float(real)
@@ -399,7 +472,8 @@ mod tests {
             .map(|line| line.strip_prefix("# ").filter(|rest| is_key(rest)).unwrap_or(line))
             .collect();
         let with_all: Config = toml::from_str(&with_all.join("\n")).unwrap();
-        assert!(with_all.store.key_file.is_some() && with_all.answer.routed_share.is_some());
+        assert!(with_all.store.key_file.is_some() && with_all.store.kms_key.is_some());
+        assert!(with_all.answer.routed_share.is_some());
         let kafka = with_all.kafka;
         assert!(kafka.instance.is_some() && kafka.ca_file.is_some() && kafka.password_file.is_some());
         assert!(kafka.certificate_file.is_some() && kafka.key_file.is_some());
@@ -416,6 +490,12 @@ mod tests {
             ("[ingest]\nmax_events = 0\n", vec![], "ingest.max_events"),
             ("[ingest]\nmax_events = -1\n", vec![], "line 2"),
             ("[answer]\nrouted_share = 2.0\n", vec![], "answer.routed_share"),
+            ("[store]\nkind = \"postgres\"\n", vec![], "line 2"),
+            ("[store]\ntable = \"our table\"\n", vec![], "store.table"),
+            ("[store]\nkms_key = \"\"\n", vec![], "store.kms_key"),
+            ("[aws]\nendpoint = \"127.0.0.1:5000\"\n", vec![], "aws.endpoint"),
+            ("[aws]\nattempts = 0\n", vec![], "aws.attempts"),
+            ("[aws]\nsecret_access_key = \"x\"\n", vec![], "unknown field `secret_access_key`"),
             ("[kafka]\nbrokers = \"broker-1\"\n", vec![], "kafka.brokers"),
             ("[kafka]\nencoding = \"avro\"\n", vec![], "line 2"),
             ("[kafka]\nsecurity = \"sasl-tls\"\n", vec![], "kafka.username"),

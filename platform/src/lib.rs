@@ -10,16 +10,19 @@
 //! ingest        from a source to states, lake and store: each event once
 //!   wire/         events as JSON and Protobuf, and what is let in
 //!   source/       where events come from: trait EventSource; journal (what the door accepted); kafka; several as one
-//!   store/        a person's state: trait OnlineStore; redb; state (snapshot and tail)
+//!   store/        a person's state: trait OnlineStore; redb, dynamo; state (snapshot and tail)
 //!   lake/         all events for good: Iceberg tables, their catalog, commits, reading back
 //! rights        a person's: all that is held of them, and forgetting it
 //! rebuild       the store made anew from the lake
 //! registry/     models, who approved them, what is live
 //! pipeline/     from a data version to a model that is compared with the live one
+//! aws           how Amazon's clients are made, and their errors
 //! ```
 //!
 //! What predicts is the crate `foretap`: history, features, models and router are called, never repeated here.
 
+#[cfg(feature = "aws")]
+mod aws;
 pub mod client;
 pub mod config;
 pub mod ingest;

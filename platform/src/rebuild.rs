@@ -1,15 +1,13 @@
 //! The store made anew from the lake: every person's state is a replay of their events, so what was lost with a disk is there
 //! again, to the same bytes.
 
-use std::sync::Arc;
-
 use foretap::{Error, ErrorKind, Result};
 
-use crate::config::Config;
+use crate::config::{Config, StoreKind};
 use crate::lake::people;
 use crate::registry::Registry;
-use crate::store::{MasterKey, OnlineStore as _, People, RedbStore};
-use crate::up::{Folders, open_lake};
+use crate::store::People;
+use crate::up::{Folders, check_key, open_key, open_lake, open_store};
 
 /// Events that are folded between two writes of a person.
 const EVENTS_AT_ONCE: usize = 2_000;
@@ -20,18 +18,25 @@ const EVENTS_AT_ONCE: usize = 2_000;
 /// The store has people, or a file cannot be read or written.
 pub async fn rebuild(config: &Config) -> Result<(usize, usize)> {
     let folders = Folders::of(config);
-    let store = RedbStore::open(&folders.store())?;
-    if store.sizes().await?.people > 0 {
-        return Err(Error::new(ErrorKind::Config, "the store has people")
-            .file(folders.store())
-            .next_step("move the file away first: it is made anew from the lake"));
+    let store = open_store(config).await?;
+    if !store.users(None, 1).await?.is_empty() {
+        let error = Error::new(ErrorKind::Config, "the store has people");
+        return Err(match config.store.kind {
+            StoreKind::Redb => error
+                .file(folders.store())
+                .next_step("move the file away first: it is made anew from the lake"),
+            StoreKind::Dynamodb => error.field("store.table").next_step(
+                "give another `table` in [store], or delete this one first: it is made anew from the lake",
+            ),
+        });
     }
-    let master = MasterKey::load(&config.key_file(), true)?;
+    let master = open_key(config, true).await?;
+    check_key(&*store, &master).await.map_err(|error| error.file(config.key_file()))?;
     let lake = open_lake(config).await?;
     let registry = Registry::open(&folders.models())?;
     let bundle = registry.bundle(registry.live()?.map_or(1, |live| live.version))?;
     let lived = people(&lake, None).await?;
-    let people = People::open(Arc::new(store), master, 1).await?;
+    let people = People::open(store, master, 1).await?;
     let (count, mut folded) = (lived.len(), 0);
     for events in lived.into_values() {
         for (number, event) in events.into_values().enumerate() {

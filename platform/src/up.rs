@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::config::StoreKind;
 use crate::ingest::{Ingest, IngestStatus, border};
 use crate::lake::Lake;
 use crate::registry::Registry;
@@ -77,6 +78,51 @@ pub async fn open_lake(config: &Config) -> Result<Lake> {
     Lake::open(&Folders::of(config).lake(), config.lake.buckets).await
 }
 
+/// Opens the settings' store, or makes it.
+///
+/// # Errors
+/// It cannot be opened, or this build does not have it.
+pub async fn open_store(config: &Config) -> Result<Arc<dyn OnlineStore>> {
+    match config.store.kind {
+        StoreKind::Redb => Ok(Arc::new(RedbStore::open(&Folders::of(config).store())?)),
+        #[cfg(feature = "aws")]
+        StoreKind::Dynamodb => {
+            let sdk = crate::aws::sdk_config(&config.aws).await;
+            let (table, may_make) = (&config.store.table, config.store.create_table);
+            let store = crate::store::DynamoStore::open(&sdk, table, may_make, config.aws.attempts);
+            Ok(Arc::new(store.await?))
+        }
+        #[cfg(not(feature = "aws"))]
+        StoreKind::Dynamodb => Err(no_aws("store.kind")),
+    }
+}
+
+/// Loads the settings' master key; it is made where it is missing and `may_make`.
+///
+/// # Errors
+/// It cannot be read or opened, or this build cannot ask who has sealed it.
+pub async fn open_key(config: &Config, may_make: bool) -> Result<MasterKey> {
+    let file = config.key_file();
+    match &config.store.kms_key {
+        None => MasterKey::load(&file, may_make),
+        #[cfg(feature = "aws")]
+        Some(kms_key) => {
+            let sdk = crate::aws::sdk_config(&config.aws).await;
+            crate::store::master_key_by_kms(&sdk, &file, kms_key, may_make).await
+        }
+        #[cfg(not(feature = "aws"))]
+        Some(_) => Err(no_aws("store.kms_key")),
+    }
+}
+
+/// What a build without Amazon's services says when a setting needs them.
+#[cfg(not(feature = "aws"))]
+fn no_aws(field: &str) -> Error {
+    Error::new(ErrorKind::Config, "this build of foretap has none of Amazon's services")
+        .field(field)
+        .next_step("build it with `--features aws`")
+}
+
 /// The recorder of figures, which a process has once.
 fn recorder() -> Result<PrometheusHandle> {
     static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
@@ -105,11 +151,11 @@ pub async fn up(
     let folders = Folders::of(&config);
     folders.make()?;
     let metrics = recorder()?;
-    let store = RedbStore::open(&folders.store())?;
+    let store = open_store(&config).await?;
     // A new key would not open what an older one has sealed.
-    let is_new = OnlineStore::sizes(&store).await?.people == 0;
-    let master = MasterKey::load(&config.key_file(), is_new)?;
-    check_key(&store, &master).await.map_err(|error| error.file(config.key_file()))?;
+    let is_new = store.users(None, 1).await?.is_empty();
+    let master = open_key(&config, is_new).await?;
+    check_key(&*store, &master).await.map_err(|error| error.file(config.key_file()))?;
     // Made anew it would be empty, and nobody would notice that all events are gone.
     if !is_new && !Lake::is_in(&folders.lake()) {
         return Err(Error::new(ErrorKind::Data, "there is no lake here, though the store has people")
@@ -122,7 +168,7 @@ pub async fn up(
     let routing = config.answer.routing()?;
     let registry = Registry::open(&folders.models())?;
     let models = Arc::new(Models::open(registry.clone(), routing)?);
-    let people = People::open(Arc::new(store), master.clone(), config.store.cached_people).await?;
+    let people = People::open(store, master.clone(), config.store.cached_people).await?;
     let people = Arc::new(people);
     let (journal, source) = Journal::open(&folders.journal(), &master)?;
     let source = sources(source, &config)?;
@@ -200,8 +246,13 @@ pub async fn up(
     served.and(committed)
 }
 
-/// Whether the store was sealed under this key: before anything is accepted that another key would have to open.
-async fn check_key(store: &dyn OnlineStore, master: &MasterKey) -> Result<()> {
+/// Whether the store was sealed under this key: before anything is accepted that another key would have to open. Of several
+/// processes that begin with an empty store, the first one's key is the store's.
+pub(crate) async fn check_key(store: &dyn OnlineStore, master: &MasterKey) -> Result<()> {
+    let proof = store.proof(master.seal(b"foretap")?).await?;
+    master.open(&proof).map_err(|error| {
+        error.next_step("give the master key under which the store was made (`key_file` of [store])")
+    })?;
     for user in store.users(None, 1).await? {
         if let Some(row) = store.row(user).await? {
             master.open_person(&row.key)?;

@@ -30,7 +30,7 @@ fn events_are_kept_answered_from_and_fed_back() {
         (status.applied, status.duplicate, status.dead),
         (events.len() as u64, events.len() as u64, 0)
     );
-    assert_eq!(status.people, 4);
+    assert_eq!(status.people, Some(4));
     let last = events.last().unwrap();
     let at = jiff::Timestamp::from_microsecond(last.at_us + 1_000_000).unwrap().to_string();
     let ask =

@@ -1,11 +1,11 @@
 //! `foretap check`: what the settings name, and whether it can be used.
 
 use foretap::{Error, ErrorKind, Result};
-use foretap_platform::config::Config;
+use foretap_platform::config::{Config, StoreKind};
 use foretap_platform::lake::TableName;
 use foretap_platform::registry::Registry;
 use foretap_platform::say;
-use foretap_platform::up::{Folders, open_lake};
+use foretap_platform::up::{Folders, open_key, open_lake, open_store};
 
 use super::runtime;
 
@@ -41,6 +41,13 @@ pub fn check(config: &Config) -> Result<()> {
             })
         }),
     );
+    if config.store.kind == StoreKind::Dynamodb {
+        report("store", runtime().and_then(|runtime| runtime.block_on(store(config))));
+    }
+    if config.store.kms_key.is_some() {
+        let opened = runtime().and_then(|runtime| runtime.block_on(key(config)));
+        report("master key", opened);
+    }
     if config.kafka.is_used() {
         report("kafka", kafka(config));
     }
@@ -48,6 +55,24 @@ pub fn check(config: &Config) -> Result<()> {
         0 => Ok(()),
         failed => Err(Error::new(ErrorKind::Config, format!("{failed} of these cannot be used"))),
     }
+}
+
+/// Not the embedded one: a running `foretap up` has its file open.
+async fn store(config: &Config) -> Result<String> {
+    let store = open_store(config).await?;
+    let is_empty = store.users(None, 1).await?.is_empty();
+    let bytes = store.sizes().await?.bytes;
+    let people = if is_empty { "nobody yet" } else { "people" };
+    Ok(format!("the table `{}` has {people} and about {bytes} bytes", config.store.table))
+}
+
+async fn key(config: &Config) -> Result<String> {
+    let file = config.key_file();
+    if !file.exists() {
+        return Ok(format!("{} is made at the first start", file.display()));
+    }
+    open_key(config, false).await?;
+    Ok(format!("KMS opens {}", file.display()))
 }
 
 #[cfg(feature = "kafka")]

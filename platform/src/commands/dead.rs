@@ -8,8 +8,7 @@ use foretap_platform::client::Client;
 use foretap_platform::config::Config;
 use foretap_platform::lake::{DeadLetter, dead_letters};
 use foretap_platform::say;
-use foretap_platform::store::MasterKey;
-use foretap_platform::up::open_lake;
+use foretap_platform::up::{open_key, open_lake};
 use foretap_platform::wire::{self, Encoding};
 
 use super::runtime;
@@ -76,7 +75,18 @@ pub fn dead(
                 .next_step("see `foretap dead list --each`")),
         }
     };
-    let raw = |letter: &DeadLetter| MasterKey::load(&config.key_file(), false)?.open(&letter.raw_sealed);
+    // Opened once, and only where a letter is to be read.
+    let master = std::cell::OnceCell::new();
+    let raw = |letter: &DeadLetter| {
+        let master = match master.get() {
+            Some(master) => master,
+            None => {
+                let opened = runtime()?.block_on(open_key(config, false))?;
+                master.get_or_init(|| opened)
+            }
+        };
+        master.open(&letter.raw_sealed)
+    };
     match command {
         DeadCommand::List { each: true } => {
             for letter in &letters {

@@ -79,8 +79,8 @@ pub struct StatusBody {
     pub forgotten: u64,
     /// and dead letters.
     pub dead: u64,
-    /// People in the store.
-    pub people: u64,
+    /// People in the store, where it counts them.
+    pub people: Option<u64>,
     /// Bytes of the store.
     pub store_bytes: u64,
 }
@@ -406,7 +406,9 @@ async fn ready(State(server): State<Shared>) -> Response {
 
 async fn metrics(State(server): State<Shared>) -> String {
     if let Ok(sizes) = server.people.store().sizes().await {
-        metrics::gauge!("foretap_store_people").set(sizes.people as f64);
+        if let Some(people) = sizes.people {
+            metrics::gauge!("foretap_store_people").set(people as f64);
+        }
         metrics::gauge!("foretap_store_bytes").set(sizes.bytes as f64);
     }
     server.metrics.render()

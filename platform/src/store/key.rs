@@ -26,34 +26,30 @@ impl MasterKey {
                     .next_step("bring the key's file back: without it nothing in the store can be read"));
             }
         };
-        let digits = text.trim().as_bytes();
-        let mut bytes = [0; 32];
-        let is_read = digits.len() == 64
-            && bytes.iter_mut().zip(digits.chunks_exact(2)).all(|(byte, pair)| {
-                let read = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
-                read.map(|read| *byte = read).is_some()
-            });
-        if !is_read {
-            return Err(Error::new(ErrorKind::Config, "no key of 64 hexadecimal digits")
+        if text.starts_with('{') {
+            return Err(Error::new(ErrorKind::Config, "the key in this file is sealed by KMS")
                 .file(file)
-                .next_step("bring the key's file back, or name another by `key_file` of [store]"));
+                .next_step("name the KMS key by `kms_key` of [store]"));
         }
+        let bytes = of_hex(text.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let bytes = bytes.ok_or_else(|| {
+            Error::new(ErrorKind::Config, "no key of 64 hexadecimal digits")
+                .file(file)
+                .next_step("bring the key's file back, or name another by `key_file` of [store]")
+        })?;
         Ok(Self(Key::new(bytes)))
     }
 
     fn make(file: &Path) -> Result<Self> {
         let key = Key::random()?;
-        let digits: String = key.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let written = options.open(file).and_then(|mut opened| {
-            std::io::Write::write_all(&mut opened, digits.as_bytes())?;
-            opened.sync_all()
-        });
-        written.map_err(|error| Error::io(file, "write the master key", error))?;
+        write_new(file, &hex(key.bytes()))?;
         Ok(Self(key))
+    }
+
+    /// A key that was unsealed.
+    #[cfg(feature = "aws")]
+    pub(super) fn of(bytes: [u8; 32]) -> Self {
+        Self(Key::new(bytes))
     }
 
     /// A new key for one person, and the same sealed.
@@ -96,4 +92,29 @@ impl MasterKey {
     pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>> {
         vault::open(sealed, Some(&self.0))
     }
+}
+
+/// Writes a file that only its owner reads, and that is not there yet.
+pub(super) fn write_new(file: &Path, text: &str) -> Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(file).and_then(|mut opened| {
+        std::io::Write::write_all(&mut opened, text.as_bytes())?;
+        opened.sync_all()
+    });
+    written.map_err(|error| Error::io(file, "write the master key", error))
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of hexadecimal digits; `None` where there is something else.
+pub(super) fn of_hex(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2);
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok().filter(|_| pair.len() == 2))
+        .collect()
 }

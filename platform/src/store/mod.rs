@@ -9,7 +9,11 @@
 //! Everything is sealed under a key of the person's own, which is sealed under the master key: forgetting the key is
 //! forgetting the person.
 
+#[cfg(feature = "aws")]
+mod dynamo;
 mod key;
+#[cfg(feature = "aws")]
+mod kms;
 mod people;
 mod redb_store;
 pub mod state;
@@ -18,7 +22,11 @@ use async_trait::async_trait;
 use foretap::Result;
 use foretap::data::UserId;
 
+#[cfg(feature = "aws")]
+pub use dynamo::{DynamoStore, Units};
 pub use key::MasterKey;
+#[cfg(feature = "aws")]
+pub use kms::master_key as master_key_by_kms;
 pub use people::People;
 pub use redb_store::RedbStore;
 pub use state::{Folded, PersonState};
@@ -69,13 +77,16 @@ pub enum Written {
     Version(u64),
     /// Somebody else wrote first: read again, fold in, write again.
     Conflict,
+    /// Not done, or nothing is known of it; the log says why. Others of its batch may be done. Written again it is a conflict where
+    /// it was done after all.
+    Failed,
 }
 
 /// Figures for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sizes {
-    /// People with a row.
-    pub people: u64,
+    /// People with a row; `None` where counting them would read the whole store.
+    pub people: Option<u64>,
     /// Bytes on disk.
     pub bytes: u64,
 }
@@ -98,7 +109,7 @@ pub trait OnlineStore: Send + Sync {
     /// Does each write whose version is still the row's, durably, and says what became of each.
     ///
     /// # Errors
-    /// The store cannot be written: none was done.
+    /// The store cannot be written: none is known to be done.
     async fn write(&self, writes: Vec<Write>) -> Result<Vec<Written>>;
 
     /// Removes a person's row, and remembers that it was at `at_us`; `false` where there was none.
@@ -113,7 +124,14 @@ pub trait OnlineStore: Send + Sync {
     /// The store cannot be read.
     async fn forgotten(&self) -> Result<Vec<(UserId, i64)>>;
 
-    /// The next people by id, at most `limit` after `after`.
+    /// Keeps `proof` where there is none yet, and returns the one that is kept: something sealed, which shows whether a master
+    /// key is the one under which the store was made.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    async fn proof(&self, proof: Vec<u8>) -> Result<Vec<u8>>;
+
+    /// The next people in the store's own order, at most `limit` after `after`. It may read the whole store.
     ///
     /// # Errors
     /// The store cannot be read.

@@ -176,7 +176,8 @@ impl People {
         Ok(self.known(user).await?.map_or(0, |shared| lock(&shared).tail().count()))
     }
 
-    /// Writes all that is not written yet. A write that lost against another process's is folded in and done again.
+    /// Writes all that is not written yet. A write that lost against another process's is folded in and done again. Where the
+    /// store does not take a person's, the others' are written all the same.
     ///
     /// # Errors
     /// The store cannot be read or written: what was not written stays, for the next call.
@@ -187,8 +188,14 @@ impl People {
             if people.is_empty() {
                 return Ok(());
             }
+            let mut failed = 0;
             for part in people.chunks(WRITES_AT_ONCE) {
-                self.write_part(part, bundle).await?;
+                failed += self.write_part(part, bundle).await?;
+            }
+            if failed > 0 {
+                let message = format!("the store did not take what came of {failed} people");
+                return Err(Error::new(ErrorKind::Io, message)
+                    .next_step("see the log: it is tried again, and nothing is lost meanwhile"));
             }
         }
     }
@@ -199,7 +206,8 @@ impl People {
         if is_due { self.store.person(user).await } else { Ok(None) }
     }
 
-    async fn write_part(&self, people: &[(UserId, Shared)], bundle: &Bundle) -> Result<()> {
+    /// Returns how many writes failed.
+    async fn write_part(&self, people: &[(UserId, Shared)], bundle: &Bundle) -> Result<usize> {
         let snapshots = people.iter().map(|(user, shared)| self.snapshot_to_renew(*user, shared).boxed());
         let snapshots: Vec<_> = futures::stream::iter(snapshots.collect::<Vec<_>>())
             .buffered(READS_AT_ONCE)
@@ -214,6 +222,7 @@ impl People {
             }
         }
         let written = self.store.write(writes).await?;
+        let mut failed = 0;
         for ((user, shared, pending), written) in writers.into_iter().zip(written) {
             match written {
                 Written::Version(version) => {
@@ -224,10 +233,17 @@ impl People {
                         unwritten.remove(&user);
                     }
                 }
+                Written::Failed => failed += 1,
                 Written::Conflict => match self.store.row(user).await? {
                     Some(row) => {
                         let key = self.master.open_person(&row.key)?;
-                        lock(shared).reread(&row, key)?;
+                        let mut unwritten = lock(&self.unwritten);
+                        let mut state = lock(shared);
+                        state.reread(&row, key)?;
+                        // The row has it all where the other writer had the same events, or it was this one, and nobody knew.
+                        if !state.has_unwritten() {
+                            unwritten.remove(&user);
+                        }
                     }
                     // Another process has forgotten the person: what came since begins anew.
                     None => {
@@ -237,7 +253,7 @@ impl People {
                 },
             }
         }
-        Ok(())
+        Ok(failed)
     }
 
     /// Forgets a person in memory and in the store; what happened or arrived by `at_us` is not taken in again. `false` where nobody of this

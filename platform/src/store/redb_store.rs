@@ -22,6 +22,8 @@ const PEOPLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("people");
 const TAILS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("tails");
 /// User -> when they were forgotten.
 const FORGOTTEN: TableDefinition<'_, u64, i64> = TableDefinition::new("forgotten");
+/// What shows the right master key.
+const PROOF: TableDefinition<'_, (), &[u8]> = TableDefinition::new("proof");
 
 /// The file's pages in memory. redb would take a gibibyte, for which a read of 100,000 people is not faster (benches/ingest).
 const CACHE_BYTES: usize = 256 << 20;
@@ -52,6 +54,7 @@ impl RedbStore {
         transaction.open_table(PEOPLE)?;
         transaction.open_table(TAILS)?;
         transaction.open_table(FORGOTTEN)?;
+        transaction.open_table(PROOF)?;
         Ok(transaction.commit()?)
     }
 
@@ -166,6 +169,26 @@ impl OnlineStore for RedbStore {
         .await
     }
 
+    async fn proof(&self, proof: Vec<u8>) -> Result<Vec<u8>> {
+        self.blocking("keep what shows the master key", move |database| {
+            let transaction = database.begin_write()?;
+            let kept = {
+                let mut table = transaction.open_table(PROOF)?;
+                let kept = table.get(())?.map(|kept| kept.value().to_vec());
+                match kept {
+                    Some(kept) => kept,
+                    None => {
+                        table.insert((), proof.as_slice())?;
+                        proof
+                    }
+                }
+            };
+            transaction.commit()?;
+            Ok(kept)
+        })
+        .await
+    }
+
     async fn users(&self, after: Option<UserId>, limit: usize) -> Result<Vec<UserId>> {
         self.blocking("list people", move |database| {
             let transaction = database.begin_read()?;
@@ -188,7 +211,7 @@ impl OnlineStore for RedbStore {
             bytes += transaction.open_table(SUMMARIES)?.stats()?.stored_bytes();
             bytes += transaction.open_table(PEOPLE)?.stats()?.stored_bytes();
             bytes += transaction.open_table(TAILS)?.stats()?.stored_bytes();
-            Ok(Sizes { people: heads.len()?, bytes })
+            Ok(Sizes { people: Some(heads.len()?), bytes })
         })
         .await
     }

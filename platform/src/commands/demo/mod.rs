@@ -171,7 +171,7 @@ impl Circle<'_> {
         self.step(format!(
             "{accepted} sent, {} in the states of {} people ({} kB in the store)",
             status.applied,
-            status.people,
+            status.people.unwrap_or_default(),
             status.store_bytes / 1_000
         ));
 

@@ -1,0 +1,98 @@
+//! The table itself: found, looked at, made.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableDescription,
+    TableStatus,
+};
+use foretap::{Error, ErrorKind, Result};
+
+use super::items::incomplete;
+use crate::aws::{failed, is_passing, retrying};
+
+/// The keys of every item.
+const KEYS: [(&str, KeyType); 2] = [("pk", KeyType::Hash), ("sk", KeyType::Range)];
+/// How often a table that is being made is looked at, and for how long.
+const LOOKS: u32 = 120;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+
+/// Finds the table, or makes it where it is missing and `may_make`, and waits until it can be used.
+pub(super) async fn open(client: &Client, table: &str, may_make: bool, attempts: u32) -> Result<()> {
+    if find(client, table, attempts).await?.is_none() {
+        if !may_make {
+            return Err(missing(table));
+        }
+        make(client, table).await?;
+    }
+    for _ in 0..LOOKS {
+        match find(client, table, attempts).await? {
+            Some(found) if is_usable(&found) => return check_keys(table, &found),
+            Some(_) => {}
+            // A table that was just made is not seen everywhere at once.
+            None if may_make => {}
+            None => return Err(missing(table)),
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Err(Error::new(ErrorKind::Io, format!("the table `{table}` is not active"))
+        .next_step("look at it, and start again"))
+}
+
+/// Bytes of the table, as DynamoDB counts them some times a day.
+pub(super) async fn bytes(client: &Client, table: &str, attempts: u32) -> Result<u64> {
+    let found = find(client, table, attempts).await?.ok_or_else(|| missing(table))?;
+    Ok(found.table_size_bytes().unwrap_or_default().unsigned_abs())
+}
+
+async fn find(client: &Client, table: &str, attempts: u32) -> Result<Option<TableDescription>> {
+    let request = client.describe_table().table_name(table);
+    match retrying(attempts, is_passing, || request.clone().send()).await {
+        Ok(answer) => Ok(answer.table),
+        Err(SdkError::ServiceError(found)) if found.err().is_resource_not_found_exception() => Ok(None),
+        Err(error) => Err(failed("look at the store's table", error)),
+    }
+}
+
+/// Billed by what is read and written; backups are the operator's to turn on.
+async fn make(client: &Client, table: &str) -> Result<()> {
+    let mut request = client.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
+    for (name, kind) in KEYS {
+        let element = KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+        let attribute = AttributeDefinition::builder().attribute_name(name);
+        let attribute = attribute.attribute_type(ScalarAttributeType::S).build();
+        request = request
+            .key_schema(element.map_err(incomplete)?)
+            .attribute_definitions(attribute.map_err(incomplete)?);
+    }
+    match request.send().await {
+        Ok(_) => Ok(()),
+        // Another process made it meanwhile.
+        Err(SdkError::ServiceError(found)) if found.err().is_resource_in_use_exception() => Ok(()),
+        Err(error) => Err(failed("make the store's table", error)),
+    }
+}
+
+fn is_usable(table: &TableDescription) -> bool {
+    matches!(table.table_status(), None | Some(TableStatus::Active | TableStatus::Updating))
+}
+
+fn check_keys(table: &str, found: &TableDescription) -> Result<()> {
+    let keys: Vec<(&str, KeyType)> =
+        found.key_schema().iter().map(|key| (key.attribute_name(), key.key_type().clone())).collect();
+    if keys == KEYS {
+        return Ok(());
+    }
+    let message = format!("the table `{table}` has other keys than `pk` and `sk`");
+    Err(Error::new(ErrorKind::Config, message)
+        .field("store.table")
+        .next_step("name another `table` in [store]: this one is not foretap's"))
+}
+
+fn missing(table: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("there is no table `{table}`")).field("store.table").next_step(
+        "see whether `table` of [store] and `region` of [aws] are right; to have it made, set `create_table = true` in [store]",
+    )
+}
