@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Amazon's services as two Python programs have them, on the loopback interface: `aws.sh start moto|ministack FOLDER PORT`,
+# `aws.sh stop FOLDER`. FOLDER keeps the log and the process id; what is stored is in memory, and gone after a stop. Any
+# credentials do. Needs Python 3.11, and pip, which brings both once (requirements-aws.txt).
+set -euo pipefail
+here="$(cd "$(dirname "$0")" && pwd)"
+home="$HOME/.cache/foretap-aws-venv"
+
+install() {
+    cmp -s "$here/requirements-aws.txt" "$home/installed.txt" && return
+    mkdir -p "$HOME/.cache"
+    # One at a time, whoever else starts a test.
+    exec 9> "$home.lock"
+    flock 9
+    if ! cmp -s "$here/requirements-aws.txt" "$home/installed.txt"; then
+        python3 -m venv --clear "$home"
+        "$home/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$here/requirements-aws.txt" >&2
+        cp "$here/requirements-aws.txt" "$home/installed.txt"
+    fi
+    exec 9>&-
+}
+
+# Whether the server answers a request, not only whether its port is open.
+answers() {
+    local line=""
+    { exec 3<> "/dev/tcp/127.0.0.1/$1"; } 2> /dev/null || return 1
+    printf 'GET / HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' >&3 || true
+    read -r -t 5 line <&3 || true
+    exec 3>&-
+    [[ "$line" == HTTP/* ]]
+}
+
+# Runs the server in the place of this shell.
+serve() {
+    local peer="$1" folder="$2" port="$3"
+    # What the servers keep beside their memory, and no credentials or settings of whoever runs this.
+    export TMPDIR="$folder" HOME="$folder" AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_EC2_METADATA_DISABLED=true
+    case "$peer" in
+        moto) exec "$home/bin/moto_server" -H 127.0.0.1 -p "$port" ;;
+        ministack) BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" LOG_LEVEL=WARNING exec "$home/bin/ministack" ;;
+    esac
+}
+
+start() {
+    local peer="$1" folder="$2" port="$3"
+    mkdir -p "$folder"
+    (serve "$peer" "$folder" "$port") > "$folder/log" 2>&1 &
+    local pid=$!
+    echo "$pid" > "$folder/pid"
+    for _ in $(seq 300); do
+        if answers "$port"; then
+            echo "http://127.0.0.1:$port"
+            return
+        fi
+        if ! kill -0 "$pid" 2> /dev/null; then
+            break
+        fi
+        sleep 0.2
+    done
+    echo "$peer does not answer on port $port:" >&2
+    tail -n 20 "$folder/log" >&2
+    stop "$folder"
+    return 1
+}
+
+# Ends it, and waits.
+stop() {
+    local folder="$1" pid
+    [ -f "$folder/pid" ] || return 0
+    pid="$(cat "$folder/pid")"
+    kill -TERM "$pid" 2> /dev/null || true
+    for _ in $(seq 50); do
+        kill -0 "$pid" 2> /dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "$pid" 2> /dev/null || true
+    rm -f "$folder/pid"
+}
+
+case "${1:-} ${2:-}" in
+    "start moto" | "start ministack") install && start "$2" "$(realpath -m "${3:?a folder}")" "${4:?a port}" ;;
+    "stop "?*) stop "$2" ;;
+    *) echo "aws.sh start moto|ministack FOLDER PORT | stop FOLDER" >&2 && exit 2 ;;
+esac
