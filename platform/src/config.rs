@@ -7,6 +7,8 @@ use foretap::router::Routing;
 use foretap::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::s3::S3Location;
+
 /// All settings. Paths that are not absolute are taken from the folder in which the program runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -25,6 +27,10 @@ pub struct Config {
     pub answer: AnswerConfig,
     /// Events from Apache Kafka.
     pub kafka: KafkaConfig,
+    /// Events from files.
+    pub files: FilesConfig,
+    /// Amazon's services, or servers that speak as they do.
+    pub aws: AwsConfig,
 }
 
 /// See [`Config::data`].
@@ -77,6 +83,8 @@ pub struct StoreConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeConfig {
+    /// Where the tables' files are, as `s3://bucket/prefix`; empty: in the folder `lake` of [`DataConfig::folder`].
+    pub location: String,
     /// Buckets over people within a day.
     pub buckets: u32,
 }
@@ -123,6 +131,44 @@ pub struct KafkaConfig {
     pub username: String,
     /// The file of the password. [`KAFKA_PASSWORD`] in the environment is above it.
     pub password_file: Option<PathBuf>,
+}
+
+/// See [`Config::files`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FilesConfig {
+    /// The folder, or `s3://bucket/prefix`, in which files are delivered; empty: none are.
+    pub path: String,
+    /// What becomes of a file that is in store and lake.
+    pub after: FilesAfter,
+    /// Seconds between two looks for new files.
+    pub poll_secs: u64,
+}
+
+/// See [`FilesConfig::after`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FilesAfter {
+    /// It stays.
+    Keep,
+    /// It goes into the folder `done` beside the others.
+    Move,
+    /// It is deleted.
+    Delete,
+}
+
+/// See [`Config::aws`]. Who this process is comes from the environment, a profile's file or the machine's role, never from here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AwsConfig {
+    /// The region; empty: as the environment says.
+    pub region: String,
+    /// Where the services are; empty: Amazon's own.
+    pub endpoint: String,
+    /// Seconds that one attempt of a request may take; of a large upload, one part of it.
+    pub timeout_secs: u64,
+    /// How often a request that failed is tried again.
+    pub retries: usize,
 }
 
 /// The environment variable that may hold Kafka's password. The settings never do.
@@ -197,7 +243,7 @@ impl Default for StoreConfig {
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { buckets: 16 }
+        Self { location: String::new(), buckets: 16 }
     }
 }
 
@@ -223,6 +269,40 @@ impl Default for KafkaConfig {
             mechanism: KafkaMechanism::ScramSha512,
             username: String::new(),
             password_file: None,
+        }
+    }
+}
+
+impl Default for FilesConfig {
+    fn default() -> Self {
+        Self { path: String::new(), after: FilesAfter::Keep, poll_secs: 10 }
+    }
+}
+
+impl FilesConfig {
+    /// Whether events come from files at all.
+    pub fn is_used(&self) -> bool {
+        !self.path.is_empty()
+    }
+}
+
+impl Default for AwsConfig {
+    fn default() -> Self {
+        Self { region: String::new(), endpoint: String::new(), timeout_secs: 30, retries: 5 }
+    }
+}
+
+impl LakeConfig {
+    /// Where the tables' files are, if they are on S3.
+    ///
+    /// # Errors
+    /// The location is none of S3.
+    pub fn s3(&self) -> Result<Option<S3Location>> {
+        match S3Location::parse("lake.location", &self.location)? {
+            None if !self.location.is_empty() => Err(Error::new(ErrorKind::Config, "not on S3")
+                .field("lake.location")
+                .next_step("write it as s3://bucket/prefix; a folder is named by `folder` of [data]")),
+            found => Ok(found),
         }
     }
 }
@@ -295,6 +375,8 @@ impl Config {
             ("ingest.max_events", self.ingest.max_events),
             ("ingest.commit_bytes", self.ingest.commit_bytes),
             ("lake.buckets", self.lake.buckets as usize),
+            ("files.poll_secs", usize::try_from(self.files.poll_secs).unwrap_or(usize::MAX)),
+            ("aws.timeout_secs", usize::try_from(self.aws.timeout_secs).unwrap_or(usize::MAX)),
             ("answer.apps", self.answer.apps),
         ];
         if let Some((field, _)) = above_zero.iter().find(|(_, value)| *value == 0) {
@@ -303,6 +385,13 @@ impl Config {
         if !(0.0..=1.0).contains(&self.answer.least_probability) {
             let message = format!("{} is no probability", self.answer.least_probability);
             return wrong("answer.least_probability", message, "give a number from 0 to 1");
+        }
+        self.lake.s3()?;
+        S3Location::parse("files.path", &self.files.path)?;
+        let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+        if !self.aws.endpoint.is_empty() && !is_url(&self.aws.endpoint) {
+            let message = format!("`{}` is no address", self.aws.endpoint);
+            return wrong("aws.endpoint", message, "write it as https://host:port");
         }
         let kafka = &self.kafka;
         let port_is_there = |broker: &str| {
@@ -353,7 +442,7 @@ impl AnswerConfig {
 }
 
 const PREFIX: &str = "FORETAP_";
-const SECTIONS: [&str; 7] = ["data", "http", "ingest", "store", "lake", "answer", "kafka"];
+const SECTIONS: [&str; 9] = ["data", "http", "ingest", "store", "lake", "answer", "kafka", "files", "aws"];
 
 /// `FORETAP_HTTP_LISTEN=127.0.0.1:80` sets `listen` of `[http]`.
 fn override_by(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
@@ -416,6 +505,12 @@ mod tests {
             ("[ingest]\nmax_events = 0\n", vec![], "ingest.max_events"),
             ("[ingest]\nmax_events = -1\n", vec![], "line 2"),
             ("[answer]\nrouted_share = 2.0\n", vec![], "answer.routed_share"),
+            ("[lake]\nlocation = \"s3://\"\n", vec![], "lake.location"),
+            ("[lake]\nlocation = \"/data/lake\"\n", vec![], "lake.location"),
+            ("[files]\npath = \"ftp://x\"\n", vec![], "files.path"),
+            ("[files]\nafter = \"burn\"\n", vec![], "line 2"),
+            ("[aws]\nendpoint = \"localhost\"\n", vec![], "aws.endpoint"),
+            ("[aws]\nsecret_access_key = \"x\"\n", vec![], "unknown field `secret_access_key`"),
             ("[kafka]\nbrokers = \"broker-1\"\n", vec![], "kafka.brokers"),
             ("[kafka]\nencoding = \"avro\"\n", vec![], "line 2"),
             ("[kafka]\nsecurity = \"sasl-tls\"\n", vec![], "kafka.username"),

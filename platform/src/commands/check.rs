@@ -4,6 +4,7 @@ use foretap::{Error, ErrorKind, Result};
 use foretap_platform::config::Config;
 use foretap_platform::lake::TableName;
 use foretap_platform::registry::Registry;
+use foretap_platform::s3::S3Location;
 use foretap_platform::say;
 use foretap_platform::up::{Folders, open_lake};
 
@@ -31,6 +32,9 @@ pub fn check(config: &Config) -> Result<()> {
             Ok(format!("version {live} answers its {} golden questions", bundle.golden_questions()))
         }),
     );
+    if let Some(location) = config.lake.s3()? {
+        report("bucket", bucket(config, &location));
+    }
     report(
         "lake",
         runtime().and_then(|runtime| {
@@ -41,6 +45,11 @@ pub fn check(config: &Config) -> Result<()> {
             })
         }),
     );
+    if config.files.is_used() {
+        let checked =
+            runtime().and_then(|runtime| runtime.block_on(foretap_platform::source::check_files(config)));
+        report("files", checked);
+    }
     if config.kafka.is_used() {
         report("kafka", kafka(config));
     }
@@ -48,6 +57,16 @@ pub fn check(config: &Config) -> Result<()> {
         0 => Ok(()),
         failed => Err(Error::new(ErrorKind::Config, format!("{failed} of these cannot be used"))),
     }
+}
+
+#[cfg(feature = "aws")]
+fn bucket(config: &Config, location: &S3Location) -> Result<String> {
+    runtime()?.block_on(foretap_platform::s3::check_bucket(location, &config.aws))
+}
+
+#[cfg(not(feature = "aws"))]
+fn bucket(_config: &Config, _location: &S3Location) -> Result<String> {
+    Err(foretap_platform::s3::no_s3("lake.location"))
 }
 
 #[cfg(feature = "kafka")]

@@ -72,34 +72,38 @@ pub fn runtime() -> tokio::runtime::Runtime {
 
 /// Every event in the lake once, every state that of a replay.
 pub fn assert_kept(folder: &Path, events: &[PhoneEvent]) {
-    let bundle = Bundle::pretrained().unwrap();
-    let model: Arc<str> = "1".into();
     runtime().block_on(async {
         let lake = Lake::open(&folder.join("lake"), 16).await.unwrap();
-        let found = people(&lake, None).await.unwrap();
-        let in_lake: BTreeSet<(u64, EventKey)> =
-            found.iter().flat_map(|(user, events)| events.keys().map(|key| (user.0, *key))).collect();
-        let sent: BTreeSet<(u64, EventKey)> =
-            events.iter().map(|event| (event.user.0, event.key())).collect();
-        assert!(
-            in_lake == sent,
-            "{} of {} events are in the lake",
-            in_lake.intersection(&sent).count(),
-            sent.len()
-        );
-        assert_eq!(row_count(&lake, TableName::Events).await.unwrap(), sent.len() as u64, "each once");
-        let master = MasterKey::load(&folder.join("master.key"), false).unwrap();
-        let store = RedbStore::open(&folder.join("store.redb")).unwrap();
-        for (user, lived) in &found {
-            let row = store.row(*user).await.unwrap().unwrap();
-            let mut state = PersonState::read(*user, &row, master.open_person(&row.key).unwrap()).unwrap();
-            let snapshot = store.person(*user).await.unwrap();
-            let (person, vocabulary) = state.current((&bundle, &model), snapshot.as_deref()).unwrap();
-            let kept = person.write(vocabulary).unwrap();
-            let mut vocabulary = bundle.vocabulary();
-            let mut person = Person::new(bundle.favourites(), SuggestionSettings::default(), user.0).unwrap();
-            lived.values().for_each(|event| person.observe(&event.to_event(&mut vocabulary)));
-            assert!(kept == person.write(&vocabulary).unwrap(), "the state of {user} is that of a replay");
-        }
+        assert_kept_in(&lake, folder, events).await;
     });
+}
+
+/// The same of a lake that may lie elsewhere.
+pub async fn assert_kept_in(lake: &Lake, folder: &Path, events: &[PhoneEvent]) {
+    let bundle = Bundle::pretrained().unwrap();
+    let model: Arc<str> = "1".into();
+    let found = people(lake, None).await.unwrap();
+    let in_lake: BTreeSet<(u64, EventKey)> =
+        found.iter().flat_map(|(user, events)| events.keys().map(|key| (user.0, *key))).collect();
+    let sent: BTreeSet<(u64, EventKey)> = events.iter().map(|event| (event.user.0, event.key())).collect();
+    assert!(
+        in_lake == sent,
+        "{} of {} events are in the lake",
+        in_lake.intersection(&sent).count(),
+        sent.len()
+    );
+    assert_eq!(row_count(lake, TableName::Events).await.unwrap(), sent.len() as u64, "each once");
+    let master = MasterKey::load(&folder.join("master.key"), false).unwrap();
+    let store = RedbStore::open(&folder.join("store.redb")).unwrap();
+    for (user, lived) in &found {
+        let row = store.row(*user).await.unwrap().unwrap();
+        let mut state = PersonState::read(*user, &row, master.open_person(&row.key).unwrap()).unwrap();
+        let snapshot = store.person(*user).await.unwrap();
+        let (person, vocabulary) = state.current((&bundle, &model), snapshot.as_deref()).unwrap();
+        let kept = person.write(vocabulary).unwrap();
+        let mut vocabulary = bundle.vocabulary();
+        let mut person = Person::new(bundle.favourites(), SuggestionSettings::default(), user.0).unwrap();
+        lived.values().for_each(|event| person.observe(&event.to_event(&mut vocabulary)));
+        assert!(kept == person.write(&vocabulary).unwrap(), "the state of {user} is that of a replay");
+    }
 }
