@@ -7,6 +7,8 @@ use foretap::router::Routing;
 use foretap::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::s3::S3Location;
+
 /// All settings. Paths that are not absolute are taken from the folder in which the program runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -25,7 +27,9 @@ pub struct Config {
     pub answer: AnswerConfig,
     /// Events from Apache Kafka.
     pub kafka: KafkaConfig,
-    /// How Amazon's services are reached.
+    /// Events from files.
+    pub files: FilesConfig,
+    /// How Amazon's services are reached, or servers that speak as they do.
     pub aws: AwsConfig,
 }
 
@@ -97,6 +101,8 @@ pub enum StoreKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeConfig {
+    /// Where the tables' files are, as `s3://bucket/prefix`; empty: in the folder `lake` of [`DataConfig::folder`].
+    pub location: String,
     /// Buckets over people within a day.
     pub buckets: u32,
 }
@@ -145,6 +151,30 @@ pub struct KafkaConfig {
     pub password_file: Option<PathBuf>,
 }
 
+/// See [`Config::files`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FilesConfig {
+    /// The folder, or `s3://bucket/prefix`, in which files are delivered; empty: none are.
+    pub path: String,
+    /// What becomes of a file that is in store and lake.
+    pub after: FilesAfter,
+    /// Seconds between two looks for new files.
+    pub poll_secs: u64,
+}
+
+/// See [`FilesConfig::after`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FilesAfter {
+    /// It stays.
+    Keep,
+    /// It goes into the folder `done` beside the others.
+    Move,
+    /// It is deleted.
+    Delete,
+}
+
 /// The environment variable that may hold Kafka's password. The settings never do.
 pub const KAFKA_PASSWORD: &str = "FORETAP_KAFKA_PASSWORD";
 
@@ -156,7 +186,7 @@ pub struct AwsConfig {
     pub region: String,
     /// The URL of another service of the same protocol; empty: Amazon's own.
     pub endpoint: String,
-    /// Seconds that one attempt of a request may take.
+    /// Seconds that one attempt of a request may take; of a large upload, one part of it.
     pub attempt_secs: u64,
     /// How often a request is sent before it has failed.
     pub attempts: u32,
@@ -238,7 +268,7 @@ impl Default for StoreConfig {
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { buckets: 16 }
+        Self { location: String::new(), buckets: 16 }
     }
 }
 
@@ -270,7 +300,7 @@ impl Default for KafkaConfig {
 
 impl Default for AwsConfig {
     fn default() -> Self {
-        Self { region: String::new(), endpoint: String::new(), attempt_secs: 5, attempts: 8 }
+        Self { region: String::new(), endpoint: String::new(), attempt_secs: 10, attempts: 8 }
     }
 }
 
@@ -278,6 +308,34 @@ impl StoreConfig {
     /// Whether it needs Amazon's services.
     pub fn needs_aws(&self) -> bool {
         self.kind == StoreKind::Dynamodb || self.kms_key.is_some()
+    }
+}
+
+impl Default for FilesConfig {
+    fn default() -> Self {
+        Self { path: String::new(), after: FilesAfter::Keep, poll_secs: 10 }
+    }
+}
+
+impl FilesConfig {
+    /// Whether events come from files at all.
+    pub fn is_used(&self) -> bool {
+        !self.path.is_empty()
+    }
+}
+
+impl LakeConfig {
+    /// Where the tables' files are, if they are on S3.
+    ///
+    /// # Errors
+    /// The location is none of S3.
+    pub fn s3(&self) -> Result<Option<S3Location>> {
+        match S3Location::parse("lake.location", &self.location)? {
+            None if !self.location.is_empty() => Err(Error::new(ErrorKind::Config, "not on S3")
+                .field("lake.location")
+                .next_step("write it as s3://bucket/prefix; a folder is named by `folder` of [data]")),
+            found => Ok(found),
+        }
     }
 }
 
@@ -351,6 +409,7 @@ impl Config {
             ("lake.buckets", self.lake.buckets as usize),
             ("aws.attempts", self.aws.attempts as usize),
             ("aws.attempt_secs", self.aws.attempt_secs as usize),
+            ("files.poll_secs", usize::try_from(self.files.poll_secs).unwrap_or(usize::MAX)),
             ("answer.apps", self.answer.apps),
         ];
         if let Some((field, _)) = above_zero.iter().find(|(_, value)| *value == 0) {
@@ -369,6 +428,8 @@ impl Config {
             let next_step = "name a key of KMS, as alias/foretap, or leave it out";
             return wrong("store.kms_key", "no name".to_owned(), next_step);
         }
+        self.lake.s3()?;
+        S3Location::parse("files.path", &self.files.path)?;
         let endpoint = &self.aws.endpoint;
         if !endpoint.is_empty() && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
         {
@@ -424,7 +485,7 @@ impl AnswerConfig {
 }
 
 const PREFIX: &str = "FORETAP_";
-const SECTIONS: [&str; 8] = ["data", "http", "ingest", "store", "lake", "answer", "kafka", "aws"];
+const SECTIONS: [&str; 9] = ["data", "http", "ingest", "store", "lake", "answer", "kafka", "files", "aws"];
 
 /// `FORETAP_HTTP_LISTEN=127.0.0.1:80` sets `listen` of `[http]`.
 fn override_by(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
@@ -495,6 +556,10 @@ mod tests {
             ("[store]\nkms_key = \"\"\n", vec![], "store.kms_key"),
             ("[aws]\nendpoint = \"127.0.0.1:5000\"\n", vec![], "aws.endpoint"),
             ("[aws]\nattempts = 0\n", vec![], "aws.attempts"),
+            ("[lake]\nlocation = \"s3://\"\n", vec![], "lake.location"),
+            ("[lake]\nlocation = \"/data/lake\"\n", vec![], "lake.location"),
+            ("[files]\npath = \"ftp://x\"\n", vec![], "files.path"),
+            ("[files]\nafter = \"burn\"\n", vec![], "line 2"),
             ("[aws]\nsecret_access_key = \"x\"\n", vec![], "unknown field `secret_access_key`"),
             ("[kafka]\nbrokers = \"broker-1\"\n", vec![], "kafka.brokers"),
             ("[kafka]\nencoding = \"avro\"\n", vec![], "line 2"),

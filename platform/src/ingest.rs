@@ -234,6 +234,10 @@ impl Ingest {
         let encoding = match record.kind {
             RecordKind::JsonBatch => Encoding::Json,
             RecordKind::ProtobufBatch => Encoding::Protobuf,
+            RecordKind::Unreadable => {
+                let reason = String::from_utf8_lossy(&record.bytes).into_owned();
+                return self.bury(&record, (0, Encoding::Json, ""), &Refusal { field: "file", reason }, b"");
+            }
             RecordKind::Impression => {
                 match serde_json::from_slice::<Impression>(&record.bytes) {
                     Ok(impression) => {

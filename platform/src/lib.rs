@@ -9,9 +9,10 @@
 //! serve/        the door: http, answers, the live model
 //! ingest        from a source to states, lake and store: each event once
 //!   wire/         events as JSON and Protobuf, and what is let in
-//!   source/       where events come from: trait EventSource; journal (what the door accepted); kafka; several as one
+//!   source/       where events come from: trait EventSource; journal (what the door accepted); files; kafka; several as one
 //!   store/        a person's state: trait OnlineStore; redb, dynamo; state (snapshot and tail)
 //!   lake/         all events for good: Iceberg tables, their catalog, commits, reading back
+//!   s3/           files on S3: the lake's, and those that events come from
 //! rights        a person's: all that is held of them, and forgetting it
 //! rebuild       the store made anew from the lake
 //! registry/     models, who approved them, what is live
@@ -32,6 +33,7 @@ pub mod rebuild;
 mod redb_file;
 pub mod registry;
 pub mod rights;
+pub mod s3;
 pub mod serve;
 pub mod source;
 pub mod store;

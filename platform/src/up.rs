@@ -18,7 +18,7 @@ use crate::lake::Lake;
 use crate::registry::Registry;
 use crate::rights::Rights;
 use crate::serve::{Answers, Models, Server};
-use crate::source::{EventSource, Journal, JournalSource};
+use crate::source::{EventSource, FilesSource, Journal, JournalSource, Merged};
 use crate::store::{MasterKey, OnlineStore, People, RedbStore};
 
 /// How often the registry is asked what is live.
@@ -44,6 +44,11 @@ impl Folders {
     /// The journal's file.
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal.redb")
+    }
+
+    /// What is known of files that were delivered.
+    pub fn files(&self) -> PathBuf {
+        self.root.join("files.redb")
     }
 
     /// The lake.
@@ -75,7 +80,14 @@ impl Folders {
 /// # Errors
 /// As [`Lake::open`].
 pub async fn open_lake(config: &Config) -> Result<Lake> {
-    Lake::open(&Folders::of(config).lake(), config.lake.buckets).await
+    let (folder, buckets) = (Folders::of(config).lake(), config.lake.buckets);
+    match config.lake.s3()? {
+        None => Lake::open(&folder, buckets).await,
+        #[cfg(feature = "aws")]
+        Some(location) => Lake::open_on_s3(&folder, location, &config.aws, buckets).await,
+        #[cfg(not(feature = "aws"))]
+        Some(_) => Err(crate::s3::no_s3("lake.location")),
+    }
 }
 
 /// Opens the settings' store, or makes it.
@@ -261,18 +273,19 @@ pub(crate) async fn check_key(store: &dyn OnlineStore, master: &MasterKey) -> Re
     Ok(())
 }
 
-/// All that events come from: the journal, and Kafka where the settings name it.
+/// All that events come from: the journal, and what else the settings name.
 fn sources(journal: JournalSource, config: &Config) -> Result<Box<dyn EventSource>> {
-    if !config.kafka.is_used() {
-        return Ok(Box::new(journal));
+    let mut sources: Vec<Box<dyn EventSource>> = vec![Box::new(journal)];
+    if config.files.is_used() {
+        sources.push(Box::new(FilesSource::open(config, &Folders::of(config).files())?));
     }
-    #[cfg(feature = "kafka")]
-    {
-        let kafka = crate::source::KafkaSource::open(&config.kafka)?;
-        Ok(Box::new(crate::source::Merged::new(vec![Box::new(journal), Box::new(kafka)])))
+    if config.kafka.is_used() {
+        #[cfg(feature = "kafka")]
+        sources.push(Box::new(crate::source::KafkaSource::open(&config.kafka)?));
+        #[cfg(not(feature = "kafka"))]
+        return Err(no_kafka());
     }
-    #[cfg(not(feature = "kafka"))]
-    Err(no_kafka())
+    Ok(Box::new(Merged::new(sources)))
 }
 
 /// What a build without Kafka says when the settings name it.

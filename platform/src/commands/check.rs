@@ -4,6 +4,7 @@ use foretap::{Error, ErrorKind, Result};
 use foretap_platform::config::{Config, StoreKind};
 use foretap_platform::lake::TableName;
 use foretap_platform::registry::Registry;
+use foretap_platform::s3::S3Location;
 use foretap_platform::say;
 use foretap_platform::up::{Folders, open_key, open_lake, open_store};
 
@@ -31,6 +32,9 @@ pub fn check(config: &Config) -> Result<()> {
             Ok(format!("version {live} answers its {} golden questions", bundle.golden_questions()))
         }),
     );
+    if let Some(location) = config.lake.s3()? {
+        report("bucket", bucket(config, &location));
+    }
     report(
         "lake",
         runtime().and_then(|runtime| {
@@ -47,6 +51,11 @@ pub fn check(config: &Config) -> Result<()> {
     if config.store.kms_key.is_some() {
         let opened = runtime().and_then(|runtime| runtime.block_on(key(config)));
         report("master key", opened);
+    }
+    if config.files.is_used() {
+        let checked =
+            runtime().and_then(|runtime| runtime.block_on(foretap_platform::source::check_files(config)));
+        report("files", checked);
     }
     if config.kafka.is_used() {
         report("kafka", kafka(config));
@@ -73,6 +82,16 @@ async fn key(config: &Config) -> Result<String> {
     }
     open_key(config, false).await?;
     Ok(format!("KMS opens {}", file.display()))
+}
+
+#[cfg(feature = "aws")]
+fn bucket(config: &Config, location: &S3Location) -> Result<String> {
+    runtime()?.block_on(foretap_platform::s3::check_bucket(location, &config.aws))
+}
+
+#[cfg(not(feature = "aws"))]
+fn bucket(_config: &Config, _location: &S3Location) -> Result<String> {
+    Err(foretap_platform::s3::no_s3("lake.location"))
 }
 
 #[cfg(feature = "kafka")]

@@ -29,6 +29,15 @@ pub enum LakeCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Delete files that nothing refers to, such as a killed process leaves
+    Orphans {
+        /// Only files that are older: longer than any commit takes
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        days: u32,
+        /// Do it; otherwise they are only named
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 pub fn lake(config: &Config, command: &LakeCommand) -> Result<()> {
@@ -71,6 +80,24 @@ pub fn lake(config: &Config, command: &LakeCommand) -> Result<()> {
                 }
                 if !*yes {
                     say("nothing was removed: say --yes to do it");
+                }
+                Ok(())
+            }
+            LakeCommand::Orphans { days, yes } => {
+                let before_ms = jiff::Timestamp::now().as_millisecond() - i64::from(*days) * 86_400_000;
+                for name in TableName::ALL {
+                    let orphans = lake.orphans(name, before_ms, !*yes).await?;
+                    orphans.files.iter().for_each(|file| say(file));
+                    say(&format!(
+                        "{}: {} files that nothing refers to, {} bytes; {} more are younger than {days} days",
+                        name.name(),
+                        orphans.files.len(),
+                        orphans.bytes,
+                        orphans.young
+                    ));
+                }
+                if !*yes {
+                    say("nothing was deleted: say --yes to do it");
                 }
                 Ok(())
             }

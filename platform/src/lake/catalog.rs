@@ -6,11 +6,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iceberg::io::{FileIO, FileIOBuilder, LocalFsStorageFactory};
+use iceberg::io::FileIO;
 use iceberg::spec::{SnapshotReference, SnapshotRetention, TableMetadata, TableMetadataBuilder};
 use iceberg::table::Table;
 use iceberg::{
@@ -33,15 +33,19 @@ pub struct SqliteCatalog {
 const NAME: &str = "foretap";
 /// How long a writer waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);
+/// The property of a namespace that tells its lake from others.
+#[cfg(feature = "aws")]
+const LAKE_ID: &str = "foretap.lake";
 /// Of a namespace, as PyIceberg marks one that has no properties.
 const EXISTS: &str = "exists";
 
 impl SqliteCatalog {
-    /// Opens the catalog in `file`, or makes it; tables that it makes lie in `warehouse`, an absolute path.
+    /// Opens the catalog in `file`, or makes it; tables that it makes lie below `warehouse`, a folder's or a prefix's address, and
+    /// are read and written by `files`.
     ///
     /// # Errors
     /// The file cannot be opened, or is no SQLite database. This must run inside a Tokio runtime.
-    pub fn open(file: &Path, warehouse: &Path) -> foretap::Result<Self> {
+    pub fn open(file: &Path, warehouse: String, files: FileIO) -> foretap::Result<Self> {
         let connection = connect(file).map_err(|error| {
             foretap::Error::new(foretap::ErrorKind::Io, format!("cannot open the lake's catalog: {error}"))
                 .file(file)
@@ -49,8 +53,8 @@ impl SqliteCatalog {
         })?;
         Ok(Self {
             connection: Mutex::new(connection),
-            warehouse: format!("file://{}", warehouse.display()),
-            files: FileIOBuilder::new(Arc::new(LocalFsStorageFactory)).build(),
+            warehouse,
+            files,
             runtime: Runtime::try_current().map_err(|error| super::failed("find a runtime", &error))?,
         })
     }
@@ -65,6 +69,19 @@ impl SqliteCatalog {
         })?;
         let inside = format!("{}/", self.warehouse);
         Ok(locations.into_iter().find(|location| !location.starts_with(&inside)))
+    }
+
+    /// The lake's own id, made where there is none.
+    #[cfg(feature = "aws")]
+    pub(super) fn lake_id(&self, namespace: &str) -> Result<String> {
+        self.with(|connection| {
+            let insert = "INSERT OR IGNORE INTO iceberg_namespace_properties VALUES (?1, ?2, ?3, ?4)";
+            let new = uuid::Uuid::now_v7().to_string();
+            connection.execute(insert, params![NAME, namespace, LAKE_ID, new])?;
+            let select = "SELECT property_value FROM iceberg_namespace_properties \
+                          WHERE catalog_name = ?1 AND namespace = ?2 AND property_key = ?3";
+            connection.query_row(select, params![NAME, namespace, LAKE_ID], |row| row.get(0))
+        })
     }
 
     /// Runs `work` on the connection. It is short: one statement.
@@ -177,8 +194,11 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(code, Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked))
 }
 
-/// Waits until a file's bytes are on the disk, and its folder's entry for it.
+/// Waits until a file's bytes are on the disk, and its folder's entry for it. What S3 has answered to is durable.
 pub(super) fn sync(location: &str) -> Result<()> {
+    if location.contains("://") && !location.starts_with("file://") {
+        return Ok(());
+    }
     let path = Path::new(location.strip_prefix("file://").unwrap_or(location));
     let synced =
         std::fs::File::open(path).and_then(|file| file.sync_all()).and_then(|()| match path.parent() {

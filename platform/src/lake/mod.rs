@@ -7,14 +7,20 @@
 //! lake/foretap/dead_letters  what could not be used, with the reason and where it came from; the bytes sealed
 //! ```
 //!
+//! The tables' files may lie on S3 instead (`[lake] location`); the catalog stays in the folder.
+//!
 //! A commit is one snapshot. Its summary and the table's properties say which source positions it holds
 //! ([`Positions`]), so that what is read again after a crash is not added twice.
 
 mod catalog;
+mod files;
+mod orphans;
 mod positions;
 mod rewrite;
 mod rows;
 mod scan;
+#[cfg(feature = "aws")]
+mod storage;
 mod tables;
 mod writer;
 
@@ -25,7 +31,15 @@ use foretap::{Error, ErrorKind, Result};
 use iceberg::table::Table;
 use iceberg::{Catalog as _, NamespaceIdent, TableIdent};
 
+use files::Files;
+
+#[cfg(feature = "aws")]
+use crate::config::AwsConfig;
+#[cfg(feature = "aws")]
+use crate::s3::S3Location;
+
 pub use catalog::SqliteCatalog;
+pub use orphans::Orphans;
 pub use positions::Positions;
 pub use rewrite::{Cleaned, Forgotten};
 pub use rows::{DeadLetter, Impression, LakeEvent};
@@ -37,6 +51,7 @@ pub use writer::Commit;
 #[derive(Debug, Clone)]
 pub struct Lake {
     catalog: Arc<SqliteCatalog>,
+    files: Files,
 }
 
 /// A snapshot as operators see it.
@@ -69,20 +84,48 @@ impl Lake {
         std::fs::create_dir_all(folder)
             .map_err(|error| Error::io(folder, "make the lake's folder", error))?;
         let folder = folder.canonicalize().map_err(|error| Error::io(folder, "find the folder", error))?;
-        let catalog = SqliteCatalog::open(&folder.join(CATALOG), &folder)?;
+        Self::with_files(&folder, Files::Folder(folder.clone()), buckets).await
+    }
+
+    /// The same of a lake whose catalog is in `folder` and whose tables' files are on S3.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); the bucket cannot be used, or has the files of another lake there.
+    #[cfg(feature = "aws")]
+    pub async fn open_on_s3(
+        folder: &Path,
+        location: S3Location,
+        aws: &AwsConfig,
+        buckets: u32,
+    ) -> Result<Self> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::io(folder, "make the lake's folder", error))?;
+        let store = storage::S3Files::new(&location.bucket, aws)?;
+        Self::with_files(folder, Files::S3 { location, store }, buckets).await
+    }
+
+    async fn with_files(folder: &Path, files: Files, buckets: u32) -> Result<Self> {
+        let catalog = SqliteCatalog::open(&folder.join(CATALOG), files.warehouse(), files.io())?;
         if let Some(found) = catalog.elsewhere().map_err(|error| failed("read the catalog", &error))? {
-            let message = format!("this lake was made in another folder: a table's metadata is {found}");
-            return Err(Error::new(ErrorKind::Data, message).file(&folder).next_step(
-                "move the folder back to where it was: Iceberg's paths are absolute, and a copy would write into the original",
+            let message =
+                format!("this lake was made in another folder or bucket: a table's metadata is {found}");
+            return Err(Error::new(ErrorKind::Data, message).file(folder).next_step(
+                "move it back to where it was, or give `location` in [lake] as it was: Iceberg's paths are absolute, and a copy \
+                 would write into the original",
             ));
         }
-        let lake = Self { catalog: Arc::new(catalog) };
+        let lake = Self { catalog: Arc::new(catalog), files };
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
         let made = lake.catalog.create_namespace(&namespace, std::collections::HashMap::new()).await;
         if let Err(error) = made
             && error.kind() != iceberg::ErrorKind::NamespaceAlreadyExists
         {
             return Err(failed("make the namespace", &error));
+        }
+        #[cfg(feature = "aws")]
+        {
+            let id = lake.catalog.lake_id(NAMESPACE).map_err(|error| failed("read the catalog", &error))?;
+            lake.files.claim(&id).await?;
         }
         for name in TableName::ALL {
             let made = lake.catalog.create_table(&namespace, tables::creation(name, buckets)?).await;
@@ -176,6 +219,7 @@ fn failed(doing: &str, error: &iceberg::Error) -> Error {
         iceberg::ErrorKind::DataInvalid => ErrorKind::Data,
         _ => ErrorKind::Io,
     };
-    Error::new(kind, format!("cannot {doing} in the lake: {error}"))
-        .next_step("look for a full disk, a folder that cannot be written, or files that were moved away")
+    Error::new(kind, format!("cannot {doing} in the lake: {error}")).next_step(
+        "look for a full disk, a folder or bucket that cannot be written, or files that were moved away",
+    )
 }

@@ -43,6 +43,8 @@ pub struct Forgotten {
     pub tagged_rows: u64,
     /// Files that were deleted.
     pub files: u64,
+    /// Older versions of deleted files that S3 had kept, and that were deleted for good.
+    pub versions: u64,
 }
 
 /// What cleaning did to a table.
@@ -85,7 +87,14 @@ impl Lake {
             }
         }
         forgotten.files = self.expire(name, i64::MAX).await?.files_deleted;
+        forgotten.versions = self.purge(name).await?;
         Ok(forgotten)
+    }
+
+    /// Deletes for good what was deleted of a table's files before: S3 may keep older versions.
+    pub(super) async fn purge(&self, name: TableName) -> Result<u64> {
+        let table = self.table(name).await?;
+        self.files.purge(table.metadata().location()).await
     }
 
     /// The same of dead letters, whose bytes have to be opened to see whose they are.
@@ -95,7 +104,8 @@ impl Lake {
     pub async fn forget_dead_letters(&self, user: UserId, master: &MasterKey) -> Result<Forgotten> {
         let rows = self.forget_in(TableName::DeadLetters, user, None, Some(master)).await?;
         let files = self.expire(TableName::DeadLetters, i64::MAX).await?.files_deleted;
-        Ok(Forgotten { rows, files, ..Forgotten::default() })
+        let versions = self.purge(TableName::DeadLetters).await?;
+        Ok(Forgotten { rows, files, versions, ..Forgotten::default() })
     }
 
     /// The same of one reference's snapshot: a tag's, or the newest. Returns the rows that were removed.
@@ -231,6 +241,7 @@ impl Lake {
             return Ok(removed);
         }
         let expired = self.expire(name, i64::MAX).await?;
+        self.purge(name).await?;
         Ok(Cleaned { rows: removed.rows, files_less: removed.files_less, ..expired })
     }
 
@@ -270,15 +281,13 @@ impl Lake {
                 return Ok(None);
             }
             // Only now does nothing refer to them.
-            for file in &unneeded {
-                table.file_io().delete(file).await.map_err(|error| failed("delete a file", &error))?;
-            }
-            let cleaned = Cleaned {
-                snapshots: ids.len() as u64,
-                files_deleted: unneeded.len() as u64,
-                ..Cleaned::default()
-            };
-            Ok(Some(cleaned))
+            let files_deleted = unneeded.len() as u64;
+            let deleted = table.file_io().delete_stream(futures::stream::iter(unneeded)).await;
+            deleted.map_err(|error| {
+                failed("delete files", &error)
+                    .next_step("run `foretap lake orphans` when a day has passed: it finds what was left")
+            })?;
+            Ok(Some(Cleaned { snapshots: ids.len() as u64, files_deleted, ..Cleaned::default() }))
         })
         .await
     }
@@ -407,7 +416,7 @@ async fn read_whole(table: &Table, tasks: Vec<FileScanTask>) -> Result<RecordBat
 }
 
 /// Every file that a snapshot refers to, its own list included.
-async fn files_of(table: &Table, snapshot: &Arc<Snapshot>) -> Result<BTreeSet<String>> {
+pub(super) async fn files_of(table: &Table, snapshot: &Arc<Snapshot>) -> Result<BTreeSet<String>> {
     let read = |error: iceberg::Error| failed("list a snapshot's files", &error);
     let mut files = BTreeSet::from([snapshot.manifest_list().to_owned()]);
     let list = table.manifest_list_reader(snapshot).load().await.map_err(read)?;

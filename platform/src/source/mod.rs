@@ -1,6 +1,7 @@
 //! Where events come from. A source hands records out in the order of their positions, and learns which of them are in store
 //! and lake for good; after a crash it begins behind the last of those, so that every record is seen at least once.
 
+mod files;
 mod journal;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use foretap::Result;
 
+pub use files::{FilesSource, check_files};
 pub use journal::{Journal, JournalSource};
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaSource, check_kafka};
@@ -29,6 +31,8 @@ pub enum RecordKind {
     ProtobufBatch = 1,
     /// An [`Impression`](crate::lake::Impression) as JSON, of our own making.
     Impression = 2,
+    /// What could not be read at all: its bytes say why, as text.
+    Unreadable = 3,
 }
 
 /// One record of a source.

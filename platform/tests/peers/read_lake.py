@@ -1,16 +1,22 @@
 """Reads a lake that foretap wrote, with PyIceberg and DuckDB, and writes what they found as JSON.
 
     python read_lake.py FOLDER/lake [TAG]
+
+The files of a lake on S3 are read from AWS_ENDPOINT_URL.
 """
 
 import json
+import os
 import sys
 
 import duckdb
 from pyiceberg.catalog.sql import SqlCatalog
 
 folder, tag = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
-catalog = SqlCatalog("foretap", uri=f"sqlite:///{folder}/catalog.sqlite", warehouse=f"file://{folder}")
+s3 = {}
+if "AWS_ENDPOINT_URL" in os.environ:
+    s3 = {"s3.endpoint": os.environ["AWS_ENDPOINT_URL"], "s3.region": os.environ["AWS_REGION"]}
+catalog = SqlCatalog("foretap", uri=f"sqlite:///{folder}/catalog.sqlite", warehouse=f"file://{folder}", **s3)
 found = {}
 for name in ["events", "impressions", "dead_letters"]:
     table = catalog.load_table(f"foretap.{name}")
