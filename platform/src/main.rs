@@ -39,7 +39,7 @@ enum Command {
     /// Run the whole system in one process
     Up,
     /// Play logs into it as phones would
-    Send(SendArguments),
+    Send(Box<SendArguments>),
     /// Ask what a user opens next
     Ask {
         /// The keyed hash of the user's id, as events have it

@@ -64,7 +64,8 @@ async fn open(folder: &Path, aws: &AwsConfig) -> Lake {
 fn versions_with(peer: &Peer, wanted: &str) -> Vec<String> {
     let versions = peer.versions(BUCKET).into_iter();
     let with = versions.filter(|(key, version)| {
-        let path = format!("{BUCKET}/{}?versionId={version}", key.replace('=', "%3D"));
+        let version = if version == "null" { String::new() } else { format!("?versionId={version}") };
+        let path = format!("{BUCKET}/{}{version}", key.replace('=', "%3D"));
         // A mark of deletion has no bytes.
         let bytes = peer.try_get(&path).unwrap_or_default();
         bytes.windows(wanted.len()).any(|window| window == wanted.as_bytes())
@@ -146,14 +147,14 @@ async fn a_bad_network_loses_and_doubles_nothing() {
     peer.make_bucket(BUCKET, true);
     let folder = tempfile::tempdir().unwrap();
     open(folder.path(), &peer.config()).await;
-    let faults = Faults { busy: 8, lost: 8, cut: 5, late: 1 };
+    let faults = Faults { busy: 5, lost: 5, cut: 3, late: 1 };
     let proxy = Proxy::start(peer.port, faults, 7).await;
     let endpoint = format!("http://127.0.0.1:{}", proxy.port);
     // So few attempts that some calls fail.
     let aws = AwsConfig { endpoint, attempt_secs: 1, attempts: 4, ..peer.config() };
     let lake = open_again(folder.path(), &aws).await;
     let mut failed = 0;
-    for position in 1..=40 {
+    for position in 1..=15 {
         while let Err(error) = lake.commit(&commit(position)).await {
             failed += 1;
             assert!(error.to_string().contains("in the lake"), "{error}");
@@ -165,11 +166,11 @@ async fn a_bad_network_loses_and_doubles_nothing() {
     }
     let spoiled = proxy.spoiled.load(Ordering::Relaxed);
     eprintln!("{spoiled} connections were spoiled, {failed} calls failed");
-    assert!(spoiled > 100, "{spoiled} spoiled");
+    assert!(spoiled > 30, "{spoiled} spoiled");
     let lake = open(folder.path(), &peer.config()).await;
-    assert_eq!(row_count(&lake, TableName::Events).await.unwrap(), 4 * 40);
+    assert_eq!(row_count(&lake, TableName::Events).await.unwrap(), 4 * 15);
     let found = people(&lake, None).await.unwrap();
-    assert_eq!(found.values().map(std::collections::BTreeMap::len).collect::<Vec<_>>(), [40; 4]);
+    assert_eq!(found.values().map(std::collections::BTreeMap::len).collect::<Vec<_>>(), [15; 4]);
     // What attempts that failed have left goes, and only that.
     let later = jiff::Timestamp::now().as_millisecond() + 3_600_000;
     let orphans = lake.orphans(TableName::Events, later, false).await.unwrap();

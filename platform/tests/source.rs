@@ -64,9 +64,9 @@ impl Subject for OfJournal {
                     self.journal = Some(journal);
                     return Box::new(source);
                 }
-                Err(error) if Instant::now() > deadline => panic!("{error}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Err(error) => assert!(Instant::now() <= deadline, "{error}"),
             }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
@@ -122,9 +122,9 @@ impl Subject for OfFiles {
             // The reader of the one before ends by itself.
             match FilesSource::open(&self.config(), &self.folder.path().join("files.redb")) {
                 Ok(source) => return Box::new(source),
-                Err(error) if Instant::now() > deadline => panic!("{error}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Err(error) => assert!(Instant::now() <= deadline, "{error}"),
             }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

@@ -64,6 +64,7 @@ impl Files {
     }
 
     /// Deletes for good what was deleted below a table's location before: on S3 older versions may be kept.
+    #[cfg_attr(not(feature = "aws"), allow(unused_variables))]
     pub async fn purge(&self, location: &str) -> Result<u64> {
         match self {
             Self::Folder(_) => Ok(0),

@@ -290,13 +290,16 @@ fn prepare(
 ) -> Result<Vec<Prepared>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = people.len().div_ceil(cores).max(1);
-    let of_share = |(people, snapshots): (&[(UserId, Shared)], &[Option<Vec<u8>>])| -> Result<Vec<Prepared>> {
-        let each = people.iter().zip(snapshots);
-        each.map(|((_, shared), snapshot)| lock(shared).to_write(bundle, snapshot.as_deref())).collect()
-    };
     std::thread::scope(|scope| {
         let shares = people.chunks(share).zip(snapshots.chunks(share));
-        let working: Vec<_> = shares.map(|share| scope.spawn(move || of_share(share))).collect();
+        let working: Vec<_> = shares
+            .map(|(people, snapshots)| {
+                let each = people.iter().zip(snapshots);
+                let of_each =
+                    each.map(|((_, shared), snapshot)| lock(shared).to_write(bundle, snapshot.as_deref()));
+                scope.spawn(move || of_each.collect::<Result<Vec<Prepared>>>())
+            })
+            .collect();
         let mut prepared = Vec::with_capacity(people.len());
         for share in working {
             let ended = |_| Error::new(ErrorKind::Io, "a thread that prepares writes ended early");

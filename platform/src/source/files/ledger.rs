@@ -14,6 +14,8 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition}
 
 use super::place::Listed;
 
+/// The file's pages in memory.
+const CACHE_BYTES: usize = 16 << 20;
 /// Path -> number, when it was first seen, bytes, version, whether it is done.
 const FILES: TableDefinition<'_, &str, (u64, i64, u64, &str, bool)> = TableDefinition::new("files");
 /// One entry: the ledger's own name, and the next number.
@@ -59,7 +61,7 @@ fn failed(error: &redb::Error) -> foretap::Error {
 impl Ledger {
     /// Opens `file`, or makes it.
     pub fn open(file: &Path) -> Result<Self> {
-        let database = crate::redb_file::open(file)?;
+        let database = crate::redb_file::open(file, CACHE_BYTES)?;
         let (name, known) = read(&database).map_err(|error| failed(&error).file(file))?;
         Ok(Self { database, partition: format!("files/{name}").into(), known: Mutex::new(known) })
     }

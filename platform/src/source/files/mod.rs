@@ -219,11 +219,10 @@ impl Reader {
         for (entry, listed) in known {
             if entry.is_done {
                 self.put_away(&listed).await;
-            } else if !self.read.contains(&entry.number) {
-                match self.read(&entry, &listed).await {
-                    Err(Gone) => return Ok(Err(Gone)),
-                    Ok(()) => {}
-                }
+            } else if !self.read.contains(&entry.number)
+                && let Err(Gone) = self.read(&entry, &listed).await
+            {
+                return Ok(Err(Gone));
             }
         }
         Ok(Ok(()))
