@@ -33,6 +33,9 @@ const SNAPSHOT_EVERY_US: i64 = 12 * 3_600 * SEC_US;
 const SNAPSHOT_EVENTS: usize = 2_000;
 const SNAPSHOT_EVERY_BUSY_US: i64 = 3_600 * SEC_US;
 
+/// Of zstd: a higher one takes longer, and gains some percent.
+const LEVEL: i32 = 3;
+
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Folded {
@@ -110,10 +113,10 @@ impl PersonState {
         let mut state = Self::new(user, key, row.key.clone());
         state.version = row.version;
         if !row.summary.is_empty() {
-            state.summary = Some(Summary::read(&vault::open(&row.summary, Some(&state.key))?)?);
+            state.summary = Some(Summary::read(&open(&row.summary, &state.key)?)?);
         }
         for (_, chunk) in &row.tail {
-            for event in read_events(&vault::open(chunk, Some(&state.key))?)? {
+            for event in read_events(&open(chunk, &state.key)?)? {
                 state.tail.insert(event.key(), event);
             }
         }
@@ -286,8 +289,8 @@ impl PersonState {
         summary.identities = summary.identities.split_off(&oldest);
         let mut stays = self.tail.range(after(horizon_us)..).map(|(_, event)| event).peekable();
         let sealed = super::SnapshotWrite {
-            summary: vault::seal(&summary.write(), Some(&self.key))?,
-            person: vault::seal(&person.write(&vocabulary)?, Some(&self.key))?,
+            summary: seal(&summary.write(), &self.key)?,
+            person: seal(&person.write(&vocabulary)?, &self.key)?,
             tail: match stays.peek() {
                 None => None,
                 Some(_) => Some(self.seal_events(stays)?),
@@ -303,7 +306,7 @@ impl PersonState {
         let person = match (&self.summary, snapshot) {
             (None, _) => Person::new(bundle.favourites(), settings, self.user.0)?,
             (Some(_), Some(sealed)) => {
-                let bytes = vault::open(sealed, Some(&self.key))?;
+                let bytes = open(sealed, &self.key)?;
                 Person::read(&bytes, &mut vocabulary, bundle.favourites(), settings)?
             }
             (Some(_), None) => return Err(no_snapshot()),
@@ -314,8 +317,25 @@ impl PersonState {
     fn seal_events<'a>(&self, events: impl Iterator<Item = &'a PhoneEvent>) -> Result<Vec<u8>> {
         let events = events.map(PhoneEvent::to_proto).collect();
         let message = proto::EventBatch { version: crate::wire::VERSION, key_id: String::new(), events };
-        vault::seal(&message.encode_to_vec(), Some(&self.key))
+        seal(&message.encode_to_vec(), &self.key)
     }
+}
+
+/// Compresses and seals a part of a row: a person's counts and a day's events become a fourth.
+fn seal(bytes: &[u8], key: &Key) -> Result<Vec<u8>> {
+    let packed = zstd::bulk::compress(bytes, LEVEL).map_err(|error| {
+        Error::new(ErrorKind::Data, format!("a part of the row cannot be compressed: {error}"))
+    })?;
+    vault::seal(&packed, Some(key))
+}
+
+/// What [`seal`] sealed. Nobody else can have: its size needs no bound.
+fn open(sealed: &[u8], key: &Key) -> Result<Vec<u8>> {
+    let packed = vault::open(sealed, Some(key))?;
+    zstd::stream::decode_all(packed.as_slice()).map_err(|error| {
+        Error::new(ErrorKind::Data, format!("a part of the row cannot be decompressed: {error}"))
+            .next_step("where an older foretap wrote the store: move it away and run `foretap rebuild`")
+    })
 }
 
 /// The first key behind a horizon.
