@@ -153,7 +153,12 @@ impl Ingest {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
         let (status, stopping) = (Arc::clone(&self.status), stop.clone());
         loop {
-            let due = self.since + Duration::from_secs(self.config.commit_secs).max(LEAST_PAUSE);
+            let pause = match self.failures {
+                0 => Duration::from_secs(self.config.commit_secs).max(LEAST_PAUSE),
+                // A commit that failed has waited for the next attempt already.
+                _ => Duration::ZERO,
+            };
+            let due = self.since + pause;
             tokio::select! {
                 biased;
                 () = async { stop.wait_for(|stop| *stop).await.map(drop).unwrap_or_default() } => break,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use common::{Up, assert_kept, events, runtime};
 use foretap_platform::config::{Config, FilesAfter, FilesConfig};
 use foretap_platform::lake::{Lake, Positions, dead_letters};
-use foretap_platform::source::{EventSource, FilesSource, Journal, Record, RecordKind};
+use foretap_platform::source::{EventSource, FilesSource, Journal, Record, RecordKind, check_files};
 use foretap_platform::store::MasterKey;
 use foretap_platform::wire::{PhoneEvent, encode};
 use rand::{RngExt as _, SeedableRng as _};
@@ -75,6 +75,7 @@ struct OfFiles {
     folder: tempfile::TempDir,
     /// Files delivered.
     count: u32,
+    after: FilesAfter,
     #[cfg(feature = "aws")]
     peer: Option<s3::Peer>,
 }
@@ -90,7 +91,7 @@ impl OfFiles {
 
     fn config(&self) -> Config {
         let path = self.folder.path().join("in").display().to_string();
-        let files = FilesConfig { path, poll_secs: 1, after: FilesAfter::Keep };
+        let files = FilesConfig { path, poll_secs: 1, after: self.after };
         #[cfg(feature = "aws")]
         if let Some(peer) = &self.peer {
             let files = FilesConfig { path: "s3://inbox/in".to_owned(), ..files };
@@ -135,6 +136,7 @@ fn of_files() -> OfFiles {
     OfFiles {
         folder,
         count: 0,
+        after: FilesAfter::Keep,
         #[cfg(feature = "aws")]
         peer: None,
     }
@@ -236,7 +238,7 @@ async fn a_source_keeps_its_promises() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_file_of_events_is_told_once_and_the_others_go_on() {
     #[cfg_attr(not(feature = "aws"), allow(unused_mut))]
-    let mut subjects = vec![of_files()];
+    let mut subjects = vec![OfFiles { after: FilesAfter::Delete, ..of_files() }];
     #[cfg(feature = "aws")]
     if s3::is_wanted() {
         let peer = s3::Peer::start("moto");
@@ -283,6 +285,48 @@ async fn what_is_no_file_of_events_is_told_once_and_the_others_go_on() {
         drop(source);
         let mut source = subject.open().await;
         assert!(!has_more(&mut *source).await, "{}: all are done, the empty one, too", subject.name());
+        if subject.after == FilesAfter::Delete {
+            let inbox = subject.folder.path().join("in");
+            wait_until("what was read is put away", || !inbox.join("7-last.json").exists());
+            for (name, is_kept) in
+                [("2-cut.jsonl.gz", true), ("3-name.csv", true), ("6-whole.jsonl.gz", false)]
+            {
+                assert!(!inbox.join(name).exists(), "{name}");
+                assert_eq!(
+                    inbox.join("done").join(name).exists(),
+                    is_kept,
+                    "{name}: only what is whole in the lake goes"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_programs_own_files_are_no_deliveries() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |files: &str, data: &str, lake: &str| {
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let mut config = Config::default();
+        config.data.folder = path(data).into();
+        config.files.path = if files.starts_with("s3://") { files.to_owned() } else { path(files) };
+        config.lake.location = lake.to_owned();
+        runtime().block_on(check_files(&config)).map_err(|error| error.to_string())
+    };
+    std::fs::create_dir_all(folder.path().join("data/in")).unwrap();
+    for (files, data, lake, is_refused) in [
+        (".", "data", "", true),
+        ("data", "data", "", true),
+        ("data/../data", "data", "", true),
+        ("data/lake/new", "data", "", true),
+        ("data/in", "data", "", false),
+        ("s3://b", "data", "s3://b/lake", true),
+        ("s3://b/lake/in", "data", "s3://b/lake", true),
+    ] {
+        let found = of(files, data, lake);
+        let refused =
+            found.as_ref().is_err_and(|error| error.contains("files.path") && error.contains("own"));
+        assert_eq!(refused, is_refused, "{files} {data} {lake}: {found:?}");
     }
 }
 

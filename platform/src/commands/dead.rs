@@ -128,7 +128,12 @@ pub fn dead(
             let (mut accepted, mut refused) = (0, 0);
             for letter in &wanted {
                 let encoding = Encoding::from_name(&letter.encoding).unwrap_or(Encoding::Json);
-                let batch = wire::batch_of_raw(&raw(letter)?, encoding, &letter.key_id);
+                let raw = raw(letter)?;
+                // Of a batch that was refused whole nothing was read, not the key's label either.
+                let batch = match letter.key_id.as_str() {
+                    "" => Ok(raw),
+                    key_id => wire::batch_of_raw(&raw, encoding, key_id),
+                };
                 let sent = batch
                     .map_err(|refusal| Error::new(ErrorKind::Data, refusal.reason).field(refusal.field))
                     .and_then(|batch| client.send_batch(&batch, encoding));

@@ -16,10 +16,33 @@ use super::place::Listed;
 
 /// The file's pages in memory.
 const CACHE_BYTES: usize = 16 << 20;
-/// Path -> number, when it was first seen, bytes, version, whether it is done.
-const FILES: TableDefinition<'_, &str, (u64, i64, u64, &str, bool)> = TableDefinition::new("files");
+/// Path -> number, when it was first seen, bytes, version, what became of it.
+const FILES: TableDefinition<'_, &str, (u64, i64, u64, &str, u8)> = TableDefinition::new("files");
 /// One entry: the ledger's own name, and the next number.
 const STATE: TableDefinition<'_, u8, (&str, u64)> = TableDefinition::new("state");
+
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is not in store and lake yet.
+    Waiting,
+    /// All of it is.
+    Whole,
+    /// What could be read of it is, and a dead letter that says so: the file itself is the only one that has the rest.
+    InPart,
+}
+
+impl Fate {
+    const ALL: [Self; 3] = [Self::Waiting, Self::Whole, Self::InPart];
+}
+
+/// A file that was read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub path: String,
+    pub number: u64,
+    pub is_whole: bool,
+}
 
 /// What is known of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +52,7 @@ pub(super) struct Entry {
     pub seen_at_us: i64,
     bytes: u64,
     version: String,
-    pub is_done: bool,
+    pub fate: Fate,
 }
 
 impl Entry {
@@ -87,7 +110,7 @@ impl Ledger {
         let first = known.next;
         let entries = new.iter().zip(first..).map(|(listed, number)| {
             let (bytes, version) = (listed.bytes, listed.version.clone());
-            (listed.path.clone(), Entry { number, seen_at_us: now_us, bytes, version, is_done: false })
+            (listed.path.clone(), Entry { number, seen_at_us: now_us, bytes, version, fate: Fate::Waiting })
         });
         let entries: Vec<(String, Entry)> = entries.collect();
         self.write(&entries, &gone, Some(first + entries.len() as u64)).map_err(|error| failed(&error))?;
@@ -98,11 +121,12 @@ impl Ledger {
     }
 
     /// These are in lake and store.
-    pub fn finish(&self, files: &[(String, u64)]) -> Result<()> {
+    pub fn finish(&self, files: &[Ended]) -> Result<()> {
         let mut known = self.known();
-        let done = files.iter().filter_map(|(path, number)| {
+        let done = files.iter().filter_map(|Ended { path, number, is_whole }| {
             let entry = known.files.get(path).filter(|entry| entry.number == *number)?;
-            Some((path.clone(), Entry { is_done: true, ..entry.clone() }))
+            let fate = if *is_whole { Fate::Whole } else { Fate::InPart };
+            Some((path.clone(), Entry { fate, ..entry.clone() }))
         });
         let done: Vec<(String, Entry)> = done.collect();
         if done.is_empty() {
@@ -127,8 +151,8 @@ impl Ledger {
         {
             let mut files = transaction.open_table(FILES)?;
             for (path, entry) in entries {
-                let Entry { number, seen_at_us, bytes, version, is_done } = entry;
-                files.insert(path.as_str(), (*number, *seen_at_us, *bytes, version.as_str(), *is_done))?;
+                let Entry { number, seen_at_us, bytes, version, fate } = entry;
+                files.insert(path.as_str(), (*number, *seen_at_us, *bytes, version.as_str(), *fate as u8))?;
             }
             for path in gone {
                 files.remove(path.as_str())?;
@@ -165,8 +189,10 @@ fn read(database: &Database) -> Done<(String, Known)> {
     let mut files = BTreeMap::new();
     for entry in transaction.open_table(FILES)?.iter()? {
         let (path, value) = entry?;
-        let (number, seen_at_us, bytes, version, is_done) = value.value();
-        let entry = Entry { number, seen_at_us, bytes, version: version.to_owned(), is_done };
+        let (number, seen_at_us, bytes, version, fate) = value.value();
+        // A fate of a later version: it is read once more, which does no harm.
+        let fate = Fate::ALL.get(usize::from(fate)).copied().unwrap_or(Fate::Waiting);
+        let entry = Entry { number, seen_at_us, bytes, version: version.to_owned(), fate };
         files.insert(path.value().to_owned(), entry);
     }
     Ok((name, Known { next, files }))

@@ -26,11 +26,11 @@ use metrics::counter;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use self::ledger::{Entry, Ledger};
+use self::ledger::{Ended, Entry, Fate, Ledger};
 use self::place::{Listed, Place};
 use self::read::{FileRecords, Format, Stop};
 use super::{EventSource, Record, RecordKind};
-use crate::config::{Config, FilesConfig};
+use crate::config::{Config, FilesAfter, FilesConfig};
 use crate::ingest::now_us;
 use crate::lake::Positions;
 
@@ -57,8 +57,6 @@ pub struct FilesSource {
 }
 
 /// A file's path and number.
-type Ended = (String, u64);
-
 /// Some records of one file.
 struct Chunk {
     records: Vec<Record>,
@@ -217,8 +215,8 @@ impl Reader {
         let there: HashSet<u64> = known.iter().map(|(entry, _)| entry.number).collect();
         self.read.retain(|number| there.contains(number));
         for (entry, listed) in known {
-            if entry.is_done {
-                self.put_away(&listed).await;
+            if entry.fate != Fate::Waiting {
+                self.put_away(entry.fate, &listed).await;
             } else if !self.read.contains(&entry.number)
                 && let Err(Gone) = self.read(&entry, &listed).await
             {
@@ -228,8 +226,13 @@ impl Reader {
         Ok(Ok(()))
     }
 
-    async fn put_away(&self, listed: &Listed) {
-        if let Err(error) = self.place.put_away(listed, self.config.after).await {
+    async fn put_away(&self, fate: Fate, listed: &Listed) {
+        // Nothing else has what could not be read.
+        let after = match (self.config.after, fate) {
+            (FilesAfter::Delete, Fate::InPart) => FilesAfter::Move,
+            (after, _) => after,
+        };
+        if let Err(error) = self.place.put_away(listed, after).await {
             counter!("foretap_files_errors_total", "what" => "put away").increment(1);
             tracing::warn!(%error, "a file that was read stays where it is; trying again");
         }
@@ -240,8 +243,13 @@ impl Reader {
             let (place, listed, max_bytes) = (self.place.clone(), listed.clone(), self.max_bytes);
             tokio::task::spawn_blocking(move || open(&place, &listed, max_bytes)).await
         };
-        let mut reading =
-            Reading { entry: entry.clone(), partition: Arc::clone(&self.ledger.partition), next: 0 };
+        let mut reading = Reading {
+            entry: entry.clone(),
+            partition: Arc::clone(&self.ledger.partition),
+            next: 0,
+            max_bytes: self.max_bytes,
+            is_whole: true,
+        };
         let mut records = match opened {
             Ok(Ok(records)) => Some(records),
             Ok(Err(Stop::Damaged(why))) => {
@@ -286,16 +294,20 @@ impl Reader {
         reading: &Reading,
     ) -> std::result::Result<(), Gone> {
         let (path, number, count) = (listed.path.clone(), entry.number, reading.next);
+        let is_whole = reading.is_whole;
         if !self.place.is_same(listed) {
             tracing::warn!(
                 path,
                 "the file was changed while it was read: it is read again; deliver files under another name and rename them"
             );
         }
-        tracing::info!(path, number, records = count, "a file was read");
+        tracing::info!(path, number, records = count, is_whole, "a file was read");
         counter!("foretap_files_read_total").increment(1);
         self.read.insert(number);
-        self.sender.send(Chunk { records, ends: Some((path, number)) }).await.map_err(|_| Gone)
+        self.sender
+            .send(Chunk { records, ends: Some(Ended { path, number, is_whole }) })
+            .await
+            .map_err(|_| Gone)
     }
 
     fn later(&self, path: &str, error: &std::io::Error) {
@@ -320,6 +332,9 @@ struct Reading {
     entry: Entry,
     partition: Arc<str>,
     next: u32,
+    max_bytes: usize,
+    /// Whether all of it was read, and no record was cut.
+    is_whole: bool,
 }
 
 impl Reading {
@@ -350,6 +365,7 @@ impl Reading {
     fn record(&mut self, kind: RecordKind, bytes: bytes::Bytes) -> Record {
         let position = self.entry.number << RECORD_BITS | u64::from(self.next);
         self.next = self.next.saturating_add(1);
+        self.is_whole &= bytes.len() <= self.max_bytes;
         let partition = Arc::clone(&self.partition);
         Record { partition, position, received_at_us: self.entry.seen_at_us, kind, bytes }
     }
@@ -357,6 +373,7 @@ impl Reading {
     fn unreadable(&mut self, path: &str, why: &str) -> Record {
         counter!("foretap_files_damaged_total").increment(1);
         tracing::warn!(path, why, "a file cannot be read on: it is a dead letter");
+        self.is_whole = false;
         self.record(RecordKind::Unreadable, format!("{path}: {why}").into())
     }
 }

@@ -7,6 +7,7 @@ use foretap::{Error, ErrorKind, Result};
 
 use crate::config::{Config, FilesAfter};
 use crate::s3::S3Location;
+use crate::up::Folders;
 
 /// The subfolder of what was read, with `after = "move"`.
 const DONE: &str = "done";
@@ -34,6 +35,7 @@ pub(super) struct Listed {
 
 impl Place {
     pub fn of(config: &Config) -> Result<Self> {
+        refuse_own(config)?;
         match S3Location::parse("files.path", &config.files.path)? {
             None => Ok(Self::Folder(PathBuf::from(&config.files.path))),
             #[cfg(feature = "aws")]
@@ -132,6 +134,50 @@ impl Place {
             Self::S3 { location, .. } => location.to_string(),
         }
     }
+}
+
+/// Refuses a place that has the program's own files in it, or is among them: they would be read, and perhaps deleted.
+fn refuse_own(config: &Config) -> Result<()> {
+    let own = match S3Location::parse("files.path", &config.files.path)? {
+        Some(files) => {
+            let below = |inner: &S3Location, outer: &S3Location| {
+                inner.bucket == outer.bucket && inner.key("").starts_with(&outer.key(""))
+            };
+            let lake = config.lake.s3()?;
+            lake.filter(|lake| below(lake, &files) || below(&files, lake)).map(|lake| lake.to_string())
+        }
+        None => {
+            let files = whole(Path::new(&config.files.path));
+            // A folder of their own within the data's is fine.
+            let own = [whole(&config.data.folder), whole(&config.key_file())];
+            let tables = [whole(&Folders::of(config).lake()), whole(&Folders::of(config).models())];
+            let found = own.iter().find(|own| own.starts_with(&files));
+            let found = found.or_else(|| tables.iter().find(|own| files.starts_with(own)));
+            found.map(|own| own.display().to_string())
+        }
+    };
+    match own {
+        None => Ok(()),
+        Some(own) => {
+            let message = format!("{} and {own}, the program's own, are not apart", config.files.path);
+            Err(Error::new(ErrorKind::Config, message)
+                .field("files.path")
+                .next_step("give files a place of their own"))
+        }
+    }
+}
+
+/// The path without links and dots, as far as it is there.
+fn whole(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut missing = Vec::new();
+    for ancestor in absolute.ancestors() {
+        if let Ok(found) = ancestor.canonicalize() {
+            return missing.iter().rev().fold(found, |path: PathBuf, name| path.join(name));
+        }
+        missing.extend(ancestor.file_name());
+    }
+    absolute
 }
 
 /// Whether a file or a folder of that name is passed over: it is hidden, still written, or put away.
