@@ -45,7 +45,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const DEAD_BYTES: usize = 32 << 20;
 
 /// What has come of all events since the start. After a commit `received` is the sum of the others; before it, events that are
-/// late or were sent again are not told apart yet.
+/// late or were sent again are not known from one another yet.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Events in records that were read.

@@ -40,7 +40,7 @@ struct Arguments {
     /// Partitions of Kafka's topic
     #[arg(long, default_value_t = 3)]
     partitions: i32,
-    /// How often each rate is measured: the median is told, and the least and the most
+    /// How often each rate is measured: the median is given, and the least and the most
     #[arg(long, default_value_t = 3)]
     repeat: usize,
     /// People in the store whose rows are read and written

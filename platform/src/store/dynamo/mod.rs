@@ -297,7 +297,7 @@ impl OnlineStore for DynamoStore {
         let sent = retrying(self.attempts, is_passing, || record.clone().send()).await;
         let answer = sent.map_err(|error| failed("remember who was forgotten", error))?;
         self.count(Way::Write, answer.consumed_capacity());
-        // The head first: from then on whoever writes is told that there is no row.
+        // The head first: from then on whoever writes finds no row.
         let head = self
             .client
             .delete_item()
