@@ -320,8 +320,8 @@ fn the_programs_own_files_are_no_deliveries() {
         ("data/../data", "data", "", true),
         ("data/lake/new", "data", "", true),
         ("data/in", "data", "", false),
-        ("s3://b", "data", "s3://b/lake", true),
-        ("s3://b/lake/in", "data", "s3://b/lake", true),
+        ("s3://bbb", "data", "s3://bbb/lake", true),
+        ("s3://bbb/lake/in", "data", "s3://bbb/lake", true),
     ] {
         let found = of(files, data, lake);
         let refused =
