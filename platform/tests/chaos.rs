@@ -95,6 +95,8 @@ fn run(arguments: &Arguments, broker: &Broker) -> Report {
     let mut random = ChaCha8Rng::seed_from_u64(arguments.seed);
     let parts = arguments.kills + arguments.broker_restarts + 1;
     let restarts: Vec<usize> = sample(&mut random, parts - 1, arguments.broker_restarts).into_vec();
+    // Counted, not assumed: few batches make fewer parts.
+    let (mut kills, mut broker_restarts) = (0, 0);
     let mut up = Up::start(folder.path(), &settings);
     for (number, part) in batches.chunks(batches.len().div_ceil(parts)).enumerate() {
         runtime.block_on(async { produce(&broker.client().await, part).await });
@@ -102,9 +104,11 @@ fn run(arguments: &Arguments, broker: &Broker) -> Report {
         if restarts.contains(&number) {
             broker.end();
             broker.begin();
+            broker_restarts += 1;
         } else if number + 1 < parts {
             up.kill();
             up = Up::start(folder.path(), &settings);
+            kills += 1;
         }
     }
     let limit = Duration::from_secs(120 + events.len() as u64 / 10_000);
@@ -124,8 +128,8 @@ fn run(arguments: &Arguments, broker: &Broker) -> Report {
     Report {
         events: events.len(),
         people: arguments.people,
-        kills: arguments.kills,
-        broker_restarts: arguments.broker_restarts,
+        kills,
+        broker_restarts,
         seconds,
         kept: kept(folder.path(), &events),
     }

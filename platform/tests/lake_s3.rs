@@ -150,7 +150,7 @@ async fn a_bad_network_loses_and_doubles_nothing() {
     let faults = Faults { busy: 5, lost: 5, cut: 3, late: 1 };
     let proxy = Proxy::start(peer.port, faults, 7).await;
     let endpoint = format!("http://127.0.0.1:{}", proxy.port);
-    // So few attempts that some calls fail.
+    // Where these attempts do not suffice, the call fails, and is made again.
     let aws = AwsConfig { endpoint, attempt_secs: 1, attempts: 4, ..peer.config() };
     let lake = open_again(folder.path(), &aws).await;
     let mut failed = 0;

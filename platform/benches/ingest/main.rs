@@ -10,6 +10,9 @@
 mod door;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+#[path = "../../tests/common/kafka.rs"]
+mod peer;
 mod store;
 
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// A server of its own, ended when it is dropped.
 pub struct Aws {
     folder: tempfile::TempDir,
-    port: u16,
+    pub port: u16,
 }
 
 impl Drop for Aws {

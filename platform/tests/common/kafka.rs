@@ -35,6 +35,11 @@ impl Broker {
             assert!(std::env::var_os("CI").is_none(), "CI sets FORETAP_TEST_KAFKA=1, and has Java and Maven");
             return None;
         }
+        Some(Self::new())
+    }
+
+    /// Starts one.
+    pub fn new() -> Self {
         // The controller has the port after the broker's.
         let port = loop {
             let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -44,7 +49,7 @@ impl Broker {
         };
         let broker = Self { folder: tempfile::tempdir().unwrap(), port };
         broker.begin();
-        Some(broker)
+        broker
     }
 
     pub fn begin(&self) {
@@ -67,6 +72,16 @@ impl Broker {
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.unwrap_or_default().as_bytes()).unwrap();
         assert!(child.wait().unwrap().success(), "kafka.sh {arguments:?}");
+    }
+
+    /// Runs one of Kafka's own tools, and returns what it says.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/kafka.sh");
+        let mut command = Command::new("bash");
+        command.arg(script).args(["tool", self.path(), class]).args(arguments);
+        let done = command.stderr(Stdio::null()).output().unwrap();
+        assert!(done.status.success(), "kafka.sh tool {class}");
+        String::from_utf8(done.stdout).unwrap()
     }
 
     pub fn address(&self) -> String {

@@ -4,13 +4,15 @@
 // Each test uses a part of it.
 #![allow(dead_code)]
 
+#[path = "aws.rs"]
+mod aws;
+
 use std::io::Read as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use aws::Aws;
 use foretap_platform::config::AwsConfig;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -24,13 +26,7 @@ pub const REGION: &str = "us-east-1";
 pub struct Peer {
     pub name: &'static str,
     pub port: u16,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        script(&["stop", self.folder.path().to_str().unwrap()]);
-    }
+    aws: Aws,
 }
 
 /// Whether tests with these servers are wanted. They take any name and password, which the environment must have.
@@ -50,16 +46,12 @@ pub fn is_wanted() -> bool {
 impl Peer {
     /// Starts `moto` or `ministack`.
     pub fn start(name: &'static str) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let peer = Self { name, port, folder: tempfile::tempdir().unwrap() };
-        script(&["start", name, peer.folder.path().to_str().unwrap(), &port.to_string()]);
-        peer
+        let aws = Aws::start(name).unwrap();
+        Self { name, port: aws.port, aws }
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.aws.url()
     }
 
     pub fn config(&self) -> AwsConfig {
@@ -130,14 +122,6 @@ impl Peer {
 fn inner(xml: &str, tag: &str) -> Option<String> {
     let (_, rest) = xml.split_once(&format!("<{tag}>"))?;
     rest.split_once('<').map(|(text, _)| text.replace("&amp;", "&"))
-}
-
-fn script(arguments: &[&str]) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/aws.sh");
-    let mut command = Command::new("bash");
-    // The server outlives the script: it must not hold our output.
-    command.arg(script).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    assert!(command.status().unwrap().success(), "aws.sh {arguments:?}");
 }
 
 /// What a proxy does to one connection of a hundred, each.

@@ -4,6 +4,7 @@
 # credentials do. Needs Python 3.11, and pip, which brings both once (requirements-aws.txt).
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
+source "$here/process.sh"
 home="$HOME/.cache/foretap-aws-venv"
 
 install() {
@@ -60,36 +61,9 @@ start() {
     local peer="$1" folder="$2" port="$3"
     mkdir -p "$folder"
     (serve "$peer" "$folder" "$port") > "$folder/log" 2>&1 &
-    local pid=$!
-    echo "$pid" > "$folder/pid"
-    for _ in $(seq 300); do
-        if answers "$port"; then
-            echo "http://127.0.0.1:$port"
-            return
-        fi
-        if ! kill -0 "$pid" 2> /dev/null; then
-            break
-        fi
-        sleep 0.2
-    done
-    echo "$peer does not answer on port $port:" >&2
-    tail -n 20 "$folder/log" >&2
-    stop "$folder"
-    return 1
-}
-
-# Ends it, and waits.
-stop() {
-    local folder="$1" pid
-    [ -f "$folder/pid" ] || return 0
-    pid="$(cat "$folder/pid")"
-    kill -TERM "$pid" 2> /dev/null || true
-    for _ in $(seq 50); do
-        kill -0 "$pid" 2> /dev/null || break
-        sleep 0.1
-    done
-    kill -KILL "$pid" 2> /dev/null || true
-    rm -f "$folder/pid"
+    echo $! > "$folder/pid"
+    await "$peer" "$folder" "$port"
+    echo "http://127.0.0.1:$port"
 }
 
 case "${1:-} ${2:-}" in

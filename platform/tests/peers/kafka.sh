@@ -4,6 +4,7 @@
 # brings Kafka once. `kafka.sh tool FOLDER CLASS ARGUMENT..` runs one of Kafka's own tools, such as
 # org.apache.kafka.tools.TopicCommand.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/process.sh"
 version=4.3.1
 home="$HOME/.cache/foretap-kafka-$version"
 
@@ -82,36 +83,9 @@ PROPERTIES
         (run_java "$folder" 64m kafka.tools.StorageTool format --standalone --cluster-id "$id" --config "$folder/server.properties") >&2
     fi
     (run_java "$folder" 384m kafka.Kafka "$folder/server.properties") > "$folder/log" 2>&1 &
-    local pid=$!
-    echo "$pid" > "$folder/pid"
-    for _ in $(seq 300); do
-        if answers "$port"; then
-            echo "127.0.0.1:$port"
-            return
-        fi
-        if ! kill -0 "$pid" 2> /dev/null; then
-            break
-        fi
-        sleep 0.2
-    done
-    echo "Kafka does not answer on port $port:" >&2
-    tail -n 20 "$folder/log" >&2
-    stop "$folder"
-    return 1
-}
-
-# Ends it as its own script does, and waits.
-stop() {
-    local folder="$1" pid
-    [ -f "$folder/pid" ] || return 0
-    pid="$(cat "$folder/pid")"
-    kill -TERM "$pid" 2> /dev/null || true
-    for _ in $(seq 150); do
-        kill -0 "$pid" 2> /dev/null || break
-        sleep 0.2
-    done
-    kill -KILL "$pid" 2> /dev/null || true
-    rm -f "$folder/pid"
+    echo $! > "$folder/pid"
+    await Kafka "$folder" "$port"
+    echo "127.0.0.1:$port"
 }
 
 case "${1:-} ${2:-}" in
