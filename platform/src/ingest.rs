@@ -315,13 +315,17 @@ impl Ingest {
         counts.received.fetch_add(1, Ordering::Relaxed);
         counts.dead.fetch_add(1, Ordering::Relaxed);
         counter!("foretap_events_total", "outcome" => "dead").increment(1);
+        let reason = match &record.file {
+            Some(file) => format!("{} (in {file})", refusal.reason),
+            None => refusal.reason.clone(),
+        };
         self.rows.dead_letters.push(DeadLetter {
             received_at_us: record.received_at_us,
             partition: Arc::clone(&record.partition),
             position: record.position,
             index,
             field: refusal.field.to_owned(),
-            reason: refusal.reason.clone(),
+            reason,
             encoding: encoding.name().to_owned(),
             key_id: key_id.to_owned(),
             raw_sealed: self.master.seal(&raw[..raw.len().min(DEAD_BYTES)])?,

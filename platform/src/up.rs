@@ -109,6 +109,23 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn OnlineStore>> {
     }
 }
 
+/// Whether the settings' store is there already.
+///
+/// # Errors
+/// It cannot be asked, or this build does not have it.
+pub async fn has_store(config: &Config) -> Result<bool> {
+    match config.store.kind {
+        StoreKind::Redb => Ok(Folders::of(config).store().exists()),
+        #[cfg(feature = "aws")]
+        StoreKind::Dynamodb => {
+            let sdk = crate::aws::sdk_config(&config.aws).await;
+            crate::store::DynamoStore::is_there(&sdk, &config.store.table, config.aws.attempts).await
+        }
+        #[cfg(not(feature = "aws"))]
+        StoreKind::Dynamodb => Err(no_aws("store.kind")),
+    }
+}
+
 /// Loads the settings' master key; it is made where it is missing and `may_make`.
 ///
 /// # Errors
@@ -122,6 +139,20 @@ pub async fn open_key(config: &Config, may_make: bool) -> Result<MasterKey> {
             let sdk = crate::aws::sdk_config(&config.aws).await;
             crate::store::master_key_by_kms(&sdk, &file, kms_key, may_make).await
         }
+        #[cfg(not(feature = "aws"))]
+        Some(_) => Err(no_aws("store.kms_key")),
+    }
+}
+
+/// Whether a master key could be made by the settings. None is.
+///
+/// # Errors
+/// KMS does not make one, or this build cannot ask it.
+pub async fn check_new_key(config: &Config) -> Result<()> {
+    match &config.store.kms_key {
+        None => Ok(()),
+        #[cfg(feature = "aws")]
+        Some(kms_key) => crate::store::check_kms(&crate::aws::sdk_config(&config.aws).await, kms_key).await,
         #[cfg(not(feature = "aws"))]
         Some(_) => Err(no_aws("store.kms_key")),
     }

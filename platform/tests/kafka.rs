@@ -284,3 +284,59 @@ async fn a_topic_that_is_made_anew_is_another_one() {
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(names.iter().all(|name| name.starts_with("kafka/") && name.ends_with("/0")), "{names:?}");
 }
+
+#[test]
+fn brokers_that_are_guarded_are_read_and_what_is_wrong_is_named() {
+    use foretap_platform::config::{KafkaMechanism as Mechanism, KafkaSecurity as Security};
+    let Some(broker) = Broker::start_guarded() else { return };
+    let file = |name: &str| Some(std::path::Path::new(broker.path()).join(name));
+    std::fs::write(file("password").unwrap(), "secret\n").unwrap();
+    std::fs::write(file("wrong").unwrap(), "wrong").unwrap();
+    let of = |further, security, mechanism| KafkaConfig {
+        brokers: broker.address_at(further),
+        security,
+        mechanism,
+        ca_file: file("ca.pem"),
+        username: "phones".to_owned(),
+        password_file: file("password"),
+        ..broker.config()
+    };
+    let (certificate_file, key_file) = (file("client.pem"), file("client.key"));
+    let tls = KafkaConfig { certificate_file, key_file, ..of(2, Security::Tls, Mechanism::Plain) };
+    let scram = of(3, Security::SaslTls, Mechanism::ScramSha512);
+    runtime().block_on(async {
+        broker.make_topic(1).await;
+        produce(&broker.client().await, &batches(&events(1, 1), 10)[..1]).await;
+        let readable = [
+            tls.clone(),
+            of(3, Security::SaslTls, Mechanism::Plain),
+            of(3, Security::SaslTls, Mechanism::ScramSha256),
+            scram.clone(),
+            of(4, Security::SaslPlaintext, Mechanism::ScramSha512),
+        ];
+        for (number, config) in readable.into_iter().enumerate() {
+            let name = format!("{:?} {:?}", config.security, config.mechanism);
+            let found = check_kafka(&config).await.map_err(|error| format!("{name}: {error}")).unwrap();
+            assert!(found.contains("1 partitions"), "{name}: {found}");
+            let config = KafkaConfig { group: format!("group-{number}"), ..config };
+            let mut source = KafkaSource::open(&config).unwrap();
+            let read = tokio::time::timeout(Duration::from_secs(30), source.next(1)).await.unwrap().unwrap();
+            assert_eq!(read.len(), 1, "{name}");
+            source.close().await;
+        }
+        let wrong = [
+            ("no certificate", KafkaConfig { certificate_file: None, key_file: None, ..tls.clone() }),
+            ("another authority", KafkaConfig { ca_file: file("client.pem"), ..scram.clone() }),
+            ("no such authority", KafkaConfig { ca_file: file("none.pem"), ..scram.clone() }),
+            ("wrong password", KafkaConfig { password_file: file("wrong"), ..scram.clone() }),
+            ("nobody", KafkaConfig { username: "nobody".to_owned(), ..scram.clone() }),
+            ("plaintext to TLS", KafkaConfig { security: Security::Plaintext, ..tls.clone() }),
+            ("TLS to plaintext", KafkaConfig { brokers: broker.address(), ..tls.clone() }),
+        ];
+        for (name, config) in wrong {
+            let error = check_kafka(&config).await.unwrap_err().to_string();
+            eprintln!("{name}: {error}");
+            assert!(error.contains("[kafka]") && !error.contains("secret"), "{name}: {error}");
+        }
+    });
+}

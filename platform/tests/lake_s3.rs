@@ -10,7 +10,6 @@ mod s3;
 mod common;
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -247,38 +246,5 @@ fn nothing_is_lost_or_doubled_by_kills_while_s3_is_written() {
             assert_eq!(kept_in(&lake, folder.path(), &events).await, ALL_KEPT);
         });
         eprintln!("{name}: {kills} kills over {} events", events.len());
-    }
-}
-
-#[test]
-fn check_says_what_is_wrong_with_a_bucket() {
-    if !s3::is_wanted() {
-        return;
-    }
-    for name in ["moto", "ministack"] {
-        let peer = Peer::start(name);
-        peer.make_bucket(BUCKET, true);
-        peer.make_bucket("plain", false);
-        for (bucket, is_fine, expected) in [
-            (BUCKET, true, "object versions are on"),
-            ("plain", true, "object versions are off"),
-            ("nowhere", false, "look whether the bucket is there"),
-        ] {
-            let folder = tempfile::tempdir().unwrap();
-            let mut command = Command::new(env!("CARGO_BIN_EXE_foretap"));
-            command.arg("check").env("FORETAP_DATA_FOLDER", folder.path()).envs(settings(&peer));
-            let output = command.env("FORETAP_LAKE_LOCATION", format!("s3://{bucket}/x")).output().unwrap();
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            let line = text.lines().find(|line| line.contains("  bucket:")).unwrap();
-            assert!(
-                line.contains(expected) && line.starts_with("fine") == is_fine,
-                "{name} {bucket}: {line}"
-            );
-            assert_eq!(output.status.success(), is_fine, "{name} {bucket}: {text}");
-            if is_fine {
-                let left = peer.versions(bucket).into_iter().filter(|(key, _)| key.contains("check"));
-                assert_eq!(left.count(), 0, "{name}: the probe is gone");
-            }
-        }
     }
 }

@@ -271,7 +271,11 @@ async fn what_is_no_file_of_events_is_told_once_and_the_others_go_on() {
             for record in records {
                 positions.add(&record.partition, record.position);
                 match record.kind {
-                    RecordKind::Unreadable => unreadable.push(texts(&[record]).remove(0)),
+                    RecordKind::Unreadable => unreadable.push(format!(
+                        "{}: {}",
+                        record.file.clone().unwrap_or_default(),
+                        texts(&[record]).remove(0)
+                    )),
                     _ if &record.bytes[..] == b"last" => is_last = true,
                     _ => lines += 1,
                 }

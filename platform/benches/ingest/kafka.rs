@@ -16,7 +16,7 @@ use crate::{Arguments, Rates, most_resident_mb};
 
 /// The figures, of a broker of its own.
 pub fn measure(events: &[PhoneEvent], arguments: &Arguments) -> serde_json::Map<String, serde_json::Value> {
-    let broker = Broker::new();
+    let broker = Broker::new(false);
     let folder = tempfile::tempdir().unwrap();
     rates(events, arguments, &broker, folder.path())
 }

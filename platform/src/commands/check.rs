@@ -1,16 +1,18 @@
 //! `foretap check`: what the settings name, and whether it can be used.
 
+use std::path::Path;
+
 use foretap::{Error, ErrorKind, Result};
 use foretap_platform::config::{Config, StoreKind};
-use foretap_platform::lake::TableName;
+use foretap_platform::lake::{Lake, TableName};
 use foretap_platform::registry::Registry;
 use foretap_platform::s3::S3Location;
 use foretap_platform::say;
-use foretap_platform::up::{Folders, open_key, open_lake, open_store};
+use foretap_platform::up::{Folders, check_new_key, has_store, open_key, open_lake, open_store};
 
 use super::runtime;
 
-/// Each thing that the settings name, whether it can be used, and what to mend.
+/// Each thing that the settings name, whether it can be used, and what to mend. Nothing is made: that is the first start's.
 pub fn check(config: &Config) -> Result<()> {
     let folders = Folders::of(config);
     let mut failed = 0;
@@ -21,30 +23,14 @@ pub fn check(config: &Config) -> Result<()> {
             say(&format!("WRONG  {what}: {error}"));
         }
     };
-    report("folder", folders.make().and_then(|()| writable(&config.data.folder)));
+    report("folder", writable(&config.data.folder));
     report("clock", clock());
     report("address", address(&config.http.listen));
-    report(
-        "models",
-        Registry::open(&folders.models()).and_then(|registry| {
-            let live = registry.live()?.map_or(1, |live| live.version);
-            let bundle = registry.bundle(live)?;
-            Ok(format!("version {live} answers its {} golden questions", bundle.golden_questions()))
-        }),
-    );
+    report("models", models(&folders.models()));
     if let Some(location) = config.lake.s3()? {
         report("bucket", bucket(config, &location));
     }
-    report(
-        "lake",
-        runtime().and_then(|runtime| {
-            runtime.block_on(async {
-                let lake = open_lake(config).await?;
-                let snapshots = lake.snapshots(TableName::Events).await?;
-                Ok(format!("{} rows of events", snapshots.last().map_or(0, |snapshot| snapshot.rows)))
-            })
-        }),
-    );
+    report("lake", runtime().and_then(|runtime| runtime.block_on(lake(config))));
     if config.store.kind == StoreKind::Dynamodb {
         report("store", runtime().and_then(|runtime| runtime.block_on(store(config))));
     }
@@ -68,6 +54,9 @@ pub fn check(config: &Config) -> Result<()> {
 
 /// Not the embedded one: a running `foretap up` has its file open.
 async fn store(config: &Config) -> Result<String> {
+    if config.store.create_table && !has_store(config).await? {
+        return Ok(format!("the table `{}` is made at the first start", config.store.table));
+    }
     let store = open_store(config).await?;
     let is_empty = store.users(None, 1).await?.is_empty();
     let bytes = store.sizes().await?.bytes;
@@ -77,11 +66,34 @@ async fn store(config: &Config) -> Result<String> {
 
 async fn key(config: &Config) -> Result<String> {
     let file = config.key_file();
-    if !file.exists() {
-        return Ok(format!("{} is made at the first start", file.display()));
+    if file.exists() {
+        open_key(config, false).await?;
+        return Ok(format!("KMS opens {}", file.display()));
     }
-    open_key(config, false).await?;
-    Ok(format!("KMS opens {}", file.display()))
+    check_new_key(config).await?;
+    Ok(format!("{} is made at the first start", file.display()))
+}
+
+fn models(folder: &Path) -> Result<String> {
+    if !Registry::is_in(folder) {
+        return Ok("version 1, the bundle that ships, is live at the first start".to_owned());
+    }
+    let registry = Registry::open(folder)?;
+    let live = registry.live()?.map_or(1, |live| live.version);
+    let bundle = registry.bundle(live)?;
+    Ok(format!("version {live} answers its {} golden questions", bundle.golden_questions()))
+}
+
+async fn lake(config: &Config) -> Result<String> {
+    if Lake::is_in(&Folders::of(config).lake()) {
+        let snapshots = open_lake(config).await?.snapshots(TableName::Events).await?;
+        return Ok(format!("{} rows of events", snapshots.last().map_or(0, |snapshot| snapshot.rows)));
+    }
+    #[cfg(feature = "aws")]
+    if let Some(location) = config.lake.s3()? {
+        Lake::check_free(location, &config.aws).await?;
+    }
+    Ok("it is made at the first start".to_owned())
 }
 
 #[cfg(feature = "aws")]
@@ -104,7 +116,12 @@ fn kafka(_config: &Config) -> Result<String> {
     Err(foretap_platform::up::no_kafka())
 }
 
-fn writable(folder: &std::path::Path) -> Result<String> {
+fn writable(folder: &Path) -> Result<String> {
+    if !folder.exists() {
+        let parent = folder.ancestors().skip(1).find(|parent| parent.exists());
+        writable(parent.filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))?;
+        return Ok(format!("{} is made at the first start", folder.display()));
+    }
     let probe =
         tempfile::tempfile_in(folder).and_then(|mut file| std::io::Write::write_all(&mut file, b"probe"));
     probe.map_err(|error| {

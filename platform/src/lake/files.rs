@@ -78,6 +78,10 @@ impl Files {
     pub async fn claim(&self, lake: &str) -> Result<()> {
         let Self::S3 { location, store } = self else { return Ok(()) };
         let (operator, key) = (store.operator()?, location.key(MARKER));
+        let marked = operator.exists(&key).await.map_err(|error| failed("read the lake's mark", &error))?;
+        if !marked {
+            self.stand_apart().await?;
+        }
         let write = operator.write_with(&key, lake.to_owned()).if_not_exists(true).await;
         match write {
             Ok(_) => return Ok(()),
@@ -88,10 +92,61 @@ impl Files {
         if found.to_bytes() == lake.as_bytes() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Data, format!("{location} has the files of another lake"))
-            .field("lake.location")
-            .next_step("bring back the catalog.sqlite that they were made with, or give another prefix"))
+        Err(other_lake(location))
     }
+}
+
+#[cfg(feature = "aws")]
+impl Files {
+    /// Refuses a prefix below another lake's, or above one: what cleans up the outer one would delete the inner one's files.
+    async fn stand_apart(&self) -> Result<()> {
+        use futures::TryStreamExt as _;
+        let Self::S3 { location, store } = self else { return Ok(()) };
+        let operator = store.operator()?;
+        let read = |error: opendal::Error| failed("look for other lakes", &error);
+        let mut outer = location.prefix.as_str();
+        let mut found = None;
+        while !outer.is_empty() && found.is_none() {
+            outer = outer.rsplit_once('/').map_or("", |(outer, _)| outer);
+            let key = S3Location { bucket: location.bucket.clone(), prefix: outer.to_owned() }.key(MARKER);
+            found = operator.exists(&key).await.map_err(read)?.then_some(key);
+        }
+        if found.is_none() {
+            let inner = format!("/{MARKER}");
+            let mut keys = operator.lister_with(&location.key("")).recursive(true).await.map_err(read)?;
+            while let Some(entry) = keys.try_next().await.map_err(read)? {
+                if entry.path().ends_with(&inner) {
+                    found = Some(entry.path().to_owned());
+                    break;
+                }
+            }
+        }
+        let Some(key) = found else { return Ok(()) };
+        let message = format!("{location} and another lake are not apart: s3://{}/{key}", location.bucket);
+        Err(Error::new(ErrorKind::Config, message)
+            .field("lake.location")
+            .next_step("give each lake a prefix of its own, beside the others"))
+    }
+
+    /// Whether the place can be a new lake's, without taking it.
+    ///
+    /// # Errors
+    /// Another lake is there, or around it, or in it.
+    pub async fn check_free(&self) -> Result<()> {
+        let Self::S3 { location, store } = self else { return Ok(()) };
+        let read = |error: opendal::Error| failed("read the lake's mark", &error);
+        if store.operator()?.exists(&location.key(MARKER)).await.map_err(read)? {
+            return Err(other_lake(location));
+        }
+        self.stand_apart().await
+    }
+}
+
+#[cfg(feature = "aws")]
+fn other_lake(location: &S3Location) -> Error {
+    Error::new(ErrorKind::Data, format!("{location} has the files of another lake"))
+        .field("lake.location")
+        .next_step("bring back the catalog.sqlite that they were made with, or give another prefix")
 }
 
 /// The object that says whose files lie under a prefix.

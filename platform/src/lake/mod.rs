@@ -141,6 +141,16 @@ impl Lake {
         Ok(lake)
     }
 
+    /// Whether there could be a new lake under a prefix, which stays as it is.
+    ///
+    /// # Errors
+    /// The bucket cannot be read, or another lake is there, or around it, or in it.
+    #[cfg(feature = "aws")]
+    pub async fn check_free(location: S3Location, aws: &AwsConfig) -> Result<()> {
+        let store = storage::S3Files::new(&location.bucket, aws)?;
+        Files::S3 { location, store }.check_free().await
+    }
+
     /// A table as it is now.
     ///
     /// # Errors

@@ -79,8 +79,14 @@ struct ManifestFile {
 const BUNDLE: &str = "bundle.foretap";
 const CARD: &str = "card.json";
 const MANIFEST: &str = "manifest.json";
+const LIVE: &str = "live.json";
 
 impl Registry {
+    /// Whether `folder` has models already.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(LIVE).exists()
+    }
+
     /// Opens the folder, or makes it with the bundle that ships as version 1, approved and live.
     ///
     /// # Errors
@@ -169,7 +175,7 @@ impl Registry {
     /// # Errors
     /// The file is damaged.
     pub fn live(&self) -> Result<Option<Live>> {
-        let file = self.folder.join("live.json");
+        let file = self.folder.join(LIVE);
         match std::fs::read(&file) {
             Ok(bytes) => read_json(&bytes, &file).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -212,7 +218,7 @@ impl Registry {
         });
         added.map_err(|error| Error::io(&file, "add to the record", error))?;
         let pointer = json(&live)?;
-        write_atomically(&self.folder.join("live.json"), |out| out.write_all(&pointer))?;
+        write_atomically(&self.folder.join(LIVE), |out| out.write_all(&pointer))?;
         Ok(live)
     }
 

@@ -65,8 +65,18 @@ pub fn failed(doing: &str, error: &opendal::Error) -> Error {
         }
         _ => "look whether S3 answers, and at [aws] in the settings",
     };
-    Error::new(ErrorKind::Io, format!("cannot {doing}: {}: {}", error.kind(), error.message()))
-        .next_step(next_step)
+    let message = said(error.message()).unwrap_or_else(|| error.message().to_owned());
+    Error::new(ErrorKind::Io, format!("cannot {doing}: {}: {message}", error.kind())).next_step(next_step)
+}
+
+/// What S3 itself said, of OpenDAL's message: a debug print of S3's answer, most of it empty fields.
+fn said(message: &str) -> Option<String> {
+    let field = |name: &str| {
+        let (_, rest) = message.split_once(&format!("{name}: \""))?;
+        rest.split_once('"').map(|(value, _)| value.to_owned())
+    };
+    let (code, text) = (field("code")?, field("message")?);
+    Some(if text.is_empty() { code } else { format!("{code}: {text}") })
 }
 
 /// Deletes for good what was deleted or replaced under `prefix`, and returns how much: a bucket with object versions keeps it

@@ -238,7 +238,7 @@ impl JournalSource {
             self.read = position;
             let partition = Arc::clone(&self.partition);
             let bytes = Bytes::from(self.master.open(&bytes)?);
-            records.push(Record { partition, position, received_at_us, kind, bytes });
+            records.push(Record { partition, position, received_at_us, kind, file: None, bytes });
         }
         Ok(records)
     }

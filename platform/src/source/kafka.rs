@@ -619,6 +619,7 @@ impl Reader {
                         ms => ms.saturating_mul(1_000),
                     },
                     kind: self.kind,
+                    file: None,
                     // One without a value is a batch that cannot be read: a dead letter.
                     bytes: record.value.unwrap_or_default(),
                 },

@@ -89,6 +89,7 @@ mod tests {
                 position: self.position,
                 received_at_us: 0,
                 kind: RecordKind::JsonBatch,
+                file: None,
                 bytes: bytes::Bytes::new(),
             }])
         }

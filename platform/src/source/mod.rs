@@ -46,6 +46,8 @@ pub struct Record {
     pub received_at_us: i64,
     /// What it is.
     pub kind: RecordKind,
+    /// The file that it is of, where it is of one: a dead letter names it.
+    pub file: Option<Arc<str>>,
     /// Its bytes.
     pub bytes: Bytes,
 }

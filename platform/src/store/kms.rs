@@ -45,6 +45,14 @@ pub async fn master_key(sdk: &SdkConfig, file: &Path, kms_key: &str, may_make: b
     }
 }
 
+/// Whether KMS makes a key under `kms_key`, which nobody keeps: what the first start will ask for.
+///
+/// # Errors
+/// KMS does not make it.
+pub async fn check_kms(sdk: &SdkConfig, kms_key: &str) -> Result<()> {
+    generate(&Client::new(sdk), kms_key).await.map(drop)
+}
+
 async fn open(client: &Client, text: &str) -> Result<MasterKey> {
     let sealed: SealedKey = serde_json::from_str(text).map_err(|_| {
         Error::new(ErrorKind::Config, "no key that KMS has sealed").field("store.kms_key").next_step(
@@ -67,6 +75,15 @@ async fn open(client: &Client, text: &str) -> Result<MasterKey> {
 }
 
 async fn make(client: &Client, file: &Path, kms_key: &str) -> Result<MasterKey> {
+    let (key, sealed) = generate(client, kms_key).await?;
+    let text =
+        serde_json::to_string(&sealed).map_err(|error| Error::new(ErrorKind::Data, error.to_string()))?;
+    write_new(file, &text)?;
+    Ok(key)
+}
+
+/// A new key, in the clear and sealed.
+async fn generate(client: &Client, kms_key: &str) -> Result<(MasterKey, SealedKey)> {
     let request = client
         .generate_data_key()
         .key_id(kms_key)
@@ -80,11 +97,7 @@ async fn make(client: &Client, file: &Path, kms_key: &str) -> Result<MasterKey> 
         return Err(incomplete());
     };
     let key = key_of(answer.plaintext)?;
-    let sealed = SealedKey { kms_key: name, sealed: hex(sealed.as_ref()) };
-    let text =
-        serde_json::to_string(&sealed).map_err(|error| Error::new(ErrorKind::Data, error.to_string()))?;
-    write_new(file, &text)?;
-    Ok(key)
+    Ok((key, SealedKey { kms_key: name, sealed: hex(sealed.as_ref()) }))
 }
 
 fn key_of(plaintext: Option<Blob>) -> Result<MasterKey> {

@@ -20,6 +20,7 @@ pub const GROUP: &str = "foretap";
 pub struct Broker {
     folder: tempfile::TempDir,
     port: u16,
+    is_guarded: bool,
 }
 
 impl Drop for Broker {
@@ -31,29 +32,48 @@ impl Drop for Broker {
 impl Broker {
     /// `None` where the peer is not wanted.
     pub fn start() -> Option<Self> {
-        if std::env::var_os("FORETAP_TEST_KAFKA").is_none() {
-            assert!(std::env::var_os("CI").is_none(), "CI sets FORETAP_TEST_KAFKA=1, and has Java and Maven");
-            return None;
-        }
-        Some(Self::new())
+        Self::is_wanted().then(|| Self::new(false))
+    }
+
+    fn is_wanted() -> bool {
+        let is_wanted = std::env::var_os("FORETAP_TEST_KAFKA").is_some();
+        assert!(
+            is_wanted || std::env::var_os("CI").is_none(),
+            "CI sets FORETAP_TEST_KAFKA=1, and has Java and Maven"
+        );
+        is_wanted
+    }
+
+    /// The same with TLS and SASL, on further ports.
+    pub fn start_guarded() -> Option<Self> {
+        Self::is_wanted().then(|| Self::new(true))
     }
 
     /// Starts one.
-    pub fn new() -> Self {
-        // The controller has the port after the broker's.
+    pub fn new(is_guarded: bool) -> Self {
+        // The controller has the port after the broker's; what is guarded has the three after that.
+        let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
         let port = loop {
             let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if std::net::TcpListener::bind(("127.0.0.1", free + 1)).is_ok() {
+            if free < u16::MAX - 4 && (1..=4).all(|next| is_free(free + next)) {
                 break free;
             }
         };
-        let broker = Self { folder: tempfile::tempdir().unwrap(), port };
+        let broker = Self { folder: tempfile::tempdir().unwrap(), port, is_guarded };
         broker.begin();
         broker
     }
 
     pub fn begin(&self) {
-        self.script(&["start", self.path(), &self.port.to_string()], None);
+        let port = self.port.to_string();
+        let mut arguments = vec!["start", self.path(), &port];
+        arguments.extend(self.is_guarded.then_some("guarded"));
+        self.script(&arguments, None);
+    }
+
+    /// The address of another of its listeners: see `tests/peers/kafka.sh`.
+    pub fn address_at(&self, further: u16) -> String {
+        format!("127.0.0.1:{}", self.port + further)
     }
 
     pub fn end(&self) {

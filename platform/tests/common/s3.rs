@@ -54,6 +54,11 @@ impl Peer {
         self.aws.url()
     }
 
+    /// What clients of the other services are made from.
+    pub async fn sdk(&self) -> aws_config::SdkConfig {
+        self.aws.sdk().await
+    }
+
     pub fn config(&self) -> AwsConfig {
         AwsConfig { region: REGION.to_owned(), endpoint: self.endpoint(), ..AwsConfig::default() }
     }

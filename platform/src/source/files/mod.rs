@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use self::ledger::{Ended, Entry, Fate, Ledger};
-use self::place::{Listed, Place};
+use self::place::{Listed, Listing, Place};
 use self::read::{FileRecords, Format, Stop};
 use super::{EventSource, Record, RecordKind};
 use crate::config::{Config, FilesAfter, FilesConfig};
@@ -56,7 +56,6 @@ pub struct FilesSource {
     is_closed: bool,
 }
 
-/// A file's path and number.
 /// Some records of one file.
 struct Chunk {
     records: Vec<Record>,
@@ -80,6 +79,7 @@ impl FilesSource {
             ledger: Arc::clone(&ledger),
             sender,
             read: HashSet::new(),
+            unnamed: HashSet::new(),
         };
         Ok(Self {
             chunks,
@@ -178,6 +178,8 @@ struct Reader {
     sender: mpsc::Sender<Chunk>,
     /// Numbers of files that were read to their end since the start.
     read: HashSet<u64>,
+    /// Names that were said to be none.
+    unnamed: HashSet<String>,
 }
 
 /// The source is gone.
@@ -201,7 +203,13 @@ impl Reader {
 
     /// Looks once at what is there, and reads what is new.
     async fn look(&mut self) -> Result<std::result::Result<(), Gone>> {
-        let listed = self.place.list().await?;
+        let Listing { files: listed, unnamed } = self.place.list().await?;
+        for name in unnamed {
+            if self.unnamed.insert(name.clone()) {
+                counter!("foretap_files_errors_total", "what" => "name").increment(1);
+                tracing::warn!(name, "a file whose name is not UTF-8 is not read: rename it");
+            }
+        }
         let is_new =
             |listed: &&Listed| !self.ledger.entry(&listed.path).is_some_and(|entry| entry.is_of(listed));
         let new: Vec<Listed> = listed.iter().filter(is_new).cloned().collect();
@@ -245,6 +253,7 @@ impl Reader {
         };
         let mut reading = Reading {
             entry: entry.clone(),
+            path: listed.path.as_str().into(),
             partition: Arc::clone(&self.ledger.partition),
             next: 0,
             max_bytes: self.max_bytes,
@@ -253,7 +262,7 @@ impl Reader {
         let mut records = match opened {
             Ok(Ok(records)) => Some(records),
             Ok(Err(Stop::Damaged(why))) => {
-                let last = vec![reading.unreadable(&listed.path, &why)];
+                let last = vec![reading.unreadable(&why)];
                 return self.end(last, entry, listed, &reading).await;
             }
             Ok(Err(Stop::Later(error))) => {
@@ -263,9 +272,8 @@ impl Reader {
             Err(_) => return Err(Gone),
         };
         while let Some(mut from) = records.take() {
-            let path = listed.path.clone();
             let read = tokio::task::spawn_blocking(move || {
-                let (found, end) = reading.some(&mut from, &path);
+                let (found, end) = reading.some(&mut from);
                 (from, reading, found, end)
             });
             let Ok((from, now, found, end)) = read.await else { return Err(Gone) };
@@ -330,6 +338,7 @@ fn open(place: &Place, listed: &Listed, max_bytes: usize) -> std::result::Result
 /// Where the reader is in a file.
 struct Reading {
     entry: Entry,
+    path: Arc<str>,
     partition: Arc<str>,
     next: u32,
     max_bytes: usize,
@@ -342,7 +351,6 @@ impl Reading {
     fn some(
         &mut self,
         from: &mut FileRecords,
-        path: &str,
     ) -> (Vec<Record>, Option<std::result::Result<(), std::io::Error>>) {
         let (mut records, mut bytes) = (Vec::new(), 0);
         while bytes < READ_BYTES {
@@ -353,7 +361,7 @@ impl Reading {
                 }
                 Ok(None) => return (records, Some(Ok(()))),
                 Err(Stop::Damaged(why)) => {
-                    records.push(self.unreadable(path, &why));
+                    records.push(self.unreadable(&why));
                     return (records, Some(Ok(())));
                 }
                 Err(Stop::Later(error)) => return (records, Some(Err(error))),
@@ -366,15 +374,15 @@ impl Reading {
         let position = self.entry.number << RECORD_BITS | u64::from(self.next);
         self.next = self.next.saturating_add(1);
         self.is_whole &= bytes.len() <= self.max_bytes;
-        let partition = Arc::clone(&self.partition);
-        Record { partition, position, received_at_us: self.entry.seen_at_us, kind, bytes }
+        let (partition, file) = (Arc::clone(&self.partition), Some(Arc::clone(&self.path)));
+        Record { partition, position, received_at_us: self.entry.seen_at_us, kind, file, bytes }
     }
 
-    fn unreadable(&mut self, path: &str, why: &str) -> Record {
+    fn unreadable(&mut self, why: &str) -> Record {
         counter!("foretap_files_damaged_total").increment(1);
-        tracing::warn!(path, why, "a file cannot be read on: it is a dead letter");
+        tracing::warn!(path = &*self.path, why, "a file cannot be read on: it is a dead letter");
         self.is_whole = false;
-        self.record(RecordKind::Unreadable, format!("{path}: {why}").into())
+        self.record(RecordKind::Unreadable, why.to_owned().into())
     }
 }
 
@@ -385,5 +393,11 @@ impl Reading {
 pub async fn check_files(config: &Config) -> Result<String> {
     let place = Place::of(config)?;
     let found = place.list().await?;
-    Ok(format!("{} has {} files", place.name(), found.len()))
+    if let Some(name) = found.unnamed.first() {
+        let message = format!("the name of a file is not UTF-8: `{name}`");
+        return Err(Error::new(ErrorKind::Data, message)
+            .field("files.path")
+            .next_step("rename it: such files are not read"));
+    }
+    Ok(format!("{} has {} files", place.name(), found.files.len()))
 }

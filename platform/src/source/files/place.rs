@@ -33,6 +33,15 @@ pub(super) struct Listed {
     pub version: String,
 }
 
+/// What a place has.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// The files that are ready, in the order of their paths.
+    pub files: Vec<Listed>,
+    /// Names that are not UTF-8, as far as they can be shown: what has one cannot be a key of the ledger, and is left alone.
+    pub unnamed: Vec<String>,
+}
+
 impl Place {
     pub fn of(config: &Config) -> Result<Self> {
         refuse_own(config)?;
@@ -47,13 +56,13 @@ impl Place {
         }
     }
 
-    /// The files that are ready, in the order of their paths.
-    pub async fn list(&self) -> Result<Vec<Listed>> {
+    /// What is there now.
+    pub async fn list(&self) -> Result<Listing> {
         let mut found = match self {
             Self::Folder(folder) => {
                 let folder = folder.clone();
                 let walked = tokio::task::spawn_blocking(move || {
-                    let mut found = Vec::new();
+                    let mut found = Listing::default();
                     walk(&folder, "", &mut found).map(|()| found)
                 });
                 walked
@@ -63,7 +72,7 @@ impl Place {
             #[cfg(feature = "aws")]
             Self::S3 { operator, location } => list_bucket(operator, location).await?,
         };
-        found.sort_by(|a, b| a.path.cmp(&b.path));
+        found.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
 
@@ -192,13 +201,19 @@ fn version(metadata: &std::fs::Metadata) -> String {
     changed.map_or_else(String::new, |at| at.as_nanosecond().to_string())
 }
 
-fn walk(folder: &Path, below: &str, found: &mut Vec<Listed>) -> Result<()> {
+fn walk(folder: &Path, below: &str, found: &mut Listing) -> Result<()> {
     let read = |error: std::io::Error| {
         Error::io(folder, "list the files", error).next_step("look at `path` in [files]")
     };
     for entry in std::fs::read_dir(folder).map_err(read)? {
         let entry = entry.map_err(read)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let name = match entry.file_name().into_string() {
+            Ok(name) => name,
+            Err(name) => {
+                found.unnamed.push(format!("{below}{}", name.to_string_lossy()));
+                continue;
+            }
+        };
         if is_passed_over(&name, below.is_empty()) {
             continue;
         }
@@ -208,7 +223,7 @@ fn walk(folder: &Path, below: &str, found: &mut Vec<Listed>) -> Result<()> {
         if metadata.is_dir() && !entry.path().is_symlink() {
             walk(&entry.path(), &format!("{path}/"), found)?;
         } else if metadata.is_file() {
-            found.push(Listed { path, bytes: metadata.len(), version: version(&metadata) });
+            found.files.push(Listed { path, bytes: metadata.len(), version: version(&metadata) });
         }
     }
     Ok(())
@@ -219,8 +234,12 @@ fn is_same(file: &Path, listed: &Listed) -> bool {
         .is_ok_and(|found| (found.len(), version(&found)) == (listed.bytes, listed.version.clone()))
 }
 
-/// Moved first and looked at then: what was renamed to its name in between goes back, and nothing is lost.
+/// Moved first and looked at then: what was renamed to its name in between goes back, and nothing is lost. Of a link, only the
+/// link goes: the file that it points to is not delivered here.
 fn put_away(from: &Path, to: PathBuf, listed: &Listed, after: FilesAfter) -> std::io::Result<()> {
+    if from.is_symlink() {
+        return if is_same(from, listed) { std::fs::remove_file(from) } else { Ok(()) };
+    }
     let to = free(to)?;
     std::fs::rename(from, &to)?;
     if !is_same(&to, listed) {
@@ -250,12 +269,12 @@ fn free(to: PathBuf) -> std::io::Result<PathBuf> {
 }
 
 #[cfg(feature = "aws")]
-async fn list_bucket(operator: &opendal::Operator, location: &S3Location) -> Result<Vec<Listed>> {
+async fn list_bucket(operator: &opendal::Operator, location: &S3Location) -> Result<Listing> {
     use futures::TryStreamExt as _;
     let list = |error: opendal::Error| crate::s3::failed("list the files", &error);
     let prefix = location.key("");
     let mut entries = operator.lister_with(&prefix).recursive(true).await.map_err(list)?;
-    let mut found = Vec::new();
+    let mut found = Listing::default();
     while let Some(entry) = entries.try_next().await.map_err(list)? {
         let Some(path) = entry.path().strip_prefix(&prefix) else { continue };
         let mut parts = path.split('/').enumerate();
@@ -263,7 +282,7 @@ async fn list_bucket(operator: &opendal::Operator, location: &S3Location) -> Res
             continue;
         }
         let version = entry.metadata().etag().unwrap_or_default().to_owned();
-        found.push(Listed { path: path.to_owned(), bytes: entry.metadata().content_length(), version });
+        found.files.push(Listed { path: path.to_owned(), bytes: entry.metadata().content_length(), version });
     }
     Ok(found)
 }

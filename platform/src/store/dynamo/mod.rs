@@ -86,23 +86,29 @@ enum Way {
     Write,
 }
 
+/// Requests are repeated by the store, with the same token, and not by the client.
+fn client(sdk: &SdkConfig) -> Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(sdk).retry_config(RetryConfig::disabled());
+    Client::from_conf(config.build())
+}
+
 impl DynamoStore {
     /// Opens the table, or makes it where it is missing and `may_make`. A request is sent `attempts` times at most.
     ///
     /// # Errors
     /// DynamoDB cannot be asked, or there is no such table, or it has other keys.
     pub async fn open(sdk: &SdkConfig, table: &str, may_make: bool, attempts: u32) -> Result<Self> {
-        // Requests are repeated here, with the same token.
-        let config =
-            aws_sdk_dynamodb::config::Builder::from(sdk).retry_config(RetryConfig::disabled()).build();
-        let store = Self {
-            client: Client::from_conf(config),
-            table: table.to_owned(),
-            attempts,
-            units: Mutex::default(),
-        };
+        let store = Self { client: client(sdk), table: table.to_owned(), attempts, units: Mutex::default() };
         table::open(&store.client, table, may_make, attempts).await?;
         Ok(store)
+    }
+
+    /// Whether there is such a table.
+    ///
+    /// # Errors
+    /// DynamoDB cannot be asked.
+    pub async fn is_there(sdk: &SdkConfig, table: &str, attempts: u32) -> Result<bool> {
+        table::is_there(&client(sdk), table, attempts).await
     }
 
     /// What this store's requests have cost so far, those that deletes took included.

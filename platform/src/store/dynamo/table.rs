@@ -41,6 +41,11 @@ pub(super) async fn open(client: &Client, table: &str, may_make: bool, attempts:
         .next_step("look at it, and start again"))
 }
 
+/// Whether the table is there.
+pub(super) async fn is_there(client: &Client, table: &str, attempts: u32) -> Result<bool> {
+    Ok(find(client, table, attempts).await?.is_some())
+}
+
 /// Bytes of the table, as DynamoDB counts them some times a day.
 pub(super) async fn bytes(client: &Client, table: &str, attempts: u32) -> Result<u64> {
     let found = find(client, table, attempts).await?.ok_or_else(|| missing(table))?;
@@ -82,10 +87,14 @@ fn is_usable(table: &TableDescription) -> bool {
 fn check_keys(table: &str, found: &TableDescription) -> Result<()> {
     let keys: Vec<(&str, KeyType)> =
         found.key_schema().iter().map(|key| (key.attribute_name(), key.key_type().clone())).collect();
-    if keys == KEYS {
+    let is_text = |name: &str| {
+        let mut found = found.attribute_definitions().iter();
+        found.any(|of| of.attribute_name() == name && *of.attribute_type() == ScalarAttributeType::S)
+    };
+    if keys == KEYS && KEYS.iter().all(|(name, _)| is_text(name)) {
         return Ok(());
     }
-    let message = format!("the table `{table}` has other keys than `pk` and `sk`");
+    let message = format!("the table `{table}` has other keys than `pk` and `sk`, both strings");
     Err(Error::new(ErrorKind::Config, message)
         .field("store.table")
         .next_step("name another `table` in [store]: this one is not foretap's"))
