@@ -8,9 +8,10 @@ use flate2::write::GzEncoder;
 use foretap::data::{Log, Timestamp, Vocabulary};
 use foretap::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::serve::{
-    AcceptedEvents, AskRequest, AskResponse, ErrorBody, FeedbackRequest, RefusedEvent, StatusBody,
+    AcceptedEvents, FeedbackRequest, PredictRequest, PredictResponse, Problem, RefusedEvent, StatusBody,
 };
 use crate::wire::{self, Encoding, PhoneEvent};
 
@@ -19,7 +20,24 @@ use crate::wire::{self, Encoding, PhoneEvent};
 pub struct Client {
     url: String,
     agent: ureq::Agent,
+    /// The value of `Authorization`. It is never printed.
+    authorization: Option<Credential>,
 }
+
+/// A header's value that is never printed.
+#[derive(Clone)]
+struct Credential(String);
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Environment variables: an API key or a token, and the file of the authority's certificate where it is not the public web's.
+pub const TOKEN: &str = "FORETAP_TOKEN";
+/// See [`TOKEN`].
+pub const CA_FILE: &str = "FORETAP_CA_FILE";
 
 /// How often a request is sent again to a server that cannot take it at the moment.
 const ATTEMPTS: u32 = 8;
@@ -37,7 +55,7 @@ pub struct Sent {
     pub reasons: Vec<RefusedEvent>,
     /// Requests.
     pub batches: u64,
-    /// The last one's position: for [`AskRequest::after`].
+    /// The last one's position: for [`PredictRequest::after`].
     pub position: u64,
 }
 
@@ -59,12 +77,40 @@ pub fn phone_events(log: &Log, vocabulary: &Vocabulary) -> Vec<PhoneEvent> {
 
 impl Client {
     /// Of the server at `url`, such as `http://127.0.0.1:8310`.
+    ///
+    /// # Errors
+    /// The file of the authority's certificate, which the environment names, cannot be read.
+    pub fn of_environment(url: &str) -> Result<Self> {
+        let ca_file = std::env::var_os(CA_FILE).map(std::path::PathBuf::from);
+        let client = Self::with(url, crate::guard::client_tls(ca_file.as_deref())?);
+        Ok(match std::env::var(TOKEN) {
+            Ok(token) => client.authorized(&token),
+            Err(_) => client,
+        })
+    }
+
+    /// The same without a credential, of a server whose certificate is the public web's where it has one.
     pub fn new(url: &str) -> Self {
+        Self::with(url, crate::guard::client_tls_of(RootCerts::WebPki))
+    }
+
+    /// Where the server listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The same with an API key or a token.
+    pub fn authorized(self, token: &str) -> Self {
+        Self { authorization: Some(Credential(format!("Bearer {}", token.trim()))), ..self }
+    }
+
+    fn with(url: &str, tls: TlsConfig) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(150)))
             .http_status_as_error(false)
+            .tls_config(tls)
             .build();
-        Self { url: url.trim_end_matches('/').to_owned(), agent: config.into() }
+        Self { url: url.trim_end_matches('/').to_owned(), agent: config.into(), authorization: None }
     }
 
     /// Sends events, `batch` at a time; `speed` seconds of the log pass in one second, or as fast as it goes without it.
@@ -111,8 +157,8 @@ impl Client {
     ///
     /// # Errors
     /// The server cannot be reached, or refuses the question.
-    pub fn ask(&self, request: &AskRequest) -> Result<AskResponse> {
-        read(&self.post_json("/v1/ask", request)?)
+    pub fn predict(&self, request: &PredictRequest) -> Result<PredictResponse> {
+        read(&self.post_json("/v1/predict", request)?)
     }
 
     /// Says what was opened after an answer.
@@ -137,6 +183,14 @@ impl Client {
     /// It cannot be reached, or says what is wrong.
     pub fn health(&self) -> Result<()> {
         self.get("/healthz").map(|_| ())
+    }
+
+    /// Whether the server takes requests.
+    ///
+    /// # Errors
+    /// It cannot be reached, or is starting or stopping.
+    pub fn ready(&self) -> Result<()> {
+        self.get("/readyz").map(|_| ())
     }
 
     /// Figures of the server.
@@ -164,7 +218,11 @@ impl Client {
     }
 
     fn get(&self, path: &str) -> Result<Vec<u8>> {
-        let answer = self.agent.get(&format!("{}{path}", self.url)).call();
+        let mut request = self.agent.get(&format!("{}{path}", self.url));
+        if let Some(Credential(value)) = &self.authorization {
+            request = request.header("Authorization", value);
+        }
+        let answer = request.call();
         let mut answer = answer.map_err(|error| self.unreachable(&error))?;
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(MAX_ANSWER);
@@ -187,6 +245,9 @@ impl Client {
             let mut request = self.agent.post(&url);
             for (name, value) in headers {
                 request = request.header(*name, *value);
+            }
+            if let Some(Credential(value)) = &self.authorization {
+                request = request.header("Authorization", value);
             }
             let mut answer = match request.send(body) {
                 Ok(answer) => answer,
@@ -223,11 +284,17 @@ impl Client {
 const MAX_ANSWER: u64 = 1 << 30;
 
 fn refused(path: &str, status: u16, body: &[u8]) -> Error {
-    let refused: ErrorBody = serde_json::from_slice(body).unwrap_or(ErrorBody {
-        error: String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned(),
+    let refused: Problem = serde_json::from_slice(body).unwrap_or(Problem {
+        title: String::new(),
+        status,
+        detail: String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned(),
         field: None,
     });
-    let error = Error::new(ErrorKind::Data, format!("{path} answered {status}: {}", refused.error));
+    let error = Error::new(ErrorKind::Data, format!("{path} answered {status}: {}", refused.detail));
+    let error = match status {
+        401 => error.next_step(format!("give an API key or a token in the environment variable {TOKEN}")),
+        _ => error,
+    };
     match refused.field {
         Some(field) => error.field(field),
         None => error,

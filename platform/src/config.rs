@@ -17,6 +17,8 @@ pub struct Config {
     pub data: DataConfig,
     /// The door for events and questions.
     pub http: HttpConfig,
+    /// Who may ask for what.
+    pub guard: GuardConfig,
     /// What is accepted, and when it is committed.
     pub ingest: IngestConfig,
     /// A person's state.
@@ -45,14 +47,60 @@ pub struct DataConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
-    /// Address and port to listen on. Nobody is authenticated: keep it on the loopback interface.
+    /// Address and port to listen on.
     pub listen: String,
     /// Bytes of a request's body, compressed as it arrives.
     pub max_body_bytes: usize,
     /// Bytes of a request's body once it is decompressed.
     pub max_batch_bytes: usize,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Seconds for a TLS handshake, a connection's first byte, a request's head.
+    pub head_secs: u64,
+    /// Seconds for a request with events, a question or feedback, its body included.
+    pub request_secs: u64,
+    /// Seconds that a connection may be without a request.
+    pub idle_secs: u64,
+    /// Seconds that a connection may be used.
+    pub max_age_secs: u64,
+    /// Seconds that a stop goes on answering after `/readyz` has begun to say no.
+    pub unready_secs: u64,
     /// Seconds that a stop waits for requests that are under way.
     pub drain_secs: u64,
+}
+
+/// See [`Config::guard`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardConfig {
+    /// Whether whoever asks must say who they are.
+    pub authenticate: bool,
+    /// Whether anybody may ask although the address is not of the loopback interface.
+    pub allow_anybody: bool,
+    /// The server's certificate, and those up to the authority's, as PEM.
+    pub certificate_file: Option<PathBuf>,
+    /// Its private key, as PEM.
+    pub key_file: Option<PathBuf>,
+    /// Certificates that those of services come from, as PEM.
+    pub client_ca_file: Option<PathBuf>,
+    /// The file of API keys' hashes.
+    pub api_keys_file: Option<PathBuf>,
+    /// The issuer of tokens, as it names itself.
+    pub issuer: String,
+    /// For whom its tokens are.
+    pub audience: String,
+    /// The claim that names a role.
+    pub role_claim: String,
+    /// The claim that names the person that a device speaks for.
+    pub user_claim: String,
+    /// Seconds that clocks may differ.
+    pub leeway_secs: u64,
+    /// Certificates that the issuer's must come from, as PEM.
+    pub issuer_ca_file: Option<PathBuf>,
+    /// Requests a second of each caller; 0: any number.
+    pub requests_per_sec: u32,
+    /// Requests of each caller at once; 0: as many as in a second.
+    pub burst: u32,
 }
 
 /// See [`Config::ingest`].
@@ -242,8 +290,73 @@ impl Default for HttpConfig {
             listen: "127.0.0.1:8310".to_owned(),
             max_body_bytes: 4 << 20,
             max_batch_bytes: 16 << 20,
+            max_connections: 10_000,
+            head_secs: 10,
+            request_secs: 60,
+            idle_secs: 75,
+            max_age_secs: 3_600,
+            unready_secs: 0,
             drain_secs: 10,
         }
+    }
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self {
+            authenticate: false,
+            allow_anybody: false,
+            certificate_file: None,
+            key_file: None,
+            client_ca_file: None,
+            api_keys_file: None,
+            issuer: String::new(),
+            audience: "foretap".to_owned(),
+            role_claim: "foretap_role".to_owned(),
+            user_claim: "foretap_user".to_owned(),
+            leeway_secs: 60,
+            issuer_ca_file: None,
+            requests_per_sec: 0,
+            burst: 0,
+        }
+    }
+}
+
+impl GuardConfig {
+    /// Refuses what would let anybody in from elsewhere, or nobody at all.
+    fn check(&self, listen: std::net::SocketAddr) -> Result<()> {
+        let wrong = |field: &str, message: &str, next_step: &str| {
+            Err(Error::new(ErrorKind::Config, message.to_owned()).field(field).next_step(next_step))
+        };
+        if !listen.ip().is_loopback() && !self.authenticate && !self.allow_anybody {
+            return wrong(
+                "guard.authenticate",
+                "whoever reaches this address could read and forget people",
+                "set `authenticate = true` in [guard]; or `listen` on 127.0.0.1; or, behind a door of your own, `allow_anybody = true`",
+            );
+        }
+        if self.certificate_file.is_some() != self.key_file.is_some() {
+            let next_step = "give both `certificate_file` and `key_file`, or neither";
+            return wrong("guard.key_file", "a certificate and its key belong together", next_step);
+        }
+        if self.client_ca_file.is_some() && self.certificate_file.is_none() {
+            let next_step = "give `certificate_file` and `key_file`, too";
+            return wrong("guard.client_ca_file", "without TLS nobody shows a certificate", next_step);
+        }
+        if !self.issuer.is_empty() {
+            let is_url = ["https://", "http://127.0.0.1", "http://localhost"];
+            if !is_url.iter().any(|start| self.issuer.starts_with(start)) {
+                return wrong("guard.issuer", "no https URL", "write it as the issuer's tokens name it");
+            }
+            if self.audience.is_empty() {
+                return wrong(
+                    "guard.audience",
+                    "tokens for anybody",
+                    "give the audience that is this server",
+                );
+            }
+        }
+        Ok(())
     }
 }
 
@@ -397,13 +510,19 @@ impl Config {
         let wrong = |field: &str, message: String, next_step: &str| {
             Err(Error::new(ErrorKind::Config, message).field(field).next_step(next_step))
         };
-        if self.http.listen.parse::<std::net::SocketAddr>().is_err() {
+        let Ok(listen) = self.http.listen.parse::<std::net::SocketAddr>() else {
             let message = format!("`{}` is no address and port", self.http.listen);
             return wrong("http.listen", message, "write it as 127.0.0.1:8310");
-        }
+        };
+        self.guard.check(listen)?;
         let above_zero = [
             ("http.max_body_bytes", self.http.max_body_bytes),
             ("http.max_batch_bytes", self.http.max_batch_bytes),
+            ("http.max_connections", self.http.max_connections),
+            ("http.head_secs", self.http.head_secs as usize),
+            ("http.request_secs", self.http.request_secs as usize),
+            ("http.idle_secs", self.http.idle_secs as usize),
+            ("http.max_age_secs", self.http.max_age_secs as usize),
             ("ingest.max_events", self.ingest.max_events),
             ("ingest.commit_bytes", self.ingest.commit_bytes),
             ("lake.buckets", self.lake.buckets as usize),
@@ -463,6 +582,11 @@ impl Config {
         self.answer.routing().map(|_| ()).map_err(|error| error.field("answer.routed_share"))
     }
 
+    /// The file of API keys' hashes.
+    pub fn api_keys_file(&self) -> PathBuf {
+        self.guard.api_keys_file.clone().unwrap_or_else(|| self.data.folder.join("api-keys.json"))
+    }
+
     /// The file of the key under which people's keys are sealed.
     pub fn key_file(&self) -> PathBuf {
         self.store.key_file.clone().unwrap_or_else(|| self.data.folder.join("master.key"))
@@ -485,7 +609,8 @@ impl AnswerConfig {
 }
 
 const PREFIX: &str = "FORETAP_";
-const SECTIONS: [&str; 9] = ["data", "http", "ingest", "store", "lake", "answer", "kafka", "files", "aws"];
+const SECTIONS: [&str; 10] =
+    ["data", "http", "guard", "ingest", "store", "lake", "answer", "kafka", "files", "aws"];
 
 /// `FORETAP_HTTP_LISTEN=127.0.0.1:80` sets `listen` of `[http]`.
 fn override_by(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {

@@ -6,7 +6,8 @@
 //! config        one TOML file, every key with a default
 //! client        what a phone does: sends events, asks, says what was opened
 //! up            the whole system in one process
-//! serve/        the door: http, answers, the live model
+//! guard/        the door: connections, TLS, tokens, API keys, roles, quotas
+//! serve/        what is answered: http, answers, the live model
 //! ingest        from a source to states, lake and store: each event once
 //!   wire/         events as JSON and Protobuf, and what is let in
 //!   source/       where events come from: trait EventSource; journal (what the door accepted); files; kafka; several as one
@@ -26,6 +27,7 @@
 mod aws;
 pub mod client;
 pub mod config;
+pub mod guard;
 pub mod ingest;
 pub mod lake;
 pub mod pipeline;

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use foretap::Result;
 use foretap_platform::client::Client;
 use foretap_platform::config::{self, Config};
-use foretap_platform::serve::{AskRequest, FeedbackRequest};
+use foretap_platform::serve::{FeedbackRequest, PredictRequest};
 use foretap_platform::up::up;
 use foretap_platform::{rebuild, say};
 
@@ -18,9 +18,10 @@ mod commands;
 mod data;
 
 use commands::dead::DeadCommand;
+use commands::keys::KeysCommand;
 use commands::lake::LakeCommand;
 use commands::send::SendArguments;
-use commands::{check, dead, demo, lake, models, runtime, say_json, send};
+use commands::{check, dead, demo, keys, lake, models, runtime, say_json, send};
 
 /// Which app each of many people opens next: events in, answers out, models trained and approved
 #[derive(Debug, Parser)]
@@ -68,6 +69,8 @@ enum Command {
     Flush(ServerArguments),
     /// Figures of the running system
     Status(ServerArguments),
+    /// Whether the running system does its work and takes requests
+    Health(ServerArguments),
     /// Train on the lake, and compare with the live model on the same later questions
     Train {
         /// A tag or a snapshot's id [default: the newest]
@@ -99,6 +102,11 @@ enum Command {
     Person {
         #[command(subcommand)]
         command: PersonCommand,
+    },
+    /// API keys: who may ask, and what they may do
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
     },
     /// What could not be used, and why
     Dead {
@@ -152,7 +160,8 @@ enum PersonCommand {
 
 #[derive(Debug, Args)]
 struct ServerArguments {
-    /// Where the server listens [default: as the settings say]
+    /// Where the server listens [default: as the settings say]; FORETAP_TOKEN holds an API key or a token, FORETAP_CA_FILE names
+    /// the certificate of a private authority
     #[arg(long)]
     url: Option<String>,
 }
@@ -171,14 +180,22 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let config = Config::load(arguments.config.as_deref())?;
     let client = |server: &ServerArguments| {
-        Client::new(&server.url.clone().unwrap_or_else(|| format!("http://{}", config.http.listen)))
+        let scheme = if config.guard.certificate_file.is_some() { "https" } else { "http" };
+        let url = server.url.clone().unwrap_or_else(|| format!("{scheme}://{}", config.http.listen));
+        Client::of_environment(&url)
     };
     match &arguments.command {
         Command::Up => serve(config),
-        Command::Send(send) => send::send(send, &client(&send.server)),
+        Command::Send(send) => send::send(send, &client(&send.server)?),
         Command::Ask { user, at, apps, server } => {
-            let request = AskRequest { user: user.clone(), at: at.clone(), apps: *apps, after: None };
-            let answer = client(server).ask(&request)?;
+            let request = PredictRequest {
+                user: user.clone(),
+                at: at.clone(),
+                apps: *apps,
+                after: None,
+                ..Default::default()
+            };
+            let answer = client(server)?.predict(&request)?;
             if !answer.known {
                 say("nothing is known of this user: an answer for anybody");
             }
@@ -193,15 +210,19 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         Command::Feedback { answer_id, opened, server } => {
             let request = FeedbackRequest { answer_id: answer_id.clone(), opened: opened.clone() };
-            client(server).feedback(&request)
+            client(server)?.feedback(&request)
         }
-        Command::Flush(server) => client(server).flush(),
-        Command::Status(server) => say_json(&client(server).status()?),
+        Command::Flush(server) => client(server)?.flush(),
+        Command::Health(server) => {
+            let client = client(server)?;
+            client.health().and_then(|()| client.ready())
+        }
+        Command::Status(server) => say_json(&client(server)?.status()?),
         Command::Person { command: PersonCommand::Forget { user, server } } => {
-            say_json(&client(server).forget(user)?)
+            say_json(&client(server)?.forget(user)?)
         }
         Command::Person { command: PersonCommand::Export { user, server } } => {
-            say_json(&client(server).export(user)?)
+            say_json(&client(server)?.export(user)?)
         }
         Command::Train { data_version } => models::train(&config, data_version.as_deref()),
         Command::Models => models::models(&config),
@@ -209,6 +230,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             models::approve(&config, *version, (by, note), *despite_gate)
         }
         Command::Lake { command } => lake::lake(&config, command),
+        Command::Keys { command } => keys::keys(&config.api_keys_file(), command),
         Command::Dead { command } => dead::dead(&config, command, client),
         Command::Rebuild => {
             let (people, events) = runtime()?.block_on(rebuild::rebuild(&config))?;
@@ -247,10 +269,8 @@ fn serve(config: Config) -> Result<()> {
         interrupted.await.unwrap_or_default();
     };
     let folder = config.data.folder.display().to_string();
-    let started = move |address: std::net::SocketAddr| {
-        say(&format!(
-            "foretap listens on http://{address} and keeps its data in {folder}; stop it with Ctrl-C"
-        ));
+    let started = move |url: &str| {
+        say(&format!("foretap listens on {url} and keeps its data in {folder}; stop it with Ctrl-C"));
     };
     runtime()?.block_on(up(config, started, stop))
 }

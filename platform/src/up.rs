@@ -1,7 +1,6 @@
 //! The whole system in one process: intake, journal, states, lake, models, answers.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::config::StoreKind;
+use crate::guard::{Certificates, Guard};
 use crate::ingest::{Ingest, IngestStatus, border};
 use crate::lake::Lake;
 use crate::registry::Registry;
@@ -182,18 +182,20 @@ fn recorder() -> Result<PrometheusHandle> {
     Ok(HANDLE.get_or_init(|| handle).clone())
 }
 
-/// Runs everything until `stop` is done, then commits what there is. `started` gets the address once questions are answered.
+/// Runs everything until `stop` is done, then commits what there is. `started` gets the URL once questions are answered.
 ///
 /// # Errors
 /// A part cannot start, or one failed for good: what was accepted is in the journal, and the next start goes on with it.
 pub async fn up(
     config: Config,
-    started: impl FnOnce(SocketAddr),
+    started: impl FnOnce(&str),
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let folders = Folders::of(&config);
     folders.make()?;
     let metrics = recorder()?;
+    let guard = Guard::open(&config.guard, &config.api_keys_file())?;
+    let certificates = Certificates::open(&config.guard)?;
     let store = open_store(&config).await?;
     // A new key would not open what an older one has sealed.
     let is_new = store.users(None, 1).await?.is_empty();
@@ -248,7 +250,7 @@ pub async fn up(
             Arc::clone(&models),
             Arc::clone(&people),
             Arc::clone(&status),
-            config.answer.clone(),
+            (config.answer.clone(), border(&config)),
         ),
         journal,
         rights: Rights::new(
@@ -263,7 +265,9 @@ pub async fn up(
         border: border(&config),
         is_ready: AtomicBool::new(false),
         metrics,
+        guard,
     });
+    let renewed = certificates.clone().map(|certificates| tokio::spawn(certificates.watch()));
     let mut ended = is_stopping;
     let stop_serving = async move {
         tokio::select! {
@@ -271,7 +275,7 @@ pub async fn up(
             () = async { ended.wait_for(|stopping| *stopping).await.map(drop).unwrap_or_default() } => {}
         }
     };
-    let serving = server.listen(&config.http, started, stop_serving);
+    let serving = server.listen(&config.http, certificates, started, stop_serving);
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
@@ -280,10 +284,12 @@ pub async fn up(
             stopping.send_replace(true);
             serving.await?;
             watcher.abort();
+            renewed.inspect(tokio::task::JoinHandle::abort);
             return result(ended);
         }
     };
     watcher.abort();
+    renewed.inspect(tokio::task::JoinHandle::abort);
     stopping.send_replace(true);
     let committed = result(ingest.await);
     served.and(committed)

@@ -8,11 +8,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{Up, assert_kept, events, runtime};
+use foretap::data::{Battery, Network};
 use foretap_platform::lake::{Lake, TableName, people, row_count};
-use foretap_platform::serve::{AskRequest, FeedbackRequest};
-use foretap_platform::wire::PhoneEvent;
+use foretap_platform::serve::{AppProbability, FeedbackRequest, PredictContext, PredictRequest};
+use foretap_platform::wire::{PhoneEvent, SignalKind};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use serde_json::value::RawValue;
 
 #[test]
 fn events_are_kept_answered_from_and_fed_back() {
@@ -33,25 +35,30 @@ fn events_are_kept_answered_from_and_fed_back() {
     assert_eq!(status.people, Some(4));
     let last = events.last().unwrap();
     let at = jiff::Timestamp::from_microsecond(last.at_us + 1_000_000).unwrap().to_string();
-    let ask =
-        |user: String| AskRequest { user, at: Some(at.clone()), apps: Some(5), after: Some(sent.position) };
-    let answer = up.client.ask(&ask(last.user.to_string())).unwrap();
+    let ask = |user: String| PredictRequest {
+        user,
+        at: Some(at.clone()),
+        apps: Some(5),
+        after: Some(sent.position),
+        ..Default::default()
+    };
+    let answer = up.client.predict(&ask(last.user.to_string())).unwrap();
     assert!(
         answer.known && !answer.behind && !answer.apps.is_empty() && answer.confidence > 0.3,
         "{answer:?}"
     );
-    let nobody = up.client.ask(&ask("u00000000000000aa".to_owned())).unwrap();
+    let nobody = up.client.predict(&ask("u00000000000000aa".to_owned())).unwrap();
     assert!(!nobody.known);
     for (request, expected) in [
-        (AskRequest { user: "me@example.org".to_owned(), ..ask(String::new()) }, "user"),
-        (AskRequest { apps: Some(0), ..ask(last.user.to_string()) }, "apps"),
-        (AskRequest { at: Some("yesterday".to_owned()), ..ask(last.user.to_string()) }, "at"),
+        (PredictRequest { user: "me@example.org".to_owned(), ..ask(String::new()) }, "user"),
+        (PredictRequest { apps: Some(0), ..ask(last.user.to_string()) }, "apps"),
+        (PredictRequest { at: Some("yesterday".to_owned()), ..ask(last.user.to_string()) }, "at"),
         (
-            AskRequest { at: Some("2020-01-01T00:00:00Z".to_owned()), ..ask(last.user.to_string()) },
+            PredictRequest { at: Some("2020-01-01T00:00:00Z".to_owned()), ..ask(last.user.to_string()) },
             "newest event",
         ),
     ] {
-        let error = up.client.ask(&request).unwrap_err().to_string();
+        let error = up.client.predict(&request).unwrap_err().to_string();
         assert!(error.contains(expected) && !error.contains("me@example"), "{error}");
     }
     let feedback = FeedbackRequest { answer_id: answer.answer_id, opened: Some(answer.apps[0].app.clone()) };
@@ -64,6 +71,110 @@ fn events_are_kept_answered_from_and_fed_back() {
         assert_eq!(row_count(&lake, TableName::Impressions).await.unwrap(), 1);
         assert_eq!(row_count(&lake, TableName::DeadLetters).await.unwrap(), 0);
     });
+}
+
+/// An event as JSON has it.
+fn json(event: &PhoneEvent) -> Box<RawValue> {
+    let network = match event.network {
+        Network::Unknown => None,
+        Network::Offline => Some("offline"),
+        Network::Wifi => Some("wifi"),
+        Network::Cellular => Some("cellular"),
+    };
+    let mut fields = serde_json::json!({
+        "user": event.user.to_string(),
+        "at": jiff::Timestamp::from_microsecond(event.at_us).unwrap().to_string(),
+        "number": event.number,
+        "utc_offset_secs": event.utc_offset_secs,
+        "signal": event.signal.name(),
+        "battery_percent": event.battery.percent,
+        "charging": event.battery.charging,
+        "network": network,
+    });
+    if let Some(app) = &event.app {
+        fields["app"] = (**app).into();
+    }
+    if let Some(place) = event.place {
+        fields["place"] = place.to_string().into();
+    }
+    serde_json::value::to_raw_value(&fields).unwrap()
+}
+
+#[test]
+fn a_question_brings_what_the_server_lacks_and_it_is_kept_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(folder.path(), &[]);
+    let all = events(2, 3);
+    let events: Vec<PhoneEvent> = all.iter().filter(|event| event.user == all[0].user).cloned().collect();
+    let (known, last) = events.split_at(events.len() - 40);
+    let send = |events: &[PhoneEvent]| up.client.send(events, "k1", (500, None), |_| {}).unwrap().position;
+    let position = send(known);
+    let at_us = events.last().unwrap().at_us + 60_000_000;
+    let question = PredictRequest {
+        user: all[0].user.to_string(),
+        at: Some(jiff::Timestamp::from_microsecond(at_us).unwrap().to_string()),
+        apps: Some(10),
+        after: Some(position),
+        ..PredictRequest::default()
+    };
+    let ask = |request: &PredictRequest| {
+        let answer = up.client.predict(request).unwrap();
+        let bits = |app: &AppProbability| (app.app.clone(), app.probability.to_bits());
+        (answer.apps.iter().map(bits).collect::<Vec<_>>(), answer.confidence.to_bits())
+    };
+    // In another order, and with some that the server has.
+    let brought = last.iter().rev().chain(&known[known.len() - 10..]).map(json).collect();
+    let with_events = PredictRequest { events: brought, ..question.clone() };
+    let at_night = PredictContext {
+        battery_percent: Some(12),
+        charging: Some(true),
+        network: Some("wifi".to_owned()),
+        ..PredictContext::default()
+    };
+    let with_both = PredictRequest { context: Some(at_night.clone()), ..with_events.clone() };
+    let (before, expected, in_context) = (ask(&question), ask(&with_events), ask(&with_both));
+    assert!(before != expected && expected != in_context, "both change the answer");
+    assert_eq!(ask(&question), before, "and nothing of it is kept");
+    let position = send(last);
+    let question = PredictRequest { after: Some(position), ..question };
+    assert_eq!(ask(&question), expected, "as if they had been sent");
+    let unlock = PhoneEvent {
+        at_us,
+        number: 0,
+        utc_offset_secs: 0,
+        signal: SignalKind::Unlock,
+        app: None,
+        place: None,
+        battery: Battery { percent: Some(12), charging: Some(true) },
+        network: Network::Wifi,
+        user: all[0].user,
+    };
+    let position = send(&[unlock]);
+    assert_eq!(ask(&PredictRequest { after: Some(position), ..question.clone() }), in_context);
+    let other = all.iter().find(|event| event.user != all[0].user).unwrap();
+    let later = PhoneEvent { at_us: at_us + 1, ..last[0].clone() };
+    let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+    let context = |context: PredictContext| PredictRequest { context: Some(context), ..question.clone() };
+    for (request, expected) in [
+        (context(PredictContext { network: Some("5g".to_owned()), ..at_night.clone() }), "context.network"),
+        (
+            context(PredictContext { battery_percent: Some(101), ..at_night.clone() }),
+            "context.battery_percent",
+        ),
+        (
+            context(PredictContext { place: Some("52.52,13.40".to_owned()), ..at_night.clone() }),
+            "context.place",
+        ),
+        (context(PredictContext { utc_offset_secs: 99_999, ..at_night }), "context.utc_offset_secs"),
+        (PredictRequest { events: vec![json(other)], ..question.clone() }, "events[0].user"),
+        (PredictRequest { events: vec![json(&last[0]), json(&later)], ..question.clone() }, "events[1].at"),
+        (PredictRequest { events: vec![raw("{}")], ..question.clone() }, "events[0].event"),
+        (PredictRequest { events: vec![raw("7"); 257], ..question.clone() }, "at most 256"),
+    ] {
+        let error = up.client.predict(&request).unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains("52.52"), "{expected}: {error}");
+    }
+    up.stop();
 }
 
 #[test]
@@ -167,8 +278,14 @@ fn a_person_is_forgotten_everywhere_and_nobody_else() {
     let answer = up.client.send_batch(bad.as_bytes(), foretap_platform::wire::Encoding::Json).unwrap();
     assert_eq!((answer.accepted, answer.refused), (0, 1));
     let at = jiff::Timestamp::from_microsecond(rest.last().unwrap().at_us).unwrap().to_string();
-    let question = AskRequest { user: user.to_string(), at: Some(at), apps: None, after: None };
-    let answer = up.client.ask(&question).unwrap();
+    let question = PredictRequest {
+        user: user.to_string(),
+        at: Some(at),
+        apps: None,
+        after: None,
+        ..Default::default()
+    };
+    let answer = up.client.predict(&question).unwrap();
     up.client.feedback(&FeedbackRequest { answer_id: answer.answer_id, opened: None }).unwrap();
     up.client.send(rest, "k1", (500, None), |_| {}).unwrap();
 
@@ -187,7 +304,7 @@ fn a_person_is_forgotten_everywhere_and_nobody_else() {
     assert_eq!((&report["events"]["tags"], &report["impressions"]["rows"]), (&1.into(), &1.into()));
     assert_eq!(report["dead_letters"]["rows"], 1);
     assert_eq!(files_with(folder.path(), user.to_string().as_bytes()), Vec::<String>::new());
-    assert!(!up.client.ask(&question).unwrap().known);
+    assert!(!up.client.predict(&question).unwrap().known);
     let export = up.client.export(&user.to_string()).unwrap();
     assert_eq!((export["events"].as_array().unwrap().len(), &export["in_store"]), (0, &0.into()));
     // A phone that sends the past once more does not bring them back.

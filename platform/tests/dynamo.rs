@@ -385,8 +385,14 @@ fn the_whole_program_with_only_the_settings_changed() {
         }
         up.client.flush().unwrap();
         let user = events[0].user.to_string();
-        let request = foretap_platform::serve::AskRequest { user, at: None, apps: None, after: None };
-        assert!(up.client.ask(&request).unwrap().known, "{peer}");
+        let request = foretap_platform::serve::PredictRequest {
+            user,
+            at: None,
+            apps: None,
+            after: None,
+            ..Default::default()
+        };
+        assert!(up.client.predict(&request).unwrap().known, "{peer}");
         let key_file = folder.path().join("master.key");
         runtime.block_on(async {
             let sdk = aws.sdk().await;

@@ -52,7 +52,7 @@ pub struct DeadLetterId {
 pub fn dead(
     config: &Config,
     command: &DeadCommand,
-    client: impl FnOnce(&ServerArguments) -> Client,
+    client: impl FnOnce(&ServerArguments) -> Result<Client>,
 ) -> Result<()> {
     let letters = runtime()?.block_on(async {
         let lake = open_lake(config).await?;
@@ -120,7 +120,7 @@ pub fn dead(
             Ok(())
         }
         DeadCommand::Replay { letter, all: _, server } => {
-            let client = client(server);
+            let client = client(server)?;
             let wanted = match letter {
                 Some(wanted) => vec![of(wanted)?],
                 None => letters.iter().collect(),

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod dead;
 pub mod demo;
+pub mod keys;
 pub mod lake;
 pub mod models;
 pub mod send;

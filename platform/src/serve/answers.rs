@@ -1,40 +1,88 @@
 //! A question and its answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foretap::data::{Timestamp, UserId, Vocabulary};
 use foretap::router::{Answer, Person, Route, SuggestionSettings};
 use foretap::{Error, ErrorKind};
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::Models;
 use crate::config::AnswerConfig;
 use crate::ingest::{IngestStatus, now_us};
 use crate::lake::Impression;
 use crate::store::People;
+use crate::wire::{self, Border, PhoneEvent, SignalKind, proto};
 
-/// `POST /v1/ask`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `POST /v1/predict`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AskRequest {
+pub struct PredictRequest {
     /// The keyed hash of the user's id.
+    #[schema(pattern = "^u[0-9a-f]{16}$", example = "u0123456789abcdef")]
     pub user: String,
     /// When it is asked, as RFC 3339; now without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub at: Option<String>,
     /// How many apps, 1 to 20; without it as the settings say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 20)]
     pub apps: Option<usize>,
     /// The `position` that `POST /v1/events` answered: the answer waits until those events are known to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
+    /// What the phone says of the moment; without it what its newest event said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<PredictContext>,
+    /// The phone's last events, written as in batches, which the server may not have yet: for this answer alone. Those that it
+    /// has count once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<wire::JsonEvent>, max_items = 256)]
+    pub events: Vec<Box<RawValue>>,
+}
+
+/// What a phone says of a moment: an unlock, as events have it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PredictContext {
+    /// Local time minus UTC.
+    #[serde(default)]
+    #[schema(minimum = -43200, maximum = 50400)]
+    pub utc_offset_secs: i32,
+    /// 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 100)]
+    pub battery_percent: Option<u32>,
+    /// Whether the battery is charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charging: Option<bool>,
+    /// `offline`, `wifi` or `cellular`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// A cell, as events have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+}
+
+/// How long the parts of an answer took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// Reading the person's row, where it was not in memory, and folding in what is newer.
+    pub state: Duration,
+    /// Features and model.
+    pub model: Duration,
+    /// Everything.
+    pub total: Duration,
 }
 
 /// What is opened next, most probable first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AskResponse {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PredictResponse {
     /// Names this answer in its feedback.
     pub answer_id: String,
     /// The version that answered.
@@ -54,7 +102,7 @@ pub struct AskResponse {
 }
 
 /// An app of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AppProbability {
     /// Its name.
     pub app: String,
@@ -63,7 +111,7 @@ pub struct AppProbability {
 }
 
 /// `POST /v1/feedback`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FeedbackRequest {
     /// Of the answer.
@@ -77,8 +125,9 @@ const WAITING: u64 = 100_000;
 const WAITING_FOR: Duration = Duration::from_secs(3_600);
 /// How long an answer waits for events that were just sent.
 const WAITING_FOR_EVENTS: Duration = Duration::from_secs(1);
-/// Apps in one answer, at most.
+/// Apps in one answer, at most, and events in one question.
 const MAX_APPS: usize = 20;
+const MAX_EVENTS: usize = 256;
 
 /// Answers questions, and remembers the answers until their feedback comes.
 pub struct Answers {
@@ -86,6 +135,7 @@ pub struct Answers {
     people: Arc<People>,
     ingest: Arc<IngestStatus>,
     config: AnswerConfig,
+    border: Border,
     waiting: Cache<String, Arc<Impression>>,
 }
 
@@ -114,10 +164,10 @@ impl Answers {
         models: Arc<Models>,
         people: Arc<People>,
         ingest: Arc<IngestStatus>,
-        config: AnswerConfig,
+        (config, border): (AnswerConfig, Border),
     ) -> Self {
         let waiting = Cache::builder().max_capacity(WAITING).time_to_live(WAITING_FOR).build();
-        Self { models, people, ingest, config, waiting }
+        Self { models, people, ingest, config, border, waiting }
     }
 
     /// The models.
@@ -129,7 +179,8 @@ impl Answers {
     ///
     /// # Errors
     /// A field is impossible, the person's row cannot be read, or the model gives what is no probability.
-    pub async fn ask(&self, request: &AskRequest) -> Result<AskResponse, Failure> {
+    pub async fn predict(&self, request: &PredictRequest) -> Result<(PredictResponse, Stages), Failure> {
+        let started = Instant::now();
         let user: UserId = request.user.parse().map_err(|()| {
             wrong("user", "no keyed hash".to_owned(), "send `u` and 16 hexadecimal digits, as in events")
         })?;
@@ -155,6 +206,7 @@ impl Answers {
             None => false,
             Some(position) => !self.ingest.has_taken(position, WAITING_FOR_EVENTS).await,
         };
+        let further = self.further(user, asked_at_us, request)?;
         let live = self.models.live();
         let now = Timestamp(asked_at_us.div_euclid(1_000_000));
         let answer = |person: &Person, vocabulary: &Vocabulary, at: Timestamp| {
@@ -179,15 +231,26 @@ impl Answers {
             // A phone's clock may be ahead of ours: its now is then at least when its newest event happened.
             Ok(answer(person, vocabulary, now.max(newest)))
         };
-        let found = self.people.with_current(user, (&live.bundle, &live.name), visit).await?.transpose()?;
+        let mut asked = None;
+        let visit = |person: &Person, vocabulary: &Vocabulary, newest_us: Option<i64>| {
+            asked = Some(Instant::now());
+            visit(person, vocabulary, newest_us)
+        };
+        let model = (&*live.bundle, &live.name);
+        let found = self.people.with_current(user, model, &further, visit).await?.transpose()?;
+        let asked = asked.unwrap_or_else(Instant::now);
         let known = found.is_some();
         let (apps, confidence, route) = match found {
             Some(found) => found,
             None => {
-                let nobody = Person::new(live.bundle.favourites(), SuggestionSettings::default(), user.0)?;
-                answer(&nobody, &live.bundle.vocabulary(), now)
+                let mut nobody =
+                    Person::new(live.bundle.favourites(), SuggestionSettings::default(), user.0)?;
+                let mut vocabulary = live.bundle.vocabulary();
+                further.iter().for_each(|event| nobody.observe(&event.to_event(&mut vocabulary)));
+                answer(&nobody, &vocabulary, now)
             }
         };
+        let modelled = asked.elapsed();
         // JSON has no other numbers, and whoever shows an answer must be able to compare.
         if !(confidence.is_finite() && apps.iter().all(|app| app.probability.is_finite())) {
             metrics::counter!("foretap_answers_not_finite_total").increment(1);
@@ -212,7 +275,7 @@ impl Answers {
             Route::Deep => "transformer",
             Route::Both => "both",
         };
-        Ok(AskResponse {
+        let response = PredictResponse {
             answer_id,
             model: live.name.to_string(),
             route: route.to_owned(),
@@ -221,6 +284,79 @@ impl Answers {
             abstains: apps.is_empty() || confidence < self.config.least_probability,
             apps,
             confidence,
+        };
+        let stages = Stages { state: asked - started, model: modelled, total: started.elapsed() };
+        Ok((response, stages))
+    }
+
+    /// What a question says beyond what the state knows, in the order of time.
+    fn further(
+        &self,
+        user: UserId,
+        asked_at_us: i64,
+        request: &PredictRequest,
+    ) -> Result<Vec<PhoneEvent>, Failure> {
+        if request.events.len() > MAX_EVENTS {
+            let message =
+                format!("{} events, where a question has at most {MAX_EVENTS}", request.events.len());
+            return Err(wrong("events", message, "send them as a batch to /v1/events"));
+        }
+        let now_us = now_us();
+        let mut further = Vec::with_capacity(request.events.len() + 1);
+        for (index, event) in request.events.iter().enumerate() {
+            let event = wire::decode_event(event.get(), &self.border, now_us).map_err(|refusal| {
+                let field = format!("events[{index}].{}", refusal.field);
+                wrong(&field, refusal.reason, "write it as in a batch")
+            })?;
+            if event.user != user {
+                let message = "another user's".to_owned();
+                return Err(wrong(&format!("events[{index}].user"), message, "send events of `user` alone"));
+            }
+            if event.at_us > asked_at_us {
+                let message = "after the moment that is asked about".to_owned();
+                return Err(wrong(&format!("events[{index}].at"), message, "leave out what comes later"));
+            }
+            further.push(event);
+        }
+        if let Some(context) = &request.context {
+            further.push(self.moment(user, asked_at_us, context)?);
+        }
+        further.sort_by_key(PhoneEvent::key);
+        Ok(further)
+    }
+
+    /// The moment that is asked about, as the unlock that it is.
+    fn moment(
+        &self,
+        user: UserId,
+        asked_at_us: i64,
+        context: &PredictContext,
+    ) -> Result<PhoneEvent, Failure> {
+        let network = match context.network.as_deref() {
+            None => proto::Network::Unspecified,
+            Some("offline") => proto::Network::Offline,
+            Some("wifi") => proto::Network::Wifi,
+            Some("cellular") => proto::Network::Cellular,
+            Some(_) => {
+                let message = "not one of offline, wifi, cellular".to_owned();
+                return Err(wrong("context.network", message, "leave it out where it is not known"));
+            }
+        };
+        let event = proto::Event {
+            user: user.to_string(),
+            at_us: asked_at_us,
+            utc_offset_secs: context.utc_offset_secs,
+            signal: SignalKind::Unlock as i32,
+            app: String::new(),
+            // Behind what happened in the same moment.
+            number: wire::MAX_NUMBER,
+            place: context.place.clone().unwrap_or_default(),
+            battery_percent: context.battery_percent,
+            charging: context.charging,
+            network: network as i32,
+        };
+        self.border.check(&event, i64::MAX).map_err(|refusal| {
+            wrong(&format!("context.{}", refusal.field), refusal.reason, "write it as in events")
         })
     }
 
@@ -229,8 +365,7 @@ impl Answers {
     /// # Errors
     /// No answer of this id waits for feedback, or the app's name is none.
     pub fn feedback(&self, request: &FeedbackRequest) -> Result<Impression, Failure> {
-        if request.opened.as_ref().is_some_and(|app| app.is_empty() || app.len() > crate::wire::MAX_APP_BYTES)
-        {
+        if request.opened.as_ref().is_some_and(|app| app.is_empty() || app.len() > wire::MAX_APP_BYTES) {
             return Err(wrong(
                 "opened",
                 "no app's name".to_owned(),

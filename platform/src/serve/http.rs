@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Extension, MatchedPath, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -19,27 +19,33 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
+use utoipa::ToSchema;
 
-use super::answers::{Answers, AskRequest, Failure, FeedbackRequest};
+use super::answers::{Answers, Failure, FeedbackRequest, PredictRequest, PredictResponse, Stages};
 use crate::config::HttpConfig;
+use crate::guard::{Certificates, Connections, Denied, Guard, Identity, Peer, Role};
 use crate::ingest::{IngestStatus, now_us};
 use crate::rights::Rights;
 use crate::source::{Journal, RecordKind};
 use crate::store::People;
-use crate::wire::{self, Border, Encoding};
+use crate::wire::{self, Border, Encoding, JsonBatch};
 
-/// What a refused request gets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// What is wrong.
-    pub error: String,
+/// What a refused request gets: a problem as RFC 9457 has it, of the type `about:blank`, and the field at fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// The HTTP status, in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong, and what to do about it.
+    pub detail: String,
     /// Of which field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
 }
 
 /// What `POST /v1/events` gets once the events are on the disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AcceptedEvents {
     /// Events that can be used.
     pub accepted: usize,
@@ -52,7 +58,7 @@ pub struct AcceptedEvents {
 }
 
 /// An event that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefusedEvent {
     /// Its number in the batch, from 0.
     pub index: usize,
@@ -63,7 +69,7 @@ pub struct RefusedEvent {
 }
 
 /// `GET /v1/status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatusBody {
     /// The version that answers.
     pub model: String,
@@ -85,6 +91,8 @@ pub struct StatusBody {
     pub store_bytes: u64,
 }
 
+/// Bytes of a question with its events.
+const MAX_QUESTION_BYTES: usize = 128 << 10;
 /// Refused events that an answer names.
 pub const NAMED: usize = 20;
 
@@ -106,6 +114,8 @@ pub struct Server {
     pub is_ready: AtomicBool,
     /// Figures for Prometheus.
     pub metrics: PrometheusHandle,
+    /// Who may ask for what.
+    pub guard: Guard,
 }
 
 type Shared = Arc<Server>;
@@ -118,55 +128,56 @@ impl Server {
     pub async fn listen(
         self: Arc<Self>,
         config: &HttpConfig,
-        started: impl FnOnce(SocketAddr),
-        stop: impl Future<Output = ()> + Send + 'static,
+        certificates: Option<Certificates>,
+        started: impl FnOnce(&str),
+        stop: impl Future<Output = ()>,
     ) -> Result<()> {
-        let listener = tokio::net::TcpListener::bind(&config.listen).await.map_err(|error| {
-            Error::new(ErrorKind::Io, format!("cannot listen on {}: {error}", config.listen))
-                .field("http.listen")
-                .next_step("stop what listens there, or give another address and port")
-        })?;
-        let address = listener.local_addr().map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+        let connections = Connections::bind(config, certificates).await?;
+        let url = format!("{}://{}", connections.scheme(), connections.address()?);
         self.is_ready.store(true, Ordering::Release);
-        started(address);
-        let (stopped, is_stopped) = tokio::sync::oneshot::channel::<()>();
-        let server = Arc::clone(&self);
-        let graceful = async move {
+        started(&url);
+        let (server, unready) = (Arc::clone(&self), Duration::from_secs(config.unready_secs));
+        let stop = async move {
             stop.await;
             server.is_ready.store(false, Ordering::Release);
-            let _ = stopped.send(());
+            // Until balancers have seen it, requests still come, and are answered.
+            tokio::time::sleep(unready).await;
         };
-        let serving = axum::serve(listener, routes(self, config)).with_graceful_shutdown(graceful);
-        let drain = Duration::from_secs(config.drain_secs);
-        tokio::select! {
-            served = serving.into_future() => served.map_err(|error| Error::new(ErrorKind::Io, error.to_string())),
-            // A client that is silent does not hold the stop up.
-            () = async { let _ = is_stopped.await; tokio::time::sleep(drain).await } => Ok(()),
-        }
+        connections.serve(routes(self, config), stop).await;
+        Ok(())
     }
 }
 
 fn routes(server: Shared, config: &HttpConfig) -> Router {
+    let limit = Duration::from_secs(config.request_secs);
     let events = Router::new()
         .route("/v1/events", post(events))
         // Innermost: what a body is after it was decompressed.
         .layer(DefaultBodyLimit::max(config.max_batch_bytes))
         .layer(RequestDecompressionLayer::new())
-        .layer(axum::middleware::from_fn_with_state(config.max_body_bytes, announced));
-    let small = Router::new()
-        .route("/v1/ask", post(ask))
+        .layer(axum::middleware::from_fn_with_state(config.max_body_bytes, announced))
+        .layer(axum::middleware::from_fn_with_state(limit, in_time));
+    let questions = Router::new()
+        .route("/v1/predict", post(predict))
         .route("/v1/feedback", post(feedback))
+        .layer(DefaultBodyLimit::max(MAX_QUESTION_BYTES))
+        .layer(axum::middleware::from_fn_with_state(limit, in_time));
+    let others = Router::new()
         .route("/v1/flush", post(flush))
         .route("/v1/status", get(status))
         .route("/v1/people/{user}/forget", post(forget))
         .route("/v1/people/{user}", get(export))
+        .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(16 << 10));
     Router::new()
         .merge(events)
-        .merge(small)
+        .merge(questions)
+        .merge(others)
+        // Who asks is known before anything is read of what they send.
+        .route_layer(axum::middleware::from_fn_with_state(Arc::clone(&server), admitted))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/openapi.json", get(async || Json(super::document())))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, None, "no such path: see platform/README.md") })
         .method_not_allowed_fallback(|| async {
             refusal(StatusCode::METHOD_NOT_ALLOWED, None, "not by this method: see platform/README.md")
@@ -179,7 +190,81 @@ fn routes(server: Shared, config: &HttpConfig) -> Router {
                 "a fault of the server; the request was not done",
             )
         }))
+        .layer(axum::middleware::map_response(hardened))
         .with_state(server)
+}
+
+/// What nobody gets wrong with these headers: an answer that is kept, or taken for a page.
+async fn hardened(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    response
+}
+
+/// Lets a request through if whoever sent it may do this, with their [`Identity`].
+async fn admitted(
+    State(server): State<Shared>,
+    path: MatchedPath,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let nobody = Peer { address: SocketAddr::from(([0, 0, 0, 0], 0)), certificate: None };
+    let peer = request.extensions().get::<Peer>().cloned().unwrap_or(nobody);
+    let (method, route) = (request.method().as_str().to_owned(), path.as_str().to_owned());
+    let decided = server.guard.admit((&method, &route), request.headers(), &peer).await;
+    let outcome = decided.as_ref().err().map_or("admitted", |denied| match denied.status {
+        StatusCode::FORBIDDEN => "forbidden",
+        StatusCode::TOO_MANY_REQUESTS => "too many",
+        StatusCode::SERVICE_UNAVAILABLE => "undecided",
+        _ => "unknown",
+    });
+    metrics::counter!("foretap_decisions_total", "route" => route.clone(), "outcome" => outcome).increment(1);
+    match decided {
+        Ok(identity) => {
+            let who = &*identity.name;
+            match identity.role {
+                Role::Device | Role::Service => tracing::debug!(target: AUDIT, who, method, route, outcome),
+                _ => tracing::info!(target: AUDIT, who, method, route, outcome),
+            }
+            request.extensions_mut().insert(identity);
+            next.run(request).await
+        }
+        Err(denied) => {
+            let address = peer.address;
+            tracing::info!(target: AUDIT, %address, method, route, outcome, reason = denied.reason);
+            denial(denied)
+        }
+    }
+}
+
+/// The target of messages about who was let in and who was not.
+const AUDIT: &str = "foretap::audit";
+
+fn denial(denied: Denied) -> Response {
+    let mut response = refusal(denied.status, None, denied.reason);
+    let headers = response.headers_mut();
+    if denied.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(secs) = denied.retry_after_secs {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
+    }
+    response
+}
+
+/// Of somebody who speaks for one person, about another.
+fn not_theirs() -> Response {
+    refusal(StatusCode::FORBIDDEN, Some("user"), "a device sends and asks for its own user alone")
+}
+
+/// Cuts a request that comes or is answered too slowly. What is under way goes on: events that are sent again are known.
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => refusal(StatusCode::REQUEST_TIMEOUT, None, "the request came too slowly, or took too long"),
+    }
 }
 
 /// Refuses what a request's headers say already: a body too large, an encoding that is not read. A body of no announced length is
@@ -207,7 +292,16 @@ fn refused_by_headers(headers: &HeaderMap, most: usize) -> Option<Response> {
 
 fn refusal(status: StatusCode, field: Option<&str>, error: impl Into<String>) -> Response {
     metrics::counter!("foretap_requests_refused_total", "status" => status.as_str().to_owned()).increment(1);
-    (status, Json(ErrorBody { error: error.into(), field: field.map(str::to_owned) })).into_response()
+    let problem = Problem {
+        title: status.canonical_reason().unwrap_or("Refused").to_owned(),
+        status: status.as_u16(),
+        detail: error.into(),
+        field: field.map(str::to_owned),
+    };
+    let mut response = (status, Json(problem)).into_response();
+    let problem = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(header::CONTENT_TYPE, problem);
+    response
 }
 
 /// A request's fault is told to whoever sent it; ours is logged, and told without its details.
@@ -223,8 +317,30 @@ fn failure(failure: Failure) -> Response {
     }
 }
 
-async fn events(
+/// Takes events in: answered once they are on the disk.
+#[utoipa::path(
+    post,
+    path = "/v1/events",
+    request_body(content(
+        (JsonBatch = "application/json"),
+        (Vec<u8> = "application/x-protobuf")
+    ), description = "A batch, plain or compressed by gzip or zstd"),
+    responses(
+        (status = 202, body = AcceptedEvents, description = "On the disk"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "A field is wrong: it is named"),
+        (status = 408, body = Problem, content_type = "application/problem+json", description = "It came too slowly"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "It is too large"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "Neither JSON nor Protobuf"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn events(
     State(server): State<Shared>,
+    Extension(identity): Extension<Identity>,
     headers: HeaderMap,
     body: std::result::Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
@@ -245,18 +361,16 @@ async fn events(
         let message = "send `Content-Type: application/json` or `application/x-protobuf`";
         return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, Some("Content-Type"), message);
     };
-    if !server.is_ready.load(Ordering::Acquire) {
-        return refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
-            None,
-            "the server is stopping: send the batch again",
-        );
-    }
     let received_at_us = now_us();
     let batch = match wire::decode(&bytes, encoding, &server.border, received_at_us) {
         Ok(batch) => batch,
         Err(refused) => return refusal(StatusCode::BAD_REQUEST, Some(refused.field), refused.reason),
     };
+    // Also a batch whose events cannot be read: a device has no dead letters of others.
+    let is_theirs = batch.events.iter().all(|event| identity.speaks_for(event.user));
+    if !is_theirs || (identity.role == Role::Device && batch.events.is_empty()) {
+        return not_theirs();
+    }
     let kind = match encoding {
         Encoding::Json => RecordKind::JsonBatch,
         Encoding::Protobuf => RecordKind::ProtobufBatch,
@@ -288,27 +402,85 @@ fn parse<T: for<'a> Deserialize<'a>>(body: &[u8]) -> std::result::Result<T, Fail
     })
 }
 
-async fn ask(State(server): State<Shared>, body: Bytes) -> Response {
-    let started = std::time::Instant::now();
-    let answered = match parse::<AskRequest>(&body) {
-        Ok(request) => server.answers.ask(&request).await,
+/// What is opened next.
+#[utoipa::path(
+    post,
+    path = "/v1/predict",
+    request_body = PredictRequest,
+    responses(
+        (status = 200, body = PredictResponse, description = "The apps, most probable first"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "A field is wrong: it is named"),
+        (status = 408, body = Problem, content_type = "application/problem+json", description = "It came too slowly"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "It is too large"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn predict(
+    State(server): State<Shared>,
+    Extension(identity): Extension<Identity>,
+    body: Bytes,
+) -> Response {
+    let answered = match parse::<PredictRequest>(&body) {
+        Ok(request) if request.user.parse().is_ok_and(|user: UserId| !identity.speaks_for(user)) => {
+            return not_theirs();
+        }
+        Ok(request) => server.answers.predict(&request).await,
         Err(error) => Err(error),
     };
     match answered {
-        Ok(answer) => {
-            metrics::histogram!("foretap_answer_seconds").record(started.elapsed().as_secs_f64());
-            Json(answer).into_response()
-        }
+        Ok((answer, stages)) => timed(Json(answer).into_response(), stages),
         Err(error) => failure(error),
     }
 }
 
-async fn feedback(State(server): State<Shared>, body: Bytes) -> Response {
+/// An answer with how long its parts took, in milliseconds: `Server-Timing`, and histograms.
+fn timed(mut response: Response, stages: Stages) -> Response {
+    let parts = [("state", stages.state), ("model", stages.model), ("total", stages.total)];
+    let timing = parts.map(|(name, took)| {
+        metrics::histogram!("foretap_answer_seconds", "stage" => name).record(took.as_secs_f64());
+        format!("{name};dur={:.3}", took.as_secs_f64() * 1e3)
+    });
+    if let Ok(value) = HeaderValue::from_str(&timing.join(", ")) {
+        response.headers_mut().insert("server-timing", value);
+    }
+    response
+}
+
+/// Says what was opened after an answer.
+#[utoipa::path(
+    post,
+    path = "/v1/feedback",
+    request_body = FeedbackRequest,
+    responses(
+        (status = 202, description = "On the disk"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "A field is wrong: it is named"),
+        (status = 408, body = Problem, content_type = "application/problem+json", description = "It came too slowly"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "It is too large"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn feedback(
+    State(server): State<Shared>,
+    Extension(identity): Extension<Identity>,
+    body: Bytes,
+) -> Response {
     let impression = parse::<FeedbackRequest>(&body).and_then(|request| server.answers.feedback(&request));
     let impression = match impression {
         Ok(impression) => impression,
         Err(error) => return failure(error),
     };
+    if impression.user.parse().is_ok_and(|user: UserId| !identity.speaks_for(user)) {
+        server.answers.keep(impression);
+        return not_theirs();
+    }
     let bytes = match serde_json::to_vec(&impression) {
         Ok(bytes) => bytes,
         Err(error) => return refusal(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()),
@@ -322,7 +494,20 @@ async fn feedback(State(server): State<Shared>, body: Bytes) -> Response {
     }
 }
 
-async fn flush(State(server): State<Shared>) -> Response {
+/// Has lake and store commit what was sent before.
+#[utoipa::path(
+    post,
+    path = "/v1/flush",
+    responses(
+        (status = 204, description = "Committed"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn flush(State(server): State<Shared>) -> Response {
     match tokio::time::timeout(FLUSH, server.ingest.flush()).await {
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Ok(Err(error)) => failure(error.into()),
@@ -334,7 +519,22 @@ async fn flush(State(server): State<Shared>) -> Response {
     }
 }
 
-async fn forget(State(server): State<Shared>, Path(user): Path<String>) -> Response {
+/// Forgets a person everywhere.
+#[utoipa::path(
+    post,
+    path = "/v1/people/{user}/forget",
+    params(("user" = String, Path, description = "The keyed hash of the user's id")),
+    responses(
+        (status = 200, description = "What was done, and which models had learned from them", content_type = "application/json"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "No keyed hash"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn forget(State(server): State<Shared>, Path(user): Path<String>) -> Response {
     match parse_user(&user) {
         Ok(user) => match server.rights.forget(user).await {
             Ok(report) => Json(report).into_response(),
@@ -344,7 +544,22 @@ async fn forget(State(server): State<Shared>, Path(user): Path<String>) -> Respo
     }
 }
 
-async fn export(State(server): State<Shared>, Path(user): Path<String>) -> Response {
+/// All that is held of a person.
+#[utoipa::path(
+    get,
+    path = "/v1/people/{user}",
+    params(("user" = String, Path, description = "The keyed hash of the user's id")),
+    responses(
+        (status = 200, description = "Events, impressions, dead letters", content_type = "application/json"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "No keyed hash"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn export(State(server): State<Shared>, Path(user): Path<String>) -> Response {
     match parse_user(&user) {
         Ok(user) => match server.rights.export(user).await {
             Ok(all) => Json(all).into_response(),
@@ -364,7 +579,20 @@ fn parse_user(user: &str) -> std::result::Result<UserId, Failure> {
 /// How long a request waits for a commit that it asked for.
 const FLUSH: Duration = Duration::from_secs(120);
 
-async fn status(State(server): State<Shared>) -> Response {
+/// Figures of the system.
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    responses(
+        (status = 200, body = StatusBody, description = "Since the start"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn status(State(server): State<Shared>) -> Response {
     let counts = &server.ingest.counts;
     let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     match server.people.store().sizes().await {
@@ -385,7 +613,15 @@ async fn status(State(server): State<Shared>) -> Response {
 }
 
 /// Whether the process does its work: it fails while commits fail.
-async fn health(State(server): State<Shared>) -> Response {
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "Commits and journal work"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "What is wrong")
+    )
+)]
+pub(super) async fn health(State(server): State<Shared>) -> Response {
     let wrong = if server.journal.is_failing() {
         "the journal cannot be written, and nothing is accepted: look for a full disk, then start again"
     } else if server.ingest.is_failing.load(Ordering::Acquire) {
@@ -397,14 +633,35 @@ async fn health(State(server): State<Shared>) -> Response {
 }
 
 /// Whether requests should come here: a model is loaded, which answered its golden questions, and nothing is stopping.
-async fn ready(State(server): State<Shared>) -> Response {
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "A model is loaded, and nothing stops"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "What is wrong")
+    )
+)]
+pub(super) async fn ready(State(server): State<Shared>) -> Response {
     match server.is_ready.load(Ordering::Acquire) {
         true => (StatusCode::OK, "ready\n").into_response(),
         false => refusal(StatusCode::SERVICE_UNAVAILABLE, None, "stopping"),
     }
 }
 
-async fn metrics(State(server): State<Shared>) -> String {
+/// Figures for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "Prometheus' text format"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn metrics(State(server): State<Shared>) -> String {
     if let Ok(sizes) = server.people.store().sizes().await {
         if let Some(people) = sizes.people {
             metrics::gauge!("foretap_store_people").set(people as f64);

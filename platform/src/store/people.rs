@@ -26,9 +26,12 @@ pub struct People {
     unwritten: Mutex<HashMap<UserId, Shared>>,
     /// Who was forgotten, and when.
     forgotten: Mutex<HashMap<UserId, i64>>,
-    /// One reader of rows at a time, so that nobody is read twice.
-    reading: tokio::sync::Mutex<()>,
+    /// One reader of a person's row at a time, so that nobody is read twice; people share these by their ids.
+    reading: Vec<tokio::sync::Mutex<()>>,
 }
+
+/// Rows that are read at once, at most.
+const READERS: usize = 64;
 
 /// A lock that a panicking holder left is taken all the same: each change is whole before the next begins.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -58,13 +61,17 @@ impl People {
             cache: Cache::new(cached),
             unwritten: Mutex::new(HashMap::new()),
             forgotten: Mutex::new(forgotten),
-            reading: tokio::sync::Mutex::new(()),
+            reading: (0..READERS).map(|_| tokio::sync::Mutex::new(())).collect(),
         })
     }
 
     /// The store below.
     pub fn store(&self) -> &Arc<dyn OnlineStore> {
         &self.store
+    }
+
+    async fn reading(&self, user: UserId) -> tokio::sync::MutexGuard<'_, ()> {
+        self.reading[(user.0 % READERS as u64) as usize].lock().await
     }
 
     fn in_memory(&self, user: UserId) -> Option<Shared> {
@@ -76,7 +83,7 @@ impl People {
         if let Some(found) = self.in_memory(user) {
             return Ok(Some(found));
         }
-        let _reading = self.reading.lock().await;
+        let _reading = self.reading(user).await;
         if let Some(found) = self.in_memory(user) {
             return Ok(Some(found));
         }
@@ -112,7 +119,7 @@ impl People {
             Err(event) => event,
         };
         // Held until the event is in: so nobody else makes a second state of the same person.
-        let _reading = self.reading.lock().await;
+        let _reading = self.reading(user).await;
         let event = match self.fold_in_memory(event) {
             Ok(folded) => return Ok(folded),
             Err(event) => event,
@@ -139,8 +146,8 @@ impl People {
         }
     }
 
-    /// Shows `visit` the person of `user` with everything folded in, under the ids of the model's bundle; `None` where nobody of
-    /// this id is known.
+    /// Shows `visit` the person of `user` with everything folded in, and `further` events that the state keeps nothing of, under
+    /// the ids of the model's bundle; `None` where nobody of this id is known.
     ///
     /// # Errors
     /// The person's row cannot be read.
@@ -148,9 +155,17 @@ impl People {
         &self,
         user: UserId,
         (bundle, model): (&Bundle, &Arc<str>),
+        further: &[PhoneEvent],
         visit: impl FnOnce(&foretap::router::Person, &foretap::data::Vocabulary, Option<i64>) -> T,
     ) -> Result<Option<T>> {
-        let Some(shared) = self.known(user).await? else { return Ok(None) };
+        let Some(mut shared) = self.known(user).await? else { return Ok(None) };
+        if !further.is_empty() {
+            let mut copy = lock(&shared).clone();
+            for event in further {
+                copy.fold(event.clone());
+            }
+            shared = Arc::new(Mutex::new(copy));
+        }
         let mut snapshot = None;
         for is_last in [false, true] {
             if snapshot.is_none() && lock(&shared).needs_snapshot(model) {
@@ -264,7 +279,7 @@ impl People {
     pub async fn forget(&self, user: UserId, at_us: i64) -> Result<bool> {
         lock(&self.forgotten).insert(user, at_us);
         // Not while somebody reads the row that is about to go.
-        let _reading = self.reading.lock().await;
+        let _reading = self.reading(user).await;
         let was_in_memory = {
             // Under one lock: between the two an event could find the state that is about to go.
             let mut unwritten = lock(&self.unwritten);

@@ -66,7 +66,7 @@ pub struct Pending {
 }
 
 /// One person.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PersonState {
     user: UserId,
     key: Key,
@@ -81,7 +81,7 @@ pub struct PersonState {
 }
 
 /// A person as of some event, under the ids of one bundle.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Current {
     person: Person,
     vocabulary: Vocabulary,

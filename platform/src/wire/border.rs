@@ -13,7 +13,7 @@ const EARLIEST_US: i64 = 1_167_609_600 * MICROS;
 /// Local time is between 12 hours behind UTC and 14 ahead: the time zones on Earth.
 const OFFSETS_SECS: std::ops::RangeInclusive<i32> = -43_200..=50_400;
 /// Events within one second that a phone may have.
-const MAX_NUMBER: u32 = 9_999;
+pub const MAX_NUMBER: u32 = 9_999;
 /// Characters of a geohash: a cell of 4.9 km.
 const MAX_PLACE: usize = 5;
 

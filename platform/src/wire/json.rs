@@ -3,37 +3,63 @@
 use foretap::data::Network;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{Batch, Border, DeadEvent, Refusal, SignalKind, proto};
 
-/// The batch's own fields; its events are read one by one, so that a bad one leaves the others whole.
-#[derive(Serialize, Deserialize)]
+/// A batch of events; they are read one by one, so that a bad one leaves the others whole.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct JsonBatch<'a> {
+pub(crate) struct JsonBatch<'a> {
+    /// 1.
+    #[schema(minimum = 1, maximum = 1)]
     pub(super) version: u32,
+    /// Which key hashed the ids.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,32}$", example = "2026-11")]
     pub(super) key_id: String,
+    /// In any order.
     #[serde(borrow)]
+    #[schema(value_type = Vec<JsonEvent>)]
     pub(super) events: Vec<&'a RawValue>,
 }
 
-/// The fields of version 1; another is a misspelt one, or one that must not travel.
-#[derive(Deserialize)]
+/// An event: the fields of version 1. Another is a misspelt one, or one that must not travel.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct JsonEvent<'a> {
+pub(crate) struct JsonEvent<'a> {
+    /// The keyed hash of the user's id, made on the phone.
+    #[schema(pattern = "^u[0-9a-f]{16}$", example = "u0123456789abcdef")]
     user: String,
+    /// When, as RFC 3339.
     #[serde(borrow)]
+    #[schema(value_type = String, format = DateTime)]
     at: std::borrow::Cow<'a, str>,
+    /// Local time minus UTC.
     #[serde(default)]
+    #[schema(minimum = -43200, maximum = 50400)]
     utc_offset_secs: i32,
+    /// `launch`, `close`, `notification`, `unlock`, `screen_on` or `screen_off`.
+    #[schema(pattern = "^(launch|close|notification|unlock|screen_on|screen_off)$", example = "launch")]
     signal: String,
+    /// Of the first three signals, and of no other.
     #[serde(default)]
+    #[schema(example = "org.example.mail")]
     app: String,
+    /// Among this phone's events of the same second, from 0.
     #[serde(default)]
+    #[schema(maximum = 9999)]
     number: u32,
+    /// A geohash of at most five characters.
     #[serde(default)]
+    #[schema(example = "u33db")]
     place: String,
+    /// 0 to 100.
+    #[schema(maximum = 100)]
     battery_percent: Option<u32>,
+    /// Whether the battery is charged.
     charging: Option<bool>,
+    /// `offline`, `wifi` or `cellular`.
+    #[schema(pattern = "^(offline|wifi|cellular)$", example = "wifi")]
     network: Option<String>,
 }
 
@@ -55,7 +81,7 @@ pub(super) fn decode(bytes: &[u8], border: &Border, now_us: i64) -> Result<Batch
     Ok(read)
 }
 
-fn event(text: &str) -> Result<proto::Event, Refusal> {
+pub(super) fn event(text: &str) -> Result<proto::Event, Refusal> {
     // serde_json's message may quote a value, which may be what must not travel: the place is enough to find it.
     let event: JsonEvent<'_> = serde_json::from_str(text).map_err(|error| {
         let unknown = error.to_string();

@@ -22,8 +22,8 @@ use foretap::data::{AppId, Battery, Event, Network, PlaceId, Signal, Timestamp, 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-pub use border::{Border, MAX_APP_BYTES};
-pub(crate) use json::network_name;
+pub use border::{Border, MAX_APP_BYTES, MAX_NUMBER};
+pub(crate) use json::{JsonBatch, JsonEvent, network_name};
 
 /// The messages of `events.proto`.
 #[allow(missing_docs)]
@@ -311,6 +311,14 @@ pub fn decode(bytes: &[u8], encoding: Encoding, border: &Border, now_us: i64) ->
     }
 }
 
+/// Reads one event as JSON, and checks it against `border` at `now_us` by our clock.
+///
+/// # Errors
+/// It is no event, or cannot be used.
+pub fn decode_event(json: &str, border: &Border, now_us: i64) -> Result<PhoneEvent, Refusal> {
+    border.check(&json::event(json)?, now_us)
+}
+
 /// A batch of the one event that a dead letter holds, as it came.
 ///
 /// # Errors
@@ -320,7 +328,7 @@ pub fn batch_of_raw(raw: &[u8], encoding: Encoding, key_id: &str) -> Result<Vec<
         Encoding::Json => {
             let event: &serde_json::value::RawValue = serde_json::from_slice(raw)
                 .map_err(|error| Refusal::new("event", format!("no JSON: {error}")))?;
-            let batch = json::JsonBatch { version: VERSION, key_id: key_id.to_owned(), events: vec![event] };
+            let batch = JsonBatch { version: VERSION, key_id: key_id.to_owned(), events: vec![event] };
             serde_json::to_vec(&batch).map_err(|error| Refusal::new("batch", error.to_string()))
         }
         Encoding::Protobuf => {

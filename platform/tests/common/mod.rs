@@ -49,7 +49,7 @@ impl Up {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect(&line).to_owned();
+        let url = line.split_whitespace().find(|word| word.starts_with("http")).expect(&line).to_owned();
         Self { child, client: Client::new(&url) }
     }
 

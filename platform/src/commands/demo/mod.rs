@@ -7,7 +7,6 @@
 mod page;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use foretap_platform::client::{Client, phone_events};
 use foretap_platform::config::Config;
 use foretap_platform::lake::{Lake, TableName, row_count};
 use foretap_platform::registry::Registry;
-use foretap_platform::serve::{AppProbability, AskRequest, FeedbackRequest};
+use foretap_platform::serve::{AppProbability, FeedbackRequest, PredictRequest};
 use foretap_platform::up::{Folders, open_lake, up};
 use foretap_platform::wire::{PhoneEvent, SignalKind};
 use foretap_platform::{pipeline, say};
@@ -92,21 +91,21 @@ pub fn demo(people: usize, days: u32, page: &Path, json: Option<&Path>) -> Resul
     config.data.folder = folder.path().join("foretap-data");
     config.http.listen = "127.0.0.1:0".to_owned();
     let runtime = runtime()?;
-    let (started, is_started) = std::sync::mpsc::channel::<SocketAddr>();
+    let (started, is_started) = std::sync::mpsc::channel::<String>();
     let (stop, is_stopped) = tokio::sync::oneshot::channel::<()>();
     let running = runtime.spawn(up(
         config.clone(),
-        move |address| {
-            let _ = started.send(address);
+        move |url| {
+            let _ = started.send(url.to_owned());
         },
         async move {
             let _ = is_stopped.await;
         },
     ));
-    let address = is_started
+    let url = is_started
         .recv_timeout(Duration::from_secs(60))
         .map_err(|_| Error::new(ErrorKind::Io, "the system did not start: see the messages above"))?;
-    let client = Client::new(&format!("http://{address}"));
+    let client = Client::new(&url);
     let mut circle = Circle {
         client,
         config,
@@ -287,11 +286,12 @@ impl Circle<'_> {
     fn ask(&self, unlock: &PhoneEvent, after: u64) -> Result<(String, Lived)> {
         let at = jiff::Timestamp::from_microsecond(unlock.at_us)
             .map_err(|error| Error::new(ErrorKind::Data, error.to_string()))?;
-        let answer = self.client.ask(&AskRequest {
+        let answer = self.client.predict(&PredictRequest {
             user: unlock.user.to_string(),
             at: Some(at.to_string()),
             apps: Some(3),
             after: Some(after),
+            ..PredictRequest::default()
         })?;
         let zone = jiff::tz::Offset::from_seconds(unlock.utc_offset_secs).unwrap_or(jiff::tz::Offset::UTC);
         let answered = Lived {
