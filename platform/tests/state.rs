@@ -168,7 +168,7 @@ async fn two_that_fold_the_same_people_at_once_make_one_state_of_each() {
             let users: Vec<_> = users.iter().copied().cycle().take(200).collect();
             tokio::spawn(async move {
                 for user in users {
-                    people.with_current(user, (&*bundle, &model), |_, _, _| ()).await.unwrap();
+                    people.with_current(user, (&*bundle, &model), &[], |_, _, _| ()).await.unwrap();
                 }
             })
         };
