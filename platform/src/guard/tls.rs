@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Certificates {
     files: Files,
+    /// What tells the files that were read from others.
+    digest: [u8; 32],
     current: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
@@ -59,7 +61,7 @@ impl Certificates {
         let loaded = files.load()?;
         expires(loaded.not_after);
         let current = Arc::new(RwLock::new(Arc::new(loaded.config)));
-        Ok(Some(Self { files, current }))
+        Ok(Some(Self { files, digest: loaded.digest, current }))
     }
 
     /// What a new connection is made by.
@@ -69,7 +71,7 @@ impl Certificates {
 
     /// Looks at the files now and then, for ever.
     pub async fn watch(self) {
-        let mut known = self.files.load().map(|loaded| loaded.digest).unwrap_or_default();
+        let mut known = self.digest;
         loop {
             tokio::time::sleep(LOOK).await;
             let files = self.files.clone();
@@ -171,7 +173,7 @@ fn unusable(error: &dyn std::fmt::Display, file: &Path) -> Error {
 }
 
 /// The cryptography, named: a program may have several, and then there is no default.
-pub(super) fn provider() -> Arc<CryptoProvider> {
+fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 

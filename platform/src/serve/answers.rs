@@ -332,16 +332,9 @@ impl Answers {
         asked_at_us: i64,
         context: &PredictContext,
     ) -> Result<PhoneEvent, Failure> {
-        let network = match context.network.as_deref() {
-            None => proto::Network::Unspecified,
-            Some("offline") => proto::Network::Offline,
-            Some("wifi") => proto::Network::Wifi,
-            Some("cellular") => proto::Network::Cellular,
-            Some(_) => {
-                let message = "not one of offline, wifi, cellular".to_owned();
-                return Err(wrong("context.network", message, "leave it out where it is not known"));
-            }
-        };
+        let network = wire::network_named(context.network.as_deref()).map_err(|refusal| {
+            wrong("context.network", refusal.reason, "leave it out where it is not known")
+        })?;
         let event = proto::Event {
             user: user.to_string(),
             at_us: asked_at_us,

@@ -103,13 +103,7 @@ pub(super) fn event(text: &str) -> Result<proto::Event, Refusal> {
     let signal = SignalKind::from_name(&event.signal).ok_or_else(|| {
         Refusal::new("signal", format!("not one of {}", SignalKind::ALL.map(SignalKind::name).join(", ")))
     })?;
-    let network = match event.network.as_deref() {
-        None => proto::Network::Unspecified,
-        Some("offline") => proto::Network::Offline,
-        Some("wifi") => proto::Network::Wifi,
-        Some("cellular") => proto::Network::Cellular,
-        Some(_) => return Err(Refusal::new("network", "not one of offline, wifi, cellular")),
-    };
+    let network = network_named(event.network.as_deref())?;
     Ok(proto::Event {
         user: event.user,
         // Whole microseconds: what is finer is cut, towards the past.
@@ -123,6 +117,17 @@ pub(super) fn event(text: &str) -> Result<proto::Event, Refusal> {
         charging: event.charging,
         network: network as i32,
     })
+}
+
+/// The network of a name; of none, that nothing is known of it.
+pub(crate) fn network_named(name: Option<&str>) -> Result<proto::Network, Refusal> {
+    match name {
+        None => Ok(proto::Network::Unspecified),
+        Some("offline") => Ok(proto::Network::Offline),
+        Some("wifi") => Ok(proto::Network::Wifi),
+        Some("cellular") => Ok(proto::Network::Cellular),
+        Some(_) => Err(Refusal::new("network", "not one of offline, wifi, cellular")),
+    }
 }
 
 /// A network's name in JSON and in the lake.

@@ -23,7 +23,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 pub use border::{Border, MAX_APP_BYTES, MAX_NUMBER};
-pub(crate) use json::{JsonBatch, JsonEvent, network_name};
+pub(crate) use json::{JsonBatch, JsonEvent, network_name, network_named};
 
 /// The messages of `events.proto`.
 #[allow(missing_docs)]
