@@ -113,12 +113,11 @@ impl SqliteCatalog {
             .build()
     }
 
-    /// Makes `after` the table's metadata, if `before` still is: durably, files first.
+    /// Makes `after` the table's metadata, if `before` still is: durably. The files that it refers to are on the disk.
     async fn swap(&self, before: &str, after: &Table) -> Result<()> {
         let location = after.metadata_location_result()?.to_owned();
         let parsed: MetadataLocation = location.parse()?;
         after.metadata().write_to(&self.files, &parsed).await?;
-        sync_written(after).await?;
         sync(&location)?;
         let ident = after.identifier();
         let changed = self.with(|connection| {
@@ -372,6 +371,7 @@ impl Catalog for SqliteCatalog {
         let table = self.load_table(commit.identifier()).await?;
         let before = table.metadata_location_result()?.to_owned();
         let after = commit.apply(table)?;
+        sync_written(&after).await?;
         self.swap(&before, &after).await?;
         Ok(after)
     }

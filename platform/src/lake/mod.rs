@@ -19,6 +19,7 @@ mod positions;
 mod rewrite;
 mod rows;
 mod scan;
+mod snapshot;
 #[cfg(feature = "aws")]
 mod storage;
 mod tables;

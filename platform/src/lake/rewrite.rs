@@ -1,5 +1,5 @@
 //! Files taken out of a table and others put in their place, in one snapshot: what compaction, retention and forgetting a
-//! person have in common. `iceberg` 0.10 has no transaction for it, so the snapshot is made here, of its public types.
+//! person have in common.
 //!
 //! Only whole files are replaced: a table never has row-level deletes of ours. One that has them from another engine is
 //! refused.
@@ -16,15 +16,13 @@ use foretap::{Error, ErrorKind, Result};
 use futures::TryStreamExt as _;
 use iceberg::expr::Reference;
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{
-    DataFile, Datum, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter,
-    ManifestWriterBuilder, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary, TableMetadata,
-};
+use iceberg::spec::{Datum, Operation, Snapshot, TableMetadata};
 use iceberg::table::Table;
 
 use super::scan::is_of;
+use super::snapshot::{Replacement, SnapshotFiles};
 use super::writer::write_files;
-use super::{Lake, TableName, catalog, failed, tables};
+use super::{Lake, TableName, failed, tables};
 use crate::store::MasterKey;
 
 /// How often a rewrite that lost against a commit is done again from the start.
@@ -58,13 +56,6 @@ pub struct Cleaned {
     pub snapshots: u64,
     /// Files that nothing refers to any more and that were deleted.
     pub files_deleted: u64,
-}
-
-/// Files out, files in.
-#[derive(Debug, Default)]
-struct Replacement {
-    removed: BTreeSet<String>,
-    added: Vec<DataFile>,
 }
 
 impl Lake {
@@ -308,7 +299,7 @@ impl Lake {
     }
 
     /// Makes `new` the table's metadata; `false` where a commit came first.
-    async fn swap(&self, table: &Table, new: TableMetadata) -> Result<bool> {
+    pub(super) async fn swap(&self, table: &Table, new: TableMetadata) -> Result<bool> {
         match self.catalog().replace(table, new).await {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == iceberg::ErrorKind::CatalogCommitConflicts => Ok(false),
@@ -325,27 +316,16 @@ impl Lake {
         operation: Operation,
         tag: Option<&str>,
     ) -> Result<bool> {
-        let made = replaced(table, base, &replacement, operation).await;
-        let snapshot = made.map_err(|error| failed("make a snapshot", &error))?;
-        let retention = match tag {
-            Some(_) => SnapshotRetention::Tag { max_ref_age_ms: None },
-            None => SnapshotRetention::branch(None, None, None),
-        };
-        let reference = SnapshotReference::new(snapshot.snapshot_id(), retention);
-        let new = table
-            .metadata()
-            .clone()
-            .into_builder(Some(location(table)?))
-            .add_snapshot(snapshot)
-            .and_then(|new| new.set_ref(tag.unwrap_or(MAIN_BRANCH), reference))
-            .and_then(|new| new.build());
-        let new = new.map_err(|error| failed("make a snapshot", &error))?.metadata;
+        let failed = |error: iceberg::Error| failed("make a snapshot", &error);
+        let made =
+            SnapshotFiles::write(table, Some(base), &replacement, operation, []).await.map_err(failed)?;
+        let new = made.metadata(table, tag, []).map_err(failed)?;
         let done = self.swap(table, new).await?;
         if !done {
-            // Ours were never the table's.
+            made.delete(table).await;
             for file in &replacement.added {
-                let deleted = table.file_io().delete(file.file_path()).await;
-                deleted.map_err(|error| failed("delete a file", &error))?;
+                // Nothing refers to them. One that cannot be deleted is an orphan.
+                table.file_io().delete(file.file_path()).await.unwrap_or_default();
             }
         }
         Ok(done)
@@ -427,110 +407,4 @@ pub(super) async fn files_of(table: &Table, snapshot: &Arc<Snapshot>) -> Result<
         files.extend(alive.map(|entry| entry.file_path().to_owned()));
     }
     Ok(files)
-}
-
-/// The snapshot itself: manifests that name a removed file are written anew, the others stay, and one more names the added.
-async fn replaced(
-    table: &Table,
-    base: &Snapshot,
-    replacement: &Replacement,
-    operation: Operation,
-) -> iceberg::Result<Snapshot> {
-    let metadata = table.metadata();
-    let id = i64::from_le_bytes(uuid::Uuid::now_v7().as_bytes()[8..].try_into().unwrap_or([1; 8])) & i64::MAX;
-    let sequence_number = metadata.last_sequence_number() + 1;
-    let commit = uuid::Uuid::now_v7();
-    let path = |name: String| format!("{}/metadata/{name}", metadata.location());
-    let manifest_writer = |number: usize, of: Option<&iceberg::spec::ManifestMetadata>| {
-        let output = table.file_io().new_output(path(format!("{commit}-m{number}.avro")))?;
-        let schema = of.map_or_else(|| metadata.current_schema().clone(), |of| of.schema().clone());
-        let spec = of.map_or_else(
-            || metadata.default_partition_spec().as_ref().clone(),
-            |of| of.partition_spec().clone(),
-        );
-        iceberg::Result::Ok(ManifestWriterBuilder::new(output, Some(id), schema, spec).build_v2_data())
-    };
-    let (mut manifests, mut number): (Vec<ManifestFile>, usize) = (Vec::new(), 0);
-    let (mut removed_rows, mut removed_files) = (0, 0);
-    let list = table.manifest_list_reader(&Arc::new(base.clone())).load().await?;
-    for manifest in list.entries() {
-        if manifest.content == ManifestContentType::Deletes {
-            let message =
-                "the table has row-level deletes of another engine: have it rewrite its data files first";
-            return Err(iceberg::Error::new(iceberg::ErrorKind::FeatureUnsupported, message));
-        }
-        let read = manifest.load_manifest(table.file_io()).await?;
-        let alive: Vec<_> = read.entries().iter().filter(|entry| entry.is_alive()).collect();
-        if !alive.iter().any(|entry| replacement.removed.contains(entry.file_path())) {
-            if !alive.is_empty() {
-                manifests.push(manifest.clone());
-            }
-            continue;
-        }
-        let mut writer = manifest_writer(number, Some(read.metadata()))?;
-        number += 1;
-        for entry in alive {
-            // Ours have one number for both; a file that another engine has rewritten keeps the older.
-            let number = entry.sequence_number().unwrap_or(manifest.sequence_number);
-            let file = entry.data_file().clone();
-            if replacement.removed.contains(entry.file_path()) {
-                removed_rows += entry.record_count();
-                removed_files += 1;
-                // An entry has the least and the greatest user of its file: of a forgotten person nothing may stay.
-                if operation != Operation::Overwrite {
-                    writer.add_delete_file(file, number, Some(number))?;
-                }
-            } else {
-                let added_by = entry.snapshot_id().unwrap_or(manifest.added_snapshot_id);
-                writer.add_existing_file(file, added_by, number, Some(number))?;
-            }
-        }
-        manifests.push(writer.write_manifest_file().await?);
-    }
-    if !replacement.added.is_empty() {
-        let mut writer = manifest_writer(number, None)?;
-        for file in &replacement.added {
-            writer.add_file(file.clone(), sequence_number)?;
-        }
-        manifests.push(writer.write_manifest_file().await?);
-    }
-    for manifest in &manifests {
-        if manifest.added_snapshot_id == id {
-            catalog::sync(&manifest.manifest_path)?;
-        }
-    }
-    let list = path(format!("snap-{id}-0-{commit}.avro"));
-    let out = table.file_io().new_output(list.clone())?.writer().await?;
-    let mut writer = ManifestListWriter::v2(out, id, Some(base.snapshot_id()), sequence_number);
-    writer.add_manifests(manifests.into_iter())?;
-    writer.close().await?;
-
-    let added_rows: u64 = replacement.added.iter().map(DataFile::record_count).sum();
-    let before = |key: &str| -> u64 {
-        base.summary().additional_properties.get(key).and_then(|value| value.parse().ok()).unwrap_or(0)
-    };
-    let added_files = replacement.added.len() as u64;
-    let figures = [
-        ("added-data-files", added_files),
-        ("deleted-data-files", removed_files),
-        ("added-records", added_rows),
-        ("deleted-records", removed_rows),
-        ("total-data-files", (before("total-data-files") + added_files).saturating_sub(removed_files)),
-        ("total-records", (before("total-records") + added_rows).saturating_sub(removed_rows)),
-        ("total-delete-files", 0),
-        ("total-position-deletes", 0),
-        ("total-equality-deletes", 0),
-    ];
-    Ok(Snapshot::builder()
-        .with_snapshot_id(id)
-        .with_parent_snapshot_id(Some(base.snapshot_id()))
-        .with_sequence_number(sequence_number)
-        .with_timestamp_ms(jiff::Timestamp::now().as_millisecond().max(metadata.last_updated_ms()))
-        .with_manifest_list(list)
-        .with_summary(Summary {
-            operation,
-            additional_properties: figures.map(|(key, value)| (key.to_owned(), value.to_string())).into(),
-        })
-        .with_schema_id(metadata.current_schema_id())
-        .build())
 }

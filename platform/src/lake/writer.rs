@@ -8,9 +8,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use foretap::{Error, ErrorKind, Result};
 use iceberg::arrow::{RecordBatchPartitionSplitter, schema_to_arrow_schema};
-use iceberg::spec::{DataFile, DataFileFormat, PartitionKey};
+use iceberg::spec::{DataFile, DataFileFormat, Operation, PartitionKey};
 use iceberg::table::Table;
-use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
 use iceberg::writer::base_writer::data_file_writer::DataFileWriterBuilder;
 use iceberg::writer::file_writer::ParquetWriterBuilder;
 use iceberg::writer::file_writer::location_generator::{DefaultFileNameGenerator, DefaultLocationGenerator};
@@ -21,6 +20,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::positions::PROPERTY;
+use super::snapshot::{Replacement, SnapshotFiles};
 use super::{DeadLetter, Impression, Lake, LakeEvent, Positions, TableName, catalog, failed, rows};
 
 /// The entry of a snapshot's summary that tells our commits apart.
@@ -117,10 +117,11 @@ impl Lake {
                 .map_err(|error| failed("describe a table", &error))?;
             let batch = columns(&new, &Arc::new(schema))?;
             let files = write_files(&table, &batch).await.map_err(|error| failed("write rows", &error))?;
+            let files = Replacement { added: files, ..Replacement::default() };
             if self.add_files(name, &files, (&in_already, positions)).await? {
                 return Ok(());
             }
-            for file in &files {
+            for file in &files.added {
                 // Nothing refers to them. One that cannot be deleted is an orphan.
                 table.file_io().delete(file.file_path()).await.unwrap_or_default();
             }
@@ -135,7 +136,7 @@ impl Lake {
     async fn add_files(
         &self,
         name: TableName,
-        files: &[DataFile],
+        files: &Replacement,
         (before, positions): (&Positions, &Positions),
     ) -> Result<bool> {
         let id = uuid::Uuid::now_v7().to_string();
@@ -154,31 +155,40 @@ impl Lake {
                 return Ok(false);
             }
             all.merge(positions);
-            let positions = all.to_json()?;
-            let made = async {
-                let summary = [(COMMIT.to_owned(), id.clone()), (PROPERTY.to_owned(), positions.clone())];
-                let transaction = Transaction::new(&table);
-                let append = transaction
-                    .fast_append()
-                    .with_check_duplicate(false)
-                    .set_snapshot_properties(summary.into())
-                    .add_data_files(files.iter().cloned());
-                let transaction = append.apply(transaction)?;
-                let properties = transaction.update_table_properties().set(PROPERTY.to_owned(), positions);
-                properties.apply(transaction)?.commit(self.catalog().as_ref()).await
-            };
-            if let Err(error) = made.await {
-                tracing::warn!(table = name.name(), attempt, %error, "a commit of the lake failed; trying again");
-                last = Some(error);
-            } else if has_commit(&self.table(name).await?, &id) {
-                return Ok(true);
+            match self.append_files(&table, files, &id, all.to_json()?).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => last = None,
+                Err(error) => {
+                    tracing::warn!(table = name.name(), attempt, %error, "a commit of the lake failed; trying again");
+                    last = Some(error);
+                }
             }
         }
-        Err(match last {
-            Some(error) => failed("commit rows", &error),
-            None => Error::new(ErrorKind::Io, "a commit of the lake was not found when it was read back")
-                .next_step("look for another writer that replaces the table's history"),
-        })
+        Err(last.unwrap_or_else(|| {
+            Error::new(ErrorKind::Io, format!("the table `{}` is committed to all the time", name.name()))
+                .next_step("let fewer processes write to this lake, or commit less often")
+        }))
+    }
+
+    /// One attempt: the files in a snapshot of the table as it was read, with its positions; `false` where a commit came first.
+    async fn append_files(
+        &self,
+        table: &Table,
+        files: &Replacement,
+        id: &str,
+        positions: String,
+    ) -> Result<bool> {
+        let failed = |error: iceberg::Error| failed("commit rows", &error);
+        let base = table.metadata().current_snapshot();
+        let summary = [(COMMIT, id.to_owned()), (PROPERTY, positions.clone())];
+        let made = SnapshotFiles::write(table, base.map(Arc::as_ref), files, Operation::Append, summary);
+        let made = made.await.map_err(failed)?;
+        let new = made.metadata(table, None, [(PROPERTY, positions)]).map_err(failed)?;
+        let done = self.swap(table, new).await?;
+        if !done {
+            made.delete(table).await;
+        }
+        Ok(done)
     }
 }
 
