@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::serve::{
-    AcceptedEvents, FeedbackRequest, PredictRequest, PredictResponse, Problem, RefusedEvent, StatusBody,
+    AcceptedEvents, BatchAnswer, BatchRequest, BatchResponse, FeedbackRequest, PredictRequest,
+    PredictResponse, Problem, RefusedEvent, StatusBody,
 };
 use crate::wire::{self, Encoding, PhoneEvent};
 
@@ -159,6 +160,16 @@ impl Client {
     /// The server cannot be reached, or refuses the question.
     pub fn predict(&self, request: &PredictRequest) -> Result<PredictResponse> {
         read(&self.post_json("/v1/predict", request)?)
+    }
+
+    /// Asks what is opened next by each of several people, or by one at several times: at most a hundred questions.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses them all.
+    pub fn predict_batch(&self, questions: Vec<PredictRequest>) -> Result<Vec<BatchAnswer>> {
+        let batch = BatchRequest { questions };
+        let answered: BatchResponse = read(&self.post_json("/v1/predict:batch", &batch)?)?;
+        Ok(answered.answers)
     }
 
     /// Says what was opened after an answer.

@@ -165,6 +165,14 @@ pub struct AnswerConfig {
     pub least_probability: f64,
     /// Share of the questions that the transformer is asked, too; without it as many as pay.
     pub routed_share: Option<f32>,
+    /// Questions that are worked on at once; 0: 8 a core.
+    pub at_once: usize,
+    /// Questions that wait for their turn; what comes beyond is refused with 503.
+    pub max_waiting: usize,
+    /// Milliseconds that a question waits for its turn.
+    pub wait_ms: u64,
+    /// Milliseconds for reading a person; after them the answer is for anybody, and says so.
+    pub state_ms: u64,
 }
 
 /// See [`Config::kafka`].
@@ -387,7 +395,15 @@ impl Default for LakeConfig {
 
 impl Default for AnswerConfig {
     fn default() -> Self {
-        Self { apps: 3, least_probability: 0.0, routed_share: None }
+        Self {
+            apps: 3,
+            least_probability: 0.0,
+            routed_share: None,
+            at_once: 0,
+            max_waiting: 256,
+            wait_ms: 20,
+            state_ms: 100,
+        }
     }
 }
 

@@ -429,6 +429,66 @@ fn the_whole_program_with_only_the_settings_changed() {
     }
 }
 
+#[test]
+fn a_store_that_hangs_or_fails_leaves_answers_for_anybody() {
+    let runtime = runtime();
+    let Some(aws) = Aws::start("moto") else { return };
+    let fate = Arc::new(Mutex::new(Fate::Answered));
+    let current = Arc::clone(&fate);
+    let judge = move |operation: &str, _: &str| match operation {
+        "GetItem" | "Query" => current.lock().unwrap().clone(),
+        _ => Fate::Answered,
+    };
+    let url = runtime.block_on(proxy(&aws, Arc::new(judge)));
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings_of_store(&aws);
+    settings.retain(|(name, _)| name != "FORETAP_AWS_ENDPOINT");
+    settings.push(("FORETAP_AWS_ENDPOINT".to_owned(), url));
+    settings.push(("FORETAP_STORE_CACHED_PEOPLE".to_owned(), "0".to_owned()));
+    settings.push(("FORETAP_ANSWER_STATE_MS".to_owned(), "150".to_owned()));
+    let up = Up::start(folder.path(), &borrowed(&settings));
+    let events = events(2, 2);
+    up.client.send(&events, "k1", (500, None), |_| {}).unwrap();
+    up.client.flush().unwrap();
+    let question =
+        foretap_platform::serve::PredictRequest { user: events[0].user.to_string(), ..Default::default() };
+    let ask = |within_ms: Option<u64>| {
+        let question = foretap_platform::serve::PredictRequest { within_ms, ..question.clone() };
+        let asked = Instant::now();
+        let answer = up.client.predict(&question).unwrap();
+        assert!(!answer.apps.is_empty());
+        (answer, asked.elapsed())
+    };
+    let knows = || {
+        (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            ask(None).0.known
+        })
+    };
+    assert!(knows());
+
+    // Each waits as long as the settings say, or the caller; then the store is left alone, and nobody waits.
+    *fate.lock().unwrap() = Fate::Held(Duration::from_secs(3));
+    let (answer, took) = ask(None);
+    assert!(answer.degraded && !answer.known && took >= Duration::from_millis(150), "{took:?}");
+    let (answer, took) = ask(Some(20));
+    assert!(answer.degraded && took < Duration::from_millis(150), "{took:?}");
+    let asked: Vec<Duration> = (0..40).map(|_| ask(None).1).collect();
+    assert!(asked.last().unwrap() < &Duration::from_millis(100), "{asked:?}");
+    *fate.lock().unwrap() = Fate::Answered;
+    assert!(knows(), "it is asked again after a while");
+
+    // Errors, which come at once.
+    *fate.lock().unwrap() =
+        Fate::Refused(r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.to_owned());
+    for _ in 0..40 {
+        assert!(ask(None).0.degraded);
+    }
+    *fate.lock().unwrap() = Fate::Answered;
+    assert!(knows());
+    up.stop();
+}
+
 fn key_file_holds_key(file: &Path) -> bool {
     MasterKey::load(file, false).is_ok()
 }

@@ -133,7 +133,7 @@ struct NewManifests<'a> {
 
 impl<'a> NewManifests<'a> {
     fn of(table: &'a Table) -> Self {
-        let random = Uuid::new_v4().as_u64_pair().1;
+        let random = Uuid::now_v7().as_u64_pair().1;
         let snapshot = i64::try_from(random >> 1).unwrap_or(i64::MAX);
         Self { table, snapshot, commit: Uuid::now_v7(), written: Vec::new() }
     }

@@ -7,11 +7,13 @@ use foretap::data::{Timestamp, UserId, Vocabulary};
 use foretap::router::{Answer, Person, Route, SuggestionSettings};
 use foretap::{Error, ErrorKind};
 use moka::sync::Cache;
+use recloser::{AsyncRecloser, Recloser};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::Models;
+use super::admission::{Admission, Overloaded, Priority};
 use crate::config::AnswerConfig;
 use crate::ingest::{IngestStatus, now_us};
 use crate::lake::Impression;
@@ -44,6 +46,10 @@ pub struct PredictRequest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<wire::JsonEvent>, max_items = 256)]
     pub events: Vec<Box<RawValue>>,
+    /// Milliseconds that whoever asks waits. What is not known by then is left out: the answer may be for anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 60000)]
+    pub within_ms: Option<u64>,
 }
 
 /// What a phone says of a moment: an unlock, as events have it.
@@ -72,6 +78,8 @@ pub struct PredictContext {
 /// How long the parts of an answer took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stages {
+    /// Waiting for the events of `after`, and for its turn.
+    pub queue: Duration,
     /// Reading the person's row, where it was not in memory, and folding in what is newer.
     pub state: Duration,
     /// Features and model.
@@ -93,6 +101,9 @@ pub struct PredictResponse {
     pub known: bool,
     /// Whether the events of `after` were not known yet when it was answered: a commit took longer than the answer waits.
     pub behind: bool,
+    /// Whether the person could not be read, or not in time: the answer is for anybody.
+    #[serde(default)]
+    pub degraded: bool,
     /// The apps.
     pub apps: Vec<AppProbability>,
     /// The probability that one of them is opened.
@@ -128,6 +139,14 @@ const WAITING_FOR_EVENTS: Duration = Duration::from_secs(1);
 /// Apps in one answer, at most, and events in one question.
 const MAX_APPS: usize = 20;
 const MAX_EVENTS: usize = 256;
+/// Milliseconds that a caller may say to wait, at most; and where it says nothing.
+const MAX_WITHIN_MS: u64 = 60_000;
+
+/// While so many of so many reads fail, the store is left alone for a while, but for some that try it.
+const FAILING_SHARE: f32 = 0.5;
+const READS_JUDGED: usize = 20;
+const READS_TRIED: usize = 5;
+const LEFT_ALONE: Duration = Duration::from_secs(2);
 
 /// Answers questions, and remembers the answers until their feedback comes.
 pub struct Answers {
@@ -137,6 +156,16 @@ pub struct Answers {
     config: AnswerConfig,
     border: Border,
     waiting: Cache<String, Arc<Impression>>,
+    admission: Admission,
+    breaker: AsyncRecloser,
+}
+
+/// Why a person could not be read.
+enum Unread {
+    /// It took longer than the settings allow.
+    Late,
+    /// The store, or the row.
+    Failed(Error),
 }
 
 /// Why there is no answer.
@@ -146,6 +175,8 @@ pub enum Failure {
     Request(Error),
     /// We are: operators find the reason in the log.
     Server(Error),
+    /// There are more questions than can be answered.
+    Overloaded,
 }
 
 impl From<Error> for Failure {
@@ -167,7 +198,20 @@ impl Answers {
         (config, border): (AnswerConfig, Border),
     ) -> Self {
         let waiting = Cache::builder().max_capacity(WAITING).time_to_live(WAITING_FOR).build();
-        Self { models, people, ingest, config, border, waiting }
+        let admission = Admission::of(&config);
+        let breaker = Recloser::custom()
+            .error_rate(FAILING_SHARE)
+            .closed_len(READS_JUDGED)
+            .half_open_len(READS_TRIED)
+            .open_wait(LEFT_ALONE)
+            .build();
+        let breaker = AsyncRecloser::from(breaker);
+        Self { models, people, ingest, config, border, waiting, admission, breaker }
+    }
+
+    /// How many questions are worked on.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// The models.
@@ -178,8 +222,13 @@ impl Answers {
     /// What is opened next.
     ///
     /// # Errors
-    /// A field is impossible, the person's row cannot be read, or the model gives what is no probability.
-    pub async fn predict(&self, request: &PredictRequest) -> Result<(PredictResponse, Stages), Failure> {
+    /// A field is impossible, there are too many questions, the person's row is damaged, or the model gives what is no
+    /// probability.
+    pub async fn predict(
+        &self,
+        request: &PredictRequest,
+        priority: Priority,
+    ) -> Result<(PredictResponse, Stages), Failure> {
         let started = Instant::now();
         let user: UserId = request.user.parse().map_err(|()| {
             wrong("user", "no keyed hash".to_owned(), "send `u` and 16 hexadecimal digits, as in events")
@@ -202,11 +251,20 @@ impl Answers {
                 at.as_microsecond()
             }
         };
+        let within_ms = request.within_ms.unwrap_or(MAX_WITHIN_MS);
+        if !(1..=MAX_WITHIN_MS).contains(&within_ms) {
+            let message = format!("{within_ms}, where 1 to {MAX_WITHIN_MS} milliseconds can be waited");
+            return Err(wrong("within_ms", message, "give a number in between, or leave it out"));
+        }
+        let within = Duration::from_millis(within_ms);
+        let further = self.further(user, asked_at_us, request)?;
         let behind = match request.after {
             None => false,
-            Some(position) => !self.ingest.has_taken(position, WAITING_FOR_EVENTS).await,
+            Some(position) => !self.ingest.has_taken(position, WAITING_FOR_EVENTS.min(within)).await,
         };
-        let further = self.further(user, asked_at_us, request)?;
+        let left = within.saturating_sub(started.elapsed());
+        let _place = self.admission.enter(priority, left).await.map_err(|Overloaded| Failure::Overloaded)?;
+        let entered = Instant::now();
         let live = self.models.live();
         let now = Timestamp(asked_at_us.div_euclid(1_000_000));
         let answer = |person: &Person, vocabulary: &Vocabulary, at: Timestamp| {
@@ -237,7 +295,10 @@ impl Answers {
             visit(person, vocabulary, newest_us)
         };
         let model = (&*live.bundle, &live.name);
-        let found = self.people.with_current(user, model, &further, visit).await?.transpose()?;
+        let left = within.saturating_sub(started.elapsed());
+        let read = self.in_time(left, self.people.with_current(user, model, &further, visit)).await?;
+        let degraded = read.is_none();
+        let found = read.flatten().transpose()?;
         let asked = asked.unwrap_or_else(Instant::now);
         let known = found.is_some();
         let (apps, confidence, route) = match found {
@@ -281,12 +342,55 @@ impl Answers {
             route: route.to_owned(),
             known,
             behind,
+            degraded,
             abstains: apps.is_empty() || confidence < self.config.least_probability,
             apps,
             confidence,
         };
-        let stages = Stages { state: asked - started, model: modelled, total: started.elapsed() };
+        let stages = Stages {
+            queue: entered - started,
+            state: asked - entered,
+            model: modelled,
+            total: started.elapsed(),
+        };
         Ok((response, stages))
+    }
+
+    /// What a read of the store gives, if it gives it in time; `None` where it does not, or the store fails or has just failed
+    /// often. A person whose row is damaged is an error: another answer would hide it.
+    async fn in_time<T>(
+        &self,
+        left: Duration,
+        read: impl Future<Output = foretap::Result<T>>,
+    ) -> foretap::Result<Option<T>> {
+        let own = Duration::from_millis(self.config.state_ms);
+        let limited = async {
+            match tokio::time::timeout(left.min(own), read).await {
+                Ok(done) => done.map(Some).map_err(Unread::Failed),
+                // A caller who waits for less than we do says nothing of the store.
+                Err(_) if left < own => Ok(None),
+                Err(_) => Err(Unread::Late),
+            }
+        };
+        let is_store_s = |unread: &Unread| match unread {
+            Unread::Late => true,
+            Unread::Failed(error) => error.kind() == ErrorKind::Io,
+        };
+        let reason = match self.breaker.call_with(is_store_s, limited).await {
+            Ok(Some(done)) => return Ok(Some(done)),
+            Ok(None) => "deadline",
+            Err(recloser::Error::Inner(Unread::Late)) => "late",
+            Err(recloser::Error::Inner(Unread::Failed(error))) if error.kind() != ErrorKind::Io => {
+                return Err(error);
+            }
+            Err(recloser::Error::Inner(Unread::Failed(error))) => {
+                tracing::warn!(%error, "a person cannot be read: the answer is for anybody");
+                "failed"
+            }
+            Err(recloser::Error::Rejected) => "left alone",
+        };
+        metrics::counter!("foretap_answers_degraded_total", "reason" => reason).increment(1);
+        Ok(None)
     }
 
     /// What a question says beyond what the state knows, in the order of time.

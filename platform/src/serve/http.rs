@@ -15,12 +15,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use foretap::data::UserId;
 use foretap::{Error, ErrorKind, Result};
+use futures::{FutureExt as _, StreamExt as _};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::ToSchema;
 
+use super::admission::Priority;
 use super::answers::{Answers, Failure, FeedbackRequest, PredictRequest, PredictResponse, Stages};
 use crate::config::HttpConfig;
 use crate::guard::{Certificates, Connections, Denied, Guard, Identity, Peer, Role};
@@ -93,6 +95,8 @@ pub struct StatusBody {
 
 /// Bytes of a question with its events.
 const MAX_QUESTION_BYTES: usize = 128 << 10;
+/// And of a batch of questions.
+const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Refused events that an answer names.
 pub const NAMED: usize = 20;
 
@@ -160,8 +164,11 @@ fn routes(server: Shared, config: &HttpConfig) -> Router {
     let questions = Router::new()
         .route("/v1/predict", post(predict))
         .route("/v1/feedback", post(feedback))
-        .layer(DefaultBodyLimit::max(MAX_QUESTION_BYTES))
-        .layer(axum::middleware::from_fn_with_state(limit, in_time));
+        .layer(DefaultBodyLimit::max(MAX_QUESTION_BYTES));
+    let batches = Router::new()
+        .route("/v1/predict:batch", post(predict_batch))
+        .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES));
+    let questions = questions.merge(batches).layer(axum::middleware::from_fn_with_state(limit, in_time));
     let others = Router::new()
         .route("/v1/flush", post(flush))
         .route("/v1/status", get(status))
@@ -203,6 +210,9 @@ async fn hardened(mut response: Response) -> Response {
     response
 }
 
+/// Routes that are refused where too many questions wait.
+const QUESTIONS: [&str; 2] = ["/v1/predict", "/v1/predict:batch"];
+
 /// Lets a request through if whoever sent it may do this, with their [`Identity`].
 async fn admitted(
     State(server): State<Shared>,
@@ -210,6 +220,10 @@ async fn admitted(
     mut request: Request,
     next: Next,
 ) -> Response {
+    // Refusing must cost next to nothing: before the credential is looked at.
+    if QUESTIONS.contains(&path.as_str()) && server.answers.admission().is_full() {
+        return failure(Failure::Overloaded);
+    }
     let nobody = Peer { address: SocketAddr::from(([0, 0, 0, 0], 0)), certificate: None };
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or(nobody);
     let (method, route) = (request.method().as_str().to_owned(), path.as_str().to_owned());
@@ -292,27 +306,55 @@ fn refused_by_headers(headers: &HeaderMap, most: usize) -> Option<Response> {
 
 fn refusal(status: StatusCode, field: Option<&str>, error: impl Into<String>) -> Response {
     metrics::counter!("foretap_requests_refused_total", "status" => status.as_str().to_owned()).increment(1);
-    let problem = Problem {
+    problem(status, field, error.into()).into_response()
+}
+
+fn problem(status: StatusCode, field: Option<&str>, detail: String) -> Problem {
+    Problem {
         title: status.canonical_reason().unwrap_or("Refused").to_owned(),
         status: status.as_u16(),
-        detail: error.into(),
+        detail,
         field: field.map(str::to_owned),
-    };
-    let mut response = (status, Json(problem)).into_response();
-    let problem = HeaderValue::from_static("application/problem+json");
-    response.headers_mut().insert(header::CONTENT_TYPE, problem);
-    response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
 }
 
 /// A request's fault is told to whoever sent it; ours is logged, and told without its details.
 fn failure(failure: Failure) -> Response {
-    match failure {
-        Failure::Request(error) => refusal(StatusCode::BAD_REQUEST, error.field_name(), error.to_string()),
-        Failure::Server(error) => {
-            tracing::error!(%error, "a request failed");
-            let message =
-                "the server cannot do this at the moment; the request was not done: send it again later";
-            refusal(StatusCode::SERVICE_UNAVAILABLE, None, message)
+    let problem = Problem::from(failure);
+    let status = problem.status.to_string();
+    metrics::counter!("foretap_requests_refused_total", "status" => status).increment(1);
+    problem.into_response()
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Request(error) => {
+                problem(StatusCode::BAD_REQUEST, error.field_name(), error.to_string())
+            }
+            Failure::Server(error) => {
+                tracing::error!(%error, "a request failed");
+                let message =
+                    "the server cannot do this at the moment; the request was not done: send it again later";
+                problem(StatusCode::SERVICE_UNAVAILABLE, None, message.to_owned())
+            }
+            Failure::Overloaded => {
+                let message = "more questions than this server answers: ask again later, or ask less often";
+                problem(StatusCode::SERVICE_UNAVAILABLE, None, message.to_owned())
+            }
         }
     }
 }
@@ -327,14 +369,7 @@ fn failure(failure: Failure) -> Response {
     ), description = "A batch, plain or compressed by gzip or zstd"),
     responses(
         (status = 202, body = AcceptedEvents, description = "On the disk"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "A field is wrong: it is named"),
-        (status = 408, body = Problem, content_type = "application/problem+json", description = "It came too slowly"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "It is too large"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "Neither JSON nor Protobuf"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "Neither JSON nor Protobuf")
     ),
     security(("bearer" = []))
 )]
@@ -408,27 +443,20 @@ fn parse<T: for<'a> Deserialize<'a>>(body: &[u8]) -> std::result::Result<T, Fail
     path = "/v1/predict",
     request_body = PredictRequest,
     responses(
-        (status = 200, body = PredictResponse, description = "The apps, most probable first"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "A field is wrong: it is named"),
-        (status = 408, body = Problem, content_type = "application/problem+json", description = "It came too slowly"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "It is too large"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 200, body = PredictResponse, description = "The apps, most probable first")
     ),
     security(("bearer" = []))
 )]
 pub(super) async fn predict(
     State(server): State<Shared>,
     Extension(identity): Extension<Identity>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let priority = Priority::of(&headers).unwrap_or_default();
     let answered = match parse::<PredictRequest>(&body) {
-        Ok(request) if request.user.parse().is_ok_and(|user: UserId| !identity.speaks_for(user)) => {
-            return not_theirs();
-        }
-        Ok(request) => server.answers.predict(&request).await,
+        Ok(request) if !asks_for_theirs(&identity, &request) => return not_theirs(),
+        Ok(request) => server.answers.predict(&request, priority).await,
         Err(error) => Err(error),
     };
     match answered {
@@ -437,9 +465,83 @@ pub(super) async fn predict(
     }
 }
 
+/// Whether somebody may ask this. A user that is none is refused later, with its reason.
+fn asks_for_theirs(identity: &Identity, request: &PredictRequest) -> bool {
+    request.user.parse().map_or(true, |user: UserId| identity.speaks_for(user))
+}
+
+/// `POST /v1/predict:batch`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRequest {
+    /// Each as in `POST /v1/predict`.
+    #[schema(min_items = 1, max_items = 100)]
+    pub questions: Vec<PredictRequest>,
+}
+
+/// What comes of the questions, in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BatchResponse {
+    /// One of each question.
+    pub answers: Vec<BatchAnswer>,
+}
+
+/// What comes of one question of a batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum BatchAnswer {
+    /// Its answer.
+    Answer(PredictResponse),
+    /// Why there is none.
+    Problem(Problem),
+}
+
+/// Questions in a batch, at most, and of one batch that are worked on at once.
+const MAX_BATCH: usize = 100;
+const BATCH_AT_ONCE: usize = 8;
+
+/// What is opened next by each of several people. Without the header `Priority` it is done in the background.
+#[utoipa::path(
+    post,
+    path = "/v1/predict:batch",
+    request_body = BatchRequest,
+    responses((status = 200, body = BatchResponse, description = "An answer or a problem of each question")),
+    security(("bearer" = []))
+)]
+pub(super) async fn predict_batch(
+    State(server): State<Shared>,
+    Extension(identity): Extension<Identity>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let priority = Priority::of(&headers).unwrap_or(Priority::Background);
+    let questions = match parse::<BatchRequest>(&body) {
+        Ok(batch) => batch.questions,
+        Err(error) => return failure(error),
+    };
+    if !(1..=MAX_BATCH).contains(&questions.len()) {
+        let message = format!("{} questions, where a batch has 1 to {MAX_BATCH}", questions.len());
+        return refusal(StatusCode::BAD_REQUEST, Some("questions"), message);
+    }
+    if !questions.iter().all(|question| asks_for_theirs(&identity, question)) {
+        return not_theirs();
+    }
+    let answered = questions.iter().map(|question| {
+        let answered = server.answers.predict(question, priority);
+        answered.map(|answered| match answered {
+            Ok((answer, _)) => BatchAnswer::Answer(answer),
+            Err(error) => BatchAnswer::Problem(error.into()),
+        })
+    });
+    let answered: Vec<_> = answered.map(|answered| answered.boxed()).collect();
+    let answers = futures::stream::iter(answered).buffered(BATCH_AT_ONCE).collect().await;
+    Json(BatchResponse { answers }).into_response()
+}
+
 /// An answer with how long its parts took, in milliseconds: `Server-Timing`, and histograms.
 fn timed(mut response: Response, stages: Stages) -> Response {
-    let parts = [("state", stages.state), ("model", stages.model), ("total", stages.total)];
+    let parts =
+        [("queue", stages.queue), ("state", stages.state), ("model", stages.model), ("total", stages.total)];
     let timing = parts.map(|(name, took)| {
         metrics::histogram!("foretap_answer_seconds", "stage" => name).record(took.as_secs_f64());
         format!("{name};dur={:.3}", took.as_secs_f64() * 1e3)
@@ -456,14 +558,7 @@ fn timed(mut response: Response, stages: Stages) -> Response {
     path = "/v1/feedback",
     request_body = FeedbackRequest,
     responses(
-        (status = 202, description = "On the disk"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "A field is wrong: it is named"),
-        (status = 408, body = Problem, content_type = "application/problem+json", description = "It came too slowly"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "It is too large"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 202, description = "On the disk")
     ),
     security(("bearer" = []))
 )]
@@ -499,11 +594,7 @@ pub(super) async fn feedback(
     post,
     path = "/v1/flush",
     responses(
-        (status = 204, description = "Committed"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 204, description = "Committed")
     ),
     security(("bearer" = []))
 )]
@@ -525,12 +616,7 @@ pub(super) async fn flush(State(server): State<Shared>) -> Response {
     path = "/v1/people/{user}/forget",
     params(("user" = String, Path, description = "The keyed hash of the user's id")),
     responses(
-        (status = 200, description = "What was done, and which models had learned from them", content_type = "application/json"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "No keyed hash"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 200, description = "What was done, and which models had learned from them", content_type = "application/json")
     ),
     security(("bearer" = []))
 )]
@@ -550,12 +636,7 @@ pub(super) async fn forget(State(server): State<Shared>, Path(user): Path<String
     path = "/v1/people/{user}",
     params(("user" = String, Path, description = "The keyed hash of the user's id")),
     responses(
-        (status = 200, description = "Events, impressions, dead letters", content_type = "application/json"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "No keyed hash"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 200, description = "Events, impressions, dead letters", content_type = "application/json")
     ),
     security(("bearer" = []))
 )]
@@ -584,11 +665,7 @@ const FLUSH: Duration = Duration::from_secs(120);
     get,
     path = "/v1/status",
     responses(
-        (status = 200, body = StatusBody, description = "Since the start"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 200, body = StatusBody, description = "Since the start")
     ),
     security(("bearer" = []))
 )]
@@ -653,11 +730,7 @@ pub(super) async fn ready(State(server): State<Shared>) -> Response {
     get,
     path = "/metrics",
     responses(
-        (status = 200, body = String, content_type = "text/plain", description = "Prometheus' text format"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 200, body = String, content_type = "text/plain", description = "Prometheus' text format")
     ),
     security(("bearer" = []))
 )]

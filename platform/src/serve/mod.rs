@@ -1,14 +1,18 @@
 //! What is answered: events in, questions, what was opened fed back. JSON over HTTP.
 
+mod admission;
 mod answers;
 mod http;
 mod live;
 mod openapi;
 
+pub use admission::{Admission, Overloaded, Place, Priority};
 pub use answers::{
     Answers, AppProbability, Failure, FeedbackRequest, PredictContext, PredictRequest, PredictResponse,
     Stages,
 };
-pub use http::{AcceptedEvents, Problem, RefusedEvent, Server, StatusBody};
+pub use http::{
+    AcceptedEvents, BatchAnswer, BatchRequest, BatchResponse, Problem, RefusedEvent, Server, StatusBody,
+};
 pub use live::{LiveModel, Models};
 pub use openapi::document;

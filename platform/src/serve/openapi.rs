@@ -1,6 +1,7 @@
 //! The HTTP interface as OpenAPI 3.1 has it, written from the handlers and their types.
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::http;
@@ -14,6 +15,7 @@ use super::http;
     paths(
         http::events,
         http::predict,
+        http::predict_batch,
         http::feedback,
         http::flush,
         http::status,
@@ -23,7 +25,7 @@ use super::http;
         http::health,
         http::ready
     ),
-    modifiers(&Bearer)
+    modifiers(&Bearer, &Refusals)
 )]
 struct Document;
 
@@ -36,6 +38,41 @@ impl Modify for Bearer {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
+}
+
+/// What every path may answer instead of what it is for.
+struct Refusals;
+
+/// Where somebody must say who they are.
+const OF_GUARDED: [(&str, &str); 4] = [
+    ("401", "Nobody, or no longer somebody"),
+    ("403", "Not by this role, or about somebody else"),
+    ("429", "Too many requests: see Retry-After"),
+    ("503", "Not at the moment: send it again, see Retry-After"),
+];
+/// Where something is sent.
+const OF_SENT: [(&str, &str); 3] =
+    [("400", "A field is wrong: it is named"), ("408", "It came too slowly"), ("413", "It is too large")];
+
+impl Modify for Refusals {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for path in document.paths.paths.values_mut() {
+            let guarded = [&mut path.get, &mut path.post].into_iter().flatten();
+            for operation in guarded.filter(|operation| operation.security.is_some()) {
+                let is_sent = operation.request_body.is_some() || operation.parameters.is_some();
+                let of_sent = if is_sent { OF_SENT.as_slice() } else { &[] };
+                for (status, description) in OF_GUARDED.iter().chain(of_sent) {
+                    let responses = &mut operation.responses.responses;
+                    responses.entry((*status).to_owned()).or_insert_with(|| refusal(description).into());
+                }
+            }
+        }
+    }
+}
+
+fn refusal(description: &str) -> Response {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    ResponseBuilder::new().description(description).content("application/problem+json", problem).build()
 }
 
 /// The document.
