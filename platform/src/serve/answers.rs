@@ -426,6 +426,7 @@ impl Answers {
             further.push(self.moment(user, asked_at_us, context)?);
         }
         further.sort_by_key(PhoneEvent::key);
+        further.dedup_by_key(|event| event.key());
         Ok(further)
     }
 

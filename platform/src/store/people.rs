@@ -146,8 +146,8 @@ impl People {
         }
     }
 
-    /// Shows `visit` the person of `user` with everything folded in, and `further` events that the state keeps nothing of, under
-    /// the ids of the model's bundle; `None` where nobody of this id is known.
+    /// Shows `visit` the person of `user` with everything folded in, and `further` events, in their order,
+    /// that the state keeps nothing of, under the ids of the model's bundle; `None` where nobody of this id is known.
     ///
     /// # Errors
     /// The person's row cannot be read.
@@ -159,26 +159,34 @@ impl People {
         visit: impl FnOnce(&foretap::router::Person, &foretap::data::Vocabulary, Option<i64>) -> T,
     ) -> Result<Option<T>> {
         let Some(mut shared) = self.known(user).await? else { return Ok(None) };
-        if !further.is_empty() {
-            let mut copy = lock(&shared).clone();
-            for event in further {
-                copy.fold(event.clone());
+        let (mut is_copy, mut snapshot) = (false, None);
+        // Both a snapshot and events may come meanwhile.
+        for attempt in 1..=ATTEMPTS {
+            if !is_copy && !lock(&shared).is_before(further) {
+                // Some belong between those of the state: a copy takes them in.
+                let mut copy = lock(&shared).clone();
+                for event in further {
+                    copy.fold(event.clone());
+                }
+                (shared, is_copy) = (Arc::new(Mutex::new(copy)), true);
             }
-            shared = Arc::new(Mutex::new(copy));
-        }
-        let mut snapshot = None;
-        for is_last in [false, true] {
             if snapshot.is_none() && lock(&shared).needs_snapshot(model) {
                 snapshot = self.store.person(user).await?;
             }
             let mut state = lock(&shared);
-            if snapshot.is_none() && state.needs_snapshot(model) && !is_last {
-                // One was made meanwhile: read it.
+            let is_unread = snapshot.is_none() && state.needs_snapshot(model);
+            if attempt < ATTEMPTS && (is_unread || !(is_copy || state.is_before(further))) {
                 continue;
             }
             let newest = state.newest_us();
             let (person, vocabulary) = state.current((bundle, model), snapshot.as_deref())?;
-            return Ok(Some(visit(person, vocabulary, newest)));
+            let Some(last) = further.last().filter(|_| !is_copy) else {
+                return Ok(Some(visit(person, vocabulary, newest)));
+            };
+            let (mut person, mut vocabulary) = (person.clone(), vocabulary.clone());
+            drop(state);
+            further.iter().for_each(|event| person.observe(&event.to_event(&mut vocabulary)));
+            return Ok(Some(visit(&person, &vocabulary, Some(last.at_us).max(newest))));
         }
         Ok(None)
     }
@@ -290,6 +298,8 @@ impl People {
     }
 }
 
+/// How often a person is looked at whose state changes meanwhile.
+const ATTEMPTS: usize = 4;
 /// People in one transaction: it holds the writes in memory.
 const WRITES_AT_ONCE: usize = 1_000;
 /// Snapshots that are read at once.
