@@ -51,13 +51,20 @@ pub struct Route {
 }
 
 /// Everything that is not for anybody. `/healthz` and `/readyz` are: they say nothing of people or figures.
-pub const ROUTES: [Route; 9] = {
+pub const ROUTES: [Route; 12] = {
     use Role::{Admin, Analyst, Device, Operator, Service};
     [
         Route { method: "POST", path: "/v1/events", roles: &[Device, Service, Admin] },
         Route { method: "POST", path: "/v1/predict", roles: &[Device, Service, Admin] },
         Route { method: "POST", path: "/v1/predict:batch", roles: &[Device, Service, Admin] },
         Route { method: "POST", path: "/v1/feedback", roles: &[Device, Service, Admin] },
+        Route { method: "POST", path: "/foretap.v1.Predictions/Predict", roles: &[Device, Service, Admin] },
+        Route {
+            method: "POST",
+            path: "/foretap.v1.Predictions/PredictEach",
+            roles: &[Device, Service, Admin],
+        },
+        Route { method: "POST", path: "/foretap.v1.Predictions/Feedback", roles: &[Device, Service, Admin] },
         Route { method: "POST", path: "/v1/flush", roles: &[Operator, Admin] },
         Route { method: "GET", path: "/v1/status", roles: &[Analyst, Operator, Admin] },
         Route { method: "GET", path: "/metrics", roles: &[Analyst, Operator, Admin] },

@@ -23,7 +23,9 @@ use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::ToSchema;
 
 use super::admission::Priority;
-use super::answers::{Answers, Failure, FeedbackRequest, PredictRequest, PredictResponse, Stages};
+use super::answers::{Answers, Failure, FeedbackRequest, PredictResponse, Stages};
+use super::question::PredictRequest;
+use super::rpc;
 use crate::config::HttpConfig;
 use crate::guard::{Certificates, Connections, Denied, Guard, Identity, Peer, Role};
 use crate::ingest::{IngestStatus, now_us};
@@ -94,7 +96,7 @@ pub struct StatusBody {
 }
 
 /// Bytes of a question with its events.
-const MAX_QUESTION_BYTES: usize = 128 << 10;
+pub(super) const MAX_QUESTION_BYTES: usize = 128 << 10;
 /// And of a batch of questions.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Refused events that an answer names.
@@ -122,7 +124,7 @@ pub struct Server {
     pub guard: Guard,
 }
 
-type Shared = Arc<Server>;
+pub(super) type Shared = Arc<Server>;
 
 impl Server {
     /// Answers until `stop` is done, then waits at most the settings' seconds for requests that are under way.
@@ -149,6 +151,31 @@ impl Server {
         };
         connections.serve(routes(self, config), stop).await;
         Ok(())
+    }
+}
+
+impl Server {
+    /// Keeps what was opened after an answer: once it is on the disk. `false` where it is not theirs.
+    pub(super) async fn take_feedback(
+        &self,
+        identity: &Identity,
+        request: &FeedbackRequest,
+    ) -> std::result::Result<bool, Failure> {
+        let impression = self.answers.feedback(request)?;
+        if impression.user.parse().is_ok_and(|user: UserId| !identity.speaks_for(user)) {
+            self.answers.keep(impression);
+            return Ok(false);
+        }
+        let bytes = serde_json::to_vec(&impression).map_err(|error| {
+            Error::new(ErrorKind::Data, format!("an impression cannot be written: {error}"))
+        })?;
+        match self.journal.add(now_us(), RecordKind::Impression, bytes.into()).await {
+            Ok(_) => Ok(true),
+            Err(error) => {
+                self.answers.keep(impression);
+                Err(error.into())
+            }
+        }
     }
 }
 
@@ -180,6 +207,7 @@ fn routes(server: Shared, config: &HttpConfig) -> Router {
         .merge(events)
         .merge(questions)
         .merge(others)
+        .merge(rpc::routes(&server))
         // Who asks is known before anything is read of what they send.
         .route_layer(axum::middleware::from_fn_with_state(Arc::clone(&server), admitted))
         .route("/healthz", get(health))
@@ -211,7 +239,7 @@ async fn hardened(mut response: Response) -> Response {
 }
 
 /// Routes that are refused where too many questions wait.
-const QUESTIONS: [&str; 2] = ["/v1/predict", "/v1/predict:batch"];
+const QUESTIONS: [&str; 3] = ["/v1/predict", "/v1/predict:batch", rpc::PREDICT];
 
 /// Lets a request through if whoever sent it may do this, with their [`Identity`].
 async fn admitted(
@@ -567,25 +595,14 @@ pub(super) async fn feedback(
     Extension(identity): Extension<Identity>,
     body: Bytes,
 ) -> Response {
-    let impression = parse::<FeedbackRequest>(&body).and_then(|request| server.answers.feedback(&request));
-    let impression = match impression {
-        Ok(impression) => impression,
+    let kept = match parse::<FeedbackRequest>(&body) {
+        Ok(request) => server.take_feedback(&identity, &request).await,
         Err(error) => return failure(error),
     };
-    if impression.user.parse().is_ok_and(|user: UserId| !identity.speaks_for(user)) {
-        server.answers.keep(impression);
-        return not_theirs();
-    }
-    let bytes = match serde_json::to_vec(&impression) {
-        Ok(bytes) => bytes,
-        Err(error) => return refusal(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()),
-    };
-    match server.journal.add(now_us(), RecordKind::Impression, bytes.into()).await {
-        Ok(_) => StatusCode::ACCEPTED.into_response(),
-        Err(error) => {
-            server.answers.keep(impression);
-            failure(error.into())
-        }
+    match kept {
+        Ok(true) => StatusCode::ACCEPTED.into_response(),
+        Ok(false) => not_theirs(),
+        Err(error) => failure(error),
     }
 }
 

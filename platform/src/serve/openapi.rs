@@ -98,7 +98,9 @@ mod tests {
                 }
             }
         }
-        let mut table = ROUTES.map(|route| (route.method.to_owned(), route.path.to_owned())).to_vec();
+        // gRPC's are in predict.proto.
+        let table = ROUTES.iter().filter(|route| !route.path.starts_with("/foretap."));
+        let mut table: Vec<_> = table.map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
         guarded.sort();
         table.sort();
         assert_eq!(guarded, table);
