@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Up, assert_kept, events, runtime};
+use common::{Up, assert_kept, events, json_event, runtime};
 use foretap::data::{Battery, Network};
 use foretap_platform::lake::{Lake, TableName, people, row_count};
 use foretap_platform::serve::{AppProbability, FeedbackRequest, PredictContext, PredictRequest};

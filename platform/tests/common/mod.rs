@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use foretap::Silent;
 use foretap::bundle::Bundle;
-use foretap::data::UserId;
 use foretap::data::simulate::{Law, SimulationConfig, simulate};
+use foretap::data::{Network, UserId};
 use foretap::router::{Person, SuggestionSettings};
 use foretap_platform::client::{Client, phone_events};
 use foretap_platform::lake::{Lake, TableName, people, row_count};
@@ -146,7 +146,7 @@ pub async fn is_replay<'a>(
 
 /// An event as JSON has it.
 #[allow(dead_code)] // of those who ask with events
-pub fn json_event(event: &PhoneEvent) -> Box<RawValue> {
+pub fn json_event(event: &PhoneEvent) -> Box<serde_json::value::RawValue> {
     let network = match event.network {
         Network::Unknown => None,
         Network::Offline => Some("offline"),
