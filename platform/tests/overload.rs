@@ -1,4 +1,5 @@
-//! More questions than are answered, batches of questions, and how long a caller waits: on the running program.
+//! More questions than are answered, batches of questions, how long a caller waits, and models exchanged meanwhile: on the running
+//! program.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,10 +7,13 @@
 #[allow(dead_code)]
 mod common;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Up, events};
+use foretap::bundle::{Bundle, BundleContents};
+use foretap_platform::registry::{Card, Registry};
 use foretap_platform::serve::{BatchAnswer, PredictRequest, Problem};
 use serde_json::json;
 
@@ -141,5 +145,86 @@ fn a_caller_says_how_long_it_waits() {
     // Its time is up before its turn: refused, or answered without the person.
     assert!([200, 503].contains(&status), "{answer}");
     assert!(started.elapsed() < Duration::from_millis(500), "{answer}");
+    up.stop();
+}
+
+#[test]
+fn no_answer_is_lost_or_mixed_while_models_are_exchanged() {
+    const SWAPS: u32 = 6;
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(folder.path(), &[]);
+    let events = events(2, 2);
+    up.client.send(&events, "k1", (500, None), |_| {}).unwrap();
+    up.client.flush().unwrap();
+    // The trees alone: other probabilities than those of the version that ships, by another route.
+    let registry = Registry::open(&folder.path().join("models")).unwrap();
+    let parts = Bundle::pretrained().unwrap().parts().clone();
+    let other = Bundle::new(BundleContents { student: None, router: None, ..parts }).unwrap();
+    let card = Card {
+        made_at: 0,
+        learned_from: "a test".to_owned(),
+        data_version: None,
+        parent: Some(1),
+        comparison: None,
+        passed_gate: None,
+        code: "0".to_owned(),
+    };
+    assert_eq!(registry.add(&other, &card).unwrap(), 2);
+    let at = jiff::Timestamp::from_microsecond(events.last().unwrap().at_us).unwrap().to_string();
+    let user = events.last().unwrap().user.to_string();
+    let question = PredictRequest { user, at: Some(at), apps: Some(10), ..Default::default() };
+    let bits = |answer: &foretap_platform::serve::PredictResponse| {
+        let apps = answer.apps.iter().map(|app| (app.app.clone(), app.probability.to_bits()));
+        (answer.route.clone(), apps.collect::<Vec<_>>(), answer.confidence.to_bits())
+    };
+    let live = |version: u32| {
+        let before = registry.live().unwrap().map(|live| live.version);
+        registry.approve(version, before, "a test", "").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let answer = up.client.predict(&question).unwrap();
+            if answer.model == version.to_string() {
+                return bits(&answer);
+            }
+            assert!(Instant::now() < deadline, "version {version} is not live");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let expected: BTreeMap<String, _> = [2, 1].map(|version| (version.to_string(), live(version))).into();
+    assert_ne!(expected["1"], expected["2"]);
+    let is_over = AtomicBool::new(false);
+    let asked: BTreeMap<String, usize> = std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut asked: BTreeMap<String, usize> = BTreeMap::new();
+                    while !is_over.load(Ordering::Relaxed) {
+                        let answer = up.client.predict(&question).unwrap();
+                        assert_eq!(bits(&answer), expected[&answer.model], "of version {}", answer.model);
+                        *asked.entry(answer.model).or_default() += 1;
+                    }
+                    asked
+                })
+            })
+            .collect();
+        for swap in 0..SWAPS {
+            live(2 - swap % 2);
+        }
+        // A version that is damaged is not taken over, and the one before goes on.
+        let file = folder.path().join("models/2/bundle.foretap");
+        let bytes = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+        let before = registry.live().unwrap().map(|live| live.version);
+        registry.approve(2, before, "a test", "").unwrap_err();
+        is_over.store(true, Ordering::Relaxed);
+        let mut all: BTreeMap<String, usize> = BTreeMap::new();
+        for asker in askers {
+            for (model, count) in asker.join().unwrap() {
+                *all.entry(model).or_default() += count;
+            }
+        }
+        all
+    });
+    assert!(asked["1"] > 100 && asked["2"] > 100, "{asked:?}");
     up.stop();
 }
