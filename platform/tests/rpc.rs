@@ -176,7 +176,8 @@ fn answers_are_those_of_http_to_the_bit() {
 fn who_asks_is_known_as_in_http() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let settings = [("FORETAP_GUARD_AUTHENTICATE", "true")];
+    // All that the program and its libraries can say.
+    let settings = [("FORETAP_GUARD_AUTHENTICATE", "true"), ("FORETAP_LOG", "trace")];
     let key = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_foretap"));
         command
@@ -189,7 +190,10 @@ fn who_asks_is_known_as_in_http() {
     };
     let device = key(&["--role", "device", "--user", "u00000000000000aa"]);
     let analyst = key(&["--role", "analyst"]);
-    let up = Up::start(folder.path(), &settings);
+    let logs = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foretap"));
+    command.arg("up").stderr(logs.reopen().unwrap());
+    let up = Up::start_by(command, folder.path(), &settings);
     let theirs = json!({ "call": "Predict", "messages": [{ "user": "u00000000000000aa" }] });
     let others = json!({ "call": "Predict", "messages": [{ "user": "u00000000000000bb" }] });
     let mut rpc = Rpc::start(&python, up.client.url(), &device);
@@ -205,5 +209,36 @@ fn who_asks_is_known_as_in_http() {
     std::thread::sleep(std::time::Duration::from_millis(1_500));
     assert_eq!(Rpc::start(&python, up.client.url(), &other).refusal(&feedback).0, "PERMISSION_DENIED");
     rpc.answer(&feedback);
+
+    // Over HTTP/1.1, too, where it belongs and where it does not.
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let url = format!("{}/v1/predict", up.client.url());
+    for (url, credential, body) in [
+        (url.clone(), format!("Bearer {device}"), r#"{"user":"u00000000000000aa"}"#.to_owned()),
+        (url.clone(), format!("Bearer {device}x"), String::new()),
+        (url.clone(), format!("Basic {device}"), String::new()),
+        (url, format!("Bearer {device}"), format!("{{\"user\":\"{device}\"}}")),
+    ] {
+        let mut answer = agent.post(&url).header("Authorization", credential).send(body).unwrap();
+        assert!(!answer.body_mut().read_to_string().unwrap().contains(&device));
+    }
     up.stop();
+    let logged = std::fs::read(logs.path()).unwrap();
+    assert!(logged.len() > 10_000, "it was told to say everything");
+    for (number, key) in [&device, &analyst, &other].into_iter().enumerate() {
+        assert!(!holds(&logged, key), "key {number} is in the log");
+        assert!(
+            files(folder.path()).iter().all(|file| !holds(&std::fs::read(file).unwrap(), key)),
+            "{number}"
+        );
+    }
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
