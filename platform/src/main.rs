@@ -103,7 +103,7 @@ enum Command {
         #[command(subcommand)]
         command: PersonCommand,
     },
-    /// API keys: who may ask, and what they may do
+    /// API keys: who may ask, and what they may do; and another master key
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
@@ -230,7 +230,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             models::approve(&config, *version, (by, note), *despite_gate)
         }
         Command::Lake { command } => lake::lake(&config, command),
-        Command::Keys { command } => keys::keys(&config.api_keys_file(), command),
+        Command::Keys { command } => keys::keys(&config, command),
         Command::Dead { command } => dead::dead(&config, command, client),
         Command::Rebuild => {
             let (people, events) = runtime()?.block_on(rebuild::rebuild(&config))?;

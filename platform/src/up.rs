@@ -144,6 +144,25 @@ pub async fn open_key(config: &Config, may_make: bool) -> Result<MasterKey> {
     }
 }
 
+/// Adds a new master key by the settings: what is sealed from the next start on is sealed by it, and the older ones open what they
+/// have sealed.
+///
+/// # Errors
+/// The keys that there are cannot be opened, the file cannot be written, or this build cannot ask who has sealed it.
+pub async fn rotate_key(config: &Config) -> Result<MasterKey> {
+    let file = config.key_file();
+    match &config.store.kms_key {
+        None => MasterKey::rotate(&file),
+        #[cfg(feature = "aws")]
+        Some(kms_key) => {
+            let sdk = crate::aws::sdk_config(&config.aws).await;
+            crate::store::rotate_by_kms(&sdk, &file, kms_key).await
+        }
+        #[cfg(not(feature = "aws"))]
+        Some(_) => Err(no_aws("store.kms_key")),
+    }
+}
+
 /// Whether a master key could be made by the settings. None is.
 ///
 /// # Errors

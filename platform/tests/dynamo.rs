@@ -24,6 +24,7 @@ use foretap::bundle::Bundle;
 use foretap::data::UserId;
 use foretap_platform::store::{
     DynamoStore, MasterKey, OnlineStore, People, SnapshotWrite, Units, Write, Written, master_key_by_kms,
+    rotate_by_kms,
 };
 use foretap_platform::wire::PhoneEvent;
 use rand::{RngExt as _, SeedableRng as _};
@@ -508,6 +509,13 @@ async fn a_key_that_kms_does_not_open_is_refused_with_the_reason() {
         let sealed = made.seal(b"letter").unwrap();
         let opened = master_key_by_kms(&sdk, &file("a"), "alias/foretap", false).await.unwrap();
         assert_eq!(opened.open(&sealed).unwrap(), b"letter");
+        // Another key, the older one still opening what it has sealed.
+        let rotated = rotate_by_kms(&sdk, &file("a"), "alias/foretap").await.unwrap();
+        assert_eq!((rotated.count(), rotated.open(&sealed).unwrap()), (2, b"letter".to_vec()));
+        let later = rotated.seal(b"later").unwrap();
+        let opened = master_key_by_kms(&sdk, &file("a"), "alias/foretap", false).await.unwrap();
+        assert_eq!(opened.open(&later).unwrap(), b"later");
+        assert!(made.open(&later).is_err());
         let text = std::fs::read_to_string(file("a")).unwrap();
         MasterKey::load(&file("plain"), true).unwrap();
         std::fs::write(file("cut"), text.replace("\"sealed\":\"", "\"sealed\":\"00")).unwrap();

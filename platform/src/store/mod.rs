@@ -26,7 +26,7 @@ use foretap::data::UserId;
 pub use dynamo::{DynamoStore, Units};
 pub use key::MasterKey;
 #[cfg(feature = "aws")]
-pub use kms::{check_kms, master_key as master_key_by_kms};
+pub use kms::{check_kms, master_key as master_key_by_kms, rotate as rotate_by_kms};
 pub use people::People;
 pub use redb_store::RedbStore;
 pub use state::{Folded, PersonState};
