@@ -229,3 +229,32 @@ fn no_answer_is_lost_or_mixed_while_models_are_exchanged() {
     assert!(asked["1"] > 100 && asked["2"] > 100, "{asked:?}");
     up.stop();
 }
+
+#[test]
+fn a_body_may_be_as_large_as_the_limit_and_no_byte_larger() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("FORETAP_HTTP_MAX_BODY_BYTES", "3000"), ("FORETAP_HTTP_MAX_BATCH_BYTES", "3000")];
+    let up = Up::start(folder.path(), &settings);
+    let question = r#"{"user":"u0000000000000001"}"#;
+    let several = format!(r#"{{"questions":[{question}]}}"#);
+    let events = r#"{"version":1,"key_id":"k1","events":[]}"#;
+    let feedback = r#"{"answer_id":"none","opened":null}"#;
+    for (path, body, limit, fine) in [
+        ("/v1/predict", question, 128 << 10, 200),
+        ("/v1/predict:batch", &*several, 1 << 20, 200),
+        ("/v1/feedback", feedback, 128 << 10, 400),
+        ("/v1/events", events, 3_000, 202),
+    ] {
+        let url = format!("{}{path}", up.client.url());
+        for (length, expected) in [(limit - 1, fine), (limit, fine), (limit + 1, 413)] {
+            let padded = format!("{body}{}", " ".repeat(length - body.len()));
+            let (status, _, answer) = asked(&agent(), &url, None, &padded);
+            assert_eq!(status, expected, "{path} of {length} bytes: {answer}");
+            if status == 413 {
+                let problem: Problem = serde_json::from_str(&answer).unwrap();
+                assert_eq!(problem.field.as_deref(), Some("body"));
+            }
+        }
+    }
+    up.stop();
+}

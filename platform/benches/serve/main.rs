@@ -303,7 +303,7 @@ impl Server {
             let found = buckets.iter().find(|(_, count)| *count >= 0.99 * all);
             json!(found.map(|(bound, _)| bound * 1e3))
         };
-        json!({ "state": of("state"), "model": of("model"), "total": of("total") })
+        json!({ "queue": of("queue"), "state": of("state"), "model": of("model"), "total": of("total") })
     }
 
     fn rss_mb(&self) -> f64 {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Extension, MatchedPath, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Extension, FromRequest, MatchedPath, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -141,6 +141,12 @@ impl Server {
         let connections = Connections::bind(config, certificates).await?;
         let url = format!("{}://{}", connections.scheme(), connections.address()?);
         self.is_ready.store(true, Ordering::Release);
+        let (events, batch) = (config.max_body_bytes, config.max_batch_bytes);
+        let limits = [events, batch, MAX_QUESTION_BYTES, MAX_BATCH_BYTES];
+        tracing::info!(
+            ?limits,
+            "bytes of events as they arrive and decompressed, of a question, of a batch of questions"
+        );
         started(&url);
         let (server, unready) = (Arc::clone(&self), Duration::from_secs(config.unready_secs));
         let stop = async move {
@@ -405,20 +411,8 @@ pub(super) async fn events(
     State(server): State<Shared>,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
-    body: std::result::Result<Bytes, axum::extract::rejection::BytesRejection>,
+    Sent(bytes): Sent,
 ) -> Response {
-    let bytes = match body {
-        Ok(bytes) => bytes,
-        Err(rejection) => {
-            let message = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    "the batch is larger than the server takes: send several smaller ones".to_owned()
-                }
-                _ => format!("the body cannot be read: {}", rejection.body_text()),
-            };
-            return refusal(rejection.status(), Some("body"), message);
-        }
-    };
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let Some(encoding) = Encoding::of_content_type(content_type) else {
         let message = "send `Content-Type: application/json` or `application/x-protobuf`";
@@ -457,6 +451,25 @@ pub(super) async fn events(
     }
 }
 
+/// A body that was read whole.
+struct Sent(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Sent {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> std::result::Result<Self, Response> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| {
+            let message = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    "the body is larger than this path takes: send less at once".to_owned()
+                }
+                _ => format!("the body cannot be read: {}", rejection.body_text()),
+            };
+            refusal(rejection.status(), Some("body"), message)
+        })
+    }
+}
+
 /// A small JSON body, with an error that says what is wrong with it.
 fn parse<T: for<'a> Deserialize<'a>>(body: &[u8]) -> std::result::Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| {
@@ -479,7 +492,7 @@ pub(super) async fn predict(
     State(server): State<Shared>,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Response {
     let priority = Priority::of(&headers).unwrap_or_default();
     let answered = match parse::<PredictRequest>(&body) {
@@ -540,7 +553,7 @@ pub(super) async fn predict_batch(
     State(server): State<Shared>,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Response {
     let priority = Priority::of(&headers).unwrap_or(Priority::Background);
     let questions = match parse::<BatchRequest>(&body) {
@@ -593,7 +606,7 @@ fn timed(mut response: Response, stages: Stages) -> Response {
 pub(super) async fn feedback(
     State(server): State<Shared>,
     Extension(identity): Extension<Identity>,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Response {
     let kept = match parse::<FeedbackRequest>(&body) {
         Ok(request) => server.take_feedback(&identity, &request).await,
