@@ -22,6 +22,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use common::{Up, events, is_replay, runtime};
 use foretap::bundle::Bundle;
 use foretap::data::UserId;
+use foretap_platform::client::{Client, Servers};
 use foretap_platform::store::{
     DynamoStore, MasterKey, OnlineStore, People, SnapshotWrite, Units, Write, Written, master_key_by_kms,
     rotate_by_kms,
@@ -428,6 +429,75 @@ fn the_whole_program_with_only_the_settings_changed() {
         disable(true).unwrap();
         Up::start(folder.path(), &settings).stop();
     }
+}
+
+#[test]
+fn one_of_two_programs_is_killed_under_load_and_no_question_fails() {
+    let runtime = runtime();
+    let Some(aws) = Aws::start("moto") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let key_file = folder.path().join("master.key");
+    let mut settings = settings_of_store(&aws);
+    settings.push(("FORETAP_STORE_KEY_FILE".to_owned(), key_file.to_str().unwrap().to_owned()));
+    settings.push(("FORETAP_INGEST_COMMIT_SECS".to_owned(), "0".to_owned()));
+    let settings = borrowed(&settings);
+    let mut programs: Vec<Up> =
+        ["a", "b"].iter().map(|name| Up::start(&folder.path().join(name), &settings)).collect();
+    let clients: Vec<_> = programs.iter().map(|program| program.client.clone()).collect();
+    let servers = Servers::new(clients.clone()).unwrap();
+    let events = events(12, 1);
+    // Each person's events by their own server, where they are known at once.
+    let mut of_users: BTreeMap<UserId, Vec<PhoneEvent>> = BTreeMap::new();
+    for event in &events {
+        of_users.entry(event.user).or_default().push(event.clone());
+    }
+    for (user, theirs) in &of_users {
+        servers.of(&user.to_string())[0].send(theirs, "k1", (100, None), |_| {}).unwrap();
+    }
+    clients.iter().for_each(|client| client.flush().unwrap());
+    let users: Vec<String> = of_users.keys().map(ToString::to_string).collect();
+    let has_both = |name: &Client| users.iter().any(|user| servers.of(user)[0].url() == name.url());
+    assert!(clients.iter().all(has_both), "each has some of the users");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let began = Instant::now();
+    let (asked, failed, unknown) = std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut asked, mut failed, mut unknown) = (0, Vec::new(), 0);
+                    while !is_over.load(Ordering::Relaxed) && began.elapsed() < Duration::from_secs(60) {
+                        let user = users[asked % users.len()].clone();
+                        let question = foretap_platform::serve::PredictRequest { user, ..Default::default() };
+                        match servers.predict(&question) {
+                            Ok(answer) => unknown += usize::from(!answer.known),
+                            Err(error) => failed.push(error.to_string()),
+                        }
+                        asked += 1;
+                    }
+                    (asked, failed, unknown)
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_secs(2));
+        programs[0].kill();
+        std::thread::sleep(Duration::from_secs(3));
+        is_over.store(true, Ordering::Relaxed);
+        let mut all = (0, Vec::new(), 0);
+        for asker in askers {
+            let (asked, failed, unknown) = asker.join().unwrap();
+            (all.0, all.2) = (all.0 + asked, all.2 + unknown);
+            all.1.extend(failed);
+        }
+        all
+    });
+    assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), failed.first());
+    assert!(asked > 200 && unknown == 0, "{unknown} of {asked}");
+    programs.remove(1).stop();
+    let master = MasterKey::load(&key_file, false).unwrap();
+    runtime.block_on(async {
+        let store = DynamoStore::open(&aws.sdk().await, TABLE, false, 3).await.unwrap();
+        assert_union(&store, &master, &events).await;
+    });
 }
 
 #[test]
