@@ -440,6 +440,8 @@ fn one_of_two_programs_is_killed_under_load_and_no_question_fails() {
     let mut settings = settings_of_store(&aws);
     settings.push(("FORETAP_STORE_KEY_FILE".to_owned(), key_file.to_str().unwrap().to_owned()));
     settings.push(("FORETAP_INGEST_COMMIT_SECS".to_owned(), "0".to_owned()));
+    // moto takes its time.
+    settings.push(("FORETAP_ANSWER_STATE_MS".to_owned(), "5000".to_owned()));
     let settings = borrowed(&settings);
     let mut programs: Vec<Up> =
         ["a", "b"].iter().map(|name| Up::start(&folder.path().join(name), &settings)).collect();
