@@ -338,3 +338,73 @@ fn nobody_is_let_in_from_elsewhere_by_default() {
         assert!(error.contains(expected), "{expected}: {error}");
     }
 }
+
+/// A frame of HTTP/2 (RFC 9113, 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// Questions that are asked and taken back at once, on one connection, until the server ends it or `most` were: how many.
+fn cancelled(address: &str, most: u32) -> u32 {
+    const HEADERS: (u8, u8) = (1, 4);
+    const RST_STREAM: u8 = 3;
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut start = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    start.extend(frame(4, 0, 0, &[]));
+    connection.write_all(&start).unwrap();
+    // HPACK: POST and http from its table, path and authority as they are.
+    let mut head = vec![0x83, 0x86, 0x04, 11];
+    head.extend(b"/v1/predict");
+    head.extend([0x01, 1, b'a']);
+    for number in 0..most {
+        let stream = 2 * number + 1;
+        let mut both = frame(HEADERS.0, HEADERS.1, stream, &head);
+        both.extend(frame(RST_STREAM, 0, stream, &CANCEL));
+        if connection.write_all(&both).is_err() {
+            return number;
+        }
+    }
+    most
+}
+
+#[test]
+fn ten_thousand_cancelled_questions_harm_nobody_else() {
+    const CANCELLED: u32 = 10_000;
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(folder.path(), &[]);
+    let address = up.client.url().trim_start_matches("http://").to_owned();
+    let question = foretap_platform::serve::PredictRequest {
+        user: "u0000000000000001".to_owned(),
+        ..Default::default()
+    };
+    let ask = || {
+        let asked = Instant::now();
+        up.client.predict(&question).unwrap();
+        asked.elapsed()
+    };
+    ask();
+    std::thread::scope(|scope| {
+        let attacker = scope.spawn(|| {
+            let (mut sent, mut connections) = (0, 0);
+            while sent < CANCELLED {
+                sent += cancelled(&address, CANCELLED - sent).max(1);
+                connections += 1;
+            }
+            connections
+        });
+        let mut slowest = Duration::ZERO;
+        while !attacker.is_finished() {
+            slowest = slowest.max(ask());
+        }
+        attacker.join().unwrap();
+        assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    });
+    assert!(ask() < Duration::from_secs(1));
+    up.stop();
+}
