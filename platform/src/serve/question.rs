@@ -116,7 +116,7 @@ impl Questions<'_> {
                 let message = "no RFC 3339 time with its offset".to_owned();
                 wrong("at", message, "write it as 2026-11-30T08:15:00+01:00, or leave it out for now")
             })?;
-            Ok(at.as_microsecond())
+            Ok::<i64, Failure>(at.as_microsecond())
         };
         let parts = Parts {
             user: &request.user,
