@@ -23,10 +23,11 @@ mod snapshot;
 #[cfg(feature = "aws")]
 mod storage;
 mod tables;
+mod versions;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use foretap::{Error, ErrorKind, Result};
 use iceberg::table::Table;
@@ -46,6 +47,7 @@ pub use rewrite::{Cleaned, Forgotten};
 pub use rows::{DeadLetter, Impression, LakeEvent};
 pub use scan::{dead_letters, people, row_count};
 pub use tables::TableName;
+pub use versions::{RolledBack, SnapshotInfo};
 pub use writer::Commit;
 
 /// The tables, and the catalog that knows them.
@@ -53,19 +55,8 @@ pub use writer::Commit;
 pub struct Lake {
     catalog: Arc<SqliteCatalog>,
     files: Files,
-}
-
-/// A snapshot as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct SnapshotInfo {
-    /// Iceberg's id.
-    pub id: i64,
-    /// When it was committed, in milliseconds since 1970.
-    pub at_ms: i64,
-    /// Rows in the table then.
-    pub rows: u64,
-    /// Names that keep it: data versions.
-    pub tags: Vec<String>,
+    /// The last rollback of the events that this process knows of.
+    rollback: Arc<Mutex<Option<String>>>,
 }
 
 const NAMESPACE: &str = "foretap";
@@ -115,7 +106,7 @@ impl Lake {
                  would write into the original",
             ));
         }
-        let lake = Self { catalog: Arc::new(catalog), files };
+        let lake = Self { catalog: Arc::new(catalog), files, rollback: Arc::default() };
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
         let made = lake.catalog.create_namespace(&namespace, std::collections::HashMap::new()).await;
         if let Err(error) = made
@@ -139,6 +130,7 @@ impl Lake {
                 Err(error) => return Err(failed("make a table", &error)),
             }
         }
+        lake.learn_rollback().await?;
         Ok(lake)
     }
 
@@ -159,59 +151,6 @@ impl Lake {
     pub async fn table(&self, name: TableName) -> Result<Table> {
         let ident = ident(name);
         self.catalog.load_table(&ident).await.map_err(|error| failed("read a table", &error))
-    }
-
-    /// The table's snapshots, oldest first.
-    ///
-    /// # Errors
-    /// The catalog or the table's metadata cannot be read.
-    pub async fn snapshots(&self, name: TableName) -> Result<Vec<SnapshotInfo>> {
-        let table = self.table(name).await?;
-        let metadata = table.metadata();
-        let tags = tables::tags(metadata)?;
-        let mut found: Vec<SnapshotInfo> = metadata
-            .snapshots()
-            .map(|snapshot| SnapshotInfo {
-                id: snapshot.snapshot_id(),
-                at_ms: snapshot.timestamp_ms(),
-                rows: snapshot
-                    .summary()
-                    .additional_properties
-                    .get("total-records")
-                    .and_then(|rows| rows.parse().ok())
-                    .unwrap_or(0),
-                tags: tags
-                    .iter()
-                    .filter(|(_, tagged)| **tagged == snapshot.snapshot_id())
-                    .map(|(tag, _)| tag.clone())
-                    .collect(),
-            })
-            .collect();
-        found.sort_by_key(|snapshot| (snapshot.at_ms, snapshot.id));
-        Ok(found)
-    }
-
-    /// Names the newest snapshot of the events: a data version, which keeps it from being expired.
-    ///
-    /// # Errors
-    /// There is no snapshot, the name is no name or is taken, or the catalog cannot be written.
-    pub async fn tag(&self, name: &str) -> Result<i64> {
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        if name.is_empty() || name.len() > 64 || name == "main" || !name.bytes().all(is_name) {
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!("`{}` names no data version", name.escape_debug()),
-            )
-            .next_step("give 1 to 64 letters, digits, `.`, `-`, `_`; not `main`"));
-        }
-        let tagged = self.catalog.tag(&ident(TableName::Events), name).await;
-        tagged.map_err(|error| match error.kind() {
-            iceberg::ErrorKind::PreconditionFailed => {
-                Error::new(ErrorKind::Config, error.message().to_owned())
-                    .next_step("see `foretap lake snapshots`")
-            }
-            _ => failed("tag the events", &error),
-        })
     }
 
     /// The catalog.

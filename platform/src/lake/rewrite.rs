@@ -21,6 +21,7 @@ use iceberg::table::Table;
 
 use super::scan::is_of;
 use super::snapshot::{Replacement, SnapshotFiles};
+use super::versions::rollback_of;
 use super::writer::write_files;
 use super::{Lake, TableName, failed, tables};
 use crate::store::MasterKey;
@@ -66,18 +67,26 @@ impl Lake {
     /// A file cannot be read or written, or the table changes all the time. Call it again: it goes on.
     pub async fn forget(&self, name: TableName, user: UserId) -> Result<Forgotten> {
         let mut forgotten = Forgotten::default();
-        let tags = tables::tags(self.table(name).await?.metadata())?;
-        for reference in tags.into_keys().map(Some).chain([None]) {
-            let rows = self.forget_in(name, user, reference.as_deref(), None).await?;
-            match reference {
-                Some(_) => {
-                    forgotten.tags += u64::from(rows > 0);
-                    forgotten.tagged_rows += rows;
-                }
-                None => forgotten.rows = rows,
+        let mut seen = None;
+        for _ in 0..ATTEMPTS {
+            let now = named(&self.table(name).await?)?;
+            // Somebody may have named a version that still had them, or have gone back to one.
+            if seen.as_ref() == Some(&now) {
+                break;
             }
+            for reference in now.0.iter().map(Some).chain([None]) {
+                let rows = self.forget_in(name, user, reference.map(String::as_str), None).await?;
+                match reference {
+                    Some(_) => {
+                        forgotten.tags += u64::from(rows > 0);
+                        forgotten.tagged_rows += rows;
+                    }
+                    None => forgotten.rows += rows,
+                }
+            }
+            forgotten.files += self.expire(name, i64::MAX).await?.files_deleted;
+            seen = Some(now);
         }
-        forgotten.files = self.expire(name, i64::MAX).await?.files_deleted;
         forgotten.versions = self.purge(name).await?;
         Ok(forgotten)
     }
@@ -284,7 +293,7 @@ impl Lake {
     }
 
     /// Runs `work` on the table as it is, again as long as it says by `None` that a commit came first.
-    async fn retry<T, F: Future<Output = Result<Option<T>>>>(
+    pub(super) async fn retry<T, F: Future<Output = Result<Option<T>>>>(
         &self,
         name: TableName,
         work: impl Fn(Table) -> F,
@@ -332,6 +341,12 @@ impl Lake {
     }
 }
 
+/// A table's tags, and the last time that it was set back: what decides which snapshots stay.
+fn named(table: &Table) -> Result<(BTreeSet<String>, Option<String>)> {
+    let tags = tables::tags(table.metadata())?;
+    Ok((tags.into_keys().collect(), rollback_of(table)))
+}
+
 /// Whether the bytes have these in them.
 pub(super) fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
@@ -339,7 +354,7 @@ pub(super) fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
 
 const DAY_US: i64 = 86_400_000_000;
 
-fn location(table: &Table) -> Result<String> {
+pub(super) fn location(table: &Table) -> Result<String> {
     let location = table.metadata_location_result().map(str::to_owned);
     location.map_err(|error| failed("find the table's metadata", &error))
 }

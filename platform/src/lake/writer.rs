@@ -19,7 +19,7 @@ use iceberg::writer::partitioning::fanout_writer::FanoutWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use super::positions::PROPERTY;
+use super::positions::{PROPERTY, held};
 use super::snapshot::{Replacement, SnapshotFiles};
 use super::{DeadLetter, Impression, Lake, LakeEvent, Positions, TableName, catalog, failed, rows};
 
@@ -93,7 +93,7 @@ impl Lake {
     /// # Errors
     /// The table cannot be read, or its positions are damaged.
     pub async fn positions(&self) -> Result<Positions> {
-        held(&self.table(TableName::Events).await?)
+        held(self.table(TableName::Events).await?.metadata())
     }
 
     async fn append<R: FromRecord + Clone>(
@@ -108,7 +108,7 @@ impl Lake {
         }
         for _ in 0..ATTEMPTS {
             let table = self.table(name).await?;
-            let in_already = held(&table)?;
+            let in_already = held(table.metadata())?;
             let new = not_in(rows, &in_already);
             if new.is_empty() {
                 return Ok(());
@@ -147,10 +147,11 @@ impl Lake {
             }
             // What an attempt without an answer did is found here.
             let table = self.table(name).await?;
+            self.check_rollback(name, &table)?;
             if has_commit(&table, &id) {
                 return Ok(true);
             }
-            let mut all = held(&table)?;
+            let mut all = held(table.metadata())?;
             if positions.iter().any(|(partition, _)| all.last(partition) != before.last(partition)) {
                 return Ok(false);
             }
@@ -201,14 +202,6 @@ fn not_in<'a, R: FromRecord + Clone>(rows: &'a [R], in_already: &Positions) -> C
     match rows.iter().all(is_new) {
         true => Cow::Borrowed(rows),
         false => rows.iter().filter(|row| is_new(row)).cloned().collect(),
-    }
-}
-
-/// The positions that a table says it holds.
-fn held(table: &Table) -> Result<Positions> {
-    match table.metadata().properties().get(PROPERTY) {
-        Some(text) => Positions::from_json(text),
-        None => Ok(Positions::default()),
     }
 }
 
