@@ -125,7 +125,8 @@ impl Lake {
                 Ok(_) => {}
                 Err(error) if error.kind() == iceberg::ErrorKind::TableAlreadyExists => {
                     let table = lake.table(name).await?;
-                    tables::check(name, &table)?;
+                    // What it lacks is added when it is first written.
+                    tables::evolved(name, table.metadata())?;
                 }
                 Err(error) => return Err(failed("make a table", &error)),
             }

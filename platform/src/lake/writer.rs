@@ -21,7 +21,8 @@ use parquet::file::properties::WriterProperties;
 
 use super::positions::{PROPERTY, held};
 use super::snapshot::{Replacement, SnapshotFiles};
-use super::{DeadLetter, Impression, Lake, LakeEvent, Positions, TableName, catalog, failed, rows};
+use super::versions::changed;
+use super::{DeadLetter, Impression, Lake, LakeEvent, Positions, TableName, catalog, failed, rows, tables};
 
 /// The entry of a snapshot's summary that tells our commits apart.
 const COMMIT: &str = "foretap.commit";
@@ -46,6 +47,12 @@ impl Commit {
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.impressions.is_empty() && self.dead_letters.is_empty()
     }
+}
+
+/// What a table was when files were written for it.
+struct Base {
+    schema: i32,
+    positions: Positions,
 }
 
 /// Where a row came from.
@@ -107,7 +114,7 @@ impl Lake {
             return Ok(());
         }
         for _ in 0..ATTEMPTS {
-            let table = self.table(name).await?;
+            let table = self.fitted(name).await?;
             let in_already = held(table.metadata())?;
             let new = not_in(rows, &in_already);
             if new.is_empty() {
@@ -118,7 +125,8 @@ impl Lake {
             let batch = columns(&new, &Arc::new(schema))?;
             let files = write_files(&table, &batch).await.map_err(|error| failed("write rows", &error))?;
             let files = Replacement { added: files, ..Replacement::default() };
-            if self.add_files(name, &files, (&in_already, positions)).await? {
+            let base = Base { schema: table.metadata().current_schema_id(), positions: in_already };
+            if self.add_files(name, &files, (&base, positions)).await? {
                 return Ok(());
             }
             for file in &files.added {
@@ -130,14 +138,33 @@ impl Lake {
         Err(Error::new(ErrorKind::Io, message).next_step("let one process read each partition"))
     }
 
+    /// The table with the columns that this build writes. Those that it lacks are added; who writes without them goes on.
+    async fn fitted(&self, name: TableName) -> Result<Table> {
+        self.retry(name, |table| async move {
+            let Some(schema) = tables::evolved(name, table.metadata())? else { return Ok(Some(table)) };
+            let columns = schema.to_string();
+            let new = changed(&table, |new| new.add_current_schema(schema))?;
+            if self.swap(&table, new).await? {
+                tracing::warn!(
+                    table = name.name(),
+                    columns,
+                    "a table of an older build has this one's columns now"
+                );
+            }
+            Ok(None)
+        })
+        .await
+    }
+
     /// Makes a snapshot of `files`: tried again where another commit came first, and not where it turns out to be done. `false`
-    /// where somebody else has brought records of these partitions in since the table had the positions `before`: a process that
-    /// read on after its partitions were given away. Then the files may have rows that are in.
+    /// where the table is not any more what the files were written for. Somebody else has brought records of these partitions in:
+    /// a process that read on after its partitions were given away; then the files may have rows that are in. Or the columns are
+    /// others: a file's least and greatest values have the types of its time.
     async fn add_files(
         &self,
         name: TableName,
         files: &Replacement,
-        (before, positions): (&Positions, &Positions),
+        (base, positions): (&Base, &Positions),
     ) -> Result<bool> {
         let id = uuid::Uuid::now_v7().to_string();
         let mut last = None;
@@ -152,7 +179,9 @@ impl Lake {
                 return Ok(true);
             }
             let mut all = held(table.metadata())?;
-            if positions.iter().any(|(partition, _)| all.last(partition) != before.last(partition)) {
+            let is_other = |partition| all.last(partition) != base.positions.last(partition);
+            let has_other_columns = table.metadata().current_schema_id() != base.schema;
+            if has_other_columns || positions.iter().any(|(partition, _)| is_other(partition)) {
                 return Ok(false);
             }
             all.merge(positions);
