@@ -28,12 +28,15 @@ const REFRESH: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Folders {
     root: PathBuf,
+    lake: PathBuf,
 }
 
 impl Folders {
     /// Those of the settings' folder.
     pub fn of(config: &Config) -> Self {
-        Self { root: config.data.folder.clone() }
+        let root = config.data.folder.clone();
+        let lake = config.lake.folder.clone().unwrap_or_else(|| root.join("lake"));
+        Self { root, lake }
     }
 
     /// The store's file.
@@ -53,7 +56,7 @@ impl Folders {
 
     /// The lake.
     pub fn lake(&self) -> PathBuf {
-        self.root.join("lake")
+        self.lake.clone()
     }
 
     /// Which rollback of the lake the store was made after.
@@ -257,6 +260,7 @@ pub async fn up(
     let models = Arc::new(Models::open(registry.clone(), routing)?);
     let people = People::open(store, master.clone(), config.store.cached_people).await?;
     let people = Arc::new(people);
+    people.learn(&lake.forgotten().await?).await?;
     let (journal, source) = Journal::open(&folders.journal(), &master)?;
     let source = sources(source, &config)?;
     let status = Arc::new(IngestStatus::default());

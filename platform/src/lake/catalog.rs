@@ -93,7 +93,8 @@ impl SqliteCatalog {
         })
     }
 
-    fn location(&self, table: &TableIdent) -> Result<String> {
+    /// Where a table's metadata is now: another address once it was committed to.
+    pub(super) fn location(&self, table: &TableIdent) -> Result<String> {
         let found = self.with(|connection| {
             let select = "SELECT metadata_location FROM iceberg_tables \
                           WHERE catalog_name = ?1 AND table_namespace = ?2 AND table_name = ?3";

@@ -5,6 +5,7 @@
 //! lake/foretap/events     what phones noticed, a row an event; by day and by bucket of the user
 //! lake/foretap/impressions   what was answered, and what was opened then
 //! lake/foretap/dead_letters  what could not be used, with the reason and where it came from; the bytes sealed
+//! lake/foretap/forgotten     who was forgotten, by a hash of their id: every process on the lake goes by it
 //! ```
 //!
 //! The tables' files may lie on S3 instead (`[lake] location`); the catalog stays in the folder.
@@ -14,6 +15,7 @@
 
 mod catalog;
 mod files;
+mod forgotten;
 mod orphans;
 mod positions;
 mod rewrite;
@@ -34,6 +36,8 @@ use iceberg::table::Table;
 use iceberg::{Catalog as _, NamespaceIdent, TableIdent};
 
 use files::Files;
+
+use crate::store::ForgottenPeople;
 
 #[cfg(feature = "aws")]
 use crate::config::AwsConfig;
@@ -57,6 +61,8 @@ pub struct Lake {
     files: Files,
     /// The last rollback of the events that this process knows of.
     rollback: Arc<Mutex<Option<String>>>,
+    /// Who was forgotten, as the list's metadata at this address had it.
+    forgotten: Arc<tokio::sync::Mutex<(String, Arc<ForgottenPeople>)>>,
 }
 
 const NAMESPACE: &str = "foretap";
@@ -106,7 +112,8 @@ impl Lake {
                  would write into the original",
             ));
         }
-        let lake = Self { catalog: Arc::new(catalog), files, rollback: Arc::default() };
+        let lake =
+            Self { catalog: Arc::new(catalog), files, rollback: Arc::default(), forgotten: Arc::default() };
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
         let made = lake.catalog.create_namespace(&namespace, std::collections::HashMap::new()).await;
         if let Err(error) = made

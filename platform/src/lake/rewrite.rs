@@ -206,11 +206,15 @@ impl Lake {
     }
 
     /// Removes the rows of days that ended before `until_us` (microseconds since 1970) from the newest snapshot, and drops older
-    /// snapshots that have them. Tagged ones stay. Where `is_trial`, it only counts.
+    /// snapshots that have them. Tagged ones stay, and so does the list of who was forgotten. Where `is_trial`, it only counts.
     ///
     /// # Errors
     /// A file cannot be read or written, or the table changes all the time.
     pub async fn retain(&self, name: TableName, until_us: i64, is_trial: bool) -> Result<Cleaned> {
+        if name == TableName::Forgotten {
+            // They are forgotten for good: whoever sends their past again is refused.
+            return if is_trial { Ok(Cleaned::default()) } else { self.expire(name, i64::MAX).await };
+        }
         let until_day = until_us.div_euclid(DAY_US);
         let day = tables::day(name);
         let removed = self

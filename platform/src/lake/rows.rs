@@ -200,3 +200,12 @@ pub(super) fn dead_letters(rows: &[DeadLetter], schema: &SchemaRef) -> Result<Re
     ];
     batch(schema, &columns)
 }
+
+/// The columns of who was forgotten, and when.
+pub(super) fn forgotten(rows: &[(&str, i64)], schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns: [(&str, ArrayRef); 2] = [
+        ("who", texts(rows.iter().map(|(who, _)| Some(*who)))),
+        ("at", times(rows.iter().map(|(_, at_us)| Some(*at_us)))),
+    ];
+    batch(schema, &columns)
+}

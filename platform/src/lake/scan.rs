@@ -15,7 +15,7 @@ use iceberg::spec::Datum;
 
 use super::rewrite::holds;
 use super::{DeadLetter, Lake, TableName, failed, tables};
-use crate::store::MasterKey;
+use crate::store::{MasterKey, UserHash};
 use crate::wire::{EventKey, PhoneEvent, SignalKind, network_name};
 
 const COLUMNS: [&str; 10] = [
@@ -146,6 +146,22 @@ impl Lake {
         Ok(known)
     }
 
+    /// Everybody who was forgotten, and when; several times where they were several times.
+    pub(super) async fn forgotten_people(&self) -> Result<Vec<(UserHash, i64)>> {
+        let mut batches =
+            self.scan(TableName::Forgotten, Wanted::default(), "read who was forgotten").await?;
+        let mut found = Vec::new();
+        while let Some(batch) = batches.try_next().await? {
+            let columns = Columns { batch: &batch, table: "forgotten" };
+            let (who, at) = (columns.texts("who")?, columns.times("at")?);
+            for row in 0..batch.num_rows() {
+                let hash = user_hash(who.value(row)).ok_or_else(|| columns.wrong("who"))?;
+                found.push((hash, at.value(row)));
+            }
+        }
+        Ok(found)
+    }
+
     /// The dead letters that name a person, as they came.
     ///
     /// # Errors
@@ -193,6 +209,12 @@ pub async fn dead_letters(lake: &Lake) -> Result<Vec<DeadLetter>> {
     }
     found.sort_by_key(|letter: &DeadLetter| (letter.received_at_us, letter.position, letter.index));
     Ok(found)
+}
+
+/// The bytes of a hash that is written as hexadecimal digits.
+fn user_hash(digits: &str) -> Option<UserHash> {
+    let number = u128::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 32)?;
+    Some(number.to_be_bytes())
 }
 
 /// A person's rows in a table of people.

@@ -20,11 +20,13 @@ pub enum TableName {
     Impressions,
     /// What could not be used.
     DeadLetters,
+    /// Who was forgotten.
+    Forgotten,
 }
 
 impl TableName {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Events, Self::Impressions, Self::DeadLetters];
+    pub const ALL: [Self; 4] = [Self::Events, Self::Impressions, Self::DeadLetters, Self::Forgotten];
 
     /// Its name in the catalog.
     pub fn name(self) -> &'static str {
@@ -32,6 +34,7 @@ impl TableName {
             Self::Events => "events",
             Self::Impressions => "impressions",
             Self::DeadLetters => "dead_letters",
+            Self::Forgotten => "forgotten",
         }
     }
 }
@@ -78,6 +81,7 @@ fn columns(name: TableName) -> Vec<(&'static str, PrimitiveType, bool)> {
             ("key_id", Text, true),
             ("raw_sealed", Binary, true),
         ],
+        TableName::Forgotten => vec![("who", Text, true), ("at", Timestamptz, true)],
     }
 }
 
@@ -85,7 +89,7 @@ fn columns(name: TableName) -> Vec<(&'static str, PrimitiveType, bool)> {
 fn lists(name: TableName) -> Vec<(&'static str, PrimitiveType)> {
     match name {
         TableName::Impressions => vec![("apps", Text), ("probabilities", Double)],
-        TableName::Events | TableName::DeadLetters => Vec::new(),
+        TableName::Events | TableName::DeadLetters | TableName::Forgotten => Vec::new(),
     }
 }
 
@@ -108,7 +112,7 @@ pub(super) fn schema(name: TableName) -> Result<Schema> {
     Schema::builder().with_fields(fields).build().map_err(|error| failed("describe a table", &error))
 }
 
-/// The column whose days part the table.
+/// The column whose days part the table; of those who were forgotten, its years.
 pub(super) fn day(name: TableName) -> &'static str {
     day_column(name)[0]
 }
@@ -116,7 +120,7 @@ pub(super) fn day(name: TableName) -> &'static str {
 /// The same as a selection of columns.
 pub(super) fn day_column(name: TableName) -> &'static [&'static str; 1] {
     match name {
-        TableName::Events => &["at"],
+        TableName::Events | TableName::Forgotten => &["at"],
         TableName::Impressions => &["asked_at"],
         TableName::DeadLetters => &["received_at"],
     }
@@ -131,10 +135,15 @@ pub(super) fn creation(name: TableName, buckets: u32) -> Result<TableCreation> {
             .ok_or_else(|| Error::new(ErrorKind::Config, format!("no column `{column}`")))
     };
     let day = day(name);
+    // The list is read whole: it should have few files.
+    let (transform, unit) = match name {
+        TableName::Forgotten => (Transform::Year, "year"),
+        _ => (Transform::Day, "day"),
+    };
     let mut spec = UnboundPartitionSpec::builder();
     let made = |error: iceberg::Error| failed("describe a table's partitions", &error);
-    spec = spec.add_partition_field(by(day)?, format!("{day}_day"), Transform::Day).map_err(made)?;
-    if name != TableName::DeadLetters {
+    spec = spec.add_partition_field(by(day)?, format!("{day}_{unit}"), transform).map_err(made)?;
+    if matches!(name, TableName::Events | TableName::Impressions) {
         spec =
             spec.add_partition_field(by("user")?, "user_bucket", Transform::Bucket(buckets)).map_err(made)?;
     }

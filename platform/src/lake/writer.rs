@@ -19,6 +19,7 @@ use iceberg::writer::partitioning::fanout_writer::FanoutWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use super::forgotten::marked;
 use super::positions::{PROPERTY, held};
 use super::snapshot::{Replacement, SnapshotFiles};
 use super::versions::changed;
@@ -40,6 +41,8 @@ pub struct Commit {
     pub dead_letters: Vec<DeadLetter>,
     /// What is in the tables after this commit.
     pub positions: Positions,
+    /// The version of [`Lake::forgotten`] by which the rows were gone through: none is of somebody who was forgotten.
+    pub forgotten: i64,
 }
 
 impl Commit {
@@ -52,6 +55,7 @@ impl Commit {
 /// What a table was when files were written for it.
 struct Base {
     schema: i32,
+    forgotten: i64,
     positions: Positions,
 }
 
@@ -80,19 +84,22 @@ impl FromRecord for (Impression, Arc<str>, u64) {
 
 impl Lake {
     /// Adds the rows that are not in yet, in one snapshot a table, and reads it back. Rows of a record whose position a table
-    /// holds are in it already. Call again with the same rows after an error: what was done is not done twice.
+    /// holds are in it already. Call again with the same rows after an error: what was done is not done twice. `false` where
+    /// somebody was forgotten since [`Commit::forgotten`], by this process or another one: go through the rows once more, and call
+    /// again.
     ///
     /// # Errors
     /// A file or the catalog cannot be written. Some tables may have their rows.
-    pub async fn commit(&self, commit: &Commit) -> Result<()> {
-        let Commit { events, impressions, dead_letters, positions } = commit;
+    pub async fn commit(&self, commit: &Commit) -> Result<bool> {
+        let Commit { events, impressions, dead_letters, positions, forgotten } = commit;
+        let after = (positions, *forgotten);
         let columns = |rows: &[(Impression, Arc<str>, u64)], schema: &SchemaRef| {
             let rows: Vec<Impression> = rows.iter().map(|(impression, ..)| impression.clone()).collect();
             rows::impressions(&rows, schema)
         };
-        self.append(TableName::DeadLetters, dead_letters, positions, rows::dead_letters).await?;
-        self.append(TableName::Impressions, impressions, positions, columns).await?;
-        self.append(TableName::Events, events, positions, rows::events).await
+        Ok(self.append(TableName::DeadLetters, dead_letters, after, rows::dead_letters).await?
+            && self.append(TableName::Impressions, impressions, after, columns).await?
+            && self.append(TableName::Events, events, after, rows::events).await?)
     }
 
     /// How far the table of events has been filled.
@@ -107,27 +114,31 @@ impl Lake {
         &self,
         name: TableName,
         rows: &[R],
-        positions: &Positions,
+        (positions, forgotten): (&Positions, i64),
         columns: impl Fn(&[R], &SchemaRef) -> Result<RecordBatch>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if rows.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         for _ in 0..ATTEMPTS {
             let table = self.fitted(name).await?;
+            if marked(table.metadata())? > forgotten {
+                return Ok(false);
+            }
             let in_already = held(table.metadata())?;
             let new = not_in(rows, &in_already);
             if new.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
             let schema = schema_to_arrow_schema(table.metadata().current_schema())
                 .map_err(|error| failed("describe a table", &error))?;
             let batch = columns(&new, &Arc::new(schema))?;
             let files = write_files(&table, &batch).await.map_err(|error| failed("write rows", &error))?;
             let files = Replacement { added: files, ..Replacement::default() };
-            let base = Base { schema: table.metadata().current_schema_id(), positions: in_already };
+            let schema = table.metadata().current_schema_id();
+            let base = Base { schema, forgotten, positions: in_already };
             if self.add_files(name, &files, (&base, positions)).await? {
-                return Ok(());
+                return Ok(true);
             }
             for file in &files.added {
                 // Nothing refers to them. One that cannot be deleted is an orphan.
@@ -159,7 +170,7 @@ impl Lake {
     /// Makes a snapshot of `files`: tried again where another commit came first, and not where it turns out to be done. `false`
     /// where the table is not any more what the files were written for. Somebody else has brought records of these partitions in:
     /// a process that read on after its partitions were given away; then the files may have rows that are in. Or the columns are
-    /// others: a file's least and greatest values have the types of its time.
+    /// others: a file's least and greatest values have the types of its time. Or somebody was forgotten.
     async fn add_files(
         &self,
         name: TableName,
@@ -180,8 +191,9 @@ impl Lake {
             }
             let mut all = held(table.metadata())?;
             let is_other = |partition| all.last(partition) != base.positions.last(partition);
-            let has_other_columns = table.metadata().current_schema_id() != base.schema;
-            if has_other_columns || positions.iter().any(|(partition, _)| is_other(partition)) {
+            let has_changed = table.metadata().current_schema_id() != base.schema
+                || marked(table.metadata())? > base.forgotten;
+            if has_changed || positions.iter().any(|(partition, _)| is_other(partition)) {
                 return Ok(false);
             }
             all.merge(positions);
