@@ -68,11 +68,15 @@ impl Lake {
     pub async fn forget(&self, name: TableName, user: UserId) -> Result<Forgotten> {
         let mut forgotten = Forgotten::default();
         let mut seen = None;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0.. {
             let now = named(&self.table(name).await?)?;
             // Somebody may have named a version that still had them, or have gone back to one.
             if seen.as_ref() == Some(&now) {
                 break;
+            }
+            if attempt == ATTEMPTS {
+                return Err(Error::new(ErrorKind::Io, "versions are named or gone back to all the time")
+                    .next_step("try again when nobody does"));
             }
             for reference in now.0.iter().map(Some).chain([None]) {
                 let rows = self.forget_in(name, user, reference.map(String::as_str), None).await?;
