@@ -53,7 +53,7 @@ async fn an_older_build_goes_on_writing_while_this_one_adds_its_columns() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     assert!(older.wait().unwrap().success());
-    let check = async |is_compact: bool| {
+    let check = async || {
         assert_eq!(row_count(&lake, TableName::Events).await.unwrap(), 12 + 60);
         let lived = people(&lake, None).await.unwrap();
         assert_eq!((lived.len(), lived[&OTHERS].len(), lived[&UserId(1)].len()), (6, 12, 12));
@@ -61,7 +61,7 @@ async fn an_older_build_goes_on_writing_while_this_one_adds_its_columns() {
         let known = networks.filter(|event| event.network != foretap::data::Network::Unknown).count();
         assert_eq!(known, 60, "the older build says nothing of the network");
         assert_eq!(lake.rows_of(TableName::Events, OTHERS, None).await.unwrap().len(), 12);
-        assert_eq!(lake.positions().await.unwrap().last("p/0"), Some(12), "{is_compact}");
+        assert_eq!(lake.positions().await.unwrap().last("p/0"), Some(12));
         let found = by_python("columns_lake.py", &["read", &of(folder.path())]).unwrap();
         assert_eq!((&found["rows"], &found["types"]["position"]), (&72.into(), &"long".into()), "{found}");
         // It had 13 columns: the new one has the next number, and the others keep theirs.
@@ -72,9 +72,8 @@ async fn an_older_build_goes_on_writing_while_this_one_adds_its_columns() {
             (1..=12).map(|position| ("other/0".to_owned(), position)).collect();
         expected.extend((1..=12).flat_map(|position| vec![("p/0".to_owned(), position); 5]));
         assert_eq!(found["positions"], serde_json::json!(expected));
-        assert_eq!(found["first"], if is_compact { 72 } else { found["first"].as_u64().unwrap() });
     };
-    check(false).await;
+    check().await;
     // Each version is read under the columns of its time.
     let snapshots = lake.snapshots(TableName::Events).await.unwrap();
     assert_eq!(snapshots.len(), 24);
@@ -84,7 +83,7 @@ async fn an_older_build_goes_on_writing_while_this_one_adds_its_columns() {
     }
     lake.compact(TableName::Events).await.unwrap();
     lake.expire(TableName::Events, i64::MAX).await.unwrap();
-    check(true).await;
+    check().await;
     let report = lake.forget(TableName::Events, OTHERS).await.unwrap();
     assert_eq!(report.rows, 12);
     assert_eq!(row_count(&lake, TableName::Events).await.unwrap(), 60);
@@ -102,6 +101,7 @@ async fn this_build_goes_on_writing_where_a_newer_one_has_added_columns() {
     while !newer.is_finished() {
         written += 1;
         lake.commit(&five(written)).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     }
     if !newer.await.unwrap() {
         return;

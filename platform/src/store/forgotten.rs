@@ -56,7 +56,7 @@ impl ForgottenPeople {
         if self.at_us.is_empty() {
             return false;
         }
-        let id = |window: &[u8]| std::str::from_utf8(window).ok()?.parse().ok();
+        let id = |window: &[u8]| -> Option<UserId> { std::str::from_utf8(window).ok()?.parse().ok() };
         bytes.windows(ID_BYTES).filter_map(id).any(|user| self.has(user, received_at_us))
     }
 

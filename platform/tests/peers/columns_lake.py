@@ -85,7 +85,6 @@ def read():
             "others": table.scan(row_filter="user == 'u00000000000000aa'").to_arrow().num_rows,
             "others_read": known.count("u00000000000000aa"),
             "positions": sorted(zip(rows["partition"].to_pylist(), rows["position"].to_pylist())),
-            "first": table.scan(snapshot_id=table.history()[0].snapshot_id).to_arrow().num_rows,
         },
         sys.stdout,
     )
