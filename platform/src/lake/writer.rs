@@ -153,12 +153,13 @@ impl Lake {
     async fn fitted(&self, name: TableName) -> Result<Table> {
         self.retry(name, |table| async move {
             let Some(schema) = tables::evolved(name, table.metadata())? else { return Ok(Some(table)) };
-            let columns = schema.to_string();
+            let columns: Vec<String> =
+                schema.as_struct().fields().iter().map(|field| field.name.clone()).collect();
             let new = changed(&table, |new| new.add_current_schema(schema))?;
             if self.swap(&table, new).await? {
                 tracing::warn!(
                     table = name.name(),
-                    columns,
+                    ?columns,
                     "a table of an older build has this one's columns now"
                 );
             }
