@@ -18,7 +18,7 @@ def figures(scan):
     """What both say of a version: PyIceberg plans and reads it, DuckDB reads the planned files by itself."""
     rows = scan.to_arrow()
     files = [task.file.file_path.removeprefix("file://") for task in scan.plan_files()]
-    counted = 'count(*), count(distinct "user"), coalesce(max(position), 0)'
+    counted = 'count(*), count(distinct "user"), coalesce(max("position"), 0)'
     by_arrow = duckdb.sql(f"select {counted} from rows").fetchone()
     by_files = duckdb.execute(f"select {counted} from read_parquet(?)", [files]).fetchone() if files else by_arrow
     assert by_arrow == by_files, (by_arrow, by_files)

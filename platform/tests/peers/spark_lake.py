@@ -27,10 +27,10 @@ EVENTS = "foretap.foretap.events"
 
 
 def figures(version=""):
-    counted = "count(*), count(distinct user), coalesce(max(position), 0)"
+    counted = "count(*), count(distinct `user`), coalesce(max(`position`), 0)"
     rows, people, last = spark.sql(f"select {counted} from {EVENTS} {version}").first()
-    theirs = spark.sql(f"select count(*) from {EVENTS} {version} where user = '{user}'").first()[0]
-    read = [row.user for row in spark.sql(f"select user from {EVENTS} {version}").collect()].count(user)
+    theirs = spark.sql(f"select count(*) from {EVENTS} {version} where `user` = '{user}'").first()[0]
+    read = [row.user for row in spark.sql(f"select `user` from {EVENTS} {version}").collect()].count(user)
     return {"rows": rows, "people": people, "last": last, "theirs": theirs, "theirs_read": read}
 
 
