@@ -19,8 +19,8 @@ def figures(scan):
     rows = scan.to_arrow()
     files = [task.file.file_path.removeprefix("file://") for task in scan.plan_files()]
     counted = 'count(*), count(distinct "user"), coalesce(max("position"), 0)'
-    by_arrow = duckdb.sql(f"select {counted} from rows").fetchone()
-    by_files = duckdb.execute(f"select {counted} from read_parquet(?)", [files]).fetchone() if files else by_arrow
+    by_arrow = duckdb.sql(f"select {counted} from rows").fetchall()[0]
+    by_files = duckdb.sql(f"select {counted} from read_parquet($files)", params={"files": files}).fetchall()[0]
     assert by_arrow == by_files, (by_arrow, by_files)
     return {"rows": by_arrow[0], "people": by_arrow[1], "last": by_arrow[2]}
 
