@@ -149,7 +149,10 @@ pub enum StoreKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeConfig {
-    /// Where the tables' files are, as `s3://bucket/prefix`; empty: in the folder `lake` of [`DataConfig::folder`].
+    /// The folder of the catalog, and of the tables' files if these are not on S3; without it `lake` in [`DataConfig::folder`].
+    /// Several processes of a machine may share it, with one master key.
+    pub folder: Option<PathBuf>,
+    /// Where the tables' files are, as `s3://bucket/prefix`; empty: in the folder above.
     pub location: String,
     /// Buckets over people within a day.
     pub buckets: u32,
@@ -389,7 +392,7 @@ impl Default for StoreConfig {
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { location: String::new(), buckets: 16 }
+        Self { folder: None, location: String::new(), buckets: 16 }
     }
 }
 
@@ -462,7 +465,7 @@ impl LakeConfig {
         match S3Location::parse("lake.location", &self.location)? {
             None if !self.location.is_empty() => Err(Error::new(ErrorKind::Config, "not on S3")
                 .field("lake.location")
-                .next_step("write it as s3://bucket/prefix; a folder is named by `folder` of [data]")),
+                .next_step("write it as s3://bucket/prefix; a folder is named by `folder` of [lake]")),
             found => Ok(found),
         }
     }
@@ -675,7 +678,7 @@ mod tests {
             .collect();
         let with_all: Config = toml::from_str(&with_all.join("\n")).unwrap();
         assert!(with_all.store.key_file.is_some() && with_all.store.kms_key.is_some());
-        assert!(with_all.answer.routed_share.is_some());
+        assert!(with_all.answer.routed_share.is_some() && with_all.lake.folder.is_some());
         let kafka = with_all.kafka;
         assert!(kafka.instance.is_some() && kafka.ca_file.is_some() && kafka.password_file.is_some());
         assert!(kafka.certificate_file.is_some() && kafka.key_file.is_some());

@@ -246,7 +246,7 @@ fn a_person_is_forgotten_everywhere_and_nobody_else() {
     let user = events[0].user;
     // A tagged version has them, too; so has a dead letter, and an impression.
     runtime().block_on(async {
-        Lake::open(&folder.path().join("lake"), 16).await.unwrap().tag("v1").await.unwrap()
+        Lake::open(&folder.path().join("lake"), 16).await.unwrap().tag("v1", "").await.unwrap()
     });
     let bad = format!(
         "{{\"version\":1,\"key_id\":\"k1\",\"events\":[{{\"user\":\"{user}\",\"at\":\"1970-01-01T00:00:00Z\",\"signal\":\"unlock\"}}]}}"

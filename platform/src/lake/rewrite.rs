@@ -21,6 +21,7 @@ use iceberg::table::Table;
 
 use super::scan::is_of;
 use super::snapshot::{Replacement, SnapshotFiles};
+use super::versions::rollback_of;
 use super::writer::write_files;
 use super::{Lake, TableName, failed, tables};
 use crate::store::MasterKey;
@@ -66,18 +67,30 @@ impl Lake {
     /// A file cannot be read or written, or the table changes all the time. Call it again: it goes on.
     pub async fn forget(&self, name: TableName, user: UserId) -> Result<Forgotten> {
         let mut forgotten = Forgotten::default();
-        let tags = tables::tags(self.table(name).await?.metadata())?;
-        for reference in tags.into_keys().map(Some).chain([None]) {
-            let rows = self.forget_in(name, user, reference.as_deref(), None).await?;
-            match reference {
-                Some(_) => {
-                    forgotten.tags += u64::from(rows > 0);
-                    forgotten.tagged_rows += rows;
-                }
-                None => forgotten.rows = rows,
+        let mut seen = None;
+        for attempt in 0.. {
+            let now = named(&self.table(name).await?)?;
+            // Somebody may have named a version that still had them, or have gone back to one.
+            if seen.as_ref() == Some(&now) {
+                break;
             }
+            if attempt == ATTEMPTS {
+                return Err(Error::new(ErrorKind::Io, "versions are named or gone back to all the time")
+                    .next_step("try again when nobody does"));
+            }
+            for reference in now.0.iter().map(Some).chain([None]) {
+                let rows = self.forget_in(name, user, reference.map(String::as_str), None).await?;
+                match reference {
+                    Some(_) => {
+                        forgotten.tags += u64::from(rows > 0);
+                        forgotten.tagged_rows += rows;
+                    }
+                    None => forgotten.rows += rows,
+                }
+            }
+            forgotten.files += self.expire(name, i64::MAX).await?.files_deleted;
+            seen = Some(now);
         }
-        forgotten.files = self.expire(name, i64::MAX).await?.files_deleted;
         forgotten.versions = self.purge(name).await?;
         Ok(forgotten)
     }
@@ -197,11 +210,15 @@ impl Lake {
     }
 
     /// Removes the rows of days that ended before `until_us` (microseconds since 1970) from the newest snapshot, and drops older
-    /// snapshots that have them. Tagged ones stay. Where `is_trial`, it only counts.
+    /// snapshots that have them. Tagged ones stay, and so does the list of who was forgotten. Where `is_trial`, it only counts.
     ///
     /// # Errors
     /// A file cannot be read or written, or the table changes all the time.
     pub async fn retain(&self, name: TableName, until_us: i64, is_trial: bool) -> Result<Cleaned> {
+        if name == TableName::Forgotten {
+            // They are forgotten for good: whoever sends their past again is refused.
+            return if is_trial { Ok(Cleaned::default()) } else { self.expire(name, i64::MAX).await };
+        }
         let until_day = until_us.div_euclid(DAY_US);
         let day = tables::day(name);
         let removed = self
@@ -284,7 +301,7 @@ impl Lake {
     }
 
     /// Runs `work` on the table as it is, again as long as it says by `None` that a commit came first.
-    async fn retry<T, F: Future<Output = Result<Option<T>>>>(
+    pub(super) async fn retry<T, F: Future<Output = Result<Option<T>>>>(
         &self,
         name: TableName,
         work: impl Fn(Table) -> F,
@@ -332,6 +349,12 @@ impl Lake {
     }
 }
 
+/// A table's tags, and the last time that it was set back: what decides which snapshots stay.
+fn named(table: &Table) -> Result<(BTreeSet<String>, Option<String>)> {
+    let tags = tables::tags(table.metadata())?;
+    Ok((tags.into_keys().collect(), rollback_of(table)))
+}
+
 /// Whether the bytes have these in them.
 pub(super) fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
@@ -339,7 +362,7 @@ pub(super) fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
 
 const DAY_US: i64 = 86_400_000_000;
 
-fn location(table: &Table) -> Result<String> {
+pub(super) fn location(table: &Table) -> Result<String> {
     let location = table.metadata_location_result().map(str::to_owned);
     location.map_err(|error| failed("find the table's metadata", &error))
 }

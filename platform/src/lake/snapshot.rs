@@ -16,7 +16,7 @@ use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
-use super::catalog;
+use super::{catalog, positions};
 
 /// Files out, files in.
 #[derive(Debug, Default)]
@@ -78,14 +78,18 @@ impl SnapshotFiles {
         files.written.iter().try_for_each(|file| catalog::sync(file))?;
 
         let figures = figures(base, replacement, &removed);
+        // Whoever goes back to this snapshot needs to know which records it holds.
+        let positions = base.and_then(|base| positions::handed_on(metadata, base));
+        let positions = positions.map(|positions| (positions::PROPERTY.to_owned(), positions));
         let summary = summary.map(|(key, value)| (key.to_owned(), value));
+        let summary = figures.chain(positions).chain(summary);
         let snapshot = Snapshot::builder()
             .with_snapshot_id(files.snapshot)
             .with_parent_snapshot_id(parent)
             .with_sequence_number(sequence_number)
             .with_timestamp_ms(jiff::Timestamp::now().as_millisecond().max(metadata.last_updated_ms()))
             .with_manifest_list(list)
-            .with_summary(Summary { operation, additional_properties: figures.chain(summary).collect() })
+            .with_summary(Summary { operation, additional_properties: summary.collect() })
             .with_schema_id(metadata.current_schema_id())
             .build();
         Ok(Self { snapshot, written: files.written })

@@ -111,7 +111,7 @@ struct Parts<'a> {
 impl Questions<'_> {
     /// A question written in JSON.
     pub fn json(&self, request: &PredictRequest) -> Result<Question, Failure> {
-        let at = |text: &String| {
+        let at = |text: &String| -> Result<i64, Failure> {
             let at: jiff::Timestamp = text.parse().map_err(|_| {
                 let message = "no RFC 3339 time with its offset".to_owned();
                 wrong("at", message, "write it as 2026-11-30T08:15:00+01:00, or leave it out for now")

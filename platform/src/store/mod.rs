@@ -11,6 +11,7 @@
 
 #[cfg(feature = "aws")]
 mod dynamo;
+mod forgotten;
 mod key;
 #[cfg(feature = "aws")]
 mod kms;
@@ -24,6 +25,7 @@ use foretap::data::UserId;
 
 #[cfg(feature = "aws")]
 pub use dynamo::{DynamoStore, Units};
+pub use forgotten::{ForgottenPeople, UserHash};
 pub use key::MasterKey;
 #[cfg(feature = "aws")]
 pub use kms::{check_kms, master_key as master_key_by_kms, rotate as rotate_by_kms};
