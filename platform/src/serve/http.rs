@@ -216,6 +216,7 @@ fn routes(server: Shared, config: &HttpConfig) -> Router {
         .merge(rpc::routes(&server))
         // Who asks is known before anything is read of what they send.
         .route_layer(axum::middleware::from_fn_with_state(Arc::clone(&server), admitted))
+        .merge(super::protocols::routes(&server, config))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/openapi.json", get(async || Json(super::document())))
@@ -248,7 +249,7 @@ async fn hardened(mut response: Response) -> Response {
 const QUESTIONS: [&str; 3] = ["/v1/predict", "/v1/predict:batch", rpc::PREDICT];
 
 /// Lets a request through if whoever sent it may do this, with their [`Identity`].
-async fn admitted(
+pub(super) async fn admitted(
     State(server): State<Shared>,
     path: MatchedPath,
     mut request: Request,
@@ -308,7 +309,7 @@ fn not_theirs() -> Response {
 }
 
 /// Cuts a request that comes or is answered too slowly. What is under way goes on: events that are sent again are known.
-async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+pub(super) async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => refusal(StatusCode::REQUEST_TIMEOUT, None, "the request came too slowly, or took too long"),
@@ -317,7 +318,7 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
 
 /// Refuses what a request's headers say already: a body too large, an encoding that is not read. A body of no announced length is
 /// cut where it is read.
-async fn announced(State(most): State<usize>, request: Request, next: Next) -> Response {
+pub(super) async fn announced(State(most): State<usize>, request: Request, next: Next) -> Response {
     match refused_by_headers(request.headers(), most) {
         Some(refused) => refused,
         None => next.run(request).await,
@@ -338,7 +339,7 @@ fn refused_by_headers(headers: &HeaderMap, most: usize) -> Option<Response> {
     None
 }
 
-fn refusal(status: StatusCode, field: Option<&str>, error: impl Into<String>) -> Response {
+pub(super) fn refusal(status: StatusCode, field: Option<&str>, error: impl Into<String>) -> Response {
     metrics::counter!("foretap_requests_refused_total", "status" => status.as_str().to_owned()).increment(1);
     problem(status, field, error.into()).into_response()
 }
@@ -366,7 +367,7 @@ impl IntoResponse for Problem {
 }
 
 /// A request's fault is told to whoever sent it; ours is logged, and told without its details.
-fn failure(failure: Failure) -> Response {
+pub(super) fn failure(failure: Failure) -> Response {
     let problem = Problem::from(failure);
     let status = problem.status.to_string();
     metrics::counter!("foretap_requests_refused_total", "status" => status).increment(1);
