@@ -178,21 +178,19 @@ struct Columns<'a> {
 
 /// An object of columns, or the column of users alone.
 fn of_inputs(json: &str, most: usize) -> Result<Vec<PredictRequest>> {
-    // One more than allowed, so that too many are counted and not an error of their kind.
-    let room = most.saturating_add(1);
-    let users = |json: &RawValue, name: &str| {
-        values(json.get(), room).map_err(|error| Refused::json(name, &error))
+    let texts = |json: &RawValue, name: &str| {
+        values(json.get(), most).map_err(|error| Refused::json(name, &error))
     };
     if !json.trim_ascii_start().starts_with('{') {
-        let users = values(json, room).map_err(|error| Refused::json("inputs", &error))?;
+        let users = values(json, most).map_err(|error| Refused::json("inputs", &error))?;
         return of_columns(users, None, None, most);
     }
     let columns: Columns<'_> =
         serde_json::from_str(json).map_err(|error| Refused::json("inputs", &error))?;
-    let times = columns.at.map(|at| users(at, "at")).transpose()?;
-    let apps = columns.apps.map(|apps| values(apps.get(), room)).transpose();
+    let times = columns.at.map(|at| texts(at, "at")).transpose()?;
+    let apps = columns.apps.map(|apps| values(apps.get(), most)).transpose();
     let apps = apps.map_err(|error| Refused::json("apps", &error))?;
-    of_columns(users(columns.user, "user")?, times, apps, most)
+    of_columns(texts(columns.user, "user")?, times, apps, most)
 }
 
 /// The outputs, each with the values of all rows.
@@ -237,7 +235,7 @@ mod tests {
             (r#"{"user": ["a"], "apps": [1.5]}"#, "field `apps`"),
             (r#"{"user": ["a", 7]}"#, "field `user`"),
             (r#"["a","b","c","d"]"#, "413 more than 3"),
-            (r#"["a","b","c","d","e"]"#, "more than"),
+            (r#"["a","b","c","d","e"]"#, "413 more than 3"),
             ("7", "field `inputs`"),
         ] {
             let found = said(of_inputs(json, 3));

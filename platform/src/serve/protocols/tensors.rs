@@ -255,7 +255,7 @@ mod tests {
             ("[1]", "BYTES", "", Some(&[1, 0, 0, 0, 255][..]), "no UTF-8"),
             ("[2]", "BYTES", "", None, "neither"),
             ("[1]", "BYTES", r#", "data": ["a"]"#, Some(&texts[..]), "both"),
-            ("[1]", "BYTES", r#", "data": ["a", "b"]"#, None, "more than 1 values"),
+            ("[1]", "BYTES", r#", "data": ["a", "b"]"#, None, "2 values, where the shape has 1"),
             ("[2]", "BYTES", r#", "data": ["a"]"#, None, "1 values, where the shape has 2"),
             ("[1]", "BYTES", r#", "data": [1]"#, None, "expected strings"),
             ("[1]", "BYTES", r#", "data": [NaN]"#, None, "expected"),
