@@ -50,7 +50,8 @@ pub struct Route {
     pub roles: &'static [Role],
 }
 
-/// Everything of foretap's own that is not for anybody. `/healthz` and `/readyz` are: they say nothing of people or figures.
+/// Everything of foretap's own that is not for anybody. `/healthz` and `/readyz` are: they say nothing of people or
+/// figures.
 pub const ROUTES: [Route; 12] = {
     use Role::{Admin, Analyst, Device, Operator, Service};
     [
@@ -73,8 +74,8 @@ pub const ROUTES: [Route; 12] = {
     ]
 };
 
-/// What the protocols of other model servers ask for: as `POST /v1/predict`. `/ping`, `/v2/health/live` and `/v2/health/ready` are for
-/// anybody.
+/// What the protocols of other model servers ask for: as `POST /v1/predict`. `/ping`, `/v2/health/live` and
+/// `/v2/health/ready` are for anybody.
 pub const PROTOCOL_ROUTES: [Route; 22] = {
     const fn route(method: &'static str, path: &'static str) -> Route {
         Route { method, path, roles: &[Role::Device, Role::Service, Role::Admin] }

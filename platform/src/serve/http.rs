@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, MatchedPath, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -256,7 +256,9 @@ pub(super) async fn admitted(
     next: Next,
 ) -> Response {
     // Refusing must cost next to nothing: before the credential is looked at.
-    if QUESTIONS.contains(&path.as_str()) && server.answers.admission().is_full() {
+    let mut questions = QUESTIONS.iter().chain(&super::protocols::QUESTIONS);
+    let is_question = request.method() == Method::POST && questions.any(|route| *route == path.as_str());
+    if is_question && server.answers.admission().is_full() {
         return failure(Failure::Overloaded);
     }
     let nobody = Peer { address: SocketAddr::from(([0, 0, 0, 0], 0)), certificate: None };

@@ -1,5 +1,5 @@
-//! What is answered: events in, questions, what was opened fed back. JSON over HTTP, gRPC beside it, and what the clients of other model
-//! servers speak (`protocols`).
+//! What is answered: events in, questions, what was opened fed back. JSON over HTTP, gRPC beside it, and what the clients
+//! of other model servers speak (`protocols`).
 
 mod admission;
 mod answers;

@@ -1,4 +1,5 @@
-//! The Open Inference Protocol, version 2, over HTTP, as the clients of KServe and Triton speak it, with the binary data extension.
+//! The Open Inference Protocol, version 2, over HTTP, as the clients of KServe and Triton speak it, with the binary data
+//! extension.
 //!
 //! | input | | |
 //! | --- | --- | --- |
@@ -6,8 +7,8 @@
 //! | `at` | `BYTES [n]`, optional | when, as RFC 3339; an empty one is now |
 //! | `apps` | `INT32 [n]` or `[1]`, optional | how many apps |
 //!
-//! A shape `[n, 1]` is taken, too. The outputs are those of [`OUTPUTS`], all of them or as the request names them. Of the request's parameters
-//! `binary_data_output` is read, of an output's `binary_data`; no shared memory, no classification.
+//! A shape `[n, 1]` is taken, too. The outputs are those of [`OUTPUTS`], all of them or as the request names them. Of the
+//! request's parameters `binary_data_output` is read, of an output's `binary_data`; no shared memory, no classification.
 
 use std::sync::atomic::Ordering;
 
@@ -19,8 +20,8 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::answers::PredictRequest;
 use super::super::http::Shared;
+use super::super::question::PredictRequest;
 use super::rows::{Place, of_columns};
 use super::tensors::{Input, Kind, OUTPUTS, Output, outputs, shown};
 use super::{Caller, Refused, Result, Sent};

@@ -1,8 +1,9 @@
-//! What SageMaker and TorchServe share: `/ping`, and looking at models. Both come from the same server, so that most answers fit both.
-//! One does not: `GET /models/{model}` is a list where TorchServe's clients ask, and an object where SageMaker alone does.
+//! What SageMaker and TorchServe share: `/ping`, and looking at models. Both come from the same server, so that most
+//! answers fit both. One does not: `GET /models/{model}` is a list where TorchServe's clients ask, and an object where
+//! SageMaker alone does.
 //!
-//! Models are loaded by the registry and approved by people. So `POST /models` answers 409 about the model that is here, as SageMaker
-//! has it, and 405 about any other, as a TorchServe whose model control is off; `DELETE` answers 405 and 404.
+//! Models are loaded by the registry and approved by people. So `POST /models` answers 409 about the model that is here, as
+//! SageMaker has it, and 405 about any other, as a TorchServe whose model control is off; `DELETE` answers 405 and 404.
 
 use std::sync::atomic::Ordering;
 

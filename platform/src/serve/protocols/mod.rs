@@ -1,4 +1,5 @@
-//! The protocols of other model servers: their clients can be pointed here. Every question is answered as `POST /v1/predict` answers it.
+//! The protocols of other model servers: their clients can be pointed here. Every question is answered as `POST
+//! /v1/predict` answers it.
 //!
 //! ```text
 //! rows         the questions of one request: read, answered in their order, refused by row and field
@@ -10,8 +11,8 @@
 //! inference    Open Inference Protocol 2, of KServe and Triton: /v2
 //! ```
 //!
-//! There is one model, the registry's live one, under the settings' name; its version is the registry's number. Another name or
-//! version is refused with 404: nothing is loaded or unloaded by these protocols.
+//! There is one model, the registry's live one, under the settings' name; its version is the registry's number. Another
+//! name or version is refused with 404: nothing is loaded or unloaded by these protocols.
 
 mod inference;
 mod management;
@@ -34,10 +35,23 @@ use axum::{Router, middleware};
 use serde_json::{Value, json};
 use tower_http::decompression::RequestDecompressionLayer;
 
+use super::admission::Priority;
 use super::answers::Failure;
 use super::http::{Problem, Shared, admitted, announced, failure, in_time, refusal};
 use crate::config::{HttpConfig, Protocol};
 use crate::guard::Identity;
+
+/// Routes of questions: they are refused where too many wait.
+pub(super) const QUESTIONS: [&str; 8] = [
+    "/invocations",
+    "/models/{model}/invoke",
+    "/predictions/{model}",
+    "/predictions/{model}/{version}",
+    "/v1/models/{model}",
+    "/v1/models/{model}/versions/{version}",
+    "/v2/models/{model}/infer",
+    "/v2/models/{model}/versions/{version}/infer",
+];
 
 /// What the settings say of these protocols.
 struct Served {
@@ -49,8 +63,8 @@ struct Served {
     is_torchserve: bool,
 }
 
-/// Routes of the protocols that the settings name, with who may ask and the limits: those of `/v1/events` on bytes, `max_rows`
-/// on rows, quotas as everywhere.
+/// Routes of the protocols that the settings name, with who may ask and the limits: those of `/v1/events` on bytes,
+/// `max_rows` on rows, quotas as everywhere.
 pub(super) fn routes(server: &Shared, config: &HttpConfig) -> Router<Shared> {
     // The settings were checked when they were read.
     let protocols = config.answered().unwrap_or_default();
@@ -100,8 +114,8 @@ pub(super) fn routes(server: &Shared, config: &HttpConfig) -> Router<Shared> {
 enum ErrorShape {
     /// `{"error": ".."}`: TensorFlow Serving, KServe, Triton.
     Sentence,
-    /// `{"code": 404, "type": "ModelNotFoundException", "message": ".."}`: TorchServe. SageMaker prescribes nothing, and hands on
-    /// whatever it is.
+    /// `{"code": 404, "type": "ModelNotFoundException", "message": ".."}`: TorchServe. SageMaker prescribes nothing, and
+    /// hands on whatever it is.
     Exception,
 }
 
@@ -202,6 +216,7 @@ struct Caller {
     server: Shared,
     identity: Identity,
     served: Arc<Served>,
+    priority: Option<Priority>,
 }
 
 impl FromRequestParts<Shared> for Caller {
@@ -213,7 +228,8 @@ impl FromRequestParts<Shared> for Caller {
     ) -> std::result::Result<Self, ExtensionRejection> {
         let Extension(identity) = Extension::<Identity>::from_request_parts(parts, server).await?;
         let Extension(served) = Extension::<Arc<Served>>::from_request_parts(parts, server).await?;
-        Ok(Self { server: Arc::clone(server), identity, served })
+        let priority = Priority::of(&parts.headers);
+        Ok(Self { server: Arc::clone(server), identity, served, priority })
     }
 }
 

@@ -8,7 +8,9 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::super::answers::{Failure, PredictRequest, PredictResponse, Stages};
+use super::super::admission::Priority;
+use super::super::answers::{Failure, PredictResponse, Stages};
+use super::super::question::PredictRequest;
 use super::{Caller, Refused, Result, not_live};
 
 /// Rows of one request that are worked on at once. The process has many callers, and a row that waits needs no core.
@@ -255,7 +257,8 @@ pub(super) fn of_columns(
 }
 
 impl Caller {
-    /// The answers of a request's rows, in their order and all by one version: `version`, where there is one.
+    /// The answers of a request's rows, in their order and all by one version: `version`, where there is one. Several rows
+    /// are done in the background, if the request's header `Priority` says nothing else.
     ///
     /// # Errors
     /// A row is refused: then no row is answered. Or the version is not live.
@@ -273,8 +276,12 @@ impl Caller {
             let reason = "a device asks for its own user alone";
             return Err(Refused::new(StatusCode::FORBIDDEN, Some(&place.of(row, "user")), reason));
         }
+        let priority = self.priority.unwrap_or(match questions.len() {
+            1 => Priority::Interactive,
+            _ => Priority::Background,
+        });
         for _ in 0..ATTEMPTS {
-            let answers = self.attempt(questions, place).await?;
+            let answers = self.attempt(questions, place, priority).await?;
             let Some(model) = answers.first().map(|answer| answer.model.clone()) else { break };
             match version {
                 Some(version) if version != model => return Err(not_live(&model)),
@@ -286,9 +293,14 @@ impl Caller {
         Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, None, reason))
     }
 
-    async fn attempt(&self, questions: &[PredictRequest], place: Place) -> Result<Vec<PredictResponse>> {
-        let asked: Vec<_> =
-            questions.iter().enumerate().map(|(row, question)| self.ask(question, (row, place))).collect();
+    async fn attempt(
+        &self,
+        questions: &[PredictRequest],
+        place: Place,
+        priority: Priority,
+    ) -> Result<Vec<PredictResponse>> {
+        let rows = questions.iter().enumerate();
+        let asked: Vec<_> = rows.map(|(row, question)| self.ask(question, (row, place), priority)).collect();
         stream::iter(asked).buffered(AT_ONCE).try_collect().await
     }
 
@@ -296,10 +308,11 @@ impl Caller {
         &self,
         question: &PredictRequest,
         (row, place): (usize, Place),
+        priority: Priority,
     ) -> Result<PredictResponse> {
         // Nobody in memory is waited for: without this a large request would keep its core from all others.
         tokio::task::yield_now().await;
-        match self.server.answers.predict(question).await {
+        match self.server.answers.predict(question, priority).await {
             Ok((answer, stages)) => {
                 record(stages);
                 Ok(answer)
@@ -315,7 +328,9 @@ impl Caller {
 
 /// As `POST /v1/predict` does.
 fn record(stages: Stages) {
-    for (name, took) in [("state", stages.state), ("model", stages.model), ("total", stages.total)] {
+    let parts =
+        [("queue", stages.queue), ("state", stages.state), ("model", stages.model), ("total", stages.total)];
+    for (name, took) in parts {
         metrics::histogram!("foretap_answer_seconds", "stage" => name).record(took.as_secs_f64());
     }
 }

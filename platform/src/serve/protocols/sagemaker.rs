@@ -6,8 +6,8 @@
 //! | `application/jsonlines` | a question a line, as `POST /v1/predict` takes it, or the user as a string | an answer a line |
 //! | `application/json` | a question, or a list of them | an answer, or a list |
 //!
-//! `Accept` chooses another form of the answer. A request is answered whole, or refused with the row at fault. SageMaker hands through
-//! `X-Amzn-SageMaker-Custom-Attributes`; nothing is done with it here.
+//! `Accept` chooses another form of the answer. A request is answered whole, or refused with the row at fault. SageMaker
+//! hands through `X-Amzn-SageMaker-Custom-Attributes`; nothing is done with it here.
 
 use axum::Router;
 use axum::extract::Path;
@@ -15,8 +15,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
-use super::super::answers::{PredictRequest, PredictResponse};
+use super::super::answers::PredictResponse;
 use super::super::http::Shared;
+use super::super::question::PredictRequest;
 use super::rows::{Place, check_count, question, questions};
 use super::{Caller, Refused, Result, Sent};
 
@@ -251,6 +252,7 @@ mod tests {
             route: "trees".to_owned(),
             known: true,
             behind: false,
+            degraded: false,
             apps: vec![app("org.example.mail", 0.1 + 0.2), app("a,\"b\"", 1e-7)],
             confidence: 0.5,
             abstains: false,

@@ -1,6 +1,6 @@
-//! TensorFlow Serving's REST interface: `:predict` by rows (`instances`) or by columns (`inputs`), the status and the metadata of a
-//! model. A row is a user as a string, or an object as `POST /v1/predict` takes it; the columns are `user`, `at` and `apps`. KServe's
-//! protocol 1 asks the same `:predict`, and finds `ready` in the status.
+//! TensorFlow Serving's REST interface: `:predict` by rows (`instances`) or by columns (`inputs`), the status and the
+//! metadata of a model. A row is a user as a string, or an object as `POST /v1/predict` takes it; the columns are `user`,
+//! `at` and `apps`. KServe's protocol 1 asks the same `:predict`, and finds `ready` in the status.
 //!
 //! By columns `app` and `probability` have one length: shorter answers are filled up with an empty name and 0.
 
@@ -12,8 +12,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::super::answers::{PredictRequest, PredictResponse};
+use super::super::answers::PredictResponse;
 use super::super::http::Shared;
+use super::super::question::PredictRequest;
 use super::rows::{Place, of_columns, questions, values};
 use super::tensors::{OUTPUTS, outputs};
 use super::{Caller, Refused, Result, Sent};
@@ -260,6 +261,7 @@ mod tests {
             route: "trees".to_owned(),
             known: true,
             behind: false,
+            degraded: false,
             apps: apps
                 .iter()
                 .map(|app| super::super::super::answers::AppProbability {

@@ -1,8 +1,8 @@
-//! Tensors as the Open Inference Protocol has them: JSON, or bytes behind the JSON (the binary data extension). An input is a column: its
-//! shape is `[n]` or `[n, 1]`.
+//! Tensors as the Open Inference Protocol has them: JSON, or bytes behind the JSON (the binary data extension). An input is
+//! a column: its shape is `[n]` or `[n, 1]`.
 //!
-//! `BYTES` are strings of UTF-8; in bytes each has its length before it, as 4 bytes, the lowest first. Numbers are written in the same
-//! order, `BOOL` as one byte.
+//! `BYTES` are strings of UTF-8; in bytes each has its length before it, as 4 bytes, the lowest first. Numbers are written
+//! in the same order, `BOOL` as one byte.
 
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -145,8 +145,8 @@ pub(super) enum OutputValues<'a> {
     Bool(Vec<bool>),
 }
 
-/// The names of the outputs, with their types and how many dimensions they have. `app` and `probability` have a row for each
-/// question, as long as the longest answer: shorter ones are filled up with an empty name and 0.
+/// The names of the outputs, with their types and how many dimensions they have. `app` and `probability` have a row for
+/// each question, as long as the longest answer: shorter ones are filled up with an empty name and 0.
 pub(super) const OUTPUTS: [(&str, &str, usize); 6] = [
     ("app", "BYTES", 2),
     ("probability", "FP64", 2),
@@ -276,6 +276,7 @@ mod tests {
             route: "trees".to_owned(),
             known: true,
             behind: false,
+            degraded: false,
             apps: apps
                 .iter()
                 .map(|(app, probability)| AppProbability {

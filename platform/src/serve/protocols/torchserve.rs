@@ -1,6 +1,6 @@
-//! TorchServe's predictions: the body of `POST /predictions/{model}` is a question as `POST /v1/predict` takes it, or a list of them, as
-//! JSON or as the part `data` of a form. Of the management calls those that look are answered (`management`); workers and defaults
-//! are not set here.
+//! TorchServe's predictions: the body of `POST /predictions/{model}` is a question as `POST /v1/predict` takes it, or a
+//! list of them, as JSON or as the part `data` of a form. Of the management calls those that look are answered
+//! (`management`); workers and defaults are not set here.
 
 use axum::extract::Path;
 use axum::http::{HeaderMap, header};
