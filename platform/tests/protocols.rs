@@ -630,7 +630,7 @@ fn the_servers_own_clients_understand_the_same_probabilities() {
         ("triton versions", json!(["1"])),
         (
             "triton outputs",
-            json!(["app", "probability", "confidence", "abstains", "known", "answer_id"]),
+            json!(["app", "probability", "confidence", "abstains", "known", "degraded", "answer_id"]),
         ),
         ("kserve live", json!(true)),
         ("kserve ready", json!(true)),

@@ -84,7 +84,7 @@ def with_triton(url, asked, is_binary, all_outputs=False):
         response_compression_algorithm="gzip",
     )
     assert found.get_response()["id"] == "the seventh"
-    assert len(found.get_response()["outputs"]) == (6 if all_outputs else 4)
+    assert len(found.get_response()["outputs"]) == (7 if all_outputs else 4)
     return of_columns({name: found.as_numpy(name).tolist() for name in OUTPUTS})
 
 

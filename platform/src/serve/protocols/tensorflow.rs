@@ -162,6 +162,7 @@ fn row(answer: &PredictResponse) -> Value {
         "confidence": answer.confidence,
         "abstains": answer.abstains,
         "known": answer.known,
+        "degraded": answer.degraded,
         "answer_id": answer.answer_id,
     })
 }

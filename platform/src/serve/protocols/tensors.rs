@@ -147,17 +147,18 @@ pub(super) enum OutputValues<'a> {
 
 /// The names of the outputs, with their types and how many dimensions they have. `app` and `probability` have a row for
 /// each question, as long as the longest answer: shorter ones are filled up with an empty name and 0.
-pub(super) const OUTPUTS: [(&str, &str, usize); 6] = [
+pub(super) const OUTPUTS: [(&str, &str, usize); 7] = [
     ("app", "BYTES", 2),
     ("probability", "FP64", 2),
     ("confidence", "FP64", 1),
     ("abstains", "BOOL", 1),
     ("known", "BOOL", 1),
+    ("degraded", "BOOL", 1),
     ("answer_id", "BYTES", 1),
 ];
 
 /// The outputs of a request's answers, in the order of [`OUTPUTS`].
-pub(super) fn outputs(answers: &[PredictResponse]) -> [Output<'_>; 6] {
+pub(super) fn outputs(answers: &[PredictResponse]) -> [Output<'_>; 7] {
     let (rows, apps) = (answers.len(), longest(answers));
     let names = answers.iter().flat_map(|answer| {
         let names = answer.apps.iter().map(|app| &*app.app);
@@ -181,6 +182,7 @@ pub(super) fn outputs(answers: &[PredictResponse]) -> [Output<'_>; 6] {
         },
         Output { name: "abstains", shape: column.clone(), values: flags(|answer| answer.abstains) },
         Output { name: "known", shape: column.clone(), values: flags(|answer| answer.known) },
+        Output { name: "degraded", shape: column.clone(), values: flags(|answer| answer.degraded) },
         Output { name: "answer_id", shape: column, values: OutputValues::Bytes(ids.collect()) },
     ]
 }
