@@ -122,16 +122,15 @@ fn walk(door: &Door, folder: &Path, provider: &Provider, report: &mut Report) {
         assert_eq!(door.status("GET", path, None), 200, "{path} is for anybody");
     }
     assert_eq!(door.status("GET", "/v1/nothing", None), 404);
-    let mut tried =
-        |route: &Route, who: &str, credential: Option<&str>, is_allowed: bool| {
-            let status = door.status(route.method, route.path, credential);
-            let is_in = !matches!(status, 401 | 403);
-            let expected = if credential.is_none() { 401 } else { 403 };
-            if is_in != is_allowed || (!is_in && status != expected) || status >= 500 {
-                report.wrong += 1;
-                say(&format!("{} {} by {who}: {status}", route.method, route.path));
-            }
-        };
+    let mut tried = |route: &Route, who: &str, credential: Option<&str>, is_allowed: bool| {
+        let status = door.status(route.method, route.path, credential);
+        let is_in = !matches!(status, 401 | 403);
+        let expected = if credential.is_none() { 401 } else { 403 };
+        if is_in != is_allowed || (!is_in && status != expected) || status >= 500 {
+            report.wrong += 1;
+            say(&format!("{} {} by {who}: {status}", route.method, route.path));
+        }
+    };
     for route in all_routes() {
         tried(route, "nobody", None, false);
     }

@@ -1,6 +1,6 @@
-//! The protocols of other model servers: asked by HTTP as they are written, and by the servers' own clients, beside the same questions
-//! to `POST /v1/predict`; what is wrong, and limits. The first run brings the clients (`tests/peers/requirements-clients.txt`); that
-//! test is skipped without `FORETAP_TEST_CLIENTS=1`, except in CI.
+//! The protocols of other model servers: asked by HTTP as they are written, and by the servers' own clients, beside the same
+//! questions to `POST /v1/predict`; what is wrong, and limits. The first run brings the clients
+//! (`tests/peers/requirements-clients.txt`); that test is skipped without `FORETAP_TEST_CLIENTS=1`, except in CI.
 
 #![allow(clippy::unwrap_used)]
 
@@ -65,7 +65,8 @@ impl Asked {
 
     /// What `POST /v1/predict` answers each user, as tests/peers/clients.py prints rows.
     fn expected(&self, apps: usize) -> Vec<Value> {
-        let answers = self.users.iter().map(|user| self.up.client.predict(&self.question(user, apps)).unwrap());
+        let answers =
+            self.users.iter().map(|user| self.up.client.predict(&self.question(user, apps)).unwrap());
         answers.map(|answer| row(&serde_json::to_value(answer).unwrap())).collect()
     }
 }
@@ -296,7 +297,8 @@ fn models_are_described_and_probes_answer() {
 fn sentence(path: &str, found: &Reply) -> String {
     let json = found.json();
     assert_eq!(found.content_type, "application/json", "{path}: {}", found.text());
-    let is_exception = ["/invocations", "/models", "/predictions"].iter().any(|start| path.starts_with(start));
+    let is_exception =
+        ["/invocations", "/models", "/predictions"].iter().any(|start| path.starts_with(start));
     if is_exception {
         assert_eq!(json["code"], found.status, "{path}: {json}");
         assert!(json["type"].as_str().unwrap().ends_with("Exception"), "{path}: {json}");
@@ -344,22 +346,82 @@ fn what_is_wrong_is_refused_with_a_sentence_in_the_protocol_s_shape() {
         (tensorflow, JSON, instances(json!([user, 7])), 400, "`instances[1]`"),
         (tensorflow, JSON, instances(json!([{ "user": "x" }])), 400, "`instances[0].user`"),
         (tensorflow, JSON, r#"{"instances": "x", "signature_name": "z"}"#.to_owned(), 400, "signature"),
-        (tensorflow, JSON, format!(r#"{{"inputs": {{"user": ["{user}"], "at": []}}}}"#), 400, "field `at`: 0"),
+        (
+            tensorflow,
+            JSON,
+            format!(r#"{{"inputs": {{"user": ["{user}"], "at": []}}}}"#),
+            400,
+            "field `at`: 0",
+        ),
         (tensorflow, JSON, format!(r#"{{"inputs": {{"user": ["{user}", "x"]}}}}"#), 400, "field `user[1]`"),
         ("/v1/models/foretap:classify", JSON, instances(json!([user])), 404, "`:predict` is there"),
         ("/v1/models/other:predict", JSON, instances(json!([user])), 404, "no such model"),
         ("/v1/models/foretap/versions/2:predict", JSON, instances(json!([user])), 404, "version 1 is live"),
         (inference, JSON, "{}".to_owned(), 400, "missing field `inputs`"),
         (inference, JSON, infer(json!([])), 400, "`user` is missing"),
-        (inference, JSON, infer(json!([column("user", json!([1]), "INT32", json!([7]))])), 400, "datatype INT32, where BYTES"),
-        (inference, JSON, infer(json!([column("user", json!([1, 2]), "BYTES", json!([]))])), 400, "shape [1, 2]"),
-        (inference, JSON, infer(json!([column("user", json!([2]), "BYTES", json!([user]))])), 400, "1 values"),
-        (inference, JSON, infer(json!([column("user", json!([i64::MAX]), "BYTES", json!([user]))])), 413, "more than 1000"),
-        (inference, JSON, infer(json!([users(), column("apps", json!([1]), "INT32", json!([1.5]))])), 400, "input `apps`"),
-        (inference, JSON, infer(json!([users(), column("apps", json!([1]), "INT32", json!([99]))])), 400, "`apps[0]`"),
-        (inference, JSON, infer(json!([column("user", json!([1]), "BYTES", json!(["x"]))])), 400, "`user[0]`"),
-        (inference, JSON, infer(json!([column("who", json!([1]), "BYTES", json!(["x"]))])), 400, "no such input"),
-        (inference, &[("Inference-Header-Content-Length", "99999")], infer(json!([users()])), 400, "no length"),
+        (
+            inference,
+            JSON,
+            infer(json!([column("user", json!([1]), "INT32", json!([7]))])),
+            400,
+            "datatype INT32, where BYTES",
+        ),
+        (
+            inference,
+            JSON,
+            infer(json!([column("user", json!([1, 2]), "BYTES", json!([]))])),
+            400,
+            "shape [1, 2]",
+        ),
+        (
+            inference,
+            JSON,
+            infer(json!([column("user", json!([2]), "BYTES", json!([user]))])),
+            400,
+            "1 values",
+        ),
+        (
+            inference,
+            JSON,
+            infer(json!([column("user", json!([i64::MAX]), "BYTES", json!([user]))])),
+            413,
+            "more than 1000",
+        ),
+        (
+            inference,
+            JSON,
+            infer(json!([users(), column("apps", json!([1]), "INT32", json!([1.5]))])),
+            400,
+            "input `apps`",
+        ),
+        (
+            inference,
+            JSON,
+            infer(json!([users(), column("apps", json!([1]), "INT32", json!([99]))])),
+            400,
+            "`apps[0]`",
+        ),
+        (
+            inference,
+            JSON,
+            infer(json!([column("user", json!([1]), "BYTES", json!(["x"]))])),
+            400,
+            "`user[0]`",
+        ),
+        (
+            inference,
+            JSON,
+            infer(json!([column("who", json!([1]), "BYTES", json!(["x"]))])),
+            400,
+            "no such input",
+        ),
+        (
+            inference,
+            &[("Inference-Header-Content-Length", "99999")],
+            infer(json!([users()])),
+            400,
+            "no length",
+        ),
         (inference, &[("Inference-Header-Content-Length", "-5")], infer(json!([users()])), 400, "no length"),
         ("/v2/models/other/infer", JSON, infer(json!([users()])), 404, "no such model"),
         ("/v2/models/foretap/versions/two/infer", JSON, infer(json!([users()])), 404, "version 1 is live"),
@@ -370,9 +432,14 @@ fn what_is_wrong_is_refused_with_a_sentence_in_the_protocol_s_shape() {
         assert_eq!(found.status, status, "{path} {body}: {said}");
         assert!(said.contains(expected) && !said.contains("me@example"), "{path} {body}: {said}");
     }
-    for path in
-        ["/models/other", "/models/foretap/2", "/v1/models/other", "/v1/models/foretap/versions/2/metadata", "/v2/models/other/ready", "/v2/models/foretap/versions/2"]
-    {
+    for path in [
+        "/models/other",
+        "/models/foretap/2",
+        "/v1/models/other",
+        "/v1/models/foretap/versions/2/metadata",
+        "/v2/models/other/ready",
+        "/v2/models/foretap/versions/2",
+    ] {
         let found = asked.get(path);
         assert_eq!(found.status, 404, "{path}");
         sentence(path, &found);
@@ -459,7 +526,8 @@ fn the_settings_say_which_protocols_and_under_which_name() {
         up.stop();
         described.json()
     };
-    let none = [("/ping", 404), ("/v2", 404), ("/v1/models/foretap", 404), ("/models", 404), ("/healthz", 200)];
+    let none =
+        [("/ping", 404), ("/v2", 404), ("/v1/models/foretap", 404), ("/models", 404), ("/healthz", 200)];
     status(&[("FORETAP_HTTP_PROTOCOLS", "")], &none);
     let some = [("/ping", 200), ("/v2", 404), ("/models/apps", 200), ("/models/foretap", 404)];
     let settings = [("FORETAP_HTTP_PROTOCOLS", "sagemaker"), ("FORETAP_HTTP_MODEL_NAME", "apps")];
@@ -480,15 +548,23 @@ fn a_device_asks_for_its_own_user_and_nobody_asks_at_all() {
     std::thread::sleep(std::time::Duration::from_millis(1_200));
     let agent = agent();
     let other = "u00000000000000bb";
-    let body = |path: &str, users: &[&str]| match path {
+    let body = |path: &str, users: &[&str]| {
+        match path {
         "/v1/models/foretap:predict" => json!({ "instances": users }).to_string(),
         "/v2/models/foretap/infer" => {
             json!({ "inputs": [{ "name": "user", "shape": [users.len()], "datatype": "BYTES", "data": users }] })
                 .to_string()
         }
         _ => json!(users).to_string(),
+    }
     };
-    for path in ["/invocations", "/models/foretap/invoke", "/predictions/foretap", "/v1/models/foretap:predict", "/v2/models/foretap/infer"] {
+    for path in [
+        "/invocations",
+        "/models/foretap/invoke",
+        "/predictions/foretap",
+        "/v1/models/foretap:predict",
+        "/v2/models/foretap/infer",
+    ] {
         let url = format!("{}{path}", up.client.url());
         let ask = |key: Option<&str>, users: &[&str]| {
             let mut headers = JSON.to_vec();
@@ -540,9 +616,21 @@ fn damaged_requests_are_refused_or_answered_and_never_fail() {
         ("/invocations", LINES.to_vec(), format!("{question}\n\"{}\"\n", users[1]).into_bytes()),
         ("/invocations", CSV.to_vec(), format!("{},{},3\n{}\n", users[0], asked.at, users[3]).into_bytes()),
         ("/predictions/foretap", JSON.to_vec(), question.to_string().into_bytes()),
-        ("/predictions/foretap", vec![("Content-Type", "multipart/form-data; boundary=X")], form.into_bytes()),
-        ("/v1/models/foretap:predict", JSON.to_vec(), json!({ "instances": [question, users[1]] }).to_string().into_bytes()),
-        ("/v1/models/foretap:predict", JSON.to_vec(), json!({ "inputs": { "user": users, "apps": 3 } }).to_string().into_bytes()),
+        (
+            "/predictions/foretap",
+            vec![("Content-Type", "multipart/form-data; boundary=X")],
+            form.into_bytes(),
+        ),
+        (
+            "/v1/models/foretap:predict",
+            JSON.to_vec(),
+            json!({ "instances": [question, users[1]] }).to_string().into_bytes(),
+        ),
+        (
+            "/v1/models/foretap:predict",
+            JSON.to_vec(),
+            json!({ "inputs": { "user": users, "apps": 3 } }).to_string().into_bytes(),
+        ),
         ("/v2/models/foretap/infer", JSON.to_vec(), tensors(users, &asked.at, 5).to_string().into_bytes()),
         ("/v2/models/foretap/infer", vec![("Inference-Header-Content-Length", &*length)], binary),
     ];
@@ -567,7 +655,9 @@ fn damaged_requests_are_refused_or_answered_and_never_fail() {
                     let digits = body.iter().position(|byte| byte.is_ascii_digit());
                     let other = [&b"-1"[..], b"99999999999999999999", b"NaN", b"1e999", b"null"];
                     let other = other[random.random_range(0..other.len())];
-                    digits.map(|digit| body.splice(digit..=digit, other.iter().copied()));
+                    if let Some(digit) = digits {
+                        body.splice(digit..=digit, other.iter().copied());
+                    }
                 }
             }
         }
@@ -578,7 +668,9 @@ fn damaged_requests_are_refused_or_answered_and_never_fail() {
                 refused += 1;
                 assert!(!sentence(path, &found).is_empty());
             }
-            status => assert_eq!(status, 200, "{path}: {:?} {}", String::from_utf8_lossy(&body), found.text()),
+            status => {
+                assert_eq!(status, 200, "{path}: {:?} {}", String::from_utf8_lossy(&body), found.text())
+            }
         }
     }
     assert!(answered > 100 && refused > 1_000, "{answered} answered, {refused} refused");
@@ -651,7 +743,8 @@ fn the_servers_own_clients_understand_the_same_probabilities() {
         .iter()
         .map(|error| (error[0].as_str().unwrap(), error[1].as_str().unwrap()))
         .collect();
-    let expected = [("404", "no such model"), ("404", "version 1"), ("400", "user[0]"), ("400", "datatype INT32")];
+    let expected =
+        [("404", "no such model"), ("404", "version 1"), ("400", "user[0]"), ("400", "datatype INT32")];
     assert_eq!(errors.len(), expected.len());
     for ((status, said), (expected, part)) in errors.iter().zip(expected) {
         assert!(*status == expected && said.contains(part), "{status} {said}");

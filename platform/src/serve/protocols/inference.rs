@@ -13,7 +13,7 @@
 use std::sync::atomic::Ordering;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -41,22 +41,26 @@ pub(super) fn probes() -> Router<Shared> {
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/v2", get(server))
-        .route("/v2/models/{model}", get(async |caller: Caller, Path(model): Path<String>| {
-            metadata(&caller, &model, None)
-        }))
-        .route("/v2/models/{model}/versions/{version}", get(
-            async |caller: Caller, Path((model, version)): Path<(String, String)>| {
+        .route(
+            "/v2/models/{model}",
+            get(async |caller: Caller, Path(model): Path<String>| metadata(&caller, &model, None)),
+        )
+        .route(
+            "/v2/models/{model}/versions/{version}",
+            get(async |caller: Caller, Path((model, version)): Path<(String, String)>| {
                 metadata(&caller, &model, Some(&version))
-            },
-        ))
-        .route("/v2/models/{model}/ready", get(async |caller: Caller, Path(model): Path<String>| {
-            model_ready(&caller, &model, None)
-        }))
-        .route("/v2/models/{model}/versions/{version}/ready", get(
-            async |caller: Caller, Path((model, version)): Path<(String, String)>| {
+            }),
+        )
+        .route(
+            "/v2/models/{model}/ready",
+            get(async |caller: Caller, Path(model): Path<String>| model_ready(&caller, &model, None)),
+        )
+        .route(
+            "/v2/models/{model}/versions/{version}/ready",
+            get(async |caller: Caller, Path((model, version)): Path<(String, String)>| {
                 model_ready(&caller, &model, Some(&version))
-            },
-        ))
+            }),
+        )
         .route("/v2/models/{model}/infer", post(infer))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer_version))
 }
@@ -155,8 +159,10 @@ async fn answer(
     let version = answers.first().map_or("", |answer| &answer.model);
     let found = outputs(&answers);
     let mut bytes = Vec::new();
-    let outputs: Vec<Value> =
-        wanted.iter().filter_map(|(at, is_binary)| Some(written(found.get(*at)?, *is_binary, &mut bytes))).collect();
+    let outputs: Vec<Value> = wanted
+        .iter()
+        .filter_map(|(at, is_binary)| Some(written(found.get(*at)?, *is_binary, &mut bytes)))
+        .collect();
     let mut answer = json!({ "model_name": model, "model_version": version, "outputs": outputs });
     if let Some(id) = request.id {
         answer["id"] = id.into();
@@ -166,8 +172,8 @@ async fn answer(
     }
     let json = answer.to_string();
     let headers = [
-        (header::CONTENT_TYPE.as_str(), HeaderValue::from_static("application/octet-stream")),
-        (HEADER_LENGTH, HeaderValue::from(json.len())),
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (HeaderName::from_static(HEADER_LENGTH), HeaderValue::from(json.len())),
     ];
     Ok((headers, [json.as_bytes(), &bytes].concat()).into_response())
 }
@@ -290,7 +296,8 @@ mod tests {
     #[test]
     fn inputs_and_outputs_are_known_ones_once() {
         let user = r#"{"name": "user", "shape": [1], "datatype": "BYTES", "data": ["u"]}"#;
-        let bytes = r#"{"name": "at", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 5}}"#;
+        let bytes =
+            r#"{"name": "at", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 5}}"#;
         let of = |inputs: &str, outputs: &str| format!(r#"{{"inputs": [{inputs}], "outputs": [{outputs}]}}"#);
         let try_it = |json: &str, bytes: &[u8]| {
             let request: InferRequest<'_> = serde_json::from_str(json).unwrap();
@@ -311,7 +318,8 @@ mod tests {
             let found = said(try_it(&json, bytes));
             assert!(found.starts_with("400") && found.contains(expected), "{json}: {found}");
         }
-        let some = of(user, r#"{"name": "confidence", "parameters": {"binary_data": true}}, {"name": "app"}"#);
+        let some =
+            of(user, r#"{"name": "confidence", "parameters": {"binary_data": true}}, {"name": "app"}"#);
         assert_eq!(wanted(&serde_json::from_str(&some).unwrap()).unwrap(), [(2, true), (0, false)]);
     }
 }

@@ -92,16 +92,20 @@ struct Load {
 
 async fn load(caller: Caller, Sent(body): Sent) -> Response {
     let load: Load = serde_json::from_slice(&body).unwrap_or_default();
-    if load.model_name.as_deref() == Some(&caller.served.name) {
+    if load.model_name.as_deref() == Some(caller.served.name.as_str()) {
         let reason = "this model is here already; another version of it is made live by `foretap approve`";
         return Refused::new(StatusCode::CONFLICT, Some("model_name"), reason).into_response();
     }
-    not_here("models are not loaded by this call: `foretap train` makes one, and `foretap approve` makes it live")
+    not_here(
+        "models are not loaded by this call: `foretap train` makes one, and `foretap approve` makes it live",
+    )
 }
 
 async fn unload(caller: Caller, Path(model): Path<String>) -> Response {
     match caller.live(&model, None) {
-        Ok(_) => not_here("the live model is not unloaded: `foretap approve` puts another version in its place"),
+        Ok(_) => {
+            not_here("the live model is not unloaded: `foretap approve` puts another version in its place")
+        }
         Err(refused) => refused.into_response(),
     }
 }

@@ -65,7 +65,9 @@ pub(super) fn question(json: &str, (row, place): (usize, Place)) -> Result<Predi
             Ok(PredictRequest { user, ..PredictRequest::default() })
         }
         Some(b'{') => serde_json::from_str(json).map_err(wrong),
-        _ => Err(Refused::field(&place.row(row), "a question is an object with `user`, or a user as a string")),
+        _ => {
+            Err(Refused::field(&place.row(row), "a question is an object with `user`, or a user as a string"))
+        }
     }
 }
 
@@ -382,17 +384,18 @@ mod tests {
         assert_eq!(texts(r#"[["a"], ["b", "c"]]"#).unwrap(), ["a", "b", "c"]);
         assert_eq!(values::<i32>("[[[5]], 7]", 3).unwrap(), [5, 7]);
         assert_eq!(texts(r#"["a", "b", "c", "d", "e", "f"]"#).unwrap().len(), 4);
-        for (json, expected) in [
-            (r#"["a", 1]"#, "expected strings"),
-            (r#"["a", null]"#, "null"),
-            (r#"{"a": 1}"#, "map"),
-        ] {
+        for (json, expected) in
+            [(r#"["a", 1]"#, "expected strings"), (r#"["a", null]"#, "null"), (r#"{"a": 1}"#, "map")]
+        {
             let error = texts(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
-        for (json, expected) in
-            [("[1.5]", "floating point"), ("[3000000000]", "32 bits"), ("[NaN]", "expected"), ("[true]", "boolean")]
-        {
+        for (json, expected) in [
+            ("[1.5]", "floating point"),
+            ("[3000000000]", "32 bits"),
+            ("[NaN]", "expected"),
+            ("[true]", "boolean"),
+        ] {
             let error = values::<i32>(json, 3).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }

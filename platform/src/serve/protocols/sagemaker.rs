@@ -3,7 +3,7 @@
 //! | `Content-Type` | a request | its answer |
 //! | --- | --- | --- |
 //! | `text/csv` | `user[,at[,apps]]` a line, no head | `abstains,confidence,app,probability,app,probability,..` a line |
-//! | `application/jsonlines` | a question a line, as `POST /v1/predict` takes it, or the user as a string | an answer a line |
+//! | `application/jsonlines` | a question of `POST /v1/predict`, or the user as a string, a line | an answer a line |
 //! | `application/json` | a question, or a list of them | an answer, or a list |
 //!
 //! `Accept` chooses another form of the answer. A request is answered whole, or refused with the row at fault. SageMaker
@@ -60,7 +60,8 @@ impl Form {
     fn accepted(headers: &HeaderMap, sent: Self) -> Result<Self> {
         let mut wanted = Vec::new();
         for value in headers.get_all(header::ACCEPT) {
-            wanted.extend(value.to_str().unwrap_or("").split(',').map(str::trim).filter(|one| !one.is_empty()));
+            wanted
+                .extend(value.to_str().unwrap_or("").split(',').map(str::trim).filter(|one| !one.is_empty()));
         }
         let known = wanted.iter().find_map(|one| match one.split(';').next().unwrap_or("").trim() {
             "*/*" | "application/*" if sent != Self::Csv => Some(sent),
@@ -139,7 +140,7 @@ fn of_csv(line: &str, row: usize) -> Result<PredictRequest> {
     let mut fields = line.split(',').map(unquoted);
     let user = fields.next().unwrap_or_default();
     let at = fields.next().filter(|at| !at.is_empty());
-    let apps = fields.next().filter(|apps| !apps.is_empty()).map(|apps| apps.parse()).transpose();
+    let apps = fields.next().filter(|apps| !apps.is_empty()).map(|apps| apps.parse::<usize>()).transpose();
     let apps = apps.map_err(|_| Refused::field(&Place::Lines.of(row, "apps"), "no whole number"))?;
     match fields.next() {
         Some(_) => Err(Refused::field(&Place::Lines.row(row), "more than `user,at,apps`")),

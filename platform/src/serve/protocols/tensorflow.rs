@@ -180,15 +180,13 @@ struct Columns<'a> {
 
 /// An object of columns, or the column of users alone.
 fn of_inputs(json: &str, most: usize) -> Result<Vec<PredictRequest>> {
-    let texts = |json: &RawValue, name: &str| {
-        values(json.get(), most).map_err(|error| Refused::json(name, &error))
-    };
+    let texts =
+        |json: &RawValue, name: &str| values(json.get(), most).map_err(|error| Refused::json(name, &error));
     if !json.trim_ascii_start().starts_with('{') {
         let users = values(json, most).map_err(|error| Refused::json("inputs", &error))?;
         return of_columns(users, None, None, most);
     }
-    let columns: Columns<'_> =
-        serde_json::from_str(json).map_err(|error| Refused::json("inputs", &error))?;
+    let columns: Columns<'_> = serde_json::from_str(json).map_err(|error| Refused::json("inputs", &error))?;
     let times = columns.at.map(|at| texts(at, "at")).transpose()?;
     let apps = columns.apps.map(|apps| values(apps.get(), most)).transpose();
     let apps = apps.map_err(|error| Refused::json("apps", &error))?;
@@ -197,14 +195,14 @@ fn of_inputs(json: &str, most: usize) -> Result<Vec<PredictRequest>> {
 
 /// The outputs, each with the values of all rows.
 fn by_columns(answers: &[PredictResponse]) -> Map<String, Value> {
-    let nested = |values: Value, width: usize| match values {
-        Value::Array(values) => values.chunks(width.max(1)).map(|row| json!(row)).collect(),
-        other => other,
-    };
     let named = outputs(answers).map(|output| {
         let values = json!(output.values);
+        let nested = |row: usize, width: usize| {
+            let values = values.as_array().and_then(|values| values.get(row * width..(row + 1) * width));
+            json!(values.unwrap_or_default())
+        };
         let values = match output.shape[..] {
-            [_, width] => nested(values, width),
+            [rows, width] => (0..rows).map(|row| nested(row, width)).collect(),
             _ => values,
         };
         (output.name.to_owned(), values)
@@ -277,5 +275,6 @@ mod tests {
         assert_eq!(columns["app"], json!([["m", "n"], ["o", ""]]));
         assert_eq!(columns["probability"], json!([[0.25, 0.25], [0.25, 0.0]]));
         assert_eq!(columns["confidence"], json!([0.5, 0.5]));
+        assert_eq!(by_columns(&[answer(&[]), answer(&[])])["app"], json!([[], []]));
     }
 }

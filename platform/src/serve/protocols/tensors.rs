@@ -236,10 +236,19 @@ mod tests {
             format!(r#"{{"name": "x", "shape": {shape}, "datatype": "{datatype}"{data}}}"#)
         };
         let texts = [2_u32.to_le_bytes().as_slice(), b"ab", &0_u32.to_le_bytes()].concat();
-        assert_eq!(read::<String>(&json("[2]", "BYTES", r#", "data": ["ab", ""]"#), None).unwrap(), ["ab", ""]);
-        assert_eq!(read::<String>(&json("[2, 1]", "BYTES", r#", "data": [["ab"], [""]]"#), None).unwrap(), ["ab", ""]);
+        assert_eq!(
+            read::<String>(&json("[2]", "BYTES", r#", "data": ["ab", ""]"#), None).unwrap(),
+            ["ab", ""]
+        );
+        assert_eq!(
+            read::<String>(&json("[2, 1]", "BYTES", r#", "data": [["ab"], [""]]"#), None).unwrap(),
+            ["ab", ""]
+        );
         assert_eq!(read::<String>(&json("[2]", "BYTES", ""), Some(&texts)).unwrap(), ["ab", ""]);
-        assert_eq!(read::<i32>(&json("[2]", "INT32", ""), Some(&[5, 0, 0, 0, 255, 255, 255, 255])).unwrap(), [5, -1]);
+        assert_eq!(
+            read::<i32>(&json("[2]", "INT32", ""), Some(&[5, 0, 0, 0, 255, 255, 255, 255])).unwrap(),
+            [5, -1]
+        );
         let cut = &texts[..texts.len() - 1];
         let long = 4_000_000_000_u32.to_le_bytes();
         for (shape, datatype, data, bytes, expected) in [

@@ -45,8 +45,9 @@ async fn answer(
     caller.live(model, version)?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let sent = match boundary(content_type) {
-        Some(boundary) => part(body, boundary)
-            .ok_or_else(|| Refused::field("data", "the form has no such part: send the question as `data`"))?,
+        Some(boundary) => part(body, boundary).ok_or_else(|| {
+            Refused::field("data", "the form has no such part: send the question as `data`")
+        })?,
         None => &body[..],
     };
     let text = std::str::from_utf8(sent).map_err(|error| Refused::field("body", error))?;
@@ -54,7 +55,7 @@ async fn answer(
     let answers = caller.answer(&questions, version, place).await?;
     match (answers.first(), place) {
         (Some(answer), Place::Alone) => Ok(Json(answer).into_response()),
-        _ => Ok(Json(answers).into_response()),
+        _ => Ok(Json(&answers).into_response()),
     }
 }
 
