@@ -146,13 +146,18 @@ fn of_outputs(columns: &Value) -> Vec<Value> {
     (0..rows).map(one).collect()
 }
 
+/// An input of the Open Inference Protocol.
+fn column(name: &str, shape: Value, datatype: &str, data: Value) -> Value {
+    json!({ "name": name, "shape": shape, "datatype": datatype, "data": data })
+}
+
 /// A body of the Open Inference Protocol with the columns as JSON.
 fn tensors(users: &[String], at: &str, apps: usize) -> Value {
     let rows = users.len();
     json!({ "id": "7", "inputs": [
-        { "name": "user", "shape": [rows], "datatype": "BYTES", "data": users },
-        { "name": "at", "shape": [rows, 1], "datatype": "BYTES", "data": vec![[at]; rows] },
-        { "name": "apps", "shape": [1], "datatype": "INT32", "data": [apps] },
+        column("user", json!([rows]), "BYTES", json!(users)),
+        column("at", json!([rows, 1]), "BYTES", json!(vec![[at]; rows])),
+        column("apps", json!([1]), "INT32", json!([apps])),
     ]})
 }
 
@@ -180,7 +185,8 @@ fn rows_are_answered_as_predict_answers_them_to_the_bit() {
     let of_line = |line: &str| {
         let fields: Vec<Value> =
             line.split(',').map(|field| serde_json::from_str(field).unwrap_or(json!(field))).collect();
-        json!({ "abstains": fields[0], "confidence": fields[1], "apps": fields[2..].chunks(2).collect::<Vec<_>>() })
+        let apps: Vec<&[Value]> = fields[2..].chunks(2).collect();
+        json!({ "abstains": fields[0], "confidence": fields[1], "apps": apps })
     };
     assert_eq!(csv.text().lines().map(of_line).collect::<Vec<_>>(), expected);
     assert_eq!(csv.content_type, "text/csv");
@@ -314,8 +320,10 @@ fn what_is_wrong_is_refused_with_a_sentence_in_the_protocol_s_shape() {
     let user = &asked.users[0];
     let instances = |rows: Value| json!({ "instances": rows }).to_string();
     let infer = |inputs: Value| json!({ "inputs": inputs }).to_string();
-    let column = |name: &str, shape: Value, datatype: &str, data: Value| json!({ "name": name, "shape": shape, "datatype": datatype, "data": data });
+    let of_users =
+        |shape: Value, datatype: &str, data: Value| infer(json!([column("user", shape, datatype, data)]));
     let users = || column("user", json!([1]), "BYTES", json!([user]));
+    let of_apps = |data: Value| infer(json!([users(), column("apps", json!([1]), "INT32", data)]));
     let (sagemaker, torchserve) = ("/invocations", "/predictions/foretap");
     let (tensorflow, inference) = ("/v1/models/foretap:predict", "/v2/models/foretap/infer");
     for (path, headers, body, status, expected) in [
@@ -359,55 +367,13 @@ fn what_is_wrong_is_refused_with_a_sentence_in_the_protocol_s_shape() {
         ("/v1/models/foretap/versions/2:predict", JSON, instances(json!([user])), 404, "version 1 is live"),
         (inference, JSON, "{}".to_owned(), 400, "missing field `inputs`"),
         (inference, JSON, infer(json!([])), 400, "`user` is missing"),
-        (
-            inference,
-            JSON,
-            infer(json!([column("user", json!([1]), "INT32", json!([7]))])),
-            400,
-            "datatype INT32, where BYTES",
-        ),
-        (
-            inference,
-            JSON,
-            infer(json!([column("user", json!([1, 2]), "BYTES", json!([]))])),
-            400,
-            "shape [1, 2]",
-        ),
-        (
-            inference,
-            JSON,
-            infer(json!([column("user", json!([2]), "BYTES", json!([user]))])),
-            400,
-            "1 values",
-        ),
-        (
-            inference,
-            JSON,
-            infer(json!([column("user", json!([i64::MAX]), "BYTES", json!([user]))])),
-            413,
-            "more than 1000",
-        ),
-        (
-            inference,
-            JSON,
-            infer(json!([users(), column("apps", json!([1]), "INT32", json!([1.5]))])),
-            400,
-            "input `apps`",
-        ),
-        (
-            inference,
-            JSON,
-            infer(json!([users(), column("apps", json!([1]), "INT32", json!([99]))])),
-            400,
-            "`apps[0]`",
-        ),
-        (
-            inference,
-            JSON,
-            infer(json!([column("user", json!([1]), "BYTES", json!(["x"]))])),
-            400,
-            "`user[0]`",
-        ),
+        (inference, JSON, of_users(json!([1]), "INT32", json!([7])), 400, "datatype INT32, where BYTES"),
+        (inference, JSON, of_users(json!([1, 2]), "BYTES", json!([])), 400, "shape [1, 2]"),
+        (inference, JSON, of_users(json!([2]), "BYTES", json!([user])), 400, "1 values"),
+        (inference, JSON, of_users(json!([i64::MAX]), "BYTES", json!([user])), 413, "more than 1000"),
+        (inference, JSON, of_apps(json!([1.5])), 400, "input `apps`"),
+        (inference, JSON, of_apps(json!([99])), 400, "`apps[0]`"),
+        (inference, JSON, of_users(json!([1]), "BYTES", json!(["x"])), 400, "`user[0]`"),
         (
             inference,
             JSON,
@@ -548,15 +514,12 @@ fn a_device_asks_for_its_own_user_and_nobody_asks_at_all() {
     std::thread::sleep(std::time::Duration::from_millis(1_200));
     let agent = agent();
     let other = "u00000000000000bb";
-    let body = |path: &str, users: &[&str]| {
-        match path {
+    let body = |path: &str, users: &[&str]| match path {
         "/v1/models/foretap:predict" => json!({ "instances": users }).to_string(),
         "/v2/models/foretap/infer" => {
-            json!({ "inputs": [{ "name": "user", "shape": [users.len()], "datatype": "BYTES", "data": users }] })
-                .to_string()
+            json!({ "inputs": [column("user", json!([users.len()]), "BYTES", json!(users))] }).to_string()
         }
         _ => json!(users).to_string(),
-    }
     };
     for path in [
         "/invocations",
