@@ -455,7 +455,7 @@ pub(super) async fn events(
 }
 
 /// A body that was read whole.
-struct Sent(Bytes);
+pub(super) struct Sent(pub(super) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Sent {
     type Rejection = Response;

@@ -20,11 +20,11 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::http::Shared;
+use super::super::http::{Sent, Shared};
 use super::super::question::PredictRequest;
 use super::rows::{Place, of_columns};
 use super::tensors::{Input, Kind, OUTPUTS, Output, outputs, shown};
-use super::{Caller, Refused, Result, Sent};
+use super::{Caller, Refused, Result};
 
 /// How long the JSON is where bytes follow it.
 const HEADER_LENGTH: &str = "inference-header-content-length";

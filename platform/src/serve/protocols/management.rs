@@ -15,8 +15,8 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::http::Shared;
-use super::{Caller, Refused, Result, Sent};
+use super::super::http::{Sent, Shared};
+use super::{Caller, Refused, Result};
 
 /// Those that are for anybody.
 pub(super) fn probes() -> Router<Shared> {

@@ -25,9 +25,9 @@ mod torchserve;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::rejection::ExtensionRejection;
-use axum::extract::{DefaultBodyLimit, Extension, FromRequest, FromRequestParts, Request, State};
+use axum::extract::{DefaultBodyLimit, Extension, FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -251,25 +251,6 @@ impl Caller {
 fn not_live(live: &str) -> Refused {
     let reason = format!("this version does not answer: version {live} is live");
     Refused::new(StatusCode::NOT_FOUND, Some("version"), reason)
-}
-
-/// A request's body.
-struct Sent(Bytes);
-
-impl FromRequest<Shared> for Sent {
-    type Rejection = Refused;
-
-    async fn from_request(request: Request, server: &Shared) -> Result<Self> {
-        Bytes::from_request(request, server).await.map(Self).map_err(|rejection| {
-            let reason = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    "the body is larger than the server takes: send several smaller requests".to_owned()
-                }
-                _ => format!("the body cannot be read: {}", rejection.body_text()),
-            };
-            Refused::new(rejection.status(), Some("body"), reason)
-        })
-    }
 }
 
 #[cfg(test)]

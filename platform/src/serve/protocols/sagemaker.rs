@@ -16,10 +16,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
 use super::super::answers::PredictResponse;
-use super::super::http::Shared;
+use super::super::http::{Sent, Shared};
 use super::super::question::PredictRequest;
 use super::rows::{Place, check_count, question, questions};
-use super::{Caller, Refused, Result, Sent};
+use super::{Caller, Refused, Result};
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/invocations", post(invocations)).route("/models/{model}/invoke", post(invoke))

@@ -13,11 +13,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::super::answers::PredictResponse;
-use super::super::http::Shared;
+use super::super::http::{Sent, Shared};
 use super::super::question::PredictRequest;
 use super::rows::{Place, of_columns, questions, values};
 use super::tensors::{OUTPUTS, outputs};
-use super::{Caller, Refused, Result, Sent};
+use super::{Caller, Refused, Result};
 
 /// The only signature.
 const SIGNATURE: &str = "serving_default";

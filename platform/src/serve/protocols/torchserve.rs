@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 
-use super::super::http::Shared;
+use super::super::http::{Sent, Shared};
 use super::rows::Place;
-use super::{Caller, Refused, Result, Sent, sagemaker};
+use super::{Caller, Refused, Result, sagemaker};
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
