@@ -41,26 +41,10 @@ pub(super) fn probes() -> Router<Shared> {
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/v2", get(server))
-        .route(
-            "/v2/models/{model}",
-            get(async |caller: Caller, Path(model): Path<String>| metadata(&caller, &model, None)),
-        )
-        .route(
-            "/v2/models/{model}/versions/{version}",
-            get(async |caller: Caller, Path((model, version)): Path<(String, String)>| {
-                metadata(&caller, &model, Some(&version))
-            }),
-        )
-        .route(
-            "/v2/models/{model}/ready",
-            get(async |caller: Caller, Path(model): Path<String>| model_ready(&caller, &model, None)),
-        )
-        .route(
-            "/v2/models/{model}/versions/{version}/ready",
-            get(async |caller: Caller, Path((model, version)): Path<(String, String)>| {
-                model_ready(&caller, &model, Some(&version))
-            }),
-        )
+        .route("/v2/models/{model}", get(metadata))
+        .route("/v2/models/{model}/ready", get(model_ready))
+        .route("/v2/models/{model}/versions/{version}", get(version_metadata))
+        .route("/v2/models/{model}/versions/{version}/ready", get(version_ready))
         .route("/v2/models/{model}/infer", post(infer))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer_version))
 }
@@ -84,24 +68,40 @@ async fn server() -> Json<Value> {
     }))
 }
 
-fn metadata(caller: &Caller, model: &str, version: Option<&str>) -> Result<Json<Value>> {
-    let live = caller.live(model, version)?;
+async fn metadata(caller: Caller, Path(model): Path<String>) -> Result<Json<Value>> {
+    caller.live(&model, None).map(|live| Json(described(&model, &live)))
+}
+
+async fn version_metadata(
+    caller: Caller,
+    Path((model, version)): Path<(String, String)>,
+) -> Result<Json<Value>> {
+    caller.live(&model, Some(&version)).map(|live| Json(described(&model, &live)))
+}
+
+fn described(model: &str, live: &str) -> Value {
     let inputs = INPUTS.map(|(name, datatype)| json!({ "name": name, "datatype": datatype, "shape": [-1] }));
     let outputs = OUTPUTS.map(|(name, datatype, dimensions)| {
         json!({ "name": name, "datatype": datatype, "shape": vec![-1; dimensions] })
     });
-    Ok(Json(json!({
+    json!({
         "name": model,
-        "versions": [&*live],
+        "versions": [live],
         "platform": "foretap",
         "inputs": inputs,
         "outputs": outputs,
-    })))
+    })
 }
 
-fn model_ready(caller: &Caller, model: &str, version: Option<&str>) -> Result<Json<Value>> {
-    caller.live(model, version)?;
-    Ok(Json(json!({ "name": model, "ready": true })))
+async fn model_ready(caller: Caller, Path(model): Path<String>) -> Result<Json<Value>> {
+    caller.live(&model, None).map(|_| Json(json!({ "name": model, "ready": true })))
+}
+
+async fn version_ready(
+    caller: Caller,
+    Path((model, version)): Path<(String, String)>,
+) -> Result<Json<Value>> {
+    caller.live(&model, Some(&version)).map(|_| Json(json!({ "name": model, "ready": true })))
 }
 
 async fn infer(

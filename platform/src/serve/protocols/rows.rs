@@ -264,7 +264,7 @@ impl Caller {
     ///
     /// # Errors
     /// A row is refused: then no row is answered. Or the version is not live.
-    pub async fn answer(
+    pub(super) async fn answer(
         &self,
         questions: &[PredictRequest],
         version: Option<&str>,
