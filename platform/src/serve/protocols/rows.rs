@@ -15,6 +15,8 @@ use super::{Caller, Refused, Result, not_live};
 
 /// Rows of one request that are worked on at once. The process has many callers, and a row that waits needs no core.
 const AT_ONCE: usize = 4;
+/// Rows that are begun together. A row that is worked on takes some kilobytes, one that waits or is done some hundred bytes.
+const PART: usize = 64;
 /// How often a request is answered anew because another model became live between its rows.
 const ATTEMPTS: usize = 3;
 
@@ -301,9 +303,16 @@ impl Caller {
         place: Place,
         priority: Priority,
     ) -> Result<Vec<PredictResponse>> {
-        let rows = questions.iter().enumerate();
-        let asked: Vec<_> = rows.map(|(row, question)| self.ask(question, (row, place), priority)).collect();
-        stream::iter(asked).buffered(AT_ONCE).try_collect().await
+        let mut answers = Vec::with_capacity(questions.len());
+        for part in questions.chunks(PART) {
+            let first = answers.len();
+            let rows = part.iter().enumerate();
+            let asked: Vec<_> =
+                rows.map(|(row, question)| self.ask(question, (first + row, place), priority)).collect();
+            let part: Vec<PredictResponse> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+            answers.extend(part);
+        }
+        Ok(answers)
     }
 
     async fn ask(
