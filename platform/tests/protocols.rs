@@ -299,6 +299,22 @@ fn models_are_described_and_probes_answer() {
     asked.up.stop();
 }
 
+#[test]
+fn a_stop_is_seen_by_every_probe_while_answers_go_on() {
+    let mut asked = Asked::start(&[("FORETAP_HTTP_UNREADY_SECS", "3")]);
+    let pid = asked.up.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let (ping, ready) = (asked.get("/ping"), asked.get("/v2/health/ready"));
+    assert_eq!((ping.status, ping.json()), (503, json!({ "status": "Unhealthy" })));
+    assert_eq!((ready.status, ready.json()), (503, json!({ "ready": false })));
+    assert_eq!(asked.get("/v2/health/live").status, 200);
+    let body = tensors(&asked.users, &asked.at, 3).to_string();
+    assert_eq!(asked.send("/v2/models/foretap/infer", JSON, body).status, 200);
+    assert_eq!(asked.send("/invocations", CSV, &asked.users[0]).status, 200);
+    assert!(asked.up.child.wait().unwrap().success());
+}
+
 /// How a protocol writes errors: the field of the sentence.
 fn sentence(path: &str, found: &Reply) -> String {
     let json = found.json();
