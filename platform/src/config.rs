@@ -67,6 +67,55 @@ pub struct HttpConfig {
     pub unready_secs: u64,
     /// Seconds that a stop waits for requests that are under way.
     pub drain_secs: u64,
+    /// Which protocols of other model servers are answered, too, with commas between; empty: none. See [`Protocol`].
+    pub protocols: String,
+    /// The model's name in them.
+    pub model_name: String,
+    /// Rows of one request in them.
+    pub max_rows: usize,
+}
+
+/// See [`HttpConfig::protocols`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// The calls that Amazon SageMaker makes to a container.
+    SageMaker,
+    /// Open Inference Protocol 2, of KServe and Triton.
+    OpenInference,
+    /// TensorFlow Serving's REST interface.
+    TensorFlowServing,
+    /// TorchServe's calls for predictions and for looking at models.
+    TorchServe,
+}
+
+impl Protocol {
+    /// All of them, with their names in the settings.
+    pub const ALL: [(&str, Self); 4] = [
+        ("sagemaker", Self::SageMaker),
+        ("open-inference", Self::OpenInference),
+        ("tf-serving", Self::TensorFlowServing),
+        ("torchserve", Self::TorchServe),
+    ];
+}
+
+impl HttpConfig {
+    /// The protocols that [`protocols`](Self::protocols) names.
+    ///
+    /// # Errors
+    /// A name is none of them.
+    pub fn answered(&self) -> Result<Vec<Protocol>> {
+        let names = self.protocols.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let named = |name: &str| {
+            let found = Protocol::ALL.iter().find(|(known, _)| *known == name);
+            found.map(|(_, protocol)| *protocol).ok_or_else(|| {
+                let known = Protocol::ALL.map(|(known, _)| known).join(", ");
+                Error::new(ErrorKind::Config, format!("`{name}` is none of the protocols"))
+                    .field("http.protocols")
+                    .next_step(format!("name some of {known}, with commas between"))
+            })
+        };
+        names.map(named).collect()
+    }
 }
 
 /// See [`Config::guard`].
@@ -308,6 +357,9 @@ impl Default for HttpConfig {
             max_age_secs: 3_600,
             unready_secs: 0,
             drain_secs: 10,
+            protocols: Protocol::ALL.map(|(name, _)| name).join(", "),
+            model_name: "foretap".to_owned(),
+            max_rows: 1_000,
         }
     }
 }
@@ -542,6 +594,7 @@ impl Config {
             ("http.request_secs", self.http.request_secs as usize),
             ("http.idle_secs", self.http.idle_secs as usize),
             ("http.max_age_secs", self.http.max_age_secs as usize),
+            ("http.max_rows", self.http.max_rows),
             ("ingest.max_events", self.ingest.max_events),
             ("ingest.commit_bytes", self.ingest.commit_bytes),
             ("lake.buckets", self.lake.buckets as usize),
@@ -558,6 +611,12 @@ impl Config {
             return wrong("answer.least_probability", message, "give a number from 0 to 1");
         }
         let is_letter = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        self.http.answered()?;
+        let model_name = &self.http.model_name;
+        if !(1..=64).contains(&model_name.len()) || !model_name.chars().all(is_letter) {
+            let message = format!("`{model_name}` is no name of a model");
+            return wrong("http.model_name", message, "give 1 to 64 letters, digits, `_`, `.` or `-`");
+        }
         if !(3..=255).contains(&self.store.table.len()) || !self.store.table.chars().all(is_letter) {
             let message = format!("`{}` is no name of a table", self.store.table);
             return wrong("store.table", message, "give 3 to 255 letters, digits, `_`, `.` or `-`");
@@ -692,6 +751,8 @@ mod tests {
             ("[http]\nlisten = \"here\"\n", vec![], "http.listen"),
             ("[http]\n\nlisten_on = \"127.0.0.1:1\"\n", vec![], "line 3"),
             ("[htp]\n", vec![], "unknown field `htp`"),
+            ("[http]\nprotocols = \"triton\"\n", vec![], "http.protocols"),
+            ("[http]\nmodel_name = \"a/b\"\n", vec![], "http.model_name"),
             ("[ingest]\nmax_events = 0\n", vec![], "ingest.max_events"),
             ("[ingest]\nmax_events = -1\n", vec![], "line 2"),
             ("[answer]\nrouted_share = 2.0\n", vec![], "answer.routed_share"),

@@ -7,7 +7,7 @@
 //! client        what a phone does: sends events, asks, says what was opened
 //! up            the whole system in one process
 //! guard/        the door: connections, TLS, tokens, API keys, roles, quotas
-//! serve/        what is answered: http, answers, the live model
+//! serve/        what is answered: http, answers, the live model; protocols/ of other model servers
 //! ingest        from a source to states, lake and store: each event once
 //!   wire/         events as JSON and Protobuf, and what is let in
 //!   source/       where events come from: trait EventSource; journal (what the door accepted); files; kafka; several as one

@@ -38,6 +38,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the whole system in one process
+    // SageMaker starts a container with this word.
+    #[command(alias = "serve")]
     Up,
     /// Play logs into it as phones would
     Send(Box<SendArguments>),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, MatchedPath, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -216,6 +216,7 @@ fn routes(server: Shared, config: &HttpConfig) -> Router {
         .merge(rpc::routes(&server))
         // Who asks is known before anything is read of what they send.
         .route_layer(axum::middleware::from_fn_with_state(Arc::clone(&server), admitted))
+        .merge(super::protocols::routes(&server, config))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/openapi.json", get(async || Json(super::document())))
@@ -248,14 +249,16 @@ async fn hardened(mut response: Response) -> Response {
 const QUESTIONS: [&str; 3] = ["/v1/predict", "/v1/predict:batch", rpc::PREDICT];
 
 /// Lets a request through if whoever sent it may do this, with their [`Identity`].
-async fn admitted(
+pub(super) async fn admitted(
     State(server): State<Shared>,
     path: MatchedPath,
     mut request: Request,
     next: Next,
 ) -> Response {
     // Refusing must cost next to nothing: before the credential is looked at.
-    if QUESTIONS.contains(&path.as_str()) && server.answers.admission().is_full() {
+    let mut questions = QUESTIONS.iter().chain(&super::protocols::QUESTIONS);
+    let is_question = request.method() == Method::POST && questions.any(|route| *route == path.as_str());
+    if is_question && server.answers.admission().is_full() {
         return failure(Failure::Overloaded);
     }
     let nobody = Peer { address: SocketAddr::from(([0, 0, 0, 0], 0)), certificate: None };
@@ -308,7 +311,7 @@ fn not_theirs() -> Response {
 }
 
 /// Cuts a request that comes or is answered too slowly. What is under way goes on: events that are sent again are known.
-async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+pub(super) async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => refusal(StatusCode::REQUEST_TIMEOUT, None, "the request came too slowly, or took too long"),
@@ -317,7 +320,7 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
 
 /// Refuses what a request's headers say already: a body too large, an encoding that is not read. A body of no announced length is
 /// cut where it is read.
-async fn announced(State(most): State<usize>, request: Request, next: Next) -> Response {
+pub(super) async fn announced(State(most): State<usize>, request: Request, next: Next) -> Response {
     match refused_by_headers(request.headers(), most) {
         Some(refused) => refused,
         None => next.run(request).await,
@@ -338,7 +341,7 @@ fn refused_by_headers(headers: &HeaderMap, most: usize) -> Option<Response> {
     None
 }
 
-fn refusal(status: StatusCode, field: Option<&str>, error: impl Into<String>) -> Response {
+pub(super) fn refusal(status: StatusCode, field: Option<&str>, error: impl Into<String>) -> Response {
     metrics::counter!("foretap_requests_refused_total", "status" => status.as_str().to_owned()).increment(1);
     problem(status, field, error.into()).into_response()
 }
@@ -366,7 +369,7 @@ impl IntoResponse for Problem {
 }
 
 /// A request's fault is told to whoever sent it; ours is logged, and told without its details.
-fn failure(failure: Failure) -> Response {
+pub(super) fn failure(failure: Failure) -> Response {
     let problem = Problem::from(failure);
     let status = problem.status.to_string();
     metrics::counter!("foretap_requests_refused_total", "status" => status).increment(1);
@@ -452,7 +455,7 @@ pub(super) async fn events(
 }
 
 /// A body that was read whole.
-struct Sent(Bytes);
+pub(super) struct Sent(pub(super) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Sent {
     type Rejection = Response;

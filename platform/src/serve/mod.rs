@@ -1,10 +1,12 @@
-//! What is answered: events in, questions, what was opened fed back. JSON over HTTP, and gRPC beside it.
+//! What is answered: events in, questions, what was opened fed back. JSON over HTTP, gRPC beside it, and what the clients
+//! of other model servers speak (`protocols`).
 
 mod admission;
 mod answers;
 mod http;
 mod live;
 mod openapi;
+mod protocols;
 mod question;
 mod rpc;
 

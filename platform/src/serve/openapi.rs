@@ -1,4 +1,5 @@
-//! The HTTP interface as OpenAPI 3.1 has it, written from the handlers and their types.
+//! The HTTP interface as OpenAPI 3.1 has it, written from the handlers and their types: foretap's own. What the protocols
+//! of other model servers take and give is in their own documents.
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, Response, ResponseBuilder};
