@@ -84,14 +84,23 @@ fn parts(mut rest: Bytes) -> std::result::Result<Vec<Bytes>, String> {
 mod tests {
     use super::*;
 
-    /// `AggregatedRecord` with one partition key and these records, as `aws_kinesis_agg` 1.2.3 for Python writes it.
-    fn aggregated(records: &[&[u8]]) -> Vec<u8> {
-        let mut message = vec![0x0A, 1, b'k'];
-        for record in records {
-            let part = [&[0x08, 0, 0x1A, record.len() as u8], *record].concat();
-            message.extend([&[0x1A, part.len() as u8], &part[..]].concat());
-        }
-        sealed(&message)
+    /// One partition key and the records `one`, nothing and `three`, as aws-kinesis-agg 1.2.3 for Python puts them together:
+    ///
+    /// ```python
+    /// aggregator = aws_kinesis_agg.aggregator.RecordAggregator()
+    /// for data in (b"one", b"", b"three"): aggregator.add_user_record("k", data)
+    /// print(aggregator.clear_and_get().get_contents()[2].hex())
+    /// ```
+    const THREE: &str =
+        "f3899ac20a016b1a0708001a036f6e651a0408001a001a0908001a0574687265656d9ddc11afd9dea34a1cf20d4cd73b37";
+    /// The same of `one` and `two` under keys of their own, the second with a hash key, too.
+    const TWO: &str = "f3899ac20a026b310a026b32120531323334351a0708001a036f6e651a09080110001a0374776fe2266dfebf053b2817b5cad7f64cc70c";
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        hex.as_bytes()
+            .chunks(2)
+            .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+            .collect()
     }
 
     fn sealed(message: &[u8]) -> Vec<u8> {
@@ -101,8 +110,9 @@ mod tests {
     #[test]
     fn an_aggregated_record_is_its_parts_and_anything_else_is_itself() {
         let found = |data: &[u8]| batches(Bytes::copy_from_slice(data));
-        assert_eq!(found(&aggregated(&[b"one", b"", b"three"])), [&b"one"[..], b"", b"three"]);
-        let mut damaged = aggregated(&[b"one"]);
+        assert_eq!(found(&bytes(THREE)), [&b"one"[..], b"", b"three"]);
+        assert_eq!(found(&bytes(TWO)), [&b"one"[..], b"two"]);
+        let mut damaged = bytes(TWO);
         *damaged.last_mut().unwrap() ^= 1;
         let bomb = sealed(&[0x1A, 0].repeat(MOST_RECORDS + 1));
         let most = sealed(&[0x1A, 0].repeat(MOST_RECORDS));
@@ -112,7 +122,7 @@ mod tests {
             b"{}".to_vec(),
             MAGIC.to_vec(),
             damaged,
-            aggregated(&[]),
+            sealed(&[]),
             // A length beyond the end, a field without a length, a part that is no message.
             sealed(&[0x1A, 9, 1]),
             sealed(&[0x08, 1]),
