@@ -25,7 +25,7 @@ use aws_sdk_kinesis::types::StreamStatus;
 use common::{Up, assert_kept, events, runtime};
 use foretap_platform::config::{AwsConfig, BatchEncoding, KinesisConfig};
 use foretap_platform::lake::Positions;
-use foretap_platform::source::{EventSource as _, KinesisSource, Record};
+use foretap_platform::source::{EventSource as _, KinesisSource, Record, check_kinesis};
 use foretap_platform::wire::{PhoneEvent, encode};
 use md5::{Digest as _, Md5};
 use rand::{RngExt as _, SeedableRng as _};
@@ -543,6 +543,34 @@ async fn a_record_of_many_is_taken_in_part() {
     }
     member.read(Duration::from_secs(2)).await;
     assert_eq!(member.read.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_are_listed_page_by_page() {
+    for (peer, shards) in [("moto", 5), ("ministack", 7)] {
+        let Some(aws) = Aws::start(peer) else { return };
+        let client = Client::new(&aws.sdk().await);
+        client.create_stream().stream_name(STREAM).shard_count(shards).send().await.unwrap();
+        let pages = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&pages);
+        let judge = move |operation: &str, body: &str| {
+            if operation != "ListShards" {
+                return Fate::Answered;
+            }
+            count.fetch_add(1, Ordering::Relaxed);
+            let mut body: serde_json::Value = serde_json::from_str(body).unwrap();
+            body["MaxResults"] = 2.into();
+            // Amazon refuses the name beside a token; these two find no stream without.
+            assert_ne!(body["NextToken"].is_string(), body["StreamName"].is_string(), "{body}");
+            body["StreamName"] = STREAM.into();
+            Fate::Changed(body.to_string(), |_, answer| answer.to_owned())
+        };
+        let url = proxy_of(&aws, &aws, Arc::new(judge)).await;
+        let settings = AwsConfig { region: "us-east-1".to_owned(), endpoint: url, ..AwsConfig::default() };
+        let found = check_kinesis(&config(None), &settings).await.unwrap();
+        assert!(found.contains(&format!("of {shards} shards")), "{peer}: {found}");
+        assert_eq!(pages.load(Ordering::Relaxed), (shards as usize).div_ceil(2), "{peer}");
+    }
 }
 
 const THROTTLED: &str =
