@@ -153,6 +153,8 @@ impl OfKinesis {
         let url = aws::proxy_of(&kinesis, rest.as_ref().unwrap_or(&kinesis), judge).await;
         let client = aws_sdk_kinesis::Client::new(&kinesis.sdk().await);
         client.create_stream().stream_name("events").shard_count(1).send().await.unwrap();
+        // Until it is active.
+        tokio::time::sleep(Duration::from_millis(200)).await;
         Self { name, kinesis, _rest: rest, url }
     }
 }

@@ -249,7 +249,7 @@ impl Leases {
         owned: Owned<'_>,
         expression: &str,
         condition: Option<&str>,
-        values: impl IntoIterator<Item = (&str, AttributeValue)>,
+        values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
     ) -> Result<bool> {
         let mine = "lease_owner = :owner AND lease_epoch = :epoch";
         let condition = condition.map_or_else(|| mine.to_owned(), |more| format!("{mine} AND {more}"));
