@@ -190,8 +190,11 @@ where
         Some("ResourceNotFoundException") => {
             Some("see whether `stream` of [kinesis] and `region` of [aws] are right")
         }
-        Some("AccessDeniedException" | "KMSAccessDeniedException") => {
+        Some("AccessDeniedException") => {
             Some("permit it to this role: see \"Events from Kinesis\" in the platform's README")
+        }
+        Some(code) if code.starts_with("KMS") => {
+            Some("see whether the stream's KMS key is enabled, and permit this role to decrypt by it")
         }
         Some("LimitExceededException") => Some("see who else asks for this account's streams all the time"),
         _ => None,
