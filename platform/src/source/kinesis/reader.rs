@@ -125,6 +125,10 @@ impl Reader {
             gauge!("foretap_kinesis_behind_ms", "shard" => self.shard.clone()).set(behind_ms as f64);
             let (next, is_empty) = (found.next_shard_iterator, found.records.is_empty());
             let records = self.records(found.records, &mut is_unproven, behind_ms > 0).await?;
+            // Closed, and not even the record that the lease names is left of it.
+            if next.is_none() && is_unproven && self.shared.may_have_expired(self.read_until_us) {
+                self.say_missing("the end of the shard");
+            }
             if behind_ms == 0 || next.is_none() {
                 self.note_read_until(asked_us);
             }
