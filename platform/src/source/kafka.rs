@@ -38,7 +38,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{EventSource, Record, RecordKind};
-use crate::config::{BatchEncoding, KAFKA_PASSWORD, KafkaConfig, KafkaMechanism, KafkaSecurity};
+use crate::config::{KAFKA_PASSWORD, KafkaConfig, KafkaMechanism, KafkaSecurity};
 use crate::ingest::now_us;
 use crate::lake::Positions;
 

@@ -54,7 +54,7 @@ fn message(data: &Bytes) -> Option<Bytes> {
 }
 
 /// Field by field, so that their number is known before they take memory.
-fn parts(mut rest: Bytes) -> std::result::Result<Vec<Bytes>, String> {
+fn parts(mut rest: Bytes) -> Result<Vec<Bytes>, String> {
     let number = |rest: &mut Bytes| prost::decode_length_delimiter(rest).map_err(|error| error.to_string());
     let mut found = Vec::new();
     while !rest.is_empty() {

@@ -77,7 +77,7 @@ pub(super) struct Reader {
 /// Why a reader ends: another process has the lease, or nobody listens.
 struct Ended;
 
-type Outcome<T> = std::result::Result<T, Ended>;
+type Outcome<T> = Result<T, Ended>;
 
 impl Reader {
     pub async fn run(mut self) {
