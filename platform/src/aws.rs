@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls;
 use foretap::{Error, ErrorKind};
 
@@ -41,8 +41,9 @@ pub async fn sdk_config(config: &AwsConfig) -> SdkConfig {
 }
 
 /// Codes of a service that is busy or failed for the moment. Nothing is known of whether it did what it was asked.
-const PASSING: [&str; 11] = [
+const PASSING: [&str; 13] = [
     "InternalFailure",
+    "InternalFailureException",
     "InternalServerError",
     "LimitExceededException",
     "ProvisionedThroughputExceededException",
@@ -53,6 +54,7 @@ const PASSING: [&str; 11] = [
     "TransactionConflictException",
     "TransactionInProgressException",
     "KMSInternalException",
+    "KMSThrottlingException",
 ];
 
 /// Whether the same request may do better in a moment.
@@ -117,6 +119,12 @@ where
         _ => DisplayErrorContext(&error).to_string(),
     };
     Error::new(ErrorKind::Io, format!("cannot {doing}: {message}")).next_step(next_step(&code)).source(error)
+}
+
+/// What the SDK says of a request that lacks something.
+pub(crate) fn incomplete(error: BuildError) -> Error {
+    Error::new(ErrorKind::Config, format!("a request to Amazon is incomplete: {error}"))
+        .next_step("see the names of tables and streams in the settings: none may be empty")
 }
 
 /// What an operator does about a service's error.

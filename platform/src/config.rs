@@ -29,6 +29,8 @@ pub struct Config {
     pub answer: AnswerConfig,
     /// Events from Apache Kafka.
     pub kafka: KafkaConfig,
+    /// Events from Amazon Kinesis.
+    pub kinesis: KinesisConfig,
     /// Events from files.
     pub files: FilesConfig,
     /// How Amazon's services are reached, or servers that speak as they do.
@@ -242,7 +244,7 @@ pub struct KafkaConfig {
     /// Seconds without a sign of life after which the group gives a process's partitions to another.
     pub session_secs: u64,
     /// How a record's value is written.
-    pub encoding: KafkaEncoding,
+    pub encoding: BatchEncoding,
     /// How the brokers are spoken to.
     pub security: KafkaSecurity,
     /// Certificates that a broker's must come from, as PEM; without it those of the public web.
@@ -257,6 +259,27 @@ pub struct KafkaConfig {
     pub username: String,
     /// The file of the password. [`KAFKA_PASSWORD`] in the environment is above it.
     pub password_file: Option<PathBuf>,
+}
+
+/// See [`Config::kinesis`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KinesisConfig {
+    /// The stream whose records are batches of events; empty: no Kinesis.
+    pub stream: String,
+    /// The table of DynamoDB that says who reads which shard, and how far it was read.
+    pub lease_table: String,
+    /// Whether a lease table that is missing is made.
+    pub create_lease_table: bool,
+    /// This process's name among those that share the stream: one that comes back under it has its shards back at once, however
+    /// it ended.
+    pub instance: Option<String>,
+    /// Seconds without a sign of life after which a process's shards are taken over by others.
+    pub lease_secs: u64,
+    /// Milliseconds between two reads of a shard that has nothing new.
+    pub poll_ms: u64,
+    /// How a record's data is written.
+    pub encoding: BatchEncoding,
 }
 
 /// See [`Config::files`].
@@ -300,10 +323,10 @@ pub struct AwsConfig {
     pub attempts: u32,
 }
 
-/// See [`KafkaConfig::encoding`].
+/// See [`KafkaConfig::encoding`] and [`KinesisConfig::encoding`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum KafkaEncoding {
+pub enum BatchEncoding {
     /// An `EventBatch` as Protobuf.
     Protobuf,
     /// The same as JSON.
@@ -470,7 +493,7 @@ impl Default for KafkaConfig {
             group: "foretap".to_owned(),
             instance: None,
             session_secs: 45,
-            encoding: KafkaEncoding::Protobuf,
+            encoding: BatchEncoding::Protobuf,
             security: KafkaSecurity::Plaintext,
             ca_file: None,
             certificate_file: None,
@@ -478,6 +501,20 @@ impl Default for KafkaConfig {
             mechanism: KafkaMechanism::ScramSha512,
             username: String::new(),
             password_file: None,
+        }
+    }
+}
+
+impl Default for KinesisConfig {
+    fn default() -> Self {
+        Self {
+            stream: String::new(),
+            lease_table: "foretap-leases".to_owned(),
+            create_lease_table: false,
+            instance: None,
+            lease_secs: 30,
+            poll_ms: 1_000,
+            encoding: BatchEncoding::Protobuf,
         }
     }
 }
@@ -529,6 +566,57 @@ impl KafkaConfig {
         !self.brokers.is_empty()
     }
 }
+
+impl KinesisConfig {
+    /// Whether events come from Kinesis at all.
+    pub fn is_used(&self) -> bool {
+        !self.stream.is_empty()
+    }
+
+    fn check(&self, store: &StoreConfig) -> Result<()> {
+        let wrong = |field: &str, message: String, next_step: &str| {
+            Err(Error::new(ErrorKind::Config, message).field(field).next_step(next_step))
+        };
+        if self.is_used() && !(self.stream.len() <= 128 && self.stream.chars().all(is_name_letter)) {
+            let message = format!("`{}` is no name of a stream", self.stream);
+            return wrong("kinesis.stream", message, "give its name alone: letters, digits, `_`, `.` or `-`");
+        }
+        if !is_table_name(&self.lease_table) {
+            let message = format!("`{}` is no name of a table", self.lease_table);
+            return wrong("kinesis.lease_table", message, TABLE_NAME);
+        }
+        if self.is_used() && store.kind == StoreKind::Dynamodb && store.table == self.lease_table {
+            let next_step = "name another `lease_table` in [kinesis]";
+            return wrong("kinesis.lease_table", "this is the store's table".to_owned(), next_step);
+        }
+        let is_name = |name: &String| !name.is_empty() && name.chars().all(is_name_letter);
+        if !self.instance.as_ref().is_none_or(is_name) {
+            let next_step = "give letters, digits, `_`, `.` or `-`, or leave it out";
+            return wrong("kinesis.instance", "no name of a process".to_owned(), next_step);
+        }
+        // Kinesis lets a shard be read five times a second, by all of its readers together.
+        if self.poll_ms < 200 {
+            let message = format!("{} is more often than Kinesis lets a shard be read", self.poll_ms);
+            return wrong("kinesis.poll_ms", message, "give 200 or more");
+        }
+        if self.lease_secs < 2 {
+            let message = format!("{} is too short for an answer", self.lease_secs);
+            return wrong("kinesis.lease_secs", message, "give 2 or more");
+        }
+        Ok(())
+    }
+}
+
+/// What names of tables and streams are made of.
+fn is_name_letter(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_.-".contains(c)
+}
+
+fn is_table_name(name: &str) -> bool {
+    (3..=255).contains(&name.len()) && name.chars().all(is_name_letter)
+}
+
+const TABLE_NAME: &str = "give 3 to 255 letters, digits, `_`, `.` or `-`";
 
 /// The file that `foretap config --example` prints: every key with its default.
 pub const EXAMPLE: &str = include_str!("../foretap.example.toml");
@@ -617,10 +705,11 @@ impl Config {
             let message = format!("`{model_name}` is no name of a model");
             return wrong("http.model_name", message, "give 1 to 64 letters, digits, `_`, `.` or `-`");
         }
-        if !(3..=255).contains(&self.store.table.len()) || !self.store.table.chars().all(is_letter) {
+        if !is_table_name(&self.store.table) {
             let message = format!("`{}` is no name of a table", self.store.table);
-            return wrong("store.table", message, "give 3 to 255 letters, digits, `_`, `.` or `-`");
+            return wrong("store.table", message, TABLE_NAME);
         }
+        self.kinesis.check(&self.store)?;
         if self.store.kms_key.as_ref().is_some_and(String::is_empty) {
             let next_step = "name a key of KMS, as alias/foretap, or leave it out";
             return wrong("store.kms_key", "no name".to_owned(), next_step);
@@ -687,8 +776,8 @@ impl AnswerConfig {
 }
 
 const PREFIX: &str = "FORETAP_";
-const SECTIONS: [&str; 10] =
-    ["data", "http", "guard", "ingest", "store", "lake", "answer", "kafka", "files", "aws"];
+const SECTIONS: [&str; 11] =
+    ["data", "http", "guard", "ingest", "store", "lake", "answer", "kafka", "kinesis", "files", "aws"];
 
 /// `FORETAP_HTTP_LISTEN=127.0.0.1:80` sets `listen` of `[http]`.
 fn override_by(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
@@ -741,6 +830,7 @@ mod tests {
         let kafka = with_all.kafka;
         assert!(kafka.instance.is_some() && kafka.ca_file.is_some() && kafka.password_file.is_some());
         assert!(kafka.certificate_file.is_some() && kafka.key_file.is_some());
+        assert!(with_all.kinesis.instance.is_some());
     }
 
     #[test]
@@ -771,6 +861,16 @@ mod tests {
             ("[kafka]\nsecurity = \"sasl-tls\"\n", vec![], "kafka.username"),
             ("[kafka]\nkey_file = \"key.pem\"\n", vec![], "kafka.key_file"),
             ("[kafka]\npassword = \"secret\"\n", vec![], "unknown field `password`"),
+            ("[kinesis]\nstream = \"arn:aws:kinesis\"\n", vec![], "kinesis.stream"),
+            ("[kinesis]\nlease_table = \"x\"\n", vec![], "kinesis.lease_table"),
+            (
+                "[kinesis]\nstream = \"x\"\nlease_table = \"foretap\"\n[store]\nkind = \"dynamodb\"\n",
+                vec![],
+                "the store's table",
+            ),
+            ("[kinesis]\ninstance = \"a/b\"\n", vec![], "kinesis.instance"),
+            ("[kinesis]\npoll_ms = 100\n", vec![], "kinesis.poll_ms"),
+            ("[kinesis]\nlease_secs = 1\n", vec![], "kinesis.lease_secs"),
             ("", vec![("FORETAP_HTTP_LISTEN", "7")], "FORETAP_HTTP_LISTEN"),
             ("", vec![("FORETAP_HTTP_PORT", "7")], "FORETAP_HTTP_PORT"),
         ] {

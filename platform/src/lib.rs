@@ -10,7 +10,8 @@
 //! serve/        what is answered: http, answers, the live model; protocols/ of other model servers
 //! ingest        from a source to states, lake and store: each event once
 //!   wire/         events as JSON and Protobuf, and what is let in
-//!   source/       where events come from: trait EventSource; journal (what the door accepted); files; kafka; several as one
+//!   source/       where events come from: trait EventSource; journal (what the door accepted); files; kafka;
+//!                 kinesis; several as one
 //!   store/        a person's state: trait OnlineStore; redb, dynamo; state (snapshot and tail)
 //!   lake/         all events for good: Iceberg tables, their catalog, commits, versions, reading back, who was forgotten
 //!   s3/           files on S3: the lake's, and those that events come from
@@ -18,7 +19,7 @@
 //! rebuild       the store made anew from the lake
 //! registry/     models, who approved them, what is live
 //! pipeline/     from a data version to a model that is compared with the live one
-//! aws           how Amazon's clients are made, and their errors
+//! aws           how Amazon's clients are made, and their errors; dynamo_table: a table of DynamoDB, found, looked at, made
 //! ```
 //!
 //! What predicts is the crate `foretap`: history, features, models and router are called, never repeated here.
@@ -27,6 +28,8 @@
 mod aws;
 pub mod client;
 pub mod config;
+#[cfg(feature = "aws")]
+mod dynamo_table;
 pub mod guard;
 pub mod ingest;
 pub mod lake;

@@ -204,7 +204,7 @@ pub async fn check_new_key(config: &Config) -> Result<()> {
 
 /// What a build without Amazon's services says when a setting needs them.
 #[cfg(not(feature = "aws"))]
-fn no_aws(field: &str) -> Error {
+pub fn no_aws(field: &str) -> Error {
     Error::new(ErrorKind::Config, "this build of foretap has none of Amazon's services")
         .field(field)
         .next_step("build it with `--features aws`")
@@ -402,6 +402,12 @@ fn sources(journal: JournalSource, config: &Config) -> Result<Box<dyn EventSourc
         sources.push(Box::new(crate::source::KafkaSource::open(&config.kafka)?));
         #[cfg(not(feature = "kafka"))]
         return Err(no_kafka());
+    }
+    if config.kinesis.is_used() {
+        #[cfg(feature = "aws")]
+        sources.push(Box::new(crate::source::KinesisSource::open(&config.kinesis, &config.aws)));
+        #[cfg(not(feature = "aws"))]
+        return Err(no_aws("kinesis.stream"));
     }
     Ok(Box::new(Merged::new(sources)))
 }

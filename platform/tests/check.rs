@@ -172,4 +172,48 @@ mod amazon {
             );
         }
     }
+
+    #[test]
+    fn a_stream_and_its_leases() {
+        if !s3::is_wanted() {
+            return;
+        }
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        for name in ["moto", "ministack"] {
+            let peer = Peer::start(name);
+            runtime.block_on(async {
+                let sdk = peer.sdk().await;
+                make_table(&sdk, "right", ScalarAttributeType::S).await;
+                make_table(&sdk, "wrong", ScalarAttributeType::N).await;
+                let kinesis = aws_sdk_kinesis::Client::new(&sdk);
+                kinesis.create_stream().stream_name("events").shard_count(2).send().await.unwrap();
+            });
+            let of =
+                |stream, table| [("FORETAP_KINESIS_STREAM", stream), ("FORETAP_KINESIS_LEASE_TABLE", table)];
+            let made = [
+                ("FORETAP_KINESIS_STREAM", "events"),
+                ("FORETAP_KINESIS_LEASE_TABLE", "new"),
+                ("FORETAP_KINESIS_CREATE_LEASE_TABLE", "true"),
+            ];
+            let elsewhere = [("FORETAP_KINESIS_STREAM", "events"), ("FORETAP_AWS_REGION", "eu-central-1")];
+            assert_cases(
+                &peer,
+                &[
+                    case(
+                        &of("events", "right"),
+                        "kinesis",
+                        "of 2 shards, which keeps records 24 hours",
+                        true,
+                    ),
+                    case(&of("nowhere", "right"), "kinesis", "there is no stream `nowhere`", false),
+                    case(&elsewhere, "kinesis", "`region` of [aws]", false),
+                    case(&of("events", "wrong"), "kinesis", "both strings", false),
+                    case(&of("events", "nowhere"), "kinesis", "`create_lease_table = true`", false),
+                    case(&made, "kinesis", "`new` is made at the first start", true),
+                    // Still not there.
+                    case(&of("events", "new"), "kinesis", "there is no table `new`", false),
+                ],
+            );
+        }
+    }
 }

@@ -1,10 +1,14 @@
-//! What every source promises, asked of the journal and of files in a folder and on S3: records in order, nothing lost by a
-//! reader that leaves, and all again from behind the last acknowledgement. And files end to end, through kills and damage.
+//! What every source promises, asked of the journal, of files in a folder and on S3, and of Kinesis: records in order, nothing lost
+//! by a reader that leaves, and all again from behind the last acknowledgement. And files end to end, through kills and damage.
 //!
-//! On S3 with `--features aws` and FORETAP_TEST_AWS=1; skipped without, except in CI.
+//! S3 and Kinesis with `--features aws` and FORETAP_TEST_AWS=1; skipped without, except in CI.
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "aws")]
+#[path = "common/aws.rs"]
+#[allow(dead_code)]
+mod aws;
 mod common;
 #[cfg(feature = "aws")]
 #[path = "common/s3.rs"]
@@ -130,6 +134,62 @@ impl Subject for OfFiles {
     }
 }
 
+/// Kinesis of one server, and the leases in another one's DynamoDB or its own.
+#[cfg(feature = "aws")]
+struct OfKinesis {
+    name: &'static str,
+    kinesis: aws::Aws,
+    /// Kinesalite has no DynamoDB.
+    _rest: Option<aws::Aws>,
+    url: String,
+}
+
+#[cfg(feature = "aws")]
+impl OfKinesis {
+    async fn start(name: &'static str) -> Self {
+        let kinesis = aws::Aws::start(name).unwrap();
+        let rest = (name == "kinesalite").then(|| aws::Aws::start("moto").unwrap());
+        let judge: aws::Judge = std::sync::Arc::new(|_, _| aws::Fate::Answered);
+        let url = aws::proxy_of(&kinesis, rest.as_ref().unwrap_or(&kinesis), judge).await;
+        let client = aws_sdk_kinesis::Client::new(&kinesis.sdk().await);
+        client.create_stream().stream_name("events").shard_count(1).send().await.unwrap();
+        // Until it is active.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Self { name, kinesis, _rest: rest, url }
+    }
+}
+
+#[cfg(feature = "aws")]
+#[async_trait::async_trait]
+impl Subject for OfKinesis {
+    fn name(&self) -> String {
+        format!("Kinesis by {}", self.name)
+    }
+
+    async fn add(&mut self, records: &[&str]) {
+        let client = aws_sdk_kinesis::Client::new(&self.kinesis.sdk().await);
+        for record in records {
+            let data = aws_sdk_kinesis::primitives::Blob::new(record.as_bytes());
+            let put = client.put_record().stream_name("events").partition_key("user").data(data);
+            put.send().await.unwrap();
+        }
+    }
+
+    async fn open(&mut self) -> Box<dyn EventSource> {
+        use foretap_platform::config::{AwsConfig, KinesisConfig};
+        let config = KinesisConfig {
+            stream: "events".to_owned(),
+            create_lease_table: true,
+            instance: Some("one".to_owned()),
+            poll_ms: 200,
+            ..KinesisConfig::default()
+        };
+        let (region, endpoint) = (s3::REGION.to_owned(), self.url.clone());
+        let aws = AwsConfig { region, endpoint, ..AwsConfig::default() };
+        Box::new(foretap_platform::source::KinesisSource::open(&config, &aws))
+    }
+}
+
 fn of_files() -> OfFiles {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("in")).unwrap();
@@ -149,7 +209,7 @@ fn deliver(folder: &Path, name: &str, bytes: &[u8]) {
     std::fs::rename(written, ready).unwrap();
 }
 
-fn subjects() -> Vec<Box<dyn Subject>> {
+async fn subjects() -> Vec<Box<dyn Subject>> {
     let folder = tempfile::tempdir().unwrap();
     let master = MasterKey::load(&folder.path().join("master.key"), true).unwrap();
     #[cfg_attr(not(feature = "aws"), allow(unused_mut))]
@@ -161,6 +221,9 @@ fn subjects() -> Vec<Box<dyn Subject>> {
             let peer = s3::Peer::start(name);
             peer.make_bucket("inbox", false);
             subjects.push(Box::new(OfFiles { peer: Some(peer), ..of_files() }));
+        }
+        for name in ["moto", "ministack", "kinesalite"] {
+            subjects.push(Box::new(OfKinesis::start(name).await));
         }
     }
     subjects
@@ -191,7 +254,7 @@ async fn has_more(source: &mut dyn EventSource) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_keeps_its_promises() {
-    for mut subject in subjects() {
+    for mut subject in subjects().await {
         let name = subject.name();
         let mut source = subject.open().await;
         subject.add(&["a", "b", "c"]).await;

@@ -46,6 +46,9 @@ pub fn check(config: &Config) -> Result<()> {
     if config.kafka.is_used() {
         report("kafka", kafka(config));
     }
+    if config.kinesis.is_used() {
+        report("kinesis", kinesis(config));
+    }
     match failed {
         0 => Ok(()),
         failed => Err(Error::new(ErrorKind::Config, format!("{failed} of these cannot be used"))),
@@ -115,6 +118,16 @@ fn kafka(config: &Config) -> Result<String> {
 #[cfg(not(feature = "kafka"))]
 fn kafka(_config: &Config) -> Result<String> {
     Err(foretap_platform::up::no_kafka())
+}
+
+#[cfg(feature = "aws")]
+fn kinesis(config: &Config) -> Result<String> {
+    runtime()?.block_on(foretap_platform::source::check_kinesis(&config.kinesis, &config.aws))
+}
+
+#[cfg(not(feature = "aws"))]
+fn kinesis(_config: &Config) -> Result<String> {
+    Err(foretap_platform::up::no_aws("kinesis.stream"))
 }
 
 fn writable(folder: &Path) -> Result<String> {

@@ -38,7 +38,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{EventSource, Record, RecordKind};
-use crate::config::{KAFKA_PASSWORD, KafkaConfig, KafkaEncoding, KafkaMechanism, KafkaSecurity};
+use crate::config::{KAFKA_PASSWORD, KafkaConfig, KafkaMechanism, KafkaSecurity};
 use crate::ingest::now_us;
 use crate::lake::Positions;
 
@@ -135,10 +135,7 @@ impl KafkaSource {
             auth,
             shared: Arc::clone(&shared),
             sender,
-            kind: match config.encoding {
-                KafkaEncoding::Protobuf => RecordKind::ProtobufBatch,
-                KafkaEncoding::Json => RecordKind::JsonBatch,
-            },
+            kind: RecordKind::of(config.encoding),
         };
         let reader = tokio::spawn(reader.run());
         Ok(Self {

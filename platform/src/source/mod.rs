@@ -5,6 +5,8 @@ mod files;
 mod journal;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "aws")]
+mod kinesis;
 mod merged;
 
 use std::sync::Arc;
@@ -17,8 +19,11 @@ pub use files::{FilesSource, check_files};
 pub use journal::{Journal, JournalSource};
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaSource, check_kafka};
+#[cfg(feature = "aws")]
+pub use kinesis::{KinesisSource, check_kinesis};
 pub use merged::Merged;
 
+use crate::config::BatchEncoding;
 use crate::lake::Positions;
 
 /// What a record is.
@@ -33,6 +38,16 @@ pub enum RecordKind {
     Impression = 2,
     /// What could not be read at all: its bytes say why, as text.
     Unreadable = 3,
+}
+
+impl RecordKind {
+    /// Of a source whose settings say how its records are written.
+    pub fn of(encoding: BatchEncoding) -> Self {
+        match encoding {
+            BatchEncoding::Protobuf => Self::ProtobufBatch,
+            BatchEncoding::Json => Self::JsonBatch,
+        }
+    }
 }
 
 /// One record of a source.

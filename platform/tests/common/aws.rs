@@ -1,4 +1,5 @@
-//! Amazon's services for a test, as moto or ministack have them (`tests/peers/aws.sh`), and a proxy that treats requests badly.
+//! Amazon's services for a test, as moto, ministack or kinesalite have them (`tests/peers/aws.sh`), and a proxy that treats requests
+//! badly.
 //! Skipped without `FORETAP_TEST_AWS=1`, except in CI.
 
 use std::path::Path;
@@ -32,16 +33,21 @@ fn script(arguments: &[&str]) {
 }
 
 impl Aws {
-    /// Starts `moto` or `ministack`; `None` where no such peer is wanted.
+    /// Starts `moto`, `ministack` or `kinesalite`; `None` where no such peer is wanted.
     pub fn start(peer: &str) -> Option<Self> {
         if std::env::var_os("FORETAP_TEST_AWS").is_none() {
-            assert!(std::env::var_os("CI").is_none(), "CI sets FORETAP_TEST_AWS=1, and has Python 3.11");
+            assert!(std::env::var_os("CI").is_none(), "CI sets FORETAP_TEST_AWS=1, has Python 3.11 and Node");
             return None;
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let aws = Self { folder: tempfile::tempdir().unwrap(), port };
         script(&["start", peer, aws.folder.path().to_str().unwrap(), &port.to_string()]);
         Some(aws)
+    }
+
+    /// The folder with its process id, `pid`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Where it listens.
@@ -101,20 +107,25 @@ pub type Judge = Arc<dyn Fn(&str, &str) -> Fate + Send + Sync>;
 
 /// Listens before `aws`, on a port of its own, and returns its URL.
 pub async fn proxy(aws: &Aws, judge: Judge) -> String {
+    proxy_of(aws, aws, judge).await
+}
+
+/// The same before one that has Kinesis, and one that has the rest.
+pub async fn proxy_of(kinesis: &Aws, rest: &Aws, judge: Judge) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let port = aws.port;
+    let ports = (kinesis.port, rest.port);
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let judge = Arc::clone(&judge);
-            tokio::spawn(async move { pass(client, port, &judge).await });
+            tokio::spawn(async move { pass(client, ports, &judge).await });
         }
     });
     url
 }
 
 /// One request a connection. An error is a connection that ended: so be it.
-async fn pass(mut client: TcpStream, port: u16, judge: &Judge) -> std::io::Result<()> {
+async fn pass(mut client: TcpStream, (kinesis, rest): (u16, u16), judge: &Judge) -> std::io::Result<()> {
     let (head, body) = read_request(&mut client).await?;
     let operation = head
         .lines()
@@ -123,6 +134,7 @@ async fn pass(mut client: TcpStream, port: u16, judge: &Judge) -> std::io::Resul
         })
         .flatten()
         .unwrap_or_default();
+    let port = if head.contains("Kinesis_2013") { kinesis } else { rest };
     let text = String::from_utf8_lossy(&body).into_owned();
     let answer = match judge(operation, &text) {
         Fate::Cut => return Ok(()),

@@ -2,10 +2,13 @@
 # Amazon's services as two Python programs have them, on the loopback interface: `aws.sh start moto|ministack FOLDER PORT`,
 # `aws.sh stop FOLDER`. FOLDER keeps the log and the process id; what is stored is in memory, and gone after a stop. Any
 # credentials do. Needs Python 3.11, and pip, which brings both once (requirements-aws.txt).
+# `aws.sh start kinesalite FOLDER PORT` starts one that has Kinesis alone: neither of the others keeps a shard that was split or
+# merged as it was. Needs Node 20, and npm, which brings it once (kinesalite/).
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 source "$here/process.sh"
 home="$HOME/.cache/foretap-aws-venv"
+kinesalite="$HOME/.cache/foretap-kinesalite"
 
 install() {
     cmp -s "$here/requirements-aws.txt" "$home/installed.txt" && return
@@ -18,6 +21,21 @@ install() {
         "$home/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$here/requirements-aws.txt" >&2
         cp "$here/requirements-aws.txt" "$home/installed.txt"
     fi
+    exec 9>&-
+}
+
+install_kinesalite() {
+    mkdir -p "$kinesalite"
+    exec 9> "$kinesalite/lock"
+    flock 9
+    if ! cmp -s "$here/kinesalite/package-lock.json" "$kinesalite/installed.json"; then
+        cp "$here/kinesalite/package.json" "$here/kinesalite/package-lock.json" "$kinesalite"
+        # Without LevelDB, which is C: everything is in memory.
+        npm ci --omit=optional --silent --no-audit --no-fund --prefix "$kinesalite" >&2
+        cp "$here/kinesalite/package-lock.json" "$kinesalite/installed.json"
+    fi
+    # Beside the packages that it imports.
+    cp "$here/kinesalite/server.js" "$kinesalite"
     exec 9>&-
 }
 
@@ -54,6 +72,7 @@ serve() {
     case "$peer" in
         moto) exec "$home/bin/python" -c "$moto" -H 127.0.0.1 -p "$port" ;;
         ministack) BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" LOG_LEVEL=WARNING exec "$home/bin/ministack" ;;
+        kinesalite) exec node "$kinesalite/server.js" "$port" ;;
     esac
 }
 
@@ -68,6 +87,7 @@ start() {
 
 case "${1:-} ${2:-}" in
     "start moto" | "start ministack") install && start "$2" "$(realpath -m "${3:?a folder}")" "${4:?a port}" ;;
+    "start kinesalite") install_kinesalite && start "$2" "$(realpath -m "${3:?a folder}")" "${4:?a port}" ;;
     "stop "?*) stop "$2" ;;
-    *) echo "aws.sh start moto|ministack FOLDER PORT | stop FOLDER" >&2 && exit 2 ;;
+    *) echo "aws.sh start moto|ministack|kinesalite FOLDER PORT | stop FOLDER" >&2 && exit 2 ;;
 esac

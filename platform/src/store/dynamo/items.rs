@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use foretap::data::UserId;
@@ -272,12 +271,6 @@ pub(super) fn proof(proof: &[u8]) -> HashMap<String, AttributeValue> {
 
 pub(super) fn read_proof(item: &HashMap<String, AttributeValue>) -> Result<Vec<u8>> {
     Item(item.clone()).bytes_of("content").map(<[u8]>::to_vec)
-}
-
-/// What the SDK says of a request that lacks something.
-pub(super) fn incomplete(error: BuildError) -> Error {
-    Error::new(ErrorKind::Config, format!("a request to DynamoDB is incomplete: {error}"))
-        .next_step("see `table` in [store]")
 }
 
 fn read_user(text: &str) -> Result<UserId> {

@@ -29,7 +29,6 @@
 //! and what is missing shows as a gap, whereupon both are read again.
 
 mod items;
-mod table;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};
@@ -48,7 +47,8 @@ use foretap::{Error, ErrorKind, Result};
 use futures::StreamExt as _;
 
 use super::{OnlineStore, Row, Sizes, Write, Written};
-use crate::aws::{failed, is_passing, retrying, wait};
+use crate::aws::{failed, incomplete, is_passing, retrying, wait};
+use crate::dynamo_table::{self, Setting};
 use items::{Head, Item, Parts, key_of};
 use write::in_the_way;
 
@@ -58,6 +58,12 @@ const PEOPLE_AT_ONCE: usize = 32;
 const DELETES_AT_ONCE: usize = 25;
 /// How often a row is read again that somebody changes meanwhile.
 const READS: u32 = 10;
+/// What names the table.
+const TABLE: Setting = Setting {
+    field: "store.table",
+    named_by: "`table` of [store]",
+    made_by: "`create_table = true` in [store]",
+};
 /// The partition of those who were forgotten.
 const FORGOTTEN: &str = "forgotten";
 
@@ -99,7 +105,7 @@ impl DynamoStore {
     /// DynamoDB cannot be asked, or there is no such table, or it has other keys.
     pub async fn open(sdk: &SdkConfig, table: &str, may_make: bool, attempts: u32) -> Result<Self> {
         let store = Self { client: client(sdk), table: table.to_owned(), attempts, units: Mutex::default() };
-        table::open(&store.client, table, may_make, attempts).await?;
+        dynamo_table::open(&store.client, (table, TABLE), may_make, attempts).await?;
         Ok(store)
     }
 
@@ -108,7 +114,7 @@ impl DynamoStore {
     /// # Errors
     /// DynamoDB cannot be asked.
     pub async fn is_there(sdk: &SdkConfig, table: &str, attempts: u32) -> Result<bool> {
-        table::is_there(&client(sdk), table, attempts).await
+        dynamo_table::is_there(&client(sdk), table, attempts).await
     }
 
     /// What this store's requests have cost so far, those that deletes took included.
@@ -177,7 +183,7 @@ impl DynamoStore {
             let mut requests = Vec::with_capacity(part.len());
             for key in part {
                 let delete = DeleteRequest::builder().set_key(Some(key_of(partition, key))).build();
-                let delete = delete.map_err(items::incomplete)?;
+                let delete = delete.map_err(incomplete)?;
                 requests.push(WriteRequest::builder().delete_request(delete).build());
             }
             let mut attempt = 1;
@@ -374,7 +380,7 @@ impl OnlineStore for DynamoStore {
     }
 
     async fn sizes(&self) -> Result<Sizes> {
-        let bytes = table::bytes(&self.client, &self.table, self.attempts).await?;
+        let bytes = dynamo_table::bytes(&self.client, (&self.table, TABLE), self.attempts).await?;
         Ok(Sizes { people: None, bytes })
     }
 }

@@ -15,7 +15,7 @@ use foretap::{Error, ErrorKind, Result};
 use super::super::{Write, Written};
 use super::items::{self, Head, Item, Parts, Token, key_of, tail_key, tail_prefix};
 use super::{DynamoStore, Way};
-use crate::aws::{failed, is_passing, retrying};
+use crate::aws::{failed, incomplete, is_passing, retrying};
 
 /// Bytes of one transaction, somewhat below DynamoDB's 4 MB: names count, too.
 const TRANSACTION_BYTES: usize = 4_000_000;
@@ -137,7 +137,7 @@ impl DynamoStore {
         }
         for key in rest {
             let delete = Delete::builder().table_name(&self.table).set_key(Some(key_of(&user, &key))).build();
-            all.push(TransactWriteItem::builder().delete(delete.map_err(items::incomplete)?).build());
+            all.push(TransactWriteItem::builder().delete(delete.map_err(incomplete)?).build());
         }
         Ok(Some((token, all)))
     }
@@ -152,7 +152,7 @@ impl DynamoStore {
         if let Some(write) = unchanged {
             put = put.set_expression_attribute_values(Some(items::as_read(write)));
         }
-        Ok(TransactWriteItem::builder().put(put.build().map_err(items::incomplete)?).build())
+        Ok(TransactWriteItem::builder().put(put.build().map_err(incomplete)?).build())
     }
 
     fn check_head(&self, write: &Write) -> Result<TransactWriteItem> {
@@ -162,7 +162,7 @@ impl DynamoStore {
             .condition_expression(UNCHANGED_HEAD)
             .set_expression_attribute_values(Some(items::as_read(write)))
             .build();
-        Ok(TransactWriteItem::builder().condition_check(check.map_err(items::incomplete)?).build())
+        Ok(TransactWriteItem::builder().condition_check(check.map_err(incomplete)?).build())
     }
 
     async fn transact(

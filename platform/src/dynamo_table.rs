@@ -1,4 +1,5 @@
-//! The table itself: found, looked at, made.
+//! A table of DynamoDB itself: found, looked at, made. The store has one, and the leases of Kinesis another; both have the same
+//! keys.
 
 use std::time::Duration;
 
@@ -10,8 +11,18 @@ use aws_sdk_dynamodb::types::{
 };
 use foretap::{Error, ErrorKind, Result};
 
-use super::items::incomplete;
-use crate::aws::{failed, is_passing, retrying};
+use crate::aws::{failed, incomplete, is_passing, retrying};
+
+/// Which setting names the table, as errors say it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    /// `section.key`.
+    pub field: &'static str,
+    /// "`key` of [section]".
+    pub named_by: &'static str,
+    /// "`key = true` in [section]", by which the table is made.
+    pub made_by: &'static str,
+}
 
 /// The keys of every item.
 const KEYS: [(&str, KeyType); 2] = [("pk", KeyType::Hash), ("sk", KeyType::Range)];
@@ -20,20 +31,25 @@ const LOOKS: u32 = 120;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// Finds the table, or makes it where it is missing and `may_make`, and waits until it can be used.
-pub(super) async fn open(client: &Client, table: &str, may_make: bool, attempts: u32) -> Result<()> {
+pub(crate) async fn open(
+    client: &Client,
+    (table, setting): (&str, Setting),
+    may_make: bool,
+    attempts: u32,
+) -> Result<()> {
     if find(client, table, attempts).await?.is_none() {
         if !may_make {
-            return Err(missing(table));
+            return Err(missing(table, setting));
         }
         make(client, table).await?;
     }
     for _ in 0..LOOKS {
         match find(client, table, attempts).await? {
-            Some(found) if is_usable(&found) => return check_keys(table, &found),
+            Some(found) if is_usable(&found) => return check_keys(table, setting, &found),
             Some(_) => {}
             // A table that was just made is not seen everywhere at once.
             None if may_make => {}
-            None => return Err(missing(table)),
+            None => return Err(missing(table, setting)),
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
@@ -42,13 +58,13 @@ pub(super) async fn open(client: &Client, table: &str, may_make: bool, attempts:
 }
 
 /// Whether the table is there.
-pub(super) async fn is_there(client: &Client, table: &str, attempts: u32) -> Result<bool> {
+pub(crate) async fn is_there(client: &Client, table: &str, attempts: u32) -> Result<bool> {
     Ok(find(client, table, attempts).await?.is_some())
 }
 
 /// Bytes of the table, as DynamoDB counts them some times a day.
-pub(super) async fn bytes(client: &Client, table: &str, attempts: u32) -> Result<u64> {
-    let found = find(client, table, attempts).await?.ok_or_else(|| missing(table))?;
+pub(crate) async fn bytes(client: &Client, (table, setting): (&str, Setting), attempts: u32) -> Result<u64> {
+    let found = find(client, table, attempts).await?.ok_or_else(|| missing(table, setting))?;
     Ok(found.table_size_bytes().unwrap_or_default().unsigned_abs())
 }
 
@@ -57,7 +73,7 @@ async fn find(client: &Client, table: &str, attempts: u32) -> Result<Option<Tabl
     match retrying(attempts, is_passing, || request.clone().send()).await {
         Ok(answer) => Ok(answer.table),
         Err(SdkError::ServiceError(found)) if found.err().is_resource_not_found_exception() => Ok(None),
-        Err(error) => Err(failed("look at the store's table", error)),
+        Err(error) => Err(failed(&format!("look at the table `{table}`"), error)),
     }
 }
 
@@ -76,7 +92,7 @@ async fn make(client: &Client, table: &str) -> Result<()> {
         Ok(_) => Ok(()),
         // Another process made it meanwhile.
         Err(SdkError::ServiceError(found)) if found.err().is_resource_in_use_exception() => Ok(()),
-        Err(error) => Err(failed("make the store's table", error)),
+        Err(error) => Err(failed(&format!("make the table `{table}`"), error)),
     }
 }
 
@@ -84,7 +100,7 @@ fn is_usable(table: &TableDescription) -> bool {
     matches!(table.table_status(), None | Some(TableStatus::Active | TableStatus::Updating))
 }
 
-fn check_keys(table: &str, found: &TableDescription) -> Result<()> {
+fn check_keys(table: &str, setting: Setting, found: &TableDescription) -> Result<()> {
     let keys: Vec<(&str, KeyType)> =
         found.key_schema().iter().map(|key| (key.attribute_name(), key.key_type().clone())).collect();
     let is_text = |name: &str| {
@@ -96,12 +112,13 @@ fn check_keys(table: &str, found: &TableDescription) -> Result<()> {
     }
     let message = format!("the table `{table}` has other keys than `pk` and `sk`, both strings");
     Err(Error::new(ErrorKind::Config, message)
-        .field("store.table")
-        .next_step("name another `table` in [store]: this one is not foretap's"))
+        .field(setting.field)
+        .next_step(format!("name another table by {}: this one is not foretap's", setting.named_by)))
 }
 
-fn missing(table: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("there is no table `{table}`")).field("store.table").next_step(
-        "see whether `table` of [store] and `region` of [aws] are right; to have it made, set `create_table = true` in [store]",
-    )
+fn missing(table: &str, setting: Setting) -> Error {
+    let Setting { field, named_by, made_by } = setting;
+    Error::new(ErrorKind::Config, format!("there is no table `{table}`")).field(field).next_step(format!(
+        "see whether {named_by} and `region` of [aws] are right; to have it made, set {made_by}"
+    ))
 }
