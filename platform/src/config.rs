@@ -698,10 +698,9 @@ impl Config {
             let message = format!("{} is no probability", self.answer.least_probability);
             return wrong("answer.least_probability", message, "give a number from 0 to 1");
         }
-        let is_letter = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
         self.http.answered()?;
         let model_name = &self.http.model_name;
-        if !(1..=64).contains(&model_name.len()) || !model_name.chars().all(is_letter) {
+        if !(1..=64).contains(&model_name.len()) || !model_name.chars().all(is_name_letter) {
             let message = format!("`{model_name}` is no name of a model");
             return wrong("http.model_name", message, "give 1 to 64 letters, digits, `_`, `.` or `-`");
         }

@@ -10,7 +10,7 @@ mod aws;
 use std::sync::Arc;
 
 use foretap::data::UserId;
-use foretap_platform::store::{OnlineStore, RedbStore, SnapshotWrite, Write, Written};
+use foretap_platform::store::{MasterKey, OnlineStore, RedbStore, SnapshotWrite, Write, Written};
 
 fn write(user: u64, expected: u64, chunk: &[u8]) -> Write {
     Write { user: UserId(user), expected, key: vec![7; 9], append: Some(chunk.to_vec()), snapshot: None }
