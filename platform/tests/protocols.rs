@@ -485,10 +485,11 @@ fn ten_thousand_lines_are_answered_in_their_order() {
     let found = asked.send("/invocations", CSV, lines);
     assert_eq!(found.status, 200, "{}", found.text());
     let expected: Vec<String> =
-        asked.expected(3).iter().map(|row| row["apps"][0][0].as_str().unwrap().to_owned()).collect();
+        asked.expected(3).iter().map(|row| row["apps"][0][0].as_str().unwrap_or("").to_owned()).collect();
     let text = found.text();
-    let firsts: Vec<&str> = text.lines().map(|line| line.split(',').nth(2).unwrap()).collect();
+    let firsts: Vec<&str> = text.lines().map(|line| line.split(',').nth(2).unwrap_or("")).collect();
     assert_eq!(firsts.len(), 10_000);
+    assert!(expected.iter().any(|first| *first != expected[0]), "people differ");
     assert!(firsts.iter().enumerate().all(|(row, first)| *first == expected[row % expected.len()]));
     asked.up.stop();
 }
@@ -617,7 +618,7 @@ fn damaged_requests_are_refused_or_answered_and_never_fail() {
     for round in 0..3_000 {
         let (path, headers, body) = &bodies[round % bodies.len()];
         let mut body = body.clone();
-        let damages = if round < bodies.len() { 0 } else { random.random_range(1..4) };
+        let damages = if round % 10 == 0 { 0 } else { random.random_range(1..4) };
         for _ in 0..damages {
             let at = random.random_range(0..body.len().max(1)).min(body.len().saturating_sub(1));
             match random.random_range(0..6) {
@@ -643,7 +644,7 @@ fn damaged_requests_are_refused_or_answered_and_never_fail() {
         let found = asked.send(path, headers, &body);
         match found.status {
             200 => answered += 1,
-            400..500 => {
+            400..500 if damages > 0 => {
                 refused += 1;
                 assert!(!sentence(path, &found).is_empty());
             }
@@ -652,7 +653,7 @@ fn damaged_requests_are_refused_or_answered_and_never_fail() {
             }
         }
     }
-    assert!(answered > 100 && refused > 1_000, "{answered} answered, {refused} refused");
+    assert!(answered > 300 && refused > 1_000, "{answered} answered, {refused} refused");
     asked.up.stop();
 }
 
