@@ -1,9 +1,10 @@
-//! The wire's messages, from the .proto files that phones' makers read: no `protoc` needed.
+//! The wire's messages and services, from the .proto files that phones' makers read: no `protoc` needed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let file = "foretap/v1/events.proto";
-    println!("cargo::rerun-if-changed=proto/{file}");
-    let descriptors = protox::compile([file], ["proto"])?;
-    prost_build::Config::new().compile_fds(descriptors)?;
+    let files = ["foretap/v1/events.proto", "foretap/v1/predict.proto"];
+    files.iter().for_each(|file| println!("cargo::rerun-if-changed=proto/{file}"));
+    let descriptors = protox::compile(files, ["proto"])?;
+    // Without a transport: the server's own connections carry it. The client is for tests.
+    tonic_prost_build::configure().build_transport(false).compile_fds(descriptors)?;
     Ok(())
 }

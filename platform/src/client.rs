@@ -8,10 +8,12 @@ use flate2::write::GzEncoder;
 use foretap::data::{Log, Timestamp, Vocabulary};
 use foretap::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::serve::{
-    AcceptedEvents, FeedbackRequest, PredictRequest, PredictResponse, Problem, RefusedEvent, StatusBody,
+    AcceptedEvents, BatchAnswer, BatchRequest, BatchResponse, FeedbackRequest, PredictRequest,
+    PredictResponse, Problem, RefusedEvent, StatusBody,
 };
 use crate::wire::{self, Encoding, PhoneEvent};
 
@@ -161,6 +163,16 @@ impl Client {
         read(&self.post_json("/v1/predict", request)?)
     }
 
+    /// Asks what is opened next by each of several people, or by one at several times: at most a hundred questions.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses them all.
+    pub fn predict_batch(&self, questions: Vec<PredictRequest>) -> Result<Vec<BatchAnswer>> {
+        let batch = BatchRequest { questions };
+        let answered: BatchResponse = read(&self.post_json("/v1/predict:batch", &batch)?)?;
+        Ok(answered.answers)
+    }
+
     /// Says what was opened after an answer.
     ///
     /// # Errors
@@ -280,6 +292,53 @@ impl Client {
     }
 }
 
+/// Several servers with one store. Each user is asked about at the same one of them, which so has that person in memory, by rendezvous
+/// hashing (Thaler and Ravishankar 1998): where one goes, only its own users go elsewhere. Events may be sent to any.
+#[derive(Debug, Clone)]
+pub struct Servers {
+    clients: Vec<Client>,
+}
+
+impl Servers {
+    /// # Errors
+    /// There is none.
+    pub fn new(clients: Vec<Client>) -> Result<Self> {
+        if clients.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "no server is named"));
+        }
+        Ok(Self { clients })
+    }
+
+    /// The servers, the one for this user first.
+    pub fn of(&self, user: &str) -> Vec<&Client> {
+        let mut ranked: Vec<_> = self
+            .clients
+            .iter()
+            .map(|client| {
+                let hash = Sha256::new().chain_update(&client.url).chain_update([0]).chain_update(user);
+                (hash.finalize(), client)
+            })
+            .collect();
+        ranked.sort_by_key(|(hash, _)| *hash);
+        ranked.into_iter().map(|(_, client)| client).collect()
+    }
+
+    /// Asks what is opened next: the user's own server, and the next one where it cannot be reached.
+    ///
+    /// # Errors
+    /// None can be reached, or one refuses the question.
+    pub fn predict(&self, request: &PredictRequest) -> Result<PredictResponse> {
+        let mut last = None;
+        for client in self.of(&request.user) {
+            match client.predict(request) {
+                Err(error) if error.kind() == ErrorKind::Io => last = Some(error),
+                answered => return answered,
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::new(ErrorKind::Config, "no server is named")))
+    }
+}
+
 /// Bytes of an answer, at most: all that is held of a person may be large.
 const MAX_ANSWER: u64 = 1 << 30;
 
@@ -312,4 +371,29 @@ fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T> {
         Error::new(ErrorKind::Data, format!("the server's answer cannot be read: {error}"))
             .next_step("use the same version of foretap on both sides")
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_keep_their_server_where_another_goes() {
+        let url = |number: usize| format!("http://127.0.0.1:{number}");
+        let servers = Servers::new((0..4).map(|number| Client::new(&url(number))).collect()).unwrap();
+        let fewer = Servers::new((0..3).map(|number| Client::new(&url(number))).collect()).unwrap();
+        let users: Vec<String> = (0..4_000_u64).map(|user| format!("u{user:016x}")).collect();
+        let mut counts = [0; 4];
+        for user in &users {
+            let order = servers.of(user);
+            let first = (0..4).find(|number| order[0].url() == url(*number)).unwrap();
+            counts[first] += 1;
+            let rest: Vec<&str> = order.iter().map(|client| client.url()).filter(|u| *u != url(3)).collect();
+            let now: Vec<&str> = fewer.of(user).iter().map(|client| client.url()).collect();
+            assert_eq!(rest, now, "{user}");
+        }
+        assert!(counts.iter().all(|count| (900..1_100).contains(count)), "{counts:?}");
+        assert!(Servers::new(Vec::new()).is_err());
+    }
 }

@@ -69,6 +69,55 @@ pub struct HttpConfig {
     pub unready_secs: u64,
     /// Seconds that a stop waits for requests that are under way.
     pub drain_secs: u64,
+    /// Which protocols of other model servers are answered, too, with commas between; empty: none. See [`Protocol`].
+    pub protocols: String,
+    /// The model's name in them.
+    pub model_name: String,
+    /// Rows of one request in them.
+    pub max_rows: usize,
+}
+
+/// See [`HttpConfig::protocols`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// The calls that Amazon SageMaker makes to a container.
+    SageMaker,
+    /// Open Inference Protocol 2, of KServe and Triton.
+    OpenInference,
+    /// TensorFlow Serving's REST interface.
+    TensorFlowServing,
+    /// TorchServe's calls for predictions and for looking at models.
+    TorchServe,
+}
+
+impl Protocol {
+    /// All of them, with their names in the settings.
+    pub const ALL: [(&str, Self); 4] = [
+        ("sagemaker", Self::SageMaker),
+        ("open-inference", Self::OpenInference),
+        ("tf-serving", Self::TensorFlowServing),
+        ("torchserve", Self::TorchServe),
+    ];
+}
+
+impl HttpConfig {
+    /// The protocols that [`protocols`](Self::protocols) names.
+    ///
+    /// # Errors
+    /// A name is none of them.
+    pub fn answered(&self) -> Result<Vec<Protocol>> {
+        let names = self.protocols.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let named = |name: &str| {
+            let found = Protocol::ALL.iter().find(|(known, _)| *known == name);
+            found.map(|(_, protocol)| *protocol).ok_or_else(|| {
+                let known = Protocol::ALL.map(|(known, _)| known).join(", ");
+                Error::new(ErrorKind::Config, format!("`{name}` is none of the protocols"))
+                    .field("http.protocols")
+                    .next_step(format!("name some of {known}, with commas between"))
+            })
+        };
+        names.map(named).collect()
+    }
 }
 
 /// See [`Config::guard`].
@@ -151,7 +200,10 @@ pub enum StoreKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeConfig {
-    /// Where the tables' files are, as `s3://bucket/prefix`; empty: in the folder `lake` of [`DataConfig::folder`].
+    /// The folder of the catalog, and of the tables' files if these are not on S3; without it `lake` in [`DataConfig::folder`].
+    /// Several processes of a machine may share it, with one master key.
+    pub folder: Option<PathBuf>,
+    /// Where the tables' files are, as `s3://bucket/prefix`; empty: in the folder above.
     pub location: String,
     /// Buckets over people within a day.
     pub buckets: u32,
@@ -167,6 +219,14 @@ pub struct AnswerConfig {
     pub least_probability: f64,
     /// Share of the questions that the transformer is asked, too; without it as many as pay.
     pub routed_share: Option<f32>,
+    /// Questions that are worked on at once; 0: 8 a core.
+    pub at_once: usize,
+    /// Questions that wait for their turn; what comes beyond is refused with 503.
+    pub max_waiting: usize,
+    /// Milliseconds that a question waits for its turn.
+    pub wait_ms: u64,
+    /// Milliseconds for reading a person; after them the answer is for anybody, and says so.
+    pub state_ms: u64,
 }
 
 /// See [`Config::kafka`].
@@ -320,6 +380,9 @@ impl Default for HttpConfig {
             max_age_secs: 3_600,
             unready_secs: 0,
             drain_secs: 10,
+            protocols: Protocol::ALL.map(|(name, _)| name).join(", "),
+            model_name: "foretap".to_owned(),
+            max_rows: 1_000,
         }
     }
 }
@@ -404,13 +467,21 @@ impl Default for StoreConfig {
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { location: String::new(), buckets: 16 }
+        Self { folder: None, location: String::new(), buckets: 16 }
     }
 }
 
 impl Default for AnswerConfig {
     fn default() -> Self {
-        Self { apps: 3, least_probability: 0.0, routed_share: None }
+        Self {
+            apps: 3,
+            least_probability: 0.0,
+            routed_share: None,
+            at_once: 0,
+            max_waiting: 256,
+            wait_ms: 20,
+            state_ms: 100,
+        }
     }
 }
 
@@ -483,7 +554,7 @@ impl LakeConfig {
         match S3Location::parse("lake.location", &self.location)? {
             None if !self.location.is_empty() => Err(Error::new(ErrorKind::Config, "not on S3")
                 .field("lake.location")
-                .next_step("write it as s3://bucket/prefix; a folder is named by `folder` of [data]")),
+                .next_step("write it as s3://bucket/prefix; a folder is named by `folder` of [lake]")),
             found => Ok(found),
         }
     }
@@ -611,6 +682,7 @@ impl Config {
             ("http.request_secs", self.http.request_secs as usize),
             ("http.idle_secs", self.http.idle_secs as usize),
             ("http.max_age_secs", self.http.max_age_secs as usize),
+            ("http.max_rows", self.http.max_rows),
             ("ingest.max_events", self.ingest.max_events),
             ("ingest.commit_bytes", self.ingest.commit_bytes),
             ("lake.buckets", self.lake.buckets as usize),
@@ -625,6 +697,12 @@ impl Config {
         if !(0.0..=1.0).contains(&self.answer.least_probability) {
             let message = format!("{} is no probability", self.answer.least_probability);
             return wrong("answer.least_probability", message, "give a number from 0 to 1");
+        }
+        self.http.answered()?;
+        let model_name = &self.http.model_name;
+        if !(1..=64).contains(&model_name.len()) || !model_name.chars().all(is_name_letter) {
+            let message = format!("`{model_name}` is no name of a model");
+            return wrong("http.model_name", message, "give 1 to 64 letters, digits, `_`, `.` or `-`");
         }
         if !is_table_name(&self.store.table) {
             let message = format!("`{}` is no name of a table", self.store.table);
@@ -747,7 +825,7 @@ mod tests {
             .collect();
         let with_all: Config = toml::from_str(&with_all.join("\n")).unwrap();
         assert!(with_all.store.key_file.is_some() && with_all.store.kms_key.is_some());
-        assert!(with_all.answer.routed_share.is_some());
+        assert!(with_all.answer.routed_share.is_some() && with_all.lake.folder.is_some());
         let kafka = with_all.kafka;
         assert!(kafka.instance.is_some() && kafka.ca_file.is_some() && kafka.password_file.is_some());
         assert!(kafka.certificate_file.is_some() && kafka.key_file.is_some());
@@ -762,6 +840,8 @@ mod tests {
             ("[http]\nlisten = \"here\"\n", vec![], "http.listen"),
             ("[http]\n\nlisten_on = \"127.0.0.1:1\"\n", vec![], "line 3"),
             ("[htp]\n", vec![], "unknown field `htp`"),
+            ("[http]\nprotocols = \"triton\"\n", vec![], "http.protocols"),
+            ("[http]\nmodel_name = \"a/b\"\n", vec![], "http.model_name"),
             ("[ingest]\nmax_events = 0\n", vec![], "ingest.max_events"),
             ("[ingest]\nmax_events = -1\n", vec![], "line 2"),
             ("[answer]\nrouted_share = 2.0\n", vec![], "answer.routed_share"),

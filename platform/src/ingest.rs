@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::config::{Config, IngestConfig};
 use crate::lake::{Commit, DeadLetter, Impression, Lake, LakeEvent};
 use crate::source::{EventSource, Journal, Record, RecordKind};
-use crate::store::{Folded, MasterKey, People};
+use crate::store::{Folded, ForgottenPeople, MasterKey, People};
 use crate::wire::{self, Border, Encoding, PhoneEvent, Refusal};
 
 /// Bytes of records that are read at once.
@@ -39,6 +39,8 @@ const READ_FOR: Duration = Duration::from_secs(2);
 const MOST_FAILURES: u32 = 60;
 /// Between two commits, at least: an idle loop sleeps.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
+/// How often a commit is made again where somebody was forgotten meanwhile.
+const LEARNED_AGAIN: u32 = 20;
 /// Seconds after a failed commit until the next attempt.
 const RETRY: Duration = Duration::from_secs(1);
 /// Bytes that a dead letter keeps: a longer record is cut, and its reason says how long it was.
@@ -56,7 +58,7 @@ pub struct Counts {
     pub duplicate: AtomicU64,
     /// Older than the state reaches back: in the lake alone.
     pub late: AtomicU64,
-    /// Of people who were forgotten after it arrived: nowhere.
+    /// Of people who were forgotten after it arrived: nowhere. Dead letters that name them among these.
     pub forgotten: AtomicU64,
     /// Dead letters.
     pub dead: AtomicU64,
@@ -114,6 +116,8 @@ pub struct Ingest {
     rows: Commit,
     /// Events too old for their person's state.
     late: Vec<LakeEvent>,
+    /// Who was forgotten by any process on this lake: nothing of theirs waits.
+    forgotten: Arc<ForgottenPeople>,
     /// Commits that failed in a row.
     failures: u32,
     bytes: usize,
@@ -140,6 +144,7 @@ impl Ingest {
             status,
             rows: Commit::default(),
             late: Vec::new(),
+            forgotten: Arc::default(),
             failures: 0,
             bytes: 0,
             since: Instant::now(),
@@ -245,6 +250,7 @@ impl Ingest {
             }
             RecordKind::Impression => {
                 match serde_json::from_slice::<Impression>(&record.bytes) {
+                    Ok(impression) if is_forgotten(&self.forgotten, &impression) => {}
                     Ok(impression) => {
                         let partition = Arc::clone(&record.partition);
                         self.rows.impressions.push((impression, partition, record.position));
@@ -313,6 +319,11 @@ impl Ingest {
     ) -> Result<()> {
         let counts = &self.status.counts;
         counts.received.fetch_add(1, Ordering::Relaxed);
+        if self.forgotten.is_named_in(raw, record.received_at_us) {
+            counts.forgotten.fetch_add(1, Ordering::Relaxed);
+            counter!("foretap_events_total", "outcome" => "forgotten").increment(1);
+            return Ok(());
+        }
         counts.dead.fetch_add(1, Ordering::Relaxed);
         counter!("foretap_events_total", "outcome" => "dead").increment(1);
         let reason = match &record.file {
@@ -337,6 +348,10 @@ impl Ingest {
     async fn commit(&mut self) -> bool {
         self.since = Instant::now();
         if self.rows.positions.is_empty() {
+            // Whom others have forgotten is not answered for either.
+            if let Err(error) = self.learn().await {
+                tracing::warn!(%error, "who was forgotten by others is not known; it is asked again");
+            }
             return true;
         }
         let done = self.try_commit().await;
@@ -388,11 +403,50 @@ impl Ingest {
         Ok(())
     }
 
+    /// The rows to the lake, but for those of people who were forgotten meanwhile.
+    async fn commit_rows(&mut self) -> Result<()> {
+        for _ in 0..LEARNED_AGAIN {
+            self.learn().await?;
+            self.sort_late().await?;
+            self.rows.forgotten = self.forgotten.version();
+            if self.lake.commit(&self.rows).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::new(foretap::ErrorKind::Io, "people are forgotten all the time").next_step(
+            "it is tried again; look for a table `forgotten` of the lake that was put back by hand",
+        ))
+    }
+
+    /// Learns who was forgotten since, by this process or another one on the lake, and drops what waits of theirs.
+    async fn learn(&mut self) -> Result<()> {
+        let list = self.lake.forgotten().await?;
+        if list.version() == self.forgotten.version() {
+            return Ok(());
+        }
+        let found = self.people.learn(&list).await?;
+        let is_left = |row: &LakeEvent| !list.has(row.event.user, row.event.at_us.min(row.received_at_us));
+        self.rows.events.retain(is_left);
+        self.late.retain(is_left);
+        self.rows.impressions.retain(|(impression, ..)| !is_forgotten(&list, impression));
+        let named = self.rows.dead_letters.iter().map(|letter| -> Result<bool> {
+            let raw = self.master.open(&letter.raw_sealed)?;
+            Ok(list.is_named_in(&raw, letter.received_at_us))
+        });
+        let mut named = named.collect::<Result<Vec<bool>>>()?.into_iter();
+        self.rows.dead_letters.retain(|_| !named.next().unwrap_or_default());
+        self.forgotten = list;
+        // What they have sent since begins anew.
+        for row in self.rows.events.iter().filter(|row| found.contains(&row.event.user)) {
+            self.people.fold(row.event.clone(), row.received_at_us).await?;
+        }
+        Ok(())
+    }
+
     /// The three steps, and how long each took.
     async fn try_commit(&mut self) -> Result<[Duration; 3]> {
         let started = Instant::now();
-        self.sort_late().await?;
-        self.lake.commit(&self.rows).await?;
+        self.commit_rows().await?;
         let in_lake = Instant::now();
         self.people.write(&(self.bundle)()).await?;
         let in_store = Instant::now();
@@ -403,6 +457,11 @@ impl Ingest {
         }
         Ok(steps)
     }
+}
+
+/// Whether an impression is of somebody who was forgotten after the question.
+fn is_forgotten(list: &ForgottenPeople, impression: &Impression) -> bool {
+    impression.user.parse().is_ok_and(|user| list.has(user, impression.asked_at_us))
 }
 
 /// The limits that the settings say.

@@ -7,13 +7,13 @@
 //! client        what a phone does: sends events, asks, says what was opened
 //! up            the whole system in one process
 //! guard/        the door: connections, TLS, tokens, API keys, roles, quotas
-//! serve/        what is answered: http, answers, the live model
+//! serve/        what is answered: http, answers, the live model; protocols/ of other model servers
 //! ingest        from a source to states, lake and store: each event once
 //!   wire/         events as JSON and Protobuf, and what is let in
 //!   source/       where events come from: trait EventSource; journal (what the door accepted); files; kafka;
 //!                 kinesis; several as one
 //!   store/        a person's state: trait OnlineStore; redb, dynamo; state (snapshot and tail)
-//!   lake/         all events for good: Iceberg tables, their catalog, commits, reading back
+//!   lake/         all events for good: Iceberg tables, their catalog, commits, versions, reading back, who was forgotten
 //!   s3/           files on S3: the lake's, and those that events come from
 //! rights        a person's: all that is held of them, and forgetting it
 //! rebuild       the store made anew from the lake

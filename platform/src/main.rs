@@ -38,6 +38,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the whole system in one process
+    // SageMaker starts a container with this word.
+    #[command(alias = "serve")]
     Up,
     /// Play logs into it as phones would
     Send(Box<SendArguments>),
@@ -103,7 +105,7 @@ enum Command {
         #[command(subcommand)]
         command: PersonCommand,
     },
-    /// API keys: who may ask, and what they may do
+    /// API keys: who may ask, and what they may do; and another master key
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
@@ -230,7 +232,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             models::approve(&config, *version, (by, note), *despite_gate)
         }
         Command::Lake { command } => lake::lake(&config, command),
-        Command::Keys { command } => keys::keys(&config.api_keys_file(), command),
+        Command::Keys { command } => keys::keys(&config, command),
         Command::Dead { command } => dead::dead(&config, command, client),
         Command::Rebuild => {
             let (people, events) = runtime()?.block_on(rebuild::rebuild(&config))?;

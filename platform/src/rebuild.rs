@@ -7,7 +7,7 @@ use crate::config::{Config, StoreKind};
 use crate::lake::people;
 use crate::registry::Registry;
 use crate::store::People;
-use crate::up::{Folders, check_key, open_key, open_lake, open_store};
+use crate::up::{Folders, check_key, note_rollback, open_key, open_lake, open_store};
 
 /// Events that are folded between two writes of a person.
 const EVENTS_AT_ONCE: usize = 2_000;
@@ -49,5 +49,6 @@ pub async fn rebuild(config: &Config) -> Result<(usize, usize)> {
         }
         people.write(&bundle).await?;
     }
+    note_rollback(&folders, &lake)?;
     Ok((count, folded))
 }

@@ -82,6 +82,8 @@ impl Rights {
         let at_us = now_us();
         let models = self.models_with(user).await?;
         let was_in_store = self.people.forget(user, at_us).await?;
+        // From now on no other process on this lake writes what it holds of them or reads again.
+        self.lake.keep_forgotten(user, at_us).await?;
         // What was folded in between is in rows that wait.
         self.ingest.flush().await?;
         self.people.forget(user, at_us).await?;

@@ -28,12 +28,15 @@ const REFRESH: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Folders {
     root: PathBuf,
+    lake: PathBuf,
 }
 
 impl Folders {
     /// Those of the settings' folder.
     pub fn of(config: &Config) -> Self {
-        Self { root: config.data.folder.clone() }
+        let root = config.data.folder.clone();
+        let lake = config.lake.folder.clone().unwrap_or_else(|| root.join("lake"));
+        Self { root, lake }
     }
 
     /// The store's file.
@@ -53,7 +56,12 @@ impl Folders {
 
     /// The lake.
     pub fn lake(&self) -> PathBuf {
-        self.root.join("lake")
+        self.lake.clone()
+    }
+
+    /// Which rollback of the lake the store was made after.
+    pub fn rollback(&self) -> PathBuf {
+        self.root.join("lake-rollback")
     }
 
     /// What was done at whose wish.
@@ -72,6 +80,23 @@ impl Folders {
     /// It cannot be made.
     pub fn make(&self) -> Result<()> {
         std::fs::create_dir_all(&self.root).map_err(|error| Error::io(&self.root, "make the folder", error))
+    }
+}
+
+/// While it is there, no `foretap up` of a folder can run.
+pub struct Stopped {
+    _journal: Option<redb::Database>,
+}
+
+impl Stopped {
+    /// Sees to it that none runs.
+    ///
+    /// # Errors
+    /// One does.
+    pub fn check(config: &Config) -> Result<Self> {
+        let journal = Folders::of(config).journal();
+        let opened = journal.exists().then(|| crate::redb_file::open(&journal, 1 << 20)).transpose()?;
+        Ok(Self { _journal: opened })
     }
 }
 
@@ -144,6 +169,25 @@ pub async fn open_key(config: &Config, may_make: bool) -> Result<MasterKey> {
     }
 }
 
+/// Adds a new master key by the settings: what is sealed from the next start on is sealed by it, and the older ones open what they
+/// have sealed.
+///
+/// # Errors
+/// The keys that there are cannot be opened, the file cannot be written, or this build cannot ask who has sealed it.
+pub async fn rotate_key(config: &Config) -> Result<MasterKey> {
+    let file = config.key_file();
+    match &config.store.kms_key {
+        None => MasterKey::rotate(&file),
+        #[cfg(feature = "aws")]
+        Some(kms_key) => {
+            let sdk = crate::aws::sdk_config(&config.aws).await;
+            crate::store::rotate_by_kms(&sdk, &file, kms_key).await
+        }
+        #[cfg(not(feature = "aws"))]
+        Some(_) => Err(no_aws("store.kms_key")),
+    }
+}
+
 /// Whether a master key could be made by the settings. None is.
 ///
 /// # Errors
@@ -210,11 +254,13 @@ pub async fn up(
             ));
     }
     let lake = open_lake(&config).await?;
+    check_rollback(&folders, &lake, is_new)?;
     let routing = config.answer.routing()?;
     let registry = Registry::open(&folders.models())?;
     let models = Arc::new(Models::open(registry.clone(), routing)?);
     let people = People::open(store, master.clone(), config.store.cached_people).await?;
     let people = Arc::new(people);
+    people.learn(&lake.forgotten().await?).await?;
     let (journal, source) = Journal::open(&folders.journal(), &master)?;
     let source = sources(source, &config)?;
     let status = Arc::new(IngestStatus::default());
@@ -308,6 +354,41 @@ pub(crate) async fn check_key(store: &dyn OnlineStore, master: &MasterKey) -> Re
         }
     }
     Ok(())
+}
+
+/// Whether the store was made after the lake's last rollback: one that was made before has events that the lake lacks, and would
+/// drop them as known when they come again.
+fn check_rollback(folders: &Folders, lake: &Lake, is_new: bool) -> Result<()> {
+    let file = folders.rollback();
+    let known = match std::fs::read_to_string(&file) {
+        Ok(known) => Some(known),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::io(&file, "read which rollback the store knows", error)),
+    };
+    if known == lake.last_rollback() {
+        return Ok(());
+    }
+    if is_new {
+        return note_rollback(folders, lake);
+    }
+    let message = "the lake was set back to an older version, and the store has what came after it";
+    Err(Error::new(ErrorKind::Data, message).file(folders.store()).next_step(
+        "move the store away, or name another table, and run `foretap rebuild`; then bring back what is to be taken in again",
+    ))
+}
+
+/// Keeps that the store is one of after the lake's last rollback.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn note_rollback(folders: &Folders, lake: &Lake) -> Result<()> {
+    let file = folders.rollback();
+    let done = match lake.last_rollback() {
+        Some(id) => std::fs::write(&file, id).and_then(|()| std::fs::File::open(&file)?.sync_all()),
+        None if file.exists() => std::fs::remove_file(&file),
+        None => Ok(()),
+    };
+    done.map_err(|error| Error::io(&file, "keep which rollback the store knows", error))
 }
 
 /// All that events come from: the journal, and what else the settings name.

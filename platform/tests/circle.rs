@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Up, assert_kept, events, runtime};
+use common::{Up, assert_kept, events, json_event, runtime};
 use foretap::data::{Battery, Network};
 use foretap_platform::lake::{Lake, TableName, people, row_count};
 use foretap_platform::serve::{AppProbability, FeedbackRequest, PredictContext, PredictRequest};
@@ -73,33 +73,6 @@ fn events_are_kept_answered_from_and_fed_back() {
     });
 }
 
-/// An event as JSON has it.
-fn json(event: &PhoneEvent) -> Box<RawValue> {
-    let network = match event.network {
-        Network::Unknown => None,
-        Network::Offline => Some("offline"),
-        Network::Wifi => Some("wifi"),
-        Network::Cellular => Some("cellular"),
-    };
-    let mut fields = serde_json::json!({
-        "user": event.user.to_string(),
-        "at": jiff::Timestamp::from_microsecond(event.at_us).unwrap().to_string(),
-        "number": event.number,
-        "utc_offset_secs": event.utc_offset_secs,
-        "signal": event.signal.name(),
-        "battery_percent": event.battery.percent,
-        "charging": event.battery.charging,
-        "network": network,
-    });
-    if let Some(app) = &event.app {
-        fields["app"] = (**app).into();
-    }
-    if let Some(place) = event.place {
-        fields["place"] = place.to_string().into();
-    }
-    serde_json::value::to_raw_value(&fields).unwrap()
-}
-
 #[test]
 fn a_question_brings_what_the_server_lacks_and_it_is_kept_nowhere() {
     let folder = tempfile::tempdir().unwrap();
@@ -123,7 +96,7 @@ fn a_question_brings_what_the_server_lacks_and_it_is_kept_nowhere() {
         (answer.apps.iter().map(bits).collect::<Vec<_>>(), answer.confidence.to_bits())
     };
     // In another order, and with some that the server has.
-    let brought = last.iter().rev().chain(&known[known.len() - 10..]).map(json).collect();
+    let brought = last.iter().rev().chain(&known[known.len() - 10..]).map(json_event).collect();
     let with_events = PredictRequest { events: brought, ..question.clone() };
     let at_night = PredictContext {
         battery_percent: Some(12),
@@ -166,8 +139,11 @@ fn a_question_brings_what_the_server_lacks_and_it_is_kept_nowhere() {
             "context.place",
         ),
         (context(PredictContext { utc_offset_secs: 99_999, ..at_night }), "context.utc_offset_secs"),
-        (PredictRequest { events: vec![json(other)], ..question.clone() }, "events[0].user"),
-        (PredictRequest { events: vec![json(&last[0]), json(&later)], ..question.clone() }, "events[1].at"),
+        (PredictRequest { events: vec![json_event(other)], ..question.clone() }, "events[0].user"),
+        (
+            PredictRequest { events: vec![json_event(&last[0]), json_event(&later)], ..question.clone() },
+            "events[1].at",
+        ),
         (PredictRequest { events: vec![raw("{}")], ..question.clone() }, "events[0].event"),
         (PredictRequest { events: vec![raw("7"); 257], ..question.clone() }, "at most 256"),
     ] {
@@ -270,7 +246,7 @@ fn a_person_is_forgotten_everywhere_and_nobody_else() {
     let user = events[0].user;
     // A tagged version has them, too; so has a dead letter, and an impression.
     runtime().block_on(async {
-        Lake::open(&folder.path().join("lake"), 16).await.unwrap().tag("v1").await.unwrap()
+        Lake::open(&folder.path().join("lake"), 16).await.unwrap().tag("v1", "").await.unwrap()
     });
     let bad = format!(
         "{{\"version\":1,\"key_id\":\"k1\",\"events\":[{{\"user\":\"{user}\",\"at\":\"1970-01-01T00:00:00Z\",\"signal\":\"unlock\"}}]}}"

@@ -338,3 +338,156 @@ fn nobody_is_let_in_from_elsewhere_by_default() {
         assert!(error.contains(expected), "{expected}: {error}");
     }
 }
+
+/// nginx before a server; stopped when it is dropped.
+struct Nginx {
+    folder: tempfile::TempDir,
+    url: String,
+}
+
+impl Nginx {
+    /// `None` where it is not wanted: `FORETAP_TEST_NGINX=1` brings Debian's package, except in CI, which has to have it.
+    fn before(url: &str) -> Option<Self> {
+        if std::env::var_os("FORETAP_TEST_NGINX").is_none() {
+            assert!(std::env::var_os("CI").is_none(), "CI sets FORETAP_TEST_NGINX=1");
+            return None;
+        }
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let server = url.rsplit(':').next().unwrap();
+        let started = Self::script(&["start", folder.path().to_str().unwrap(), &free.to_string(), server]);
+        Some(Self { folder, url: started.trim().to_owned() })
+    }
+
+    fn script(arguments: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/nginx.sh");
+        let output = Command::new("bash").arg(script).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        Self::script(&["stop", self.folder.path().to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn refusals_reach_clients_through_nginx_while_their_bodies_are_still_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        ("FORETAP_GUARD_AUTHENTICATE", "true"),
+        ("FORETAP_HTTP_MAX_BODY_BYTES", "4000000"),
+        ("FORETAP_ANSWER_AT_ONCE", "1"),
+        ("FORETAP_ANSWER_MAX_WAITING", "0"),
+    ];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foretap"));
+    command.args(["keys", "make", "--role", "service", "--note", "a test"]);
+    let made = command.env("FORETAP_DATA_FOLDER", folder.path()).output().unwrap();
+    let key = format!("Bearer {}", String::from_utf8(made.stdout).unwrap().trim());
+    let up = Up::start(folder.path(), &settings);
+    let Some(nginx) = Nginx::before(up.client.url()) else { return };
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let large = vec![b' '; 3_000_000];
+    let send = |path: &str, credential: Option<&str>, body: &[u8]| {
+        let mut request =
+            agent.post(&format!("{}{path}", nginx.url)).header("Content-Type", "application/json");
+        if let Some(credential) = credential {
+            request = request.header("Authorization", credential);
+        }
+        request.send(body).unwrap().status().as_u16()
+    };
+    for _ in 0..30 {
+        assert_eq!(send("/v1/events", None, &large), 401);
+        assert_eq!(send("/v1/events", Some(&key), &[&large[..], &large[..]].concat()), 413);
+        assert_eq!(send("/v1/predict", Some(&key), &large), 413);
+        assert_eq!(send("/v1/predict", Some(&key), br#"{"user":"u0000000000000001"}"#), 200);
+    }
+    // Questions that are refused since too many are asked: the client hears it from the server.
+    let counts = std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| {
+                    let asked = || send("/v1/predict", Some(&key), br#"{"user":"u0000000000000001"}"#);
+                    (0..50).map(|_| asked()).collect::<Vec<u16>>()
+                })
+            })
+            .collect();
+        askers.into_iter().flat_map(|asker| asker.join().unwrap()).collect::<Vec<u16>>()
+    });
+    assert!(counts.iter().all(|status| [200, 503].contains(status)), "{counts:?}");
+    assert!(counts.contains(&200) && counts.contains(&503), "some of each");
+    drop(nginx);
+    up.stop();
+}
+
+/// A frame of HTTP/2 (RFC 9113, 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// Questions that are asked and taken back at once, on one connection, until the server ends it or `most` were: how many.
+fn cancelled(address: &str, most: u32) -> u32 {
+    const HEADERS: (u8, u8) = (1, 4);
+    const RST_STREAM: u8 = 3;
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut start = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    start.extend(frame(4, 0, 0, &[]));
+    connection.write_all(&start).unwrap();
+    // HPACK: POST and http from its table, path and authority as they are.
+    let mut head = vec![0x83, 0x86, 0x04, 11];
+    head.extend(b"/v1/predict");
+    head.extend([0x01, 1, b'a']);
+    for number in 0..most {
+        let stream = 2 * number + 1;
+        let mut both = frame(HEADERS.0, HEADERS.1, stream, &head);
+        both.extend(frame(RST_STREAM, 0, stream, &CANCEL));
+        if connection.write_all(&both).is_err() {
+            return number;
+        }
+    }
+    most
+}
+
+#[test]
+fn ten_thousand_cancelled_questions_harm_nobody_else() {
+    const CANCELLED: u32 = 10_000;
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(folder.path(), &[]);
+    let address = up.client.url().trim_start_matches("http://").to_owned();
+    let question = foretap_platform::serve::PredictRequest {
+        user: "u0000000000000001".to_owned(),
+        ..Default::default()
+    };
+    let ask = || {
+        let asked = Instant::now();
+        up.client.predict(&question).unwrap();
+        asked.elapsed()
+    };
+    ask();
+    std::thread::scope(|scope| {
+        let attacker = scope.spawn(|| {
+            let (mut sent, mut connections) = (0, 0);
+            while sent < CANCELLED {
+                sent += cancelled(&address, CANCELLED - sent).max(1);
+                connections += 1;
+            }
+            connections
+        });
+        let mut slowest = Duration::ZERO;
+        while !attacker.is_finished() {
+            slowest = slowest.max(ask());
+        }
+        attacker.join().unwrap();
+        assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    });
+    assert!(ask() < Duration::from_secs(1));
+    up.stop();
+}

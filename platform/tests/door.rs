@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use common::Up;
-use foretap_platform::guard::{ROUTES, Role, may};
+use foretap_platform::guard::{PROTOCOL_ROUTES, ROUTES, Role, Route, may};
 use foretap_platform::say;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ fn main() {
     ];
     let up = Up::start(folder.path(), &settings);
     let door = Door { url: up.client.url().to_owned(), agent: agent() };
-    let mut report = Report { routes: ROUTES.len(), roles: Role::ALL.len(), ..Report::default() };
+    let mut report = Report { routes: all_routes().count(), roles: Role::ALL.len(), ..Report::default() };
     walk(&door, folder.path(), &provider, &mut report);
     one_user_alone(&door, &provider);
     forge(&door, &provider, &mut report);
@@ -90,7 +90,7 @@ struct Door {
 impl Door {
     /// The status of a request, and what it was answered.
     fn ask(&self, method: &str, path: &str, credential: Option<&str>, body: &Value) -> (u16, String) {
-        let path = path.replace("{user}", USER);
+        let path = path.replace("{user}", USER).replace("{model}", "foretap").replace("{version}", "1");
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         if let Some(credential) = credential {
             request = request.header("Authorization", format!("Bearer {credential}"));
@@ -111,23 +111,27 @@ impl Door {
     }
 }
 
+/// Foretap's own, and those of other servers' protocols.
+fn all_routes() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(&PROTOCOL_ROUTES)
+}
+
 /// Every route by every role, with an API key and with a token, and by nobody.
 fn walk(door: &Door, folder: &Path, provider: &Provider, report: &mut Report) {
-    for path in ["/healthz", "/readyz"] {
+    for path in ["/healthz", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"] {
         assert_eq!(door.status("GET", path, None), 200, "{path} is for anybody");
     }
     assert_eq!(door.status("GET", "/v1/nothing", None), 404);
-    let mut tried =
-        |route: &foretap_platform::guard::Route, who: &str, credential: Option<&str>, is_allowed: bool| {
-            let status = door.status(route.method, route.path, credential);
-            let is_in = !matches!(status, 401 | 403);
-            let expected = if credential.is_none() { 401 } else { 403 };
-            if is_in != is_allowed || (!is_in && status != expected) || status >= 500 {
-                report.wrong += 1;
-                say(&format!("{} {} by {who}: {status}", route.method, route.path));
-            }
-        };
-    for route in &ROUTES {
+    let mut tried = |route: &Route, who: &str, credential: Option<&str>, is_allowed: bool| {
+        let status = door.status(route.method, route.path, credential);
+        let is_in = !matches!(status, 401 | 403);
+        let expected = if credential.is_none() { 401 } else { 403 };
+        if is_in != is_allowed || (!is_in && status != expected) || status >= 500 {
+            report.wrong += 1;
+            say(&format!("{} {} by {who}: {status}", route.method, route.path));
+        }
+    };
+    for route in all_routes() {
         tried(route, "nobody", None, false);
     }
     for role in Role::ALL {
@@ -136,7 +140,7 @@ fn walk(door: &Door, folder: &Path, provider: &Provider, report: &mut Report) {
         for (how, credential) in
             [("key", key(folder, role.name(), is_device)), ("token", provider.token(&token_of))]
         {
-            for route in &ROUTES {
+            for route in all_routes() {
                 let who = format!("{} with a {how}", role.name());
                 tried(route, &who, Some(credential.as_str()), may(route.method, route.path, role));
             }

@@ -22,8 +22,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use common::{Up, events, is_replay, runtime};
 use foretap::bundle::Bundle;
 use foretap::data::UserId;
+use foretap_platform::client::{Client, Servers};
 use foretap_platform::store::{
     DynamoStore, MasterKey, OnlineStore, People, SnapshotWrite, Units, Write, Written, master_key_by_kms,
+    rotate_by_kms,
 };
 use foretap_platform::wire::PhoneEvent;
 use rand::{RngExt as _, SeedableRng as _};
@@ -429,6 +431,137 @@ fn the_whole_program_with_only_the_settings_changed() {
     }
 }
 
+#[test]
+fn one_of_two_programs_is_killed_under_load_and_no_question_fails() {
+    let runtime = runtime();
+    let Some(aws) = Aws::start("moto") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let key_file = folder.path().join("master.key");
+    let mut settings = settings_of_store(&aws);
+    settings.push(("FORETAP_STORE_KEY_FILE".to_owned(), key_file.to_str().unwrap().to_owned()));
+    settings.push(("FORETAP_INGEST_COMMIT_SECS".to_owned(), "0".to_owned()));
+    // moto takes its time.
+    settings.push(("FORETAP_ANSWER_STATE_MS".to_owned(), "5000".to_owned()));
+    let settings = borrowed(&settings);
+    let mut programs: Vec<Up> =
+        ["a", "b"].iter().map(|name| Up::start(&folder.path().join(name), &settings)).collect();
+    let clients: Vec<_> = programs.iter().map(|program| program.client.clone()).collect();
+    let servers = Servers::new(clients.clone()).unwrap();
+    let events = events(12, 1);
+    // Each person's events by their own server, where they are known at once.
+    let mut of_users: BTreeMap<UserId, Vec<PhoneEvent>> = BTreeMap::new();
+    for event in &events {
+        of_users.entry(event.user).or_default().push(event.clone());
+    }
+    for (user, theirs) in &of_users {
+        servers.of(&user.to_string())[0].send(theirs, "k1", (100, None), |_| {}).unwrap();
+    }
+    clients.iter().for_each(|client| client.flush().unwrap());
+    let users: Vec<String> = of_users.keys().map(ToString::to_string).collect();
+    let has_both = |name: &Client| users.iter().any(|user| servers.of(user)[0].url() == name.url());
+    assert!(clients.iter().all(has_both), "each has some of the users");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let began = Instant::now();
+    let (asked, failed, unknown) = std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut asked, mut failed, mut unknown) = (0, Vec::new(), 0);
+                    while !is_over.load(Ordering::Relaxed) && began.elapsed() < Duration::from_secs(60) {
+                        let user = users[asked % users.len()].clone();
+                        let question = foretap_platform::serve::PredictRequest { user, ..Default::default() };
+                        match servers.predict(&question) {
+                            Ok(answer) => unknown += usize::from(!answer.known),
+                            Err(error) => failed.push(error.to_string()),
+                        }
+                        asked += 1;
+                    }
+                    (asked, failed, unknown)
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_secs(2));
+        programs[0].kill();
+        std::thread::sleep(Duration::from_secs(3));
+        is_over.store(true, Ordering::Relaxed);
+        let mut all = (0, Vec::new(), 0);
+        for asker in askers {
+            let (asked, failed, unknown) = asker.join().unwrap();
+            (all.0, all.2) = (all.0 + asked, all.2 + unknown);
+            all.1.extend(failed);
+        }
+        all
+    });
+    assert!(failed.is_empty(), "{} of {asked}: {:?}", failed.len(), failed.first());
+    assert!(asked > 200 && unknown == 0, "{unknown} of {asked}");
+    programs.remove(1).stop();
+    let master = MasterKey::load(&key_file, false).unwrap();
+    runtime.block_on(async {
+        let store = DynamoStore::open(&aws.sdk().await, TABLE, false, 3).await.unwrap();
+        assert_union(&store, &master, &events).await;
+    });
+}
+
+#[test]
+fn a_store_that_hangs_or_fails_leaves_answers_for_anybody() {
+    let runtime = runtime();
+    let Some(aws) = Aws::start("moto") else { return };
+    let fate = Arc::new(Mutex::new(Fate::Answered));
+    let current = Arc::clone(&fate);
+    let judge = move |operation: &str, _: &str| match operation {
+        "GetItem" | "Query" => current.lock().unwrap().clone(),
+        _ => Fate::Answered,
+    };
+    let url = runtime.block_on(proxy(&aws, Arc::new(judge)));
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings_of_store(&aws);
+    settings.retain(|(name, _)| name != "FORETAP_AWS_ENDPOINT");
+    settings.push(("FORETAP_AWS_ENDPOINT".to_owned(), url));
+    settings.push(("FORETAP_STORE_CACHED_PEOPLE".to_owned(), "0".to_owned()));
+    settings.push(("FORETAP_ANSWER_STATE_MS".to_owned(), "150".to_owned()));
+    let up = Up::start(folder.path(), &borrowed(&settings));
+    let events = events(2, 2);
+    up.client.send(&events, "k1", (500, None), |_| {}).unwrap();
+    up.client.flush().unwrap();
+    let question =
+        foretap_platform::serve::PredictRequest { user: events[0].user.to_string(), ..Default::default() };
+    let ask = |within_ms: Option<u64>| {
+        let question = foretap_platform::serve::PredictRequest { within_ms, ..question.clone() };
+        let asked = Instant::now();
+        let answer = up.client.predict(&question).unwrap();
+        assert!(!answer.apps.is_empty());
+        (answer, asked.elapsed())
+    };
+    let knows = || {
+        (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            ask(None).0.known
+        })
+    };
+    assert!(knows());
+
+    // Each waits as long as the settings say, or the caller; then the store is left alone, and nobody waits.
+    *fate.lock().unwrap() = Fate::Held(Duration::from_secs(3));
+    let (answer, took) = ask(None);
+    assert!(answer.degraded && !answer.known && took >= Duration::from_millis(150), "{took:?}");
+    let (answer, took) = ask(Some(20));
+    assert!(answer.degraded && took < Duration::from_millis(150), "{took:?}");
+    let asked: Vec<Duration> = (0..40).map(|_| ask(None).1).collect();
+    assert!(asked.last().unwrap() < &Duration::from_millis(100), "{asked:?}");
+    *fate.lock().unwrap() = Fate::Answered;
+    assert!(knows(), "it is asked again after a while");
+
+    // Errors, which come at once.
+    *fate.lock().unwrap() =
+        Fate::Refused(r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#.to_owned());
+    for _ in 0..40 {
+        assert!(ask(None).0.degraded);
+    }
+    *fate.lock().unwrap() = Fate::Answered;
+    assert!(knows());
+    up.stop();
+}
+
 fn key_file_holds_key(file: &Path) -> bool {
     MasterKey::load(file, false).is_ok()
 }
@@ -448,6 +581,13 @@ async fn a_key_that_kms_does_not_open_is_refused_with_the_reason() {
         let sealed = made.seal(b"letter").unwrap();
         let opened = master_key_by_kms(&sdk, &file("a"), "alias/foretap", false).await.unwrap();
         assert_eq!(opened.open(&sealed).unwrap(), b"letter");
+        // Another key, the older one still opening what it has sealed.
+        let rotated = rotate_by_kms(&sdk, &file("a"), "alias/foretap").await.unwrap();
+        assert_eq!((rotated.count(), rotated.open(&sealed).unwrap()), (2, b"letter".to_vec()));
+        let later = rotated.seal(b"later").unwrap();
+        let opened = master_key_by_kms(&sdk, &file("a"), "alias/foretap", false).await.unwrap();
+        assert_eq!(opened.open(&later).unwrap(), b"later");
+        assert!(made.open(&later).is_err());
         let text = std::fs::read_to_string(file("a")).unwrap();
         MasterKey::load(&file("plain"), true).unwrap();
         std::fs::write(file("cut"), text.replace("\"sealed\":\"", "\"sealed\":\"00")).unwrap();

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/lake.rs"]
+mod rows;
 #[cfg(feature = "aws")]
 #[path = "common/s3.rs"]
 mod s3;
@@ -13,36 +15,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use foretap::data::{Battery, Network, UserId};
-use foretap_platform::lake::{
-    Commit, DeadLetter, Impression, Lake, LakeEvent, Positions, TableName, people, row_count,
-};
-use foretap_platform::wire::{PhoneEvent, SignalKind};
-
-const DAY_US: i64 = 86_400_000_000;
-/// 2026-11-01.
-const START_US: i64 = 1_793_491_200_000_000;
-
-fn event(user: u64, at_us: i64, position: u64, partition: &str) -> LakeEvent {
-    let event = PhoneEvent {
-        user: UserId(user),
-        at_us,
-        number: 0,
-        utc_offset_secs: 3_600,
-        signal: if position.is_multiple_of(2) { SignalKind::Launch } else { SignalKind::Unlock },
-        app: position.is_multiple_of(2).then(|| "org.example.mail".into()),
-        place: "u05kq".parse().ok(),
-        battery: Battery { percent: Some(50), charging: None },
-        network: Network::Wifi,
-    };
-    LakeEvent { event, key_id: "k1".into(), received_at_us: at_us, partition: partition.into(), position }
-}
-
-fn commit(rows: Vec<LakeEvent>) -> Commit {
-    let mut positions = Positions::default();
-    rows.iter().for_each(|row| positions.add(&row.partition, row.position));
-    Commit { events: rows, positions, ..Commit::default() }
-}
+use foretap::data::UserId;
+use foretap_platform::lake::{DeadLetter, Impression, Lake, TableName, people, row_count};
+use rows::{DAY_US, START_US, commit, event};
 
 /// Where a test's lake is: always a folder with the catalog, and perhaps a bucket with the tables' files.
 struct Place {
@@ -182,10 +157,10 @@ async fn cleaning_loses_no_row_and_no_tag() {
 
 async fn cleaning_in(place: &Place) {
     let lake = filled(place, 6).await;
-    let tagged = lake.tag("v1").await.unwrap();
-    assert!(lake.tag("v1").await.unwrap_err().to_string().contains("`v1`"), "taken");
+    let tagged = lake.tag("v1", "").await.unwrap();
+    assert!(lake.tag("v1", "").await.unwrap_err().to_string().contains("`v1`"), "taken");
     for bad in ["", "main", "a b", "../x"] {
-        assert!(lake.tag(bad).await.unwrap_err().to_string().contains("names no data version"), "{bad}");
+        assert!(lake.tag(bad, "").await.unwrap_err().to_string().contains("names no data version"), "{bad}");
     }
     let before = people(&lake, None).await.unwrap();
     let compacted = lake.compact(TableName::Events).await.unwrap();
@@ -222,11 +197,11 @@ async fn only_files_that_nothing_refers_to_are_orphans() {
 
 async fn orphans_in(place: &Place) {
     let lake = filled(place, 5).await;
-    let early = lake.tag("early").await.unwrap();
+    let early = lake.tag("early", "").await.unwrap();
     let in_early = people(&lake, Some(early)).await.unwrap();
     lake.compact(TableName::Events).await.unwrap();
     lake.forget(TableName::Events, UserId(4)).await.unwrap();
-    let late = lake.tag("late").await.unwrap();
+    let late = lake.tag("late", "").await.unwrap();
     lake.commit(&commit(vec![event(1, START_US, 6, "p/0")])).await.unwrap();
     let (early, late) = (people(&lake, Some(early)).await.is_err(), people(&lake, Some(late)).await.unwrap());
     assert!(early, "the tag was made anew without a person");
@@ -294,7 +269,7 @@ async fn pyiceberg_and_duckdb_read_the_same() {
 
 async fn read_by_others(place: &Place, python: &std::ffi::OsStr) {
     let lake = filled(place, 4).await;
-    lake.tag("v1").await.unwrap();
+    lake.tag("v1", "").await.unwrap();
     lake.compact(TableName::Events).await.unwrap();
     lake.forget(TableName::Events, UserId(2)).await.unwrap();
     let impression = Impression {

@@ -85,7 +85,7 @@ async fn a_forgotten_person_is_in_no_version_of_any_object() {
         for position in 1..=4 {
             lake.commit(&commit(position)).await.unwrap();
         }
-        lake.tag("v1").await.unwrap();
+        lake.tag("v1", "").await.unwrap();
         lake.compact(TableName::Events).await.unwrap();
         lake.commit(&commit(5)).await.unwrap();
         // The greatest: bounds name the least and the greatest of a file.

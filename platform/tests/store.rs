@@ -10,7 +10,7 @@ mod aws;
 use std::sync::Arc;
 
 use foretap::data::UserId;
-use foretap_platform::store::{OnlineStore, RedbStore, SnapshotWrite, Write, Written};
+use foretap_platform::store::{MasterKey, OnlineStore, RedbStore, SnapshotWrite, Write, Written};
 
 fn write(user: u64, expected: u64, chunk: &[u8]) -> Write {
     Write { user: UserId(user), expected, key: vec![7; 9], append: Some(chunk.to_vec()), snapshot: None }
@@ -190,5 +190,40 @@ mod dynamodb {
     #[tokio::test(flavor = "multi_thread")]
     async fn ministack() {
         passes("ministack").await;
+    }
+}
+
+#[test]
+fn an_older_master_key_opens_what_it_has_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("master.key");
+    assert!(MasterKey::rotate(&file).unwrap_err().to_string().contains("bring the key's file back"));
+    let first = MasterKey::load(&file, true).unwrap();
+    let sealed = first.seal(b"letter").unwrap();
+    let (person, envelope) = first.new_person().unwrap();
+    let second = MasterKey::rotate(&file).unwrap();
+    let third = MasterKey::rotate(&file).unwrap();
+    let read = MasterKey::load(&file, false).unwrap();
+    assert_eq!((second.count(), read.count()), (2, 3));
+    for keys in [&second, &third, &read] {
+        assert_eq!(keys.open(&sealed).unwrap(), b"letter");
+        assert_eq!(keys.open_person(&envelope).unwrap().bytes(), person.bytes());
+    }
+    // The newest seals: those before do not open it.
+    let sealed = read.seal(b"another").unwrap();
+    assert_eq!(third.open(&sealed).unwrap(), b"another");
+    assert!(first.open(&sealed).is_err() && second.open(&sealed).is_err());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    // A line that is no key is refused, and nothing is added to it.
+    let text = std::fs::read_to_string(&file).unwrap();
+    for damaged in [text.replace('\n', ""), format!("{text}zz"), String::new(), text[1..].to_owned()] {
+        std::fs::write(&file, &damaged).unwrap();
+        assert!(MasterKey::load(&file, true).unwrap_err().to_string().contains("64 hexadecimal digits"));
+        assert!(MasterKey::rotate(&file).is_err());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), damaged);
     }
 }

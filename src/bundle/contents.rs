@@ -62,6 +62,9 @@ pub struct BundleContents {
 pub struct Bundle {
     parts: BundleContents,
     golden: Golden,
+    /// The apps, named once for all who ask.
+    vocabulary: Vocabulary,
+    favourites: Arc<[AppId]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -108,7 +111,7 @@ impl Bundle {
         let favourites = favourites_of(&parts);
         let asked = GoldenInputs { task: parts.task, favourites: &favourites, experts: &experts };
         let golden = Golden::new(&asked, parts.apps.len());
-        Ok(Self { parts, golden })
+        Ok(Self { vocabulary: Vocabulary::from_names(&parts.apps), favourites, parts, golden })
     }
 
     /// The file.
@@ -163,7 +166,7 @@ impl Bundle {
         let asked = GoldenInputs { task: parts.task, favourites: &favourites, experts: &experts };
         match golden.validation_error(&asked) {
             Some(validation_error) => Err(wrong(GOLDEN, validation_error)),
-            None => Ok(Self { parts, golden }),
+            None => Ok(Self { vocabulary: Vocabulary::from_names(&parts.apps), favourites, parts, golden }),
         }
     }
 
@@ -215,19 +218,18 @@ impl Bundle {
 
     /// A vocabulary that begins with the bundle's apps, to read a log into.
     pub fn vocabulary(&self) -> Vocabulary {
-        Vocabulary::from_names(&self.parts.apps)
+        self.vocabulary.clone()
     }
 
     /// Candidates for a user without a history, in ids of [`vocabulary`](Self::vocabulary).
     pub fn favourites(&self) -> Arc<[AppId]> {
-        favourites_of(&self.parts)
+        Arc::clone(&self.favourites)
     }
 
     /// The same in ids of another `vocabulary`; apps that it does not name are left out.
     pub fn favourites_in(&self, vocabulary: &Vocabulary) -> Arc<[AppId]> {
-        let named = favourites_of(&self.parts);
         let name = |app: &AppId| self.parts.apps.get(app.0 as usize);
-        named.iter().filter_map(|app| vocabulary.id(name(app)?)).collect()
+        self.favourites.iter().filter_map(|app| vocabulary.id(name(app)?)).collect()
     }
 
     /// Who answers: the student, or without one the trees.

@@ -1,12 +1,19 @@
 //! App names and their ids. Ids are handed out in order and never change their meaning.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::event::AppId;
 
-/// Names to ids and back. It only grows: an id, once given, keeps its name.
+/// Names to ids and back. It only grows: an id, once given, keeps its name. A copy costs nothing until it grows: a server has one of
+/// each person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vocabulary {
+    shared: Arc<Names>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Names {
     names: Vec<String>,
     ids: HashMap<String, AppId>,
 }
@@ -28,38 +35,39 @@ impl Vocabulary {
 
     /// The id of `name`, given now if it has none yet.
     pub fn intern(&mut self, name: &str) -> AppId {
-        if let Some(&id) = self.ids.get(name) {
+        if let Some(id) = self.id(name) {
             return id;
         }
-        let id = AppId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-        self.names.push(name.to_owned());
-        self.ids.insert(name.to_owned(), id);
+        let Names { names, ids } = Arc::make_mut(&mut self.shared);
+        let id = AppId(u32::try_from(names.len()).unwrap_or(u32::MAX));
+        names.push(name.to_owned());
+        ids.insert(name.to_owned(), id);
         id
     }
 
     /// The id of `name`, if it has one.
     pub fn id(&self, name: &str) -> Option<AppId> {
-        self.ids.get(name).copied()
+        self.shared.ids.get(name).copied()
     }
 
     /// The name of `app`; `"?"` for an id of another vocabulary.
     pub fn name(&self, app: AppId) -> &str {
-        self.names.get(app.0 as usize).map_or("?", String::as_str)
+        self.shared.names.get(app.0 as usize).map_or("?", String::as_str)
     }
 
     /// All names, in id order.
     pub fn names(&self) -> &[String] {
-        &self.names
+        &self.shared.names
     }
 
     /// How many apps it names.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.shared.names.len()
     }
 
     /// Whether it names none.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.shared.names.is_empty()
     }
 }
 
@@ -75,5 +83,9 @@ mod tests {
         assert_eq!(vocabulary.id("Mail"), Some(AppId(1)));
         assert_eq!(vocabulary.name(AppId(2)), "Chat");
         assert_eq!(vocabulary.name(AppId(9)), "?");
+        // A copy that grows leaves the other as it was.
+        let mut copy = vocabulary.clone();
+        assert_eq!((copy.intern("Chat"), copy.intern("Camera")), (AppId(2), AppId(3)));
+        assert_eq!((vocabulary.len(), vocabulary.id("Camera")), (3, None));
     }
 }

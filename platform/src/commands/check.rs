@@ -90,7 +90,8 @@ fn models(folder: &Path) -> Result<String> {
 async fn lake(config: &Config) -> Result<String> {
     if Lake::is_in(&Folders::of(config).lake()) {
         let snapshots = open_lake(config).await?.snapshots(TableName::Events).await?;
-        return Ok(format!("{} rows of events", snapshots.last().map_or(0, |snapshot| snapshot.rows)));
+        let newest = snapshots.iter().find(|snapshot| snapshot.is_current);
+        return Ok(format!("{} rows of events", newest.map_or(0, |snapshot| snapshot.rows)));
     }
     #[cfg(feature = "aws")]
     if let Some(location) = config.lake.s3()? {

@@ -1,12 +1,14 @@
-//! `foretap keys`: who may ask, and what they may do.
-
-use std::path::Path;
+//! `foretap keys`: who may ask, and what they may do; and another master key.
 
 use clap::{Subcommand, ValueEnum};
 use foretap::data::UserId;
 use foretap::{Error, ErrorKind, Result};
+use foretap_platform::config::Config;
 use foretap_platform::guard::{ApiKeys, Role};
 use foretap_platform::say;
+use foretap_platform::up::rotate_key;
+
+use super::runtime;
 
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
@@ -25,6 +27,8 @@ pub enum KeysCommand {
         #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3_650))]
         days: u32,
     },
+    /// Add a new master key, which seals from the next start on; older ones open what they have sealed
+    Rotate,
     /// Who has one, and until when it is worth something
     List,
     /// Make a key worth nothing, from the next second on
@@ -61,8 +65,18 @@ impl From<RoleName> for Role {
     }
 }
 
-pub fn keys(file: &Path, command: &KeysCommand) -> Result<()> {
+pub fn keys(config: &Config, command: &KeysCommand) -> Result<()> {
+    let file = &config.api_keys_file();
     match command {
+        KeysCommand::Rotate => {
+            let keys = runtime()?.block_on(rotate_key(config))?;
+            let file = config.key_file();
+            say(&format!("{} has {} master keys, the newest of them new", file.display(), keys.count()));
+            eprintln!(
+                "keep a copy of it; start each process that has it again, with the same file: then the new key seals"
+            );
+            Ok(())
+        }
         KeysCommand::Make { role, user, note, days } => {
             let user = user.as_deref().map(user_of).transpose()?;
             if let Some(folder) = file.parent() {

@@ -2,10 +2,10 @@
 
 use clap::Subcommand;
 use foretap::Result;
-use foretap_platform::config::Config;
-use foretap_platform::lake::TableName;
+use foretap_platform::config::{Config, StoreKind};
+use foretap_platform::lake::{RolledBack, SnapshotInfo, TableName};
 use foretap_platform::say;
-use foretap_platform::up::open_lake;
+use foretap_platform::up::{Folders, Stopped, open_lake};
 
 use super::runtime;
 
@@ -17,6 +17,15 @@ pub enum LakeCommand {
     Tag {
         /// The name, such as v1.0
         name: String,
+        /// What to note of it
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        note: String,
+    },
+    /// Go back to an older version of the events, while nothing runs. Later ones stay until `retain`
+    Rollback {
+        /// Its tag, or its number as `snapshots` prints it
+        #[arg(long, value_name = "SNAPSHOT_OR_TAG")]
+        to: String,
     },
     /// Put small files together, in every table
     Compact,
@@ -46,16 +55,17 @@ pub fn lake(config: &Config, command: &LakeCommand) -> Result<()> {
         match command {
             LakeCommand::Snapshots => {
                 say(&format!("{:>20}  {:<24}{:>12}  tags", "snapshot", "committed", "rows"));
-                for snapshot in lake.snapshots(TableName::Events).await? {
-                    let at = jiff::Timestamp::from_millisecond(snapshot.at_ms)
-                        .map_or_else(|_| snapshot.at_ms.to_string(), |at| at.to_string());
-                    let (id, rows, tags) = (snapshot.id, snapshot.rows, snapshot.tags.join(", "));
-                    say(&format!("{id:>20}  {at:<24}{rows:>12}  {tags}"));
-                }
+                lake.snapshots(TableName::Events).await?.iter().for_each(|snapshot| say(&line(snapshot)));
                 Ok(())
             }
-            LakeCommand::Tag { name } => {
-                let snapshot = lake.tag(name).await?;
+            LakeCommand::Rollback { to } => {
+                let _stopped = Stopped::check(config)?;
+                let done = lake.rollback(to).await?;
+                in_words(config, &done).iter().for_each(|line| say(line));
+                Ok(())
+            }
+            LakeCommand::Tag { name, note } => {
+                let snapshot = lake.tag(name, note).await?;
                 say(&format!("{name} is snapshot {snapshot}"));
                 Ok(())
             }
@@ -103,4 +113,49 @@ pub fn lake(config: &Config, command: &LakeCommand) -> Result<()> {
             }
         }
     })
+}
+
+/// A version in one line.
+fn line(snapshot: &SnapshotInfo) -> String {
+    let at = jiff::Timestamp::from_millisecond(snapshot.at_ms)
+        .map_or_else(|_| snapshot.at_ms.to_string(), |at| at.to_string());
+    let named = |tag: &String| match snapshot.notes.get(tag) {
+        Some(note) => format!("{tag} ({note})"),
+        None => tag.clone(),
+    };
+    let mut tags: Vec<String> = snapshot.tags.iter().map(named).collect();
+    if snapshot.is_current {
+        tags.insert(0, "<- now".to_owned());
+    }
+    format!("{:>20}  {at:<24}{:>12}  {}", snapshot.id, snapshot.rows, tags.join(", "))
+}
+
+/// What going back did, and what is left to do.
+fn in_words(config: &Config, done: &RolledBack) -> Vec<String> {
+    let RolledBack { snapshot, rows, rows_before, .. } = done;
+    let mut lines =
+        vec![format!("the events are snapshot {snapshot} again: {rows} rows in place of {rows_before}")];
+    if let Some(from) = done.from {
+        lines.push(format!(
+            "`foretap lake rollback --to {from}` takes this back, until `lake retain` or `person forget` drops what came later"
+        ));
+    }
+    lines.push("the last record of each partition that the events have now:".to_owned());
+    for (partition, before) in done.positions_before.iter() {
+        let now = done.positions.last(partition).map_or_else(|| "none".to_owned(), |last| last.to_string());
+        lines.push(format!("  {partition}: {now}; it was {before}"));
+    }
+    let store = match config.store.kind {
+        StoreKind::Redb => format!("move {} away", Folders::of(config).store().display()),
+        StoreKind::Dynamodb => format!("delete the table `{}`, or name another one", config.store.table),
+    };
+    lines.extend([
+        "the store has what the lake lacks now, and `foretap up` does not start until it is made anew:".to_owned(),
+        format!("  1. {store}, and run `foretap rebuild`"),
+        "  2. bring back what is to be taken in again. What came by HTTP is not in the journal any more once it was committed: \
+         have it sent again. Kafka: set the group's offsets to one behind those above. Files: deliver them under other names"
+            .to_owned(),
+        "  3. start `foretap up`".to_owned(),
+    ]);
+    lines
 }

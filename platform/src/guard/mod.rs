@@ -27,7 +27,7 @@ use foretap::data::UserId;
 
 pub use connections::{Connections, Peer};
 pub use keys::{ApiKeys, KeyInfo, MadeKey};
-pub use roles::{ROUTES, Role, Route, may};
+pub use roles::{PROTOCOL_ROUTES, ROUTES, Role, Route, may};
 pub use tls::Certificates;
 pub(crate) use tls::{client as client_tls, client_of as client_tls_of};
 pub use tokens::Tokens;

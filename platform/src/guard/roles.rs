@@ -50,13 +50,22 @@ pub struct Route {
     pub roles: &'static [Role],
 }
 
-/// Everything that is not for anybody. `/healthz` and `/readyz` are: they say nothing of people or figures.
-pub const ROUTES: [Route; 8] = {
+/// Everything of foretap's own that is not for anybody. `/healthz` and `/readyz` are: they say nothing of people or
+/// figures.
+pub const ROUTES: [Route; 12] = {
     use Role::{Admin, Analyst, Device, Operator, Service};
     [
         Route { method: "POST", path: "/v1/events", roles: &[Device, Service, Admin] },
         Route { method: "POST", path: "/v1/predict", roles: &[Device, Service, Admin] },
+        Route { method: "POST", path: "/v1/predict:batch", roles: &[Device, Service, Admin] },
         Route { method: "POST", path: "/v1/feedback", roles: &[Device, Service, Admin] },
+        Route { method: "POST", path: "/foretap.v1.Predictions/Predict", roles: &[Device, Service, Admin] },
+        Route {
+            method: "POST",
+            path: "/foretap.v1.Predictions/PredictEach",
+            roles: &[Device, Service, Admin],
+        },
+        Route { method: "POST", path: "/foretap.v1.Predictions/Feedback", roles: &[Device, Service, Admin] },
         Route { method: "POST", path: "/v1/flush", roles: &[Operator, Admin] },
         Route { method: "GET", path: "/v1/status", roles: &[Analyst, Operator, Admin] },
         Route { method: "GET", path: "/metrics", roles: &[Analyst, Operator, Admin] },
@@ -65,10 +74,43 @@ pub const ROUTES: [Route; 8] = {
     ]
 };
 
+/// What the protocols of other model servers ask for: as `POST /v1/predict`. `/ping`, `/v2/health/live` and
+/// `/v2/health/ready` are for anybody.
+pub const PROTOCOL_ROUTES: [Route; 22] = {
+    const fn route(method: &'static str, path: &'static str) -> Route {
+        Route { method, path, roles: &[Role::Device, Role::Service, Role::Admin] }
+    }
+    [
+        route("POST", "/invocations"),
+        route("GET", "/models"),
+        route("POST", "/models"),
+        route("GET", "/models/{model}"),
+        route("DELETE", "/models/{model}"),
+        route("GET", "/models/{model}/{version}"),
+        route("POST", "/models/{model}/invoke"),
+        route("POST", "/predictions/{model}"),
+        route("POST", "/predictions/{model}/{version}"),
+        route("GET", "/v1/models/{model}"),
+        route("POST", "/v1/models/{model}"),
+        route("GET", "/v1/models/{model}/metadata"),
+        route("GET", "/v1/models/{model}/versions/{version}"),
+        route("POST", "/v1/models/{model}/versions/{version}"),
+        route("GET", "/v1/models/{model}/versions/{version}/metadata"),
+        route("GET", "/v2"),
+        route("GET", "/v2/models/{model}"),
+        route("GET", "/v2/models/{model}/ready"),
+        route("POST", "/v2/models/{model}/infer"),
+        route("GET", "/v2/models/{model}/versions/{version}"),
+        route("GET", "/v2/models/{model}/versions/{version}/ready"),
+        route("POST", "/v2/models/{model}/versions/{version}/infer"),
+    ]
+};
+
 /// Whether a role may do this.
 pub fn may(method: &str, path: &str, role: Role) -> bool {
     // A server answers HEAD where it answers GET.
     let method = if method == "HEAD" { "GET" } else { method };
-    let mut routes = ROUTES.iter().filter(|route| (route.method, route.path) == (method, path));
+    let all = ROUTES.iter().chain(&PROTOCOL_ROUTES);
+    let mut routes = all.filter(|route| (route.method, route.path) == (method, path));
     routes.any(|route| route.roles.contains(&role))
 }

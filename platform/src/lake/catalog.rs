@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use iceberg::io::FileIO;
-use iceberg::spec::{SnapshotReference, SnapshotRetention, TableMetadata, TableMetadataBuilder};
+use iceberg::spec::{TableMetadata, TableMetadataBuilder};
 use iceberg::table::Table;
 use iceberg::{
     Catalog, Error, ErrorKind, MetadataLocation, Namespace, NamespaceIdent, Result, Runtime, TableCommit,
@@ -93,7 +93,8 @@ impl SqliteCatalog {
         })
     }
 
-    fn location(&self, table: &TableIdent) -> Result<String> {
+    /// Where a table's metadata is now: another address once it was committed to.
+    pub(super) fn location(&self, table: &TableIdent) -> Result<String> {
         let found = self.with(|connection| {
             let select = "SELECT metadata_location FROM iceberg_tables \
                           WHERE catalog_name = ?1 AND table_namespace = ?2 AND table_name = ?3";
@@ -113,12 +114,11 @@ impl SqliteCatalog {
             .build()
     }
 
-    /// Makes `after` the table's metadata, if `before` still is: durably, files first.
+    /// Makes `after` the table's metadata, if `before` still is: durably. The files that it refers to are on the disk.
     async fn swap(&self, before: &str, after: &Table) -> Result<()> {
         let location = after.metadata_location_result()?.to_owned();
         let parsed: MetadataLocation = location.parse()?;
         after.metadata().write_to(&self.files, &parsed).await?;
-        sync_written(after).await?;
         sync(&location)?;
         let ident = after.identifier();
         let changed = self.with(|connection| {
@@ -143,26 +143,6 @@ impl SqliteCatalog {
         let parsed: MetadataLocation = before.parse()?;
         let location = parsed.with_next_version().with_new_metadata(&new).to_string();
         self.swap(before, &self.built(table.identifier().clone(), new, location)?).await
-    }
-
-    /// Names the table's newest snapshot for good.
-    pub(super) async fn tag(&self, ident: &TableIdent, tag: &str) -> Result<i64> {
-        let table = self.load_table(ident).await?;
-        let metadata = table.metadata();
-        let Some(snapshot) = metadata.current_snapshot_id() else {
-            return Err(Error::new(ErrorKind::PreconditionFailed, "the table has no snapshot yet"));
-        };
-        if metadata.snapshot_for_ref(tag).is_some() {
-            return Err(Error::new(
-                ErrorKind::PreconditionFailed,
-                format!("`{tag}` names a snapshot already"),
-            ));
-        }
-        let retention = SnapshotRetention::Tag { max_ref_age_ms: None };
-        let new = metadata.clone().into_builder(Some(table.metadata_location_result()?.to_owned()));
-        let new = new.set_ref(tag, SnapshotReference::new(snapshot, retention))?.build()?.metadata;
-        self.replace(&table, new).await?;
-        Ok(snapshot)
     }
 }
 
@@ -372,6 +352,7 @@ impl Catalog for SqliteCatalog {
         let table = self.load_table(commit.identifier()).await?;
         let before = table.metadata_location_result()?.to_owned();
         let after = commit.apply(table)?;
+        sync_written(&after).await?;
         self.swap(&before, &after).await?;
         Ok(after)
     }

@@ -5,6 +5,7 @@
 //! lake/foretap/events     what phones noticed, a row an event; by day and by bucket of the user
 //! lake/foretap/impressions   what was answered, and what was opened then
 //! lake/foretap/dead_letters  what could not be used, with the reason and where it came from; the bytes sealed
+//! lake/foretap/forgotten     who was forgotten, by a hash of their id: every process on the lake goes by it
 //! ```
 //!
 //! The tables' files may lie on S3 instead (`[lake] location`); the catalog stays in the folder.
@@ -14,24 +15,29 @@
 
 mod catalog;
 mod files;
+mod forgotten;
 mod orphans;
 mod positions;
 mod rewrite;
 mod rows;
 mod scan;
+mod snapshot;
 #[cfg(feature = "aws")]
 mod storage;
 mod tables;
+mod versions;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use foretap::{Error, ErrorKind, Result};
 use iceberg::table::Table;
 use iceberg::{Catalog as _, NamespaceIdent, TableIdent};
 
 use files::Files;
+
+use crate::store::ForgottenPeople;
 
 #[cfg(feature = "aws")]
 use crate::config::AwsConfig;
@@ -45,6 +51,7 @@ pub use rewrite::{Cleaned, Forgotten};
 pub use rows::{DeadLetter, Impression, LakeEvent};
 pub use scan::{dead_letters, people, row_count};
 pub use tables::TableName;
+pub use versions::{RolledBack, SnapshotInfo};
 pub use writer::Commit;
 
 /// The tables, and the catalog that knows them.
@@ -52,19 +59,10 @@ pub use writer::Commit;
 pub struct Lake {
     catalog: Arc<SqliteCatalog>,
     files: Files,
-}
-
-/// A snapshot as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct SnapshotInfo {
-    /// Iceberg's id.
-    pub id: i64,
-    /// When it was committed, in milliseconds since 1970.
-    pub at_ms: i64,
-    /// Rows in the table then.
-    pub rows: u64,
-    /// Names that keep it: data versions.
-    pub tags: Vec<String>,
+    /// The last rollback of the events that this process knows of.
+    rollback: Arc<Mutex<Option<String>>>,
+    /// Who was forgotten, as the list's metadata at this address had it.
+    forgotten: Arc<tokio::sync::Mutex<(String, Arc<ForgottenPeople>)>>,
 }
 
 const NAMESPACE: &str = "foretap";
@@ -114,7 +112,8 @@ impl Lake {
                  would write into the original",
             ));
         }
-        let lake = Self { catalog: Arc::new(catalog), files };
+        let lake =
+            Self { catalog: Arc::new(catalog), files, rollback: Arc::default(), forgotten: Arc::default() };
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
         let made = lake.catalog.create_namespace(&namespace, std::collections::HashMap::new()).await;
         if let Err(error) = made
@@ -133,11 +132,13 @@ impl Lake {
                 Ok(_) => {}
                 Err(error) if error.kind() == iceberg::ErrorKind::TableAlreadyExists => {
                     let table = lake.table(name).await?;
-                    tables::check(name, &table)?;
+                    // What it lacks is added when it is first written.
+                    tables::evolved(name, table.metadata())?;
                 }
                 Err(error) => return Err(failed("make a table", &error)),
             }
         }
+        lake.learn_rollback().await?;
         Ok(lake)
     }
 
@@ -158,59 +159,6 @@ impl Lake {
     pub async fn table(&self, name: TableName) -> Result<Table> {
         let ident = ident(name);
         self.catalog.load_table(&ident).await.map_err(|error| failed("read a table", &error))
-    }
-
-    /// The table's snapshots, oldest first.
-    ///
-    /// # Errors
-    /// The catalog or the table's metadata cannot be read.
-    pub async fn snapshots(&self, name: TableName) -> Result<Vec<SnapshotInfo>> {
-        let table = self.table(name).await?;
-        let metadata = table.metadata();
-        let tags = tables::tags(metadata)?;
-        let mut found: Vec<SnapshotInfo> = metadata
-            .snapshots()
-            .map(|snapshot| SnapshotInfo {
-                id: snapshot.snapshot_id(),
-                at_ms: snapshot.timestamp_ms(),
-                rows: snapshot
-                    .summary()
-                    .additional_properties
-                    .get("total-records")
-                    .and_then(|rows| rows.parse().ok())
-                    .unwrap_or(0),
-                tags: tags
-                    .iter()
-                    .filter(|(_, tagged)| **tagged == snapshot.snapshot_id())
-                    .map(|(tag, _)| tag.clone())
-                    .collect(),
-            })
-            .collect();
-        found.sort_by_key(|snapshot| (snapshot.at_ms, snapshot.id));
-        Ok(found)
-    }
-
-    /// Names the newest snapshot of the events: a data version, which keeps it from being expired.
-    ///
-    /// # Errors
-    /// There is no snapshot, the name is no name or is taken, or the catalog cannot be written.
-    pub async fn tag(&self, name: &str) -> Result<i64> {
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        if name.is_empty() || name.len() > 64 || name == "main" || !name.bytes().all(is_name) {
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!("`{}` names no data version", name.escape_debug()),
-            )
-            .next_step("give 1 to 64 letters, digits, `.`, `-`, `_`; not `main`"));
-        }
-        let tagged = self.catalog.tag(&ident(TableName::Events), name).await;
-        tagged.map_err(|error| match error.kind() {
-            iceberg::ErrorKind::PreconditionFailed => {
-                Error::new(ErrorKind::Config, error.message().to_owned())
-                    .next_step("see `foretap lake snapshots`")
-            }
-            _ => failed("tag the events", &error),
-        })
     }
 
     /// The catalog.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use foretap::{Error, ErrorKind, Result};
+use iceberg::spec::{Snapshot, TableMetadata};
 
 /// Partition -> position of the last record that is in. A position only rises.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -59,4 +60,19 @@ impl Positions {
                 .next_step("restore the property from an older metadata file of the table")
         })
     }
+}
+
+/// The positions that a table says it holds.
+pub(super) fn held(metadata: &TableMetadata) -> Result<Positions> {
+    match metadata.properties().get(PROPERTY) {
+        Some(text) => Positions::from_json(text),
+        None => Ok(Positions::default()),
+    }
+}
+
+/// What a snapshot that is made of `base` says of them, unless it adds to them.
+pub(super) fn handed_on(metadata: &TableMetadata, base: &Snapshot) -> Option<String> {
+    let own = base.summary().additional_properties.get(PROPERTY);
+    let is_current = metadata.current_snapshot_id() == Some(base.snapshot_id());
+    own.or_else(|| metadata.properties().get(PROPERTY).filter(|_| is_current)).cloned()
 }

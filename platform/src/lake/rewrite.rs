@@ -1,5 +1,5 @@
 //! Files taken out of a table and others put in their place, in one snapshot: what compaction, retention and forgetting a
-//! person have in common. `iceberg` 0.10 has no transaction for it, so the snapshot is made here, of its public types.
+//! person have in common.
 //!
 //! Only whole files are replaced: a table never has row-level deletes of ours. One that has them from another engine is
 //! refused.
@@ -16,15 +16,14 @@ use foretap::{Error, ErrorKind, Result};
 use futures::TryStreamExt as _;
 use iceberg::expr::Reference;
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{
-    DataFile, Datum, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter,
-    ManifestWriterBuilder, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary, TableMetadata,
-};
+use iceberg::spec::{Datum, Operation, Snapshot, TableMetadata};
 use iceberg::table::Table;
 
 use super::scan::is_of;
+use super::snapshot::{Replacement, SnapshotFiles};
+use super::versions::rollback_of;
 use super::writer::write_files;
-use super::{Lake, TableName, catalog, failed, tables};
+use super::{Lake, TableName, failed, tables};
 use crate::store::MasterKey;
 
 /// How often a rewrite that lost against a commit is done again from the start.
@@ -60,13 +59,6 @@ pub struct Cleaned {
     pub files_deleted: u64,
 }
 
-/// Files out, files in.
-#[derive(Debug, Default)]
-struct Replacement {
-    removed: BTreeSet<String>,
-    added: Vec<DataFile>,
-}
-
 impl Lake {
     /// Removes a person's rows from the newest snapshot and from every tagged one, drops all other snapshots, and deletes the
     /// files that had them. What is left of the table holds no byte of theirs.
@@ -75,18 +67,30 @@ impl Lake {
     /// A file cannot be read or written, or the table changes all the time. Call it again: it goes on.
     pub async fn forget(&self, name: TableName, user: UserId) -> Result<Forgotten> {
         let mut forgotten = Forgotten::default();
-        let tags = tables::tags(self.table(name).await?.metadata())?;
-        for reference in tags.into_keys().map(Some).chain([None]) {
-            let rows = self.forget_in(name, user, reference.as_deref(), None).await?;
-            match reference {
-                Some(_) => {
-                    forgotten.tags += u64::from(rows > 0);
-                    forgotten.tagged_rows += rows;
-                }
-                None => forgotten.rows = rows,
+        let mut seen = None;
+        for attempt in 0.. {
+            let now = named(&self.table(name).await?)?;
+            // Somebody may have named a version that still had them, or have gone back to one.
+            if seen.as_ref() == Some(&now) {
+                break;
             }
+            if attempt == ATTEMPTS {
+                return Err(Error::new(ErrorKind::Io, "versions are named or gone back to all the time")
+                    .next_step("try again when nobody does"));
+            }
+            for reference in now.0.iter().map(Some).chain([None]) {
+                let rows = self.forget_in(name, user, reference.map(String::as_str), None).await?;
+                match reference {
+                    Some(_) => {
+                        forgotten.tags += u64::from(rows > 0);
+                        forgotten.tagged_rows += rows;
+                    }
+                    None => forgotten.rows += rows,
+                }
+            }
+            forgotten.files += self.expire(name, i64::MAX).await?.files_deleted;
+            seen = Some(now);
         }
-        forgotten.files = self.expire(name, i64::MAX).await?.files_deleted;
         forgotten.versions = self.purge(name).await?;
         Ok(forgotten)
     }
@@ -206,11 +210,15 @@ impl Lake {
     }
 
     /// Removes the rows of days that ended before `until_us` (microseconds since 1970) from the newest snapshot, and drops older
-    /// snapshots that have them. Tagged ones stay. Where `is_trial`, it only counts.
+    /// snapshots that have them. Tagged ones stay, and so does the list of who was forgotten. Where `is_trial`, it only counts.
     ///
     /// # Errors
     /// A file cannot be read or written, or the table changes all the time.
     pub async fn retain(&self, name: TableName, until_us: i64, is_trial: bool) -> Result<Cleaned> {
+        if name == TableName::Forgotten {
+            // They are forgotten for good: whoever sends their past again is refused.
+            return if is_trial { Ok(Cleaned::default()) } else { self.expire(name, i64::MAX).await };
+        }
         let until_day = until_us.div_euclid(DAY_US);
         let day = tables::day(name);
         let removed = self
@@ -293,7 +301,7 @@ impl Lake {
     }
 
     /// Runs `work` on the table as it is, again as long as it says by `None` that a commit came first.
-    async fn retry<T, F: Future<Output = Result<Option<T>>>>(
+    pub(super) async fn retry<T, F: Future<Output = Result<Option<T>>>>(
         &self,
         name: TableName,
         work: impl Fn(Table) -> F,
@@ -308,7 +316,7 @@ impl Lake {
     }
 
     /// Makes `new` the table's metadata; `false` where a commit came first.
-    async fn swap(&self, table: &Table, new: TableMetadata) -> Result<bool> {
+    pub(super) async fn swap(&self, table: &Table, new: TableMetadata) -> Result<bool> {
         match self.catalog().replace(table, new).await {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == iceberg::ErrorKind::CatalogCommitConflicts => Ok(false),
@@ -325,31 +333,26 @@ impl Lake {
         operation: Operation,
         tag: Option<&str>,
     ) -> Result<bool> {
-        let made = replaced(table, base, &replacement, operation).await;
-        let snapshot = made.map_err(|error| failed("make a snapshot", &error))?;
-        let retention = match tag {
-            Some(_) => SnapshotRetention::Tag { max_ref_age_ms: None },
-            None => SnapshotRetention::branch(None, None, None),
-        };
-        let reference = SnapshotReference::new(snapshot.snapshot_id(), retention);
-        let new = table
-            .metadata()
-            .clone()
-            .into_builder(Some(location(table)?))
-            .add_snapshot(snapshot)
-            .and_then(|new| new.set_ref(tag.unwrap_or(MAIN_BRANCH), reference))
-            .and_then(|new| new.build());
-        let new = new.map_err(|error| failed("make a snapshot", &error))?.metadata;
+        let failed = |error: iceberg::Error| failed("make a snapshot", &error);
+        let made =
+            SnapshotFiles::write(table, Some(base), &replacement, operation, []).await.map_err(failed)?;
+        let new = made.metadata(table, tag, []).map_err(failed)?;
         let done = self.swap(table, new).await?;
         if !done {
-            // Ours were never the table's.
+            made.delete(table).await;
             for file in &replacement.added {
-                let deleted = table.file_io().delete(file.file_path()).await;
-                deleted.map_err(|error| failed("delete a file", &error))?;
+                // Nothing refers to them. One that cannot be deleted is an orphan.
+                table.file_io().delete(file.file_path()).await.unwrap_or_default();
             }
         }
         Ok(done)
     }
+}
+
+/// A table's tags, and the last time that it was set back: what decides which snapshots stay.
+fn named(table: &Table) -> Result<(BTreeSet<String>, Option<String>)> {
+    let tags = tables::tags(table.metadata())?;
+    Ok((tags.into_keys().collect(), rollback_of(table)))
 }
 
 /// Whether the bytes have these in them.
@@ -359,7 +362,7 @@ pub(super) fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
 
 const DAY_US: i64 = 86_400_000_000;
 
-fn location(table: &Table) -> Result<String> {
+pub(super) fn location(table: &Table) -> Result<String> {
     let location = table.metadata_location_result().map(str::to_owned);
     location.map_err(|error| failed("find the table's metadata", &error))
 }
@@ -427,110 +430,4 @@ pub(super) async fn files_of(table: &Table, snapshot: &Arc<Snapshot>) -> Result<
         files.extend(alive.map(|entry| entry.file_path().to_owned()));
     }
     Ok(files)
-}
-
-/// The snapshot itself: manifests that name a removed file are written anew, the others stay, and one more names the added.
-async fn replaced(
-    table: &Table,
-    base: &Snapshot,
-    replacement: &Replacement,
-    operation: Operation,
-) -> iceberg::Result<Snapshot> {
-    let metadata = table.metadata();
-    let id = i64::from_le_bytes(uuid::Uuid::now_v7().as_bytes()[8..].try_into().unwrap_or([1; 8])) & i64::MAX;
-    let sequence_number = metadata.last_sequence_number() + 1;
-    let commit = uuid::Uuid::now_v7();
-    let path = |name: String| format!("{}/metadata/{name}", metadata.location());
-    let manifest_writer = |number: usize, of: Option<&iceberg::spec::ManifestMetadata>| {
-        let output = table.file_io().new_output(path(format!("{commit}-m{number}.avro")))?;
-        let schema = of.map_or_else(|| metadata.current_schema().clone(), |of| of.schema().clone());
-        let spec = of.map_or_else(
-            || metadata.default_partition_spec().as_ref().clone(),
-            |of| of.partition_spec().clone(),
-        );
-        iceberg::Result::Ok(ManifestWriterBuilder::new(output, Some(id), schema, spec).build_v2_data())
-    };
-    let (mut manifests, mut number): (Vec<ManifestFile>, usize) = (Vec::new(), 0);
-    let (mut removed_rows, mut removed_files) = (0, 0);
-    let list = table.manifest_list_reader(&Arc::new(base.clone())).load().await?;
-    for manifest in list.entries() {
-        if manifest.content == ManifestContentType::Deletes {
-            let message =
-                "the table has row-level deletes of another engine: have it rewrite its data files first";
-            return Err(iceberg::Error::new(iceberg::ErrorKind::FeatureUnsupported, message));
-        }
-        let read = manifest.load_manifest(table.file_io()).await?;
-        let alive: Vec<_> = read.entries().iter().filter(|entry| entry.is_alive()).collect();
-        if !alive.iter().any(|entry| replacement.removed.contains(entry.file_path())) {
-            if !alive.is_empty() {
-                manifests.push(manifest.clone());
-            }
-            continue;
-        }
-        let mut writer = manifest_writer(number, Some(read.metadata()))?;
-        number += 1;
-        for entry in alive {
-            // Ours have one number for both; a file that another engine has rewritten keeps the older.
-            let number = entry.sequence_number().unwrap_or(manifest.sequence_number);
-            let file = entry.data_file().clone();
-            if replacement.removed.contains(entry.file_path()) {
-                removed_rows += entry.record_count();
-                removed_files += 1;
-                // An entry has the least and the greatest user of its file: of a forgotten person nothing may stay.
-                if operation != Operation::Overwrite {
-                    writer.add_delete_file(file, number, Some(number))?;
-                }
-            } else {
-                let added_by = entry.snapshot_id().unwrap_or(manifest.added_snapshot_id);
-                writer.add_existing_file(file, added_by, number, Some(number))?;
-            }
-        }
-        manifests.push(writer.write_manifest_file().await?);
-    }
-    if !replacement.added.is_empty() {
-        let mut writer = manifest_writer(number, None)?;
-        for file in &replacement.added {
-            writer.add_file(file.clone(), sequence_number)?;
-        }
-        manifests.push(writer.write_manifest_file().await?);
-    }
-    for manifest in &manifests {
-        if manifest.added_snapshot_id == id {
-            catalog::sync(&manifest.manifest_path)?;
-        }
-    }
-    let list = path(format!("snap-{id}-0-{commit}.avro"));
-    let out = table.file_io().new_output(list.clone())?.writer().await?;
-    let mut writer = ManifestListWriter::v2(out, id, Some(base.snapshot_id()), sequence_number);
-    writer.add_manifests(manifests.into_iter())?;
-    writer.close().await?;
-
-    let added_rows: u64 = replacement.added.iter().map(DataFile::record_count).sum();
-    let before = |key: &str| -> u64 {
-        base.summary().additional_properties.get(key).and_then(|value| value.parse().ok()).unwrap_or(0)
-    };
-    let added_files = replacement.added.len() as u64;
-    let figures = [
-        ("added-data-files", added_files),
-        ("deleted-data-files", removed_files),
-        ("added-records", added_rows),
-        ("deleted-records", removed_rows),
-        ("total-data-files", (before("total-data-files") + added_files).saturating_sub(removed_files)),
-        ("total-records", (before("total-records") + added_rows).saturating_sub(removed_rows)),
-        ("total-delete-files", 0),
-        ("total-position-deletes", 0),
-        ("total-equality-deletes", 0),
-    ];
-    Ok(Snapshot::builder()
-        .with_snapshot_id(id)
-        .with_parent_snapshot_id(Some(base.snapshot_id()))
-        .with_sequence_number(sequence_number)
-        .with_timestamp_ms(jiff::Timestamp::now().as_millisecond().max(metadata.last_updated_ms()))
-        .with_manifest_list(list)
-        .with_summary(Summary {
-            operation,
-            additional_properties: figures.map(|(key, value)| (key.to_owned(), value.to_string())).into(),
-        })
-        .with_schema_id(metadata.current_schema_id())
-        .build())
 }

@@ -6,8 +6,10 @@ use arrow_array::builder::{
     BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, LargeBinaryBuilder, ListBuilder,
     StringBuilder, TimestampMicrosecondBuilder,
 };
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{Array as _, ArrayRef, RecordBatch, new_null_array};
+use arrow_schema::{DataType, Field, SchemaRef};
 use foretap::{Error, ErrorKind, Result};
 
 use crate::wire::{PhoneEvent, network_name};
@@ -77,9 +79,27 @@ fn narrow<T: TryInto<i32>>(number: T) -> i32 {
     number.try_into().unwrap_or(i32::MAX)
 }
 
-fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
-    RecordBatch::try_new(Arc::clone(schema), columns)
+/// Columns by their names, in the order of the table's. Those that this build does not know have no value in our rows: a newer
+/// build's, or another engine's.
+fn batch(schema: &SchemaRef, columns: &[(&str, ArrayRef)]) -> Result<RecordBatch> {
+    let rows = columns.first().map_or(0, |(_, column)| column.len());
+    let in_order = schema.fields().iter().map(|field| {
+        let found = columns.iter().find(|(name, _)| name == field.name());
+        found.map_or_else(
+            || new_null_array(field.data_type(), rows),
+            |(_, column)| wide(column, field.data_type()),
+        )
+    });
+    RecordBatch::try_new(Arc::clone(schema), in_order.collect())
         .map_err(|error| Error::new(ErrorKind::Data, format!("rows do not fit their table: {error}")))
+}
+
+/// The column as a table wants it whose type a newer build has widened.
+fn wide(column: &ArrayRef, wanted: &DataType) -> ArrayRef {
+    match (column.as_primitive_opt::<Int32Type>(), wanted) {
+        (Some(narrow), DataType::Int64) => Arc::new(narrow.unary::<_, Int64Type>(i64::from)),
+        _ => Arc::clone(column),
+    }
 }
 
 fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
@@ -106,41 +126,41 @@ fn longs(values: impl Iterator<Item = u64>) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-/// The events' columns, in the order of the table's.
+/// The events' columns, as the table has them.
 pub(super) fn events(rows: &[LakeEvent], schema: &SchemaRef) -> Result<RecordBatch> {
     let users: Vec<String> = rows.iter().map(|row| row.event.user.to_string()).collect();
     let places: Vec<Option<String>> =
         rows.iter().map(|row| row.event.place.map(|place| place.to_string())).collect();
     let mut charging = BooleanBuilder::new();
     rows.iter().for_each(|row| charging.append_option(row.event.battery.charging));
-    let columns: Vec<ArrayRef> = vec![
-        texts(users.iter().map(|user| Some(user.as_str()))),
-        times(rows.iter().map(|row| Some(row.event.at_us))),
-        ints(rows.iter().map(|row| Some(narrow(row.event.number)))),
-        ints(rows.iter().map(|row| Some(row.event.utc_offset_secs))),
-        texts(rows.iter().map(|row| Some(row.event.signal.name()))),
-        texts(rows.iter().map(|row| row.event.app.as_deref())),
-        texts(places.iter().map(Option::as_deref)),
-        ints(rows.iter().map(|row| row.event.battery.percent.map(i32::from))),
-        Arc::new(charging.finish()),
-        texts(rows.iter().map(|row| network_name(row.event.network))),
-        texts(rows.iter().map(|row| Some(&*row.key_id))),
-        times(rows.iter().map(|row| Some(row.received_at_us))),
-        texts(rows.iter().map(|row| Some(&*row.partition))),
-        longs(rows.iter().map(|row| row.position)),
+    let columns: [(&str, ArrayRef); 14] = [
+        ("user", texts(users.iter().map(|user| Some(user.as_str())))),
+        ("at", times(rows.iter().map(|row| Some(row.event.at_us)))),
+        ("number", ints(rows.iter().map(|row| Some(narrow(row.event.number))))),
+        ("utc_offset_secs", ints(rows.iter().map(|row| Some(row.event.utc_offset_secs)))),
+        ("signal", texts(rows.iter().map(|row| Some(row.event.signal.name())))),
+        ("app", texts(rows.iter().map(|row| row.event.app.as_deref()))),
+        ("place", texts(places.iter().map(Option::as_deref))),
+        ("battery_percent", ints(rows.iter().map(|row| row.event.battery.percent.map(i32::from)))),
+        ("charging", Arc::new(charging.finish())),
+        ("network", texts(rows.iter().map(|row| network_name(row.event.network)))),
+        ("key_id", texts(rows.iter().map(|row| Some(&*row.key_id)))),
+        ("received_at", times(rows.iter().map(|row| Some(row.received_at_us)))),
+        ("partition", texts(rows.iter().map(|row| Some(&*row.partition)))),
+        ("position", longs(rows.iter().map(|row| row.position))),
     ];
-    batch(schema, columns)
+    batch(schema, &columns)
 }
 
-/// The impressions' columns, in the order of the table's.
+/// The impressions' columns, as the table has them.
 pub(super) fn impressions(rows: &[Impression], schema: &SchemaRef) -> Result<RecordBatch> {
-    let element = |column: usize| match schema.field(column).data_type() {
-        DataType::List(element) => Ok(Arc::clone(element)),
-        other => Err(Error::new(ErrorKind::Data, format!("column {column} is no list but {other}"))),
+    let element = |column: &str| match schema.field_with_name(column).map(Field::data_type) {
+        Ok(DataType::List(element)) => Ok(Arc::clone(element)),
+        _ => Err(Error::new(ErrorKind::Data, "no list").field(format!("impressions.{column}"))),
     };
     let mut confidence = Float64Builder::new();
-    let mut apps = ListBuilder::new(StringBuilder::new()).with_field(element(7)?);
-    let mut probabilities = ListBuilder::new(Float64Builder::new()).with_field(element(8)?);
+    let mut apps = ListBuilder::new(StringBuilder::new()).with_field(element("apps")?);
+    let mut probabilities = ListBuilder::new(Float64Builder::new()).with_field(element("probabilities")?);
     for row in rows {
         confidence.append_value(row.confidence);
         row.apps.iter().for_each(|app| apps.values().append_value(app));
@@ -148,35 +168,44 @@ pub(super) fn impressions(rows: &[Impression], schema: &SchemaRef) -> Result<Rec
         row.probabilities.iter().for_each(|probability| probabilities.values().append_value(*probability));
         probabilities.append(true);
     }
-    let columns: Vec<ArrayRef> = vec![
-        texts(rows.iter().map(|row| Some(row.answer_id.as_str()))),
-        texts(rows.iter().map(|row| Some(row.user.as_str()))),
-        times(rows.iter().map(|row| Some(row.asked_at_us))),
-        texts(rows.iter().map(|row| Some(row.model.as_str()))),
-        Arc::new(confidence.finish()),
-        texts(rows.iter().map(|row| row.opened.as_deref())),
-        times(rows.iter().map(|row| row.opened_at_us)),
-        Arc::new(apps.finish()),
-        Arc::new(probabilities.finish()),
+    let columns: [(&str, ArrayRef); 9] = [
+        ("answer_id", texts(rows.iter().map(|row| Some(row.answer_id.as_str())))),
+        ("user", texts(rows.iter().map(|row| Some(row.user.as_str())))),
+        ("asked_at", times(rows.iter().map(|row| Some(row.asked_at_us)))),
+        ("model", texts(rows.iter().map(|row| Some(row.model.as_str())))),
+        ("confidence", Arc::new(confidence.finish())),
+        ("opened", texts(rows.iter().map(|row| row.opened.as_deref()))),
+        ("opened_at", times(rows.iter().map(|row| row.opened_at_us))),
+        ("apps", Arc::new(apps.finish())),
+        ("probabilities", Arc::new(probabilities.finish())),
     ];
-    batch(schema, columns)
+    batch(schema, &columns)
 }
 
-/// The dead letters' columns, in the order of the table's.
+/// The dead letters' columns, as the table has them.
 pub(super) fn dead_letters(rows: &[DeadLetter], schema: &SchemaRef) -> Result<RecordBatch> {
     // Iceberg's binary has 64-bit offsets in `iceberg`'s own mapping.
     let mut raw = LargeBinaryBuilder::new();
     rows.iter().for_each(|row| raw.append_value(&row.raw_sealed));
-    let columns: Vec<ArrayRef> = vec![
-        times(rows.iter().map(|row| Some(row.received_at_us))),
-        texts(rows.iter().map(|row| Some(&*row.partition))),
-        longs(rows.iter().map(|row| row.position)),
-        ints(rows.iter().map(|row| Some(narrow(row.index)))),
-        texts(rows.iter().map(|row| Some(row.field.as_str()))),
-        texts(rows.iter().map(|row| Some(row.reason.as_str()))),
-        texts(rows.iter().map(|row| Some(row.encoding.as_str()))),
-        texts(rows.iter().map(|row| Some(row.key_id.as_str()))),
-        Arc::new(raw.finish()),
+    let columns: [(&str, ArrayRef); 9] = [
+        ("received_at", times(rows.iter().map(|row| Some(row.received_at_us)))),
+        ("partition", texts(rows.iter().map(|row| Some(&*row.partition)))),
+        ("position", longs(rows.iter().map(|row| row.position))),
+        ("index", ints(rows.iter().map(|row| Some(narrow(row.index))))),
+        ("field", texts(rows.iter().map(|row| Some(row.field.as_str())))),
+        ("reason", texts(rows.iter().map(|row| Some(row.reason.as_str())))),
+        ("encoding", texts(rows.iter().map(|row| Some(row.encoding.as_str())))),
+        ("key_id", texts(rows.iter().map(|row| Some(row.key_id.as_str())))),
+        ("raw_sealed", Arc::new(raw.finish())),
     ];
-    batch(schema, columns)
+    batch(schema, &columns)
+}
+
+/// The columns of who was forgotten, and when.
+pub(super) fn forgotten(rows: &[(&str, i64)], schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns: [(&str, ArrayRef); 2] = [
+        ("who", texts(rows.iter().map(|(who, _)| Some(*who)))),
+        ("at", times(rows.iter().map(|(_, at_us)| Some(*at_us)))),
+    ];
+    batch(schema, &columns)
 }

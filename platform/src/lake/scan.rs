@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, StringArray, new_null_array};
+use arrow_schema::DataType;
 use foretap::data::{Battery, Network, UserId};
 use foretap::{Error, ErrorKind, Result};
 use futures::stream::BoxStream;
@@ -14,7 +15,7 @@ use iceberg::spec::Datum;
 
 use super::rewrite::holds;
 use super::{DeadLetter, Lake, TableName, failed, tables};
-use crate::store::MasterKey;
+use crate::store::{MasterKey, UserHash};
 use crate::wire::{EventKey, PhoneEvent, SignalKind, network_name};
 
 const COLUMNS: [&str; 10] = [
@@ -71,13 +72,16 @@ impl Lake {
         doing: &'static str,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let table = self.table(name).await?;
-        if table.metadata().current_snapshot().is_none() {
-            return Ok(futures::stream::empty().boxed());
-        }
+        let metadata = table.metadata();
+        let Some(newest) = metadata.current_snapshot() else { return Ok(futures::stream::empty().boxed()) };
         let read = move |error: iceberg::Error| failed(doing, &error);
         let mut scan = table.scan();
         if !wanted.columns.is_empty() {
-            scan = scan.select(wanted.columns);
+            // A snapshot is read under the columns that the table had then.
+            let snapshot = wanted.snapshot.and_then(|id| metadata.snapshot_by_id(id)).unwrap_or(newest);
+            let schema = snapshot.schema(metadata).map_err(read)?;
+            let is_there = |column: &&&str| schema.field_by_name(column).is_some();
+            scan = scan.select(wanted.columns.iter().filter(is_there).copied());
         }
         if let Some(snapshot) = wanted.snapshot {
             scan = scan.snapshot_id(snapshot);
@@ -142,6 +146,22 @@ impl Lake {
         Ok(known)
     }
 
+    /// Everybody who was forgotten, and when; several times where they were several times.
+    pub(super) async fn forgotten_people(&self) -> Result<Vec<(UserHash, i64)>> {
+        let mut batches =
+            self.scan(TableName::Forgotten, Wanted::default(), "read who was forgotten").await?;
+        let mut found = Vec::new();
+        while let Some(batch) = batches.try_next().await? {
+            let columns = Columns { batch: &batch, table: "forgotten" };
+            let (who, at) = (columns.texts("who")?, columns.times("at")?);
+            for row in 0..batch.num_rows() {
+                let hash = user_hash(who.value(row)).ok_or_else(|| columns.wrong("who"))?;
+                found.push((hash, at.value(row)));
+            }
+        }
+        Ok(found)
+    }
+
     /// The dead letters that name a person, as they came.
     ///
     /// # Errors
@@ -167,8 +187,8 @@ pub async fn dead_letters(lake: &Lake) -> Result<Vec<DeadLetter>> {
     let mut found = Vec::new();
     while let Some(batch) = batches.try_next().await? {
         let columns = Columns { batch: &batch, table: "dead_letters" };
-        let (at, index) = (columns.times("received_at")?, columns.ints("index")?);
-        let (partition, position) = (columns.texts("partition")?, columns.longs("position")?);
+        let (at, index) = (columns.times("received_at")?, columns.integers("index")?);
+        let (partition, position) = (columns.texts("partition")?, columns.integers("position")?);
         let (field, reason) = (columns.texts("field")?, columns.texts("reason")?);
         let (encoding, key_id) = (columns.texts("encoding")?, columns.texts("key_id")?);
         let raw = columns
@@ -189,6 +209,12 @@ pub async fn dead_letters(lake: &Lake) -> Result<Vec<DeadLetter>> {
     }
     found.sort_by_key(|letter: &DeadLetter| (letter.received_at_us, letter.position, letter.index));
     Ok(found)
+}
+
+/// The bytes of a hash that is written as hexadecimal digits.
+fn user_hash(digits: &str) -> Option<UserHash> {
+    let number = u128::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 32)?;
+    Some(number.to_be_bytes())
 }
 
 /// A person's rows in a table of people.
@@ -217,17 +243,25 @@ impl<'a> Columns<'a> {
         self.column(name)?.as_string_opt::<i32>().ok_or_else(|| self.wrong(name))
     }
 
-    fn ints(&self, name: &str) -> Result<&'a PrimitiveArray<Int32Type>> {
-        self.column(name)?.as_primitive_opt().ok_or_else(|| self.wrong(name))
+    /// Integers of either width: a newer build, or another engine, may have widened the column.
+    fn integers(&self, name: &str) -> Result<PrimitiveArray<Int64Type>> {
+        integers(self.column(name)?).ok_or_else(|| self.wrong(name))
     }
 
-    fn longs(&self, name: &str) -> Result<&'a PrimitiveArray<Int64Type>> {
-        self.column(name)?.as_primitive_opt().ok_or_else(|| self.wrong(name))
+    /// A column that rows need not have. A snapshot of before it was added does not have it either.
+    fn optional(&self, name: &str, kind: &DataType) -> ArrayRef {
+        let found = self.batch.column_by_name(name).cloned();
+        found.unwrap_or_else(|| new_null_array(kind, self.batch.num_rows()))
     }
 
     fn times(&self, name: &str) -> Result<&'a PrimitiveArray<TimestampMicrosecondType>> {
         self.column(name)?.as_primitive_opt().ok_or_else(|| self.wrong(name))
     }
+}
+
+fn integers(column: &ArrayRef) -> Option<PrimitiveArray<Int64Type>> {
+    let narrow = column.as_primitive_opt::<Int32Type>().map(|narrow| narrow.unary(i64::from));
+    narrow.or_else(|| column.as_primitive_opt::<Int64Type>().cloned())
 }
 
 /// How many rows a table has, counted in its files.
@@ -248,12 +282,18 @@ pub async fn row_count(lake: &Lake, name: TableName) -> Result<u64> {
 fn events(batch: &RecordBatch) -> Result<Vec<PhoneEvent>> {
     let columns = Columns { batch, table: "events" };
     let wrong = |column: &str| columns.wrong(column);
-    let (users, signals, apps) = (columns.texts("user")?, columns.texts("signal")?, columns.texts("app")?);
-    let (places, networks) = (columns.texts("place")?, columns.texts("network")?);
+    let (users, signals) = (columns.texts("user")?, columns.texts("signal")?);
+    let [apps, places, networks] =
+        ["app", "place", "network"].map(|name| columns.optional(name, &DataType::Utf8));
+    let apps = apps.as_string_opt::<i32>().ok_or_else(|| wrong("app"))?;
+    let places = places.as_string_opt::<i32>().ok_or_else(|| wrong("place"))?;
+    let networks = networks.as_string_opt::<i32>().ok_or_else(|| wrong("network"))?;
     let (at, numbers, offsets) =
-        (columns.times("at")?, columns.ints("number")?, columns.ints("utc_offset_secs")?);
-    let percents = columns.ints("battery_percent")?;
-    let charging = columns.column("charging")?.as_boolean_opt().ok_or_else(|| wrong("charging"))?;
+        (columns.times("at")?, columns.integers("number")?, columns.integers("utc_offset_secs")?);
+    let percents = columns.optional("battery_percent", &DataType::Int32);
+    let percents = integers(&percents).ok_or_else(|| wrong("battery_percent"))?;
+    let charging = columns.optional("charging", &DataType::Boolean);
+    let charging = charging.as_boolean_opt().ok_or_else(|| wrong("charging"))?;
     let row = |row: usize| -> Result<PhoneEvent> {
         let network = |name: &str| {
             let known = [Network::Offline, Network::Wifi, Network::Cellular];
@@ -266,7 +306,7 @@ fn events(batch: &RecordBatch) -> Result<Vec<PhoneEvent>> {
             user: users.value(row).parse().map_err(|()| wrong("user"))?,
             at_us: at.value(row),
             number: numbers.value(row).try_into().map_err(|_| wrong("number"))?,
-            utc_offset_secs: offsets.value(row),
+            utc_offset_secs: offsets.value(row).try_into().map_err(|_| wrong("utc_offset_secs"))?,
             signal: SignalKind::from_name(signals.value(row)).ok_or_else(|| wrong("signal"))?,
             app: apps.is_valid(row).then(|| apps.value(row).into()),
             place: match places.is_valid(row) {

@@ -8,9 +8,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use foretap::{Error, ErrorKind, Result};
 use iceberg::arrow::{RecordBatchPartitionSplitter, schema_to_arrow_schema};
-use iceberg::spec::{DataFile, DataFileFormat, PartitionKey};
+use iceberg::spec::{DataFile, DataFileFormat, Operation, PartitionKey};
 use iceberg::table::Table;
-use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
 use iceberg::writer::base_writer::data_file_writer::DataFileWriterBuilder;
 use iceberg::writer::file_writer::ParquetWriterBuilder;
 use iceberg::writer::file_writer::location_generator::{DefaultFileNameGenerator, DefaultLocationGenerator};
@@ -20,8 +19,11 @@ use iceberg::writer::partitioning::fanout_writer::FanoutWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use super::positions::PROPERTY;
-use super::{DeadLetter, Impression, Lake, LakeEvent, Positions, TableName, catalog, failed, rows};
+use super::forgotten::marked;
+use super::positions::{PROPERTY, held};
+use super::snapshot::{Replacement, SnapshotFiles};
+use super::versions::changed;
+use super::{DeadLetter, Impression, Lake, LakeEvent, Positions, TableName, catalog, failed, rows, tables};
 
 /// The entry of a snapshot's summary that tells our commits apart.
 const COMMIT: &str = "foretap.commit";
@@ -39,6 +41,8 @@ pub struct Commit {
     pub dead_letters: Vec<DeadLetter>,
     /// What is in the tables after this commit.
     pub positions: Positions,
+    /// The version of [`Lake::forgotten`] by which the rows were gone through: none is of somebody who was forgotten.
+    pub forgotten: i64,
 }
 
 impl Commit {
@@ -46,6 +50,13 @@ impl Commit {
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.impressions.is_empty() && self.dead_letters.is_empty()
     }
+}
+
+/// What a table was when files were written for it.
+struct Base {
+    schema: i32,
+    forgotten: i64,
+    positions: Positions,
 }
 
 /// Where a row came from.
@@ -73,19 +84,22 @@ impl FromRecord for (Impression, Arc<str>, u64) {
 
 impl Lake {
     /// Adds the rows that are not in yet, in one snapshot a table, and reads it back. Rows of a record whose position a table
-    /// holds are in it already. Call again with the same rows after an error: what was done is not done twice.
+    /// holds are in it already. Call again with the same rows after an error: what was done is not done twice. `false` where
+    /// somebody was forgotten since [`Commit::forgotten`], by this process or another one: go through the rows once more, and call
+    /// again.
     ///
     /// # Errors
     /// A file or the catalog cannot be written. Some tables may have their rows.
-    pub async fn commit(&self, commit: &Commit) -> Result<()> {
-        let Commit { events, impressions, dead_letters, positions } = commit;
+    pub async fn commit(&self, commit: &Commit) -> Result<bool> {
+        let Commit { events, impressions, dead_letters, positions, forgotten } = commit;
+        let after = (positions, *forgotten);
         let columns = |rows: &[(Impression, Arc<str>, u64)], schema: &SchemaRef| {
             let rows: Vec<Impression> = rows.iter().map(|(impression, ..)| impression.clone()).collect();
             rows::impressions(&rows, schema)
         };
-        self.append(TableName::DeadLetters, dead_letters, positions, rows::dead_letters).await?;
-        self.append(TableName::Impressions, impressions, positions, columns).await?;
-        self.append(TableName::Events, events, positions, rows::events).await
+        Ok(self.append(TableName::DeadLetters, dead_letters, after, rows::dead_letters).await?
+            && self.append(TableName::Impressions, impressions, after, columns).await?
+            && self.append(TableName::Events, events, after, rows::events).await?)
     }
 
     /// How far the table of events has been filled.
@@ -93,34 +107,40 @@ impl Lake {
     /// # Errors
     /// The table cannot be read, or its positions are damaged.
     pub async fn positions(&self) -> Result<Positions> {
-        held(&self.table(TableName::Events).await?)
+        held(self.table(TableName::Events).await?.metadata())
     }
 
     async fn append<R: FromRecord + Clone>(
         &self,
         name: TableName,
         rows: &[R],
-        positions: &Positions,
+        (positions, forgotten): (&Positions, i64),
         columns: impl Fn(&[R], &SchemaRef) -> Result<RecordBatch>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if rows.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         for _ in 0..ATTEMPTS {
-            let table = self.table(name).await?;
-            let in_already = held(&table)?;
+            let table = self.fitted(name).await?;
+            if marked(table.metadata())? > forgotten {
+                return Ok(false);
+            }
+            let in_already = held(table.metadata())?;
             let new = not_in(rows, &in_already);
             if new.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
             let schema = schema_to_arrow_schema(table.metadata().current_schema())
                 .map_err(|error| failed("describe a table", &error))?;
             let batch = columns(&new, &Arc::new(schema))?;
             let files = write_files(&table, &batch).await.map_err(|error| failed("write rows", &error))?;
-            if self.add_files(name, &files, (&in_already, positions)).await? {
-                return Ok(());
+            let files = Replacement { added: files, ..Replacement::default() };
+            let schema = table.metadata().current_schema_id();
+            let base = Base { schema, forgotten, positions: in_already };
+            if self.add_files(name, &files, (&base, positions)).await? {
+                return Ok(true);
             }
-            for file in &files {
+            for file in &files.added {
                 // Nothing refers to them. One that cannot be deleted is an orphan.
                 table.file_io().delete(file.file_path()).await.unwrap_or_default();
             }
@@ -129,14 +149,34 @@ impl Lake {
         Err(Error::new(ErrorKind::Io, message).next_step("let one process read each partition"))
     }
 
+    /// The table with the columns that this build writes. Those that it lacks are added; who writes without them goes on.
+    async fn fitted(&self, name: TableName) -> Result<Table> {
+        self.retry(name, |table| async move {
+            let Some(schema) = tables::evolved(name, table.metadata())? else { return Ok(Some(table)) };
+            let columns: Vec<String> =
+                schema.as_struct().fields().iter().map(|field| field.name.clone()).collect();
+            let new = changed(&table, |new| new.add_current_schema(schema))?;
+            if self.swap(&table, new).await? {
+                tracing::warn!(
+                    table = name.name(),
+                    ?columns,
+                    "a table of an older build has this one's columns now"
+                );
+            }
+            Ok(None)
+        })
+        .await
+    }
+
     /// Makes a snapshot of `files`: tried again where another commit came first, and not where it turns out to be done. `false`
-    /// where somebody else has brought records of these partitions in since the table had the positions `before`: a process that
-    /// read on after its partitions were given away. Then the files may have rows that are in.
+    /// where the table is not any more what the files were written for. Somebody else has brought records of these partitions in:
+    /// a process that read on after its partitions were given away; then the files may have rows that are in. Or the columns are
+    /// others: a file's least and greatest values have the types of its time. Or somebody was forgotten.
     async fn add_files(
         &self,
         name: TableName,
-        files: &[DataFile],
-        (before, positions): (&Positions, &Positions),
+        files: &Replacement,
+        (base, positions): (&Base, &Positions),
     ) -> Result<bool> {
         let id = uuid::Uuid::now_v7().to_string();
         let mut last = None;
@@ -146,39 +186,52 @@ impl Lake {
             }
             // What an attempt without an answer did is found here.
             let table = self.table(name).await?;
+            self.check_rollback(name, &table)?;
             if has_commit(&table, &id) {
                 return Ok(true);
             }
-            let mut all = held(&table)?;
-            if positions.iter().any(|(partition, _)| all.last(partition) != before.last(partition)) {
+            let mut all = held(table.metadata())?;
+            let is_other = |partition| all.last(partition) != base.positions.last(partition);
+            let has_changed = table.metadata().current_schema_id() != base.schema
+                || marked(table.metadata())? > base.forgotten;
+            if has_changed || positions.iter().any(|(partition, _)| is_other(partition)) {
                 return Ok(false);
             }
             all.merge(positions);
-            let positions = all.to_json()?;
-            let made = async {
-                let summary = [(COMMIT.to_owned(), id.clone()), (PROPERTY.to_owned(), positions.clone())];
-                let transaction = Transaction::new(&table);
-                let append = transaction
-                    .fast_append()
-                    .with_check_duplicate(false)
-                    .set_snapshot_properties(summary.into())
-                    .add_data_files(files.iter().cloned());
-                let transaction = append.apply(transaction)?;
-                let properties = transaction.update_table_properties().set(PROPERTY.to_owned(), positions);
-                properties.apply(transaction)?.commit(self.catalog().as_ref()).await
-            };
-            if let Err(error) = made.await {
-                tracing::warn!(table = name.name(), attempt, %error, "a commit of the lake failed; trying again");
-                last = Some(error);
-            } else if has_commit(&self.table(name).await?, &id) {
-                return Ok(true);
+            match self.append_files(&table, files, &id, all.to_json()?).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => last = None,
+                Err(error) => {
+                    tracing::warn!(table = name.name(), attempt, %error, "a commit of the lake failed; trying again");
+                    last = Some(error);
+                }
             }
         }
-        Err(match last {
-            Some(error) => failed("commit rows", &error),
-            None => Error::new(ErrorKind::Io, "a commit of the lake was not found when it was read back")
-                .next_step("look for another writer that replaces the table's history"),
-        })
+        Err(last.unwrap_or_else(|| {
+            Error::new(ErrorKind::Io, format!("the table `{}` is committed to all the time", name.name()))
+                .next_step("let fewer processes write to this lake, or commit less often")
+        }))
+    }
+
+    /// One attempt: the files in a snapshot of the table as it was read, with its positions; `false` where a commit came first.
+    async fn append_files(
+        &self,
+        table: &Table,
+        files: &Replacement,
+        id: &str,
+        positions: String,
+    ) -> Result<bool> {
+        let failed = |error: iceberg::Error| failed("commit rows", &error);
+        let base = table.metadata().current_snapshot();
+        let summary = [(COMMIT, id.to_owned()), (PROPERTY, positions.clone())];
+        let made = SnapshotFiles::write(table, base.map(Arc::as_ref), files, Operation::Append, summary);
+        let made = made.await.map_err(failed)?;
+        let new = made.metadata(table, None, [(PROPERTY, positions)]).map_err(failed)?;
+        let done = self.swap(table, new).await?;
+        if !done {
+            made.delete(table).await;
+        }
+        Ok(done)
     }
 }
 
@@ -191,14 +244,6 @@ fn not_in<'a, R: FromRecord + Clone>(rows: &'a [R], in_already: &Positions) -> C
     match rows.iter().all(is_new) {
         true => Cow::Borrowed(rows),
         false => rows.iter().filter(|row| is_new(row)).cloned().collect(),
-    }
-}
-
-/// The positions that a table says it holds.
-fn held(table: &Table) -> Result<Positions> {
-    match table.metadata().properties().get(PROPERTY) {
-        Some(text) => Positions::from_json(text),
-        None => Ok(Positions::default()),
     }
 }
 

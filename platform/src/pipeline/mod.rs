@@ -107,7 +107,7 @@ pub fn in_words(comparison: &BundleComparison) -> String {
 async fn snapshot(lake: &Lake, data_version: Option<&str>) -> Result<SnapshotInfo> {
     let snapshots = lake.snapshots(TableName::Events).await?;
     let found = match data_version {
-        None => snapshots.last().cloned(),
+        None => snapshots.into_iter().find(|snapshot| snapshot.is_current),
         Some(name) => {
             let is_it = |snapshot: &&SnapshotInfo| {
                 snapshot.tags.iter().any(|tag| tag == name) || snapshot.id.to_string() == name

@@ -7,21 +7,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Extension, MatchedPath, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Extension, FromRequest, MatchedPath, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use foretap::data::UserId;
 use foretap::{Error, ErrorKind, Result};
+use futures::{FutureExt as _, StreamExt as _};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::ToSchema;
 
-use super::answers::{Answers, Failure, FeedbackRequest, PredictRequest, PredictResponse, Stages};
+use super::admission::Priority;
+use super::answers::{Answers, Failure, FeedbackRequest, PredictResponse, Stages};
+use super::question::PredictRequest;
+use super::rpc;
 use crate::config::HttpConfig;
 use crate::guard::{Certificates, Connections, Denied, Guard, Identity, Peer, Role};
 use crate::ingest::{IngestStatus, now_us};
@@ -92,7 +96,9 @@ pub struct StatusBody {
 }
 
 /// Bytes of a question with its events.
-const MAX_QUESTION_BYTES: usize = 128 << 10;
+pub(super) const MAX_QUESTION_BYTES: usize = 128 << 10;
+/// And of a batch of questions.
+const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Refused events that an answer names.
 pub const NAMED: usize = 20;
 
@@ -118,7 +124,7 @@ pub struct Server {
     pub guard: Guard,
 }
 
-type Shared = Arc<Server>;
+pub(super) type Shared = Arc<Server>;
 
 impl Server {
     /// Answers until `stop` is done, then waits at most the settings' seconds for requests that are under way.
@@ -135,6 +141,12 @@ impl Server {
         let connections = Connections::bind(config, certificates).await?;
         let url = format!("{}://{}", connections.scheme(), connections.address()?);
         self.is_ready.store(true, Ordering::Release);
+        let (events, batch) = (config.max_body_bytes, config.max_batch_bytes);
+        let limits = [events, batch, MAX_QUESTION_BYTES, MAX_BATCH_BYTES];
+        tracing::info!(
+            ?limits,
+            "bytes of events as they arrive and decompressed, of a question, of a batch of questions"
+        );
         started(&url);
         let (server, unready) = (Arc::clone(&self), Duration::from_secs(config.unready_secs));
         let stop = async move {
@@ -145,6 +157,31 @@ impl Server {
         };
         connections.serve(routes(self, config), stop).await;
         Ok(())
+    }
+}
+
+impl Server {
+    /// Keeps what was opened after an answer: once it is on the disk. `false` where it is not theirs.
+    pub(super) async fn take_feedback(
+        &self,
+        identity: &Identity,
+        request: &FeedbackRequest,
+    ) -> std::result::Result<bool, Failure> {
+        let impression = self.answers.feedback(request)?;
+        if impression.user.parse().is_ok_and(|user: UserId| !identity.speaks_for(user)) {
+            self.answers.keep(impression);
+            return Ok(false);
+        }
+        let bytes = serde_json::to_vec(&impression).map_err(|error| {
+            Error::new(ErrorKind::Data, format!("an impression cannot be written: {error}"))
+        })?;
+        match self.journal.add(now_us(), RecordKind::Impression, bytes.into()).await {
+            Ok(_) => Ok(true),
+            Err(error) => {
+                self.answers.keep(impression);
+                Err(error.into())
+            }
+        }
     }
 }
 
@@ -160,8 +197,11 @@ fn routes(server: Shared, config: &HttpConfig) -> Router {
     let questions = Router::new()
         .route("/v1/predict", post(predict))
         .route("/v1/feedback", post(feedback))
-        .layer(DefaultBodyLimit::max(MAX_QUESTION_BYTES))
-        .layer(axum::middleware::from_fn_with_state(limit, in_time));
+        .layer(DefaultBodyLimit::max(MAX_QUESTION_BYTES));
+    let batches = Router::new()
+        .route("/v1/predict:batch", post(predict_batch))
+        .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES));
+    let questions = questions.merge(batches).layer(axum::middleware::from_fn_with_state(limit, in_time));
     let others = Router::new()
         .route("/v1/flush", post(flush))
         .route("/v1/status", get(status))
@@ -173,8 +213,10 @@ fn routes(server: Shared, config: &HttpConfig) -> Router {
         .merge(events)
         .merge(questions)
         .merge(others)
+        .merge(rpc::routes(&server))
         // Who asks is known before anything is read of what they send.
         .route_layer(axum::middleware::from_fn_with_state(Arc::clone(&server), admitted))
+        .merge(super::protocols::routes(&server, config))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/openapi.json", get(async || Json(super::document())))
@@ -203,13 +245,22 @@ async fn hardened(mut response: Response) -> Response {
     response
 }
 
+/// Routes that are refused where too many questions wait.
+const QUESTIONS: [&str; 3] = ["/v1/predict", "/v1/predict:batch", rpc::PREDICT];
+
 /// Lets a request through if whoever sent it may do this, with their [`Identity`].
-async fn admitted(
+pub(super) async fn admitted(
     State(server): State<Shared>,
     path: MatchedPath,
     mut request: Request,
     next: Next,
 ) -> Response {
+    // Refusing must cost next to nothing: before the credential is looked at.
+    let mut questions = QUESTIONS.iter().chain(&super::protocols::QUESTIONS);
+    let is_question = request.method() == Method::POST && questions.any(|route| *route == path.as_str());
+    if is_question && server.answers.admission().is_full() {
+        return failure(Failure::Overloaded);
+    }
     let nobody = Peer { address: SocketAddr::from(([0, 0, 0, 0], 0)), certificate: None };
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or(nobody);
     let (method, route) = (request.method().as_str().to_owned(), path.as_str().to_owned());
@@ -260,7 +311,7 @@ fn not_theirs() -> Response {
 }
 
 /// Cuts a request that comes or is answered too slowly. What is under way goes on: events that are sent again are known.
-async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+pub(super) async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => refusal(StatusCode::REQUEST_TIMEOUT, None, "the request came too slowly, or took too long"),
@@ -269,7 +320,7 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
 
 /// Refuses what a request's headers say already: a body too large, an encoding that is not read. A body of no announced length is
 /// cut where it is read.
-async fn announced(State(most): State<usize>, request: Request, next: Next) -> Response {
+pub(super) async fn announced(State(most): State<usize>, request: Request, next: Next) -> Response {
     match refused_by_headers(request.headers(), most) {
         Some(refused) => refused,
         None => next.run(request).await,
@@ -290,29 +341,57 @@ fn refused_by_headers(headers: &HeaderMap, most: usize) -> Option<Response> {
     None
 }
 
-fn refusal(status: StatusCode, field: Option<&str>, error: impl Into<String>) -> Response {
+pub(super) fn refusal(status: StatusCode, field: Option<&str>, error: impl Into<String>) -> Response {
     metrics::counter!("foretap_requests_refused_total", "status" => status.as_str().to_owned()).increment(1);
-    let problem = Problem {
+    problem(status, field, error.into()).into_response()
+}
+
+fn problem(status: StatusCode, field: Option<&str>, detail: String) -> Problem {
+    Problem {
         title: status.canonical_reason().unwrap_or("Refused").to_owned(),
         status: status.as_u16(),
-        detail: error.into(),
+        detail,
         field: field.map(str::to_owned),
-    };
-    let mut response = (status, Json(problem)).into_response();
-    let problem = HeaderValue::from_static("application/problem+json");
-    response.headers_mut().insert(header::CONTENT_TYPE, problem);
-    response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
 }
 
 /// A request's fault is told to whoever sent it; ours is logged, and told without its details.
-fn failure(failure: Failure) -> Response {
-    match failure {
-        Failure::Request(error) => refusal(StatusCode::BAD_REQUEST, error.field_name(), error.to_string()),
-        Failure::Server(error) => {
-            tracing::error!(%error, "a request failed");
-            let message =
-                "the server cannot do this at the moment; the request was not done: send it again later";
-            refusal(StatusCode::SERVICE_UNAVAILABLE, None, message)
+pub(super) fn failure(failure: Failure) -> Response {
+    let problem = Problem::from(failure);
+    let status = problem.status.to_string();
+    metrics::counter!("foretap_requests_refused_total", "status" => status).increment(1);
+    problem.into_response()
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Request(error) => {
+                problem(StatusCode::BAD_REQUEST, error.field_name(), error.to_string())
+            }
+            Failure::Server(error) => {
+                tracing::error!(%error, "a request failed");
+                let message =
+                    "the server cannot do this at the moment; the request was not done: send it again later";
+                problem(StatusCode::SERVICE_UNAVAILABLE, None, message.to_owned())
+            }
+            Failure::Overloaded => {
+                let message = "more questions than this server answers: ask again later, or ask less often";
+                problem(StatusCode::SERVICE_UNAVAILABLE, None, message.to_owned())
+            }
         }
     }
 }
@@ -327,14 +406,7 @@ fn failure(failure: Failure) -> Response {
     ), description = "A batch, plain or compressed by gzip or zstd"),
     responses(
         (status = 202, body = AcceptedEvents, description = "On the disk"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "A field is wrong: it is named"),
-        (status = 408, body = Problem, content_type = "application/problem+json", description = "It came too slowly"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "It is too large"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "Neither JSON nor Protobuf"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "Neither JSON nor Protobuf")
     ),
     security(("bearer" = []))
 )]
@@ -342,20 +414,8 @@ pub(super) async fn events(
     State(server): State<Shared>,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
-    body: std::result::Result<Bytes, axum::extract::rejection::BytesRejection>,
+    Sent(bytes): Sent,
 ) -> Response {
-    let bytes = match body {
-        Ok(bytes) => bytes,
-        Err(rejection) => {
-            let message = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    "the batch is larger than the server takes: send several smaller ones".to_owned()
-                }
-                _ => format!("the body cannot be read: {}", rejection.body_text()),
-            };
-            return refusal(rejection.status(), Some("body"), message);
-        }
-    };
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let Some(encoding) = Encoding::of_content_type(content_type) else {
         let message = "send `Content-Type: application/json` or `application/x-protobuf`";
@@ -394,6 +454,25 @@ pub(super) async fn events(
     }
 }
 
+/// A body that was read whole.
+pub(super) struct Sent(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Sent {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> std::result::Result<Self, Response> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| {
+            let message = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    "the body is larger than this path takes: send less at once".to_owned()
+                }
+                _ => format!("the body cannot be read: {}", rejection.body_text()),
+            };
+            refusal(rejection.status(), Some("body"), message)
+        })
+    }
+}
+
 /// A small JSON body, with an error that says what is wrong with it.
 fn parse<T: for<'a> Deserialize<'a>>(body: &[u8]) -> std::result::Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| {
@@ -408,27 +487,20 @@ fn parse<T: for<'a> Deserialize<'a>>(body: &[u8]) -> std::result::Result<T, Fail
     path = "/v1/predict",
     request_body = PredictRequest,
     responses(
-        (status = 200, body = PredictResponse, description = "The apps, most probable first"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "A field is wrong: it is named"),
-        (status = 408, body = Problem, content_type = "application/problem+json", description = "It came too slowly"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "It is too large"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 200, body = PredictResponse, description = "The apps, most probable first")
     ),
     security(("bearer" = []))
 )]
 pub(super) async fn predict(
     State(server): State<Shared>,
     Extension(identity): Extension<Identity>,
-    body: Bytes,
+    headers: HeaderMap,
+    Sent(body): Sent,
 ) -> Response {
+    let priority = Priority::of(&headers).unwrap_or_default();
     let answered = match parse::<PredictRequest>(&body) {
-        Ok(request) if request.user.parse().is_ok_and(|user: UserId| !identity.speaks_for(user)) => {
-            return not_theirs();
-        }
-        Ok(request) => server.answers.predict(&request).await,
+        Ok(request) if !asks_for_theirs(&identity, &request) => return not_theirs(),
+        Ok(request) => server.answers.predict(&request, priority).await,
         Err(error) => Err(error),
     };
     match answered {
@@ -437,9 +509,83 @@ pub(super) async fn predict(
     }
 }
 
+/// Whether somebody may ask this. A user that is none is refused later, with its reason.
+fn asks_for_theirs(identity: &Identity, request: &PredictRequest) -> bool {
+    request.user.parse().map_or(true, |user: UserId| identity.speaks_for(user))
+}
+
+/// `POST /v1/predict:batch`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRequest {
+    /// Each as in `POST /v1/predict`.
+    #[schema(min_items = 1, max_items = 100)]
+    pub questions: Vec<PredictRequest>,
+}
+
+/// What comes of the questions, in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BatchResponse {
+    /// One of each question.
+    pub answers: Vec<BatchAnswer>,
+}
+
+/// What comes of one question of a batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum BatchAnswer {
+    /// Its answer.
+    Answer(PredictResponse),
+    /// Why there is none.
+    Problem(Problem),
+}
+
+/// Questions in a batch, at most, and of one batch that are worked on at once.
+const MAX_BATCH: usize = 100;
+const BATCH_AT_ONCE: usize = 8;
+
+/// What is opened next by each of several people. Without the header `Priority` it is done in the background.
+#[utoipa::path(
+    post,
+    path = "/v1/predict:batch",
+    request_body = BatchRequest,
+    responses((status = 200, body = BatchResponse, description = "An answer or a problem of each question")),
+    security(("bearer" = []))
+)]
+pub(super) async fn predict_batch(
+    State(server): State<Shared>,
+    Extension(identity): Extension<Identity>,
+    headers: HeaderMap,
+    Sent(body): Sent,
+) -> Response {
+    let priority = Priority::of(&headers).unwrap_or(Priority::Background);
+    let questions = match parse::<BatchRequest>(&body) {
+        Ok(batch) => batch.questions,
+        Err(error) => return failure(error),
+    };
+    if !(1..=MAX_BATCH).contains(&questions.len()) {
+        let message = format!("{} questions, where a batch has 1 to {MAX_BATCH}", questions.len());
+        return refusal(StatusCode::BAD_REQUEST, Some("questions"), message);
+    }
+    if !questions.iter().all(|question| asks_for_theirs(&identity, question)) {
+        return not_theirs();
+    }
+    let answered = questions.iter().map(|question| {
+        let answered = server.answers.predict(question, priority);
+        answered.map(|answered| match answered {
+            Ok((answer, _)) => BatchAnswer::Answer(answer),
+            Err(error) => BatchAnswer::Problem(error.into()),
+        })
+    });
+    let answered: Vec<_> = answered.map(|answered| answered.boxed()).collect();
+    let answers = futures::stream::iter(answered).buffered(BATCH_AT_ONCE).collect().await;
+    Json(BatchResponse { answers }).into_response()
+}
+
 /// An answer with how long its parts took, in milliseconds: `Server-Timing`, and histograms.
 fn timed(mut response: Response, stages: Stages) -> Response {
-    let parts = [("state", stages.state), ("model", stages.model), ("total", stages.total)];
+    let parts =
+        [("queue", stages.queue), ("state", stages.state), ("model", stages.model), ("total", stages.total)];
     let timing = parts.map(|(name, took)| {
         metrics::histogram!("foretap_answer_seconds", "stage" => name).record(took.as_secs_f64());
         format!("{name};dur={:.3}", took.as_secs_f64() * 1e3)
@@ -456,41 +602,23 @@ fn timed(mut response: Response, stages: Stages) -> Response {
     path = "/v1/feedback",
     request_body = FeedbackRequest,
     responses(
-        (status = 202, description = "On the disk"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "A field is wrong: it is named"),
-        (status = 408, body = Problem, content_type = "application/problem+json", description = "It came too slowly"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "It is too large"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 202, description = "On the disk")
     ),
     security(("bearer" = []))
 )]
 pub(super) async fn feedback(
     State(server): State<Shared>,
     Extension(identity): Extension<Identity>,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Response {
-    let impression = parse::<FeedbackRequest>(&body).and_then(|request| server.answers.feedback(&request));
-    let impression = match impression {
-        Ok(impression) => impression,
+    let kept = match parse::<FeedbackRequest>(&body) {
+        Ok(request) => server.take_feedback(&identity, &request).await,
         Err(error) => return failure(error),
     };
-    if impression.user.parse().is_ok_and(|user: UserId| !identity.speaks_for(user)) {
-        server.answers.keep(impression);
-        return not_theirs();
-    }
-    let bytes = match serde_json::to_vec(&impression) {
-        Ok(bytes) => bytes,
-        Err(error) => return refusal(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()),
-    };
-    match server.journal.add(now_us(), RecordKind::Impression, bytes.into()).await {
-        Ok(_) => StatusCode::ACCEPTED.into_response(),
-        Err(error) => {
-            server.answers.keep(impression);
-            failure(error.into())
-        }
+    match kept {
+        Ok(true) => StatusCode::ACCEPTED.into_response(),
+        Ok(false) => not_theirs(),
+        Err(error) => failure(error),
     }
 }
 
@@ -499,11 +627,7 @@ pub(super) async fn feedback(
     post,
     path = "/v1/flush",
     responses(
-        (status = 204, description = "Committed"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 204, description = "Committed")
     ),
     security(("bearer" = []))
 )]
@@ -525,12 +649,7 @@ pub(super) async fn flush(State(server): State<Shared>) -> Response {
     path = "/v1/people/{user}/forget",
     params(("user" = String, Path, description = "The keyed hash of the user's id")),
     responses(
-        (status = 200, description = "What was done, and which models had learned from them", content_type = "application/json"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "No keyed hash"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 200, description = "What was done, and which models had learned from them", content_type = "application/json")
     ),
     security(("bearer" = []))
 )]
@@ -550,12 +669,7 @@ pub(super) async fn forget(State(server): State<Shared>, Path(user): Path<String
     path = "/v1/people/{user}",
     params(("user" = String, Path, description = "The keyed hash of the user's id")),
     responses(
-        (status = 200, description = "Events, impressions, dead letters", content_type = "application/json"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "No keyed hash"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 200, description = "Events, impressions, dead letters", content_type = "application/json")
     ),
     security(("bearer" = []))
 )]
@@ -584,11 +698,7 @@ const FLUSH: Duration = Duration::from_secs(120);
     get,
     path = "/v1/status",
     responses(
-        (status = 200, body = StatusBody, description = "Since the start"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 200, body = StatusBody, description = "Since the start")
     ),
     security(("bearer" = []))
 )]
@@ -653,11 +763,7 @@ pub(super) async fn ready(State(server): State<Shared>) -> Response {
     get,
     path = "/metrics",
     responses(
-        (status = 200, body = String, content_type = "text/plain", description = "Prometheus' text format"),
-        (status = 401, body = Problem, content_type = "application/problem+json", description = "Nobody, or no longer somebody"),
-        (status = 403, body = Problem, content_type = "application/problem+json", description = "Not by this role, or about somebody else"),
-        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests: see Retry-After"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Not at the moment: send it again")
+        (status = 200, body = String, content_type = "text/plain", description = "Prometheus' text format")
     ),
     security(("bearer" = []))
 )]

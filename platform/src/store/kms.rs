@@ -9,11 +9,12 @@ use aws_config::SdkConfig;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
+use foretap::storage::vault::Key;
 use foretap::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use super::MasterKey;
-use super::key::{hex, of_hex, write_new};
+use super::key::{add_line, hex, of_hex, read, write_new};
 use crate::aws::failed;
 
 /// KMS opens the data key for this purpose alone, and its audit log shows it.
@@ -35,14 +36,37 @@ struct SealedKey {
 /// The file cannot be read or written or holds something else, or KMS does not make or open the key.
 pub async fn master_key(sdk: &SdkConfig, file: &Path, kms_key: &str, may_make: bool) -> Result<MasterKey> {
     let client = Client::new(sdk);
-    match std::fs::read_to_string(file) {
-        Ok(text) => open(&client, &text).await.map_err(|error| error.file(file)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_make => {
-            make(&client, file, kms_key).await
+    match read(file) {
+        Ok(text) => open_all(&client, &text).await.map_err(|error| error.file(file)),
+        Err(_) if may_make && !file.exists() => {
+            let (key, line) = generate(&client, kms_key).await?;
+            write_new(file, &line)?;
+            MasterKey::of(vec![key])
         }
-        Err(error) => Err(Error::io(file, "read the master key", error)
-            .next_step("bring the key's file back: without it nothing in the store can be read")),
+        Err(error) => Err(error),
     }
+}
+
+/// Adds a new key, sealed under `kms_key`, which may be another than before, to `file`: as [`MasterKey::rotate`].
+///
+/// # Errors
+/// As [`master_key`].
+pub async fn rotate(sdk: &SdkConfig, file: &Path, kms_key: &str) -> Result<MasterKey> {
+    let client = Client::new(sdk);
+    // Nothing is added to a file whose keys cannot be opened.
+    open_all(&client, &read(file)?).await.map_err(|error| error.file(file))?;
+    let (_, line) = generate(&client, kms_key).await?;
+    add_line(file, &line)?;
+    open_all(&client, &read(file)?).await.map_err(|error| error.file(file))
+}
+
+/// The keys of all lines.
+async fn open_all(client: &Client, text: &str) -> Result<MasterKey> {
+    let mut keys = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        keys.push(open(client, line).await?);
+    }
+    MasterKey::of(keys)
 }
 
 /// Whether KMS makes a key under `kms_key`, which nobody keeps: what the first start will ask for.
@@ -53,7 +77,7 @@ pub async fn check_kms(sdk: &SdkConfig, kms_key: &str) -> Result<()> {
     generate(&Client::new(sdk), kms_key).await.map(drop)
 }
 
-async fn open(client: &Client, text: &str) -> Result<MasterKey> {
+async fn open(client: &Client, text: &str) -> Result<Key> {
     let sealed: SealedKey = serde_json::from_str(text).map_err(|_| {
         Error::new(ErrorKind::Config, "no key that KMS has sealed").field("store.kms_key").next_step(
             "leave `kms_key` out where the file holds the key itself; a store made with it goes on with it",
@@ -74,16 +98,8 @@ async fn open(client: &Client, text: &str) -> Result<MasterKey> {
     key_of(answer.plaintext)
 }
 
-async fn make(client: &Client, file: &Path, kms_key: &str) -> Result<MasterKey> {
-    let (key, sealed) = generate(client, kms_key).await?;
-    let text =
-        serde_json::to_string(&sealed).map_err(|error| Error::new(ErrorKind::Data, error.to_string()))?;
-    write_new(file, &text)?;
-    Ok(key)
-}
-
-/// A new key, in the clear and sealed.
-async fn generate(client: &Client, kms_key: &str) -> Result<(MasterKey, SealedKey)> {
+/// A new key, and the line of a file that holds it sealed.
+async fn generate(client: &Client, kms_key: &str) -> Result<(Key, String)> {
     let request = client
         .generate_data_key()
         .key_id(kms_key)
@@ -96,13 +112,15 @@ async fn generate(client: &Client, kms_key: &str) -> Result<(MasterKey, SealedKe
     let (Some(sealed), Some(name)) = (answer.ciphertext_blob, answer.key_id) else {
         return Err(incomplete());
     };
-    let key = key_of(answer.plaintext)?;
-    Ok((key, SealedKey { kms_key: name, sealed: hex(sealed.as_ref()) }))
+    let sealed = SealedKey { kms_key: name, sealed: hex(sealed.as_ref()) };
+    let line =
+        serde_json::to_string(&sealed).map_err(|error| Error::new(ErrorKind::Data, error.to_string()))?;
+    Ok((key_of(answer.plaintext)?, line))
 }
 
-fn key_of(plaintext: Option<Blob>) -> Result<MasterKey> {
+fn key_of(plaintext: Option<Blob>) -> Result<Key> {
     let bytes = plaintext.and_then(|blob| <[u8; 32]>::try_from(blob.as_ref()).ok());
-    bytes.map(MasterKey::of).ok_or_else(incomplete)
+    bytes.map(Key::new).ok_or_else(incomplete)
 }
 
 fn incomplete() -> Error {

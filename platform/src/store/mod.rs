@@ -11,6 +11,7 @@
 
 #[cfg(feature = "aws")]
 mod dynamo;
+mod forgotten;
 mod key;
 #[cfg(feature = "aws")]
 mod kms;
@@ -24,9 +25,10 @@ use foretap::data::UserId;
 
 #[cfg(feature = "aws")]
 pub use dynamo::{DynamoStore, Units};
+pub use forgotten::{ForgottenPeople, UserHash};
 pub use key::MasterKey;
 #[cfg(feature = "aws")]
-pub use kms::{check_kms, master_key as master_key_by_kms};
+pub use kms::{check_kms, master_key as master_key_by_kms, rotate as rotate_by_kms};
 pub use people::People;
 pub use redb_store::RedbStore;
 pub use state::{Folded, PersonState};

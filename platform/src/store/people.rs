@@ -1,6 +1,6 @@
 //! The people whose state is in memory: read when first met, kept while something of them is not written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foretap::bundle::Bundle;
@@ -10,7 +10,7 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use moka::sync::Cache;
 
 use super::state::Pending;
-use super::{Folded, MasterKey, OnlineStore, PersonState, Write, Written};
+use super::{Folded, ForgottenPeople, MasterKey, OnlineStore, PersonState, UserHash, Write, Written};
 use crate::wire::PhoneEvent;
 
 /// One person's state, behind its lock.
@@ -26,6 +26,8 @@ pub struct People {
     unwritten: Mutex<HashMap<UserId, Shared>>,
     /// Who was forgotten, and when.
     forgotten: Mutex<HashMap<UserId, i64>>,
+    /// Whom other processes on the same lake have forgotten, too.
+    learned: Mutex<Arc<ForgottenPeople>>,
     /// One reader of a person's row at a time, so that nobody is read twice; people share these by their ids.
     reading: Vec<tokio::sync::Mutex<()>>,
 }
@@ -61,6 +63,7 @@ impl People {
             cache: Cache::new(cached),
             unwritten: Mutex::new(HashMap::new()),
             forgotten: Mutex::new(forgotten),
+            learned: Mutex::default(),
             reading: (0..READERS).map(|_| tokio::sync::Mutex::new(())).collect(),
         })
     }
@@ -118,6 +121,9 @@ impl People {
             Ok(folded) => return Ok(folded),
             Err(event) => event,
         };
+        if self.was_forgotten_elsewhere(user).is_some_and(|at_us| arrived_us <= at_us) {
+            return Ok(Folded::Forgotten);
+        }
         // Held until the event is in: so nobody else makes a second state of the same person.
         let _reading = self.reading(user).await;
         let event = match self.fold_in_memory(event) {
@@ -135,6 +141,15 @@ impl People {
         Ok(fold_into(&mut lock(&self.unwritten), &shared, event))
     }
 
+    /// When another process has forgotten a person who is not in memory. From then on it is known by the id.
+    fn was_forgotten_elsewhere(&self, user: UserId) -> Option<i64> {
+        let at_us = lock(&self.learned).at_us(user)?;
+        let mut forgotten = lock(&self.forgotten);
+        let known = forgotten.entry(user).or_insert(at_us);
+        *known = at_us.max(*known);
+        Some(*known)
+    }
+
     /// Folds an event into a state that is in memory; otherwise the event comes back. The state is looked up and marked as
     /// unwritten under one lock: between the two the cache might forget it and a reader bring an older one.
     fn fold_in_memory(&self, event: PhoneEvent) -> std::result::Result<Folded, PhoneEvent> {
@@ -146,8 +161,8 @@ impl People {
         }
     }
 
-    /// Shows `visit` the person of `user` with everything folded in, and `further` events that the state keeps nothing of, under
-    /// the ids of the model's bundle; `None` where nobody of this id is known.
+    /// Shows `visit` the person of `user` with everything folded in, and `further` events, in their order,
+    /// that the state keeps nothing of, under the ids of the model's bundle; `None` where nobody of this id is known.
     ///
     /// # Errors
     /// The person's row cannot be read.
@@ -159,26 +174,34 @@ impl People {
         visit: impl FnOnce(&foretap::router::Person, &foretap::data::Vocabulary, Option<i64>) -> T,
     ) -> Result<Option<T>> {
         let Some(mut shared) = self.known(user).await? else { return Ok(None) };
-        if !further.is_empty() {
-            let mut copy = lock(&shared).clone();
-            for event in further {
-                copy.fold(event.clone());
+        let (mut is_copy, mut snapshot) = (false, None);
+        // Both a snapshot and events may come meanwhile.
+        for attempt in 1..=ATTEMPTS {
+            if !is_copy && !lock(&shared).is_before(further) {
+                // Some belong between those of the state: a copy takes them in.
+                let mut copy = lock(&shared).clone();
+                for event in further {
+                    copy.fold(event.clone());
+                }
+                (shared, is_copy) = (Arc::new(Mutex::new(copy)), true);
             }
-            shared = Arc::new(Mutex::new(copy));
-        }
-        let mut snapshot = None;
-        for is_last in [false, true] {
             if snapshot.is_none() && lock(&shared).needs_snapshot(model) {
                 snapshot = self.store.person(user).await?;
             }
             let mut state = lock(&shared);
-            if snapshot.is_none() && state.needs_snapshot(model) && !is_last {
-                // One was made meanwhile: read it.
+            let is_unread = snapshot.is_none() && state.needs_snapshot(model);
+            if attempt < ATTEMPTS && (is_unread || !(is_copy || state.is_before(further))) {
                 continue;
             }
             let newest = state.newest_us();
             let (person, vocabulary) = state.current((bundle, model), snapshot.as_deref())?;
-            return Ok(Some(visit(person, vocabulary, newest)));
+            let Some(last) = further.last().filter(|_| !is_copy) else {
+                return Ok(Some(visit(person, vocabulary, newest)));
+            };
+            let (mut person, mut vocabulary) = (person.clone(), vocabulary.clone());
+            drop(state);
+            further.iter().for_each(|event| person.observe(&event.to_event(&mut vocabulary)));
+            return Ok(Some(visit(&person, &vocabulary, Some(last.at_us).max(newest))));
         }
         Ok(None)
     }
@@ -280,18 +303,73 @@ impl People {
         lock(&self.forgotten).insert(user, at_us);
         // Not while somebody reads the row that is about to go.
         let _reading = self.reading(user).await;
-        let was_in_memory = {
-            // Under one lock: between the two an event could find the state that is about to go.
-            let mut unwritten = lock(&self.unwritten);
-            self.cache.invalidate(&user);
-            unwritten.remove(&user).is_some()
-        };
+        let was_in_memory = self.drop_from_memory(user);
         Ok(self.store.forget(user, at_us).await? || was_in_memory)
+    }
+
+    /// Whether there was something unwritten.
+    fn drop_from_memory(&self, user: UserId) -> bool {
+        // Under one lock: between the two an event could find the state that is about to go.
+        let mut unwritten = lock(&self.unwritten);
+        self.cache.invalidate(&user);
+        unwritten.remove(&user).is_some()
+    }
+
+    /// Forgets in memory and in the store whom other processes on the same lake have forgotten. Returns them: what came after that
+    /// and is not written yet has to be folded in again. Not while events are folded in.
+    ///
+    /// # Errors
+    /// The store cannot be read or written. Call it again.
+    pub async fn learn(&self, list: &Arc<ForgottenPeople>) -> Result<HashSet<UserId>> {
+        let mut found = HashSet::new();
+        if lock(&self.learned).version() >= list.version() {
+            return Ok(found);
+        }
+        // One that shares the store has forgotten them there.
+        for (user, at_us) in self.store.forgotten().await? {
+            let is_new = lock(&self.forgotten).get(&user).is_none_or(|known| *known < at_us);
+            if is_new {
+                lock(&self.forgotten).insert(user, at_us);
+                let _reading = self.reading(user).await;
+                self.drop_from_memory(user);
+                found.insert(user);
+            }
+        }
+        let known: HashMap<UserHash, i64> = lock(&self.forgotten)
+            .iter()
+            .map(|(user, at_us)| (ForgottenPeople::hash(*user), *at_us))
+            .collect();
+        let is_new = |(hash, at_us): &(UserHash, i64)| known.get(hash).is_none_or(|known| known < at_us);
+        let new = ForgottenPeople::new(list.version(), list.iter().filter(is_new));
+        if new.iter().next().is_some() {
+            let mut users: Vec<UserId> = lock(&self.unwritten).keys().copied().collect();
+            users.extend(self.cache.iter().map(|(user, _)| *user));
+            let mut after = None;
+            loop {
+                for user in users {
+                    if let Some(at_us) = new.at_us(user).filter(|_| !found.contains(&user)) {
+                        self.forget(user, at_us).await?;
+                        found.insert(user);
+                    }
+                }
+                users = self.store.users(after, USERS_AT_ONCE).await?;
+                after = users.last().copied();
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        *lock(&self.learned) = Arc::clone(list);
+        Ok(found)
     }
 }
 
+/// How often a person is looked at whose state changes meanwhile.
+const ATTEMPTS: usize = 4;
 /// People in one transaction: it holds the writes in memory.
 const WRITES_AT_ONCE: usize = 1_000;
+/// People who are listed at once.
+const USERS_AT_ONCE: usize = 10_000;
 /// Snapshots that are read at once.
 const READS_AT_ONCE: usize = 32;
 

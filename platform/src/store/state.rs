@@ -134,6 +134,15 @@ impl PersonState {
         in_tail.or(self.summary.as_ref().map(|summary| summary.horizon_us))
     }
 
+    /// Whether all of these events, which are in order, come after everything that is known.
+    pub fn is_before(&self, events: &[PhoneEvent]) -> bool {
+        let Some(first) = events.first() else { return true };
+        match self.tail.last_key_value() {
+            Some((last, _)) => *last < first.key(),
+            None => self.summary.as_ref().is_none_or(|summary| summary.horizon_us < first.at_us),
+        }
+    }
+
     /// Events after the snapshot.
     pub fn tail(&self) -> impl Iterator<Item = &PhoneEvent> {
         self.tail.values()

@@ -26,7 +26,7 @@ pub use border::{Border, MAX_APP_BYTES, MAX_NUMBER};
 pub(crate) use json::{JsonBatch, JsonEvent, network_name, network_named};
 
 /// The messages of `events.proto`.
-#[allow(missing_docs)]
+#[allow(missing_docs, unused_qualifications)]
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/foretap.v1.rs"));
 }

@@ -94,6 +94,8 @@ pub enum Fate {
     Lost,
     /// The connection is cut before it is done.
     Cut,
+    /// It is not answered for so long, and then cut.
+    Held(std::time::Duration),
     /// It is refused with this body.
     Refused(String),
     /// Another body is sent on in its place, and what it is answered with goes through this function.
@@ -136,6 +138,10 @@ async fn pass(mut client: TcpStream, (kinesis, rest): (u16, u16), judge: &Judge)
     let text = String::from_utf8_lossy(&body).into_owned();
     let answer = match judge(operation, &text) {
         Fate::Cut => return Ok(()),
+        Fate::Held(time) => {
+            tokio::time::sleep(time).await;
+            return Ok(());
+        }
         Fate::Refused(body) => {
             format!(
                 "HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",

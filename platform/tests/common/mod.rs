@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use foretap::Silent;
 use foretap::bundle::Bundle;
-use foretap::data::UserId;
 use foretap::data::simulate::{Law, SimulationConfig, simulate};
+use foretap::data::{Network, UserId};
 use foretap::router::{Person, SuggestionSettings};
 use foretap_platform::client::{Client, phone_events};
 use foretap_platform::lake::{Lake, TableName, people, row_count};
@@ -142,4 +142,32 @@ pub async fn is_replay<'a>(
     let mut person = Person::new(bundle.favourites(), SuggestionSettings::default(), user.0).unwrap();
     lived.for_each(|event| person.observe(&event.to_event(&mut vocabulary)));
     kept == person.write(&vocabulary).unwrap()
+}
+
+/// An event as JSON has it.
+#[allow(dead_code)] // of those who ask with events
+pub fn json_event(event: &PhoneEvent) -> Box<serde_json::value::RawValue> {
+    let network = match event.network {
+        Network::Unknown => None,
+        Network::Offline => Some("offline"),
+        Network::Wifi => Some("wifi"),
+        Network::Cellular => Some("cellular"),
+    };
+    let mut fields = serde_json::json!({
+        "user": event.user.to_string(),
+        "at": jiff::Timestamp::from_microsecond(event.at_us).unwrap().to_string(),
+        "number": event.number,
+        "utc_offset_secs": event.utc_offset_secs,
+        "signal": event.signal.name(),
+        "battery_percent": event.battery.percent,
+        "charging": event.battery.charging,
+        "network": network,
+    });
+    if let Some(app) = &event.app {
+        fields["app"] = (**app).into();
+    }
+    if let Some(place) = event.place {
+        fields["place"] = place.to_string().into();
+    }
+    serde_json::value::to_raw_value(&fields).unwrap()
 }

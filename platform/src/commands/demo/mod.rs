@@ -175,7 +175,7 @@ impl Circle<'_> {
         ));
 
         let lake = self.runtime.block_on(open_lake(&self.config))?;
-        let snapshot = self.runtime.block_on(lake.tag("demo"))?;
+        let snapshot = self.runtime.block_on(lake.tag("demo", ""))?;
         self.step(format!(
             "the lake's snapshot {snapshot} is data version `demo`; a model is trained on it .."
         ));
