@@ -604,9 +604,9 @@ fn nothing_is_lost_or_doubled_by_kills_throttling_lost_answers_and_new_shards() 
         let throw = random.lock().unwrap().random_range(0.0..1.0);
         let fate = match (operation, throw) {
             ("GetRecords", 0.0..0.1) => Fate::Refused(THROTTLED.to_owned()),
-            ("GetRecords", 0.1..0.15) => Fate::Refused(EXPIRED.to_owned()),
-            ("GetRecords" | "UpdateItem" | "ListShards", 0.15..0.25) => Fate::Lost,
-            ("UpdateItem" | "Query", 0.25..0.3) => Fate::Cut,
+            ("GetRecords", 0.1..0.2) => Fate::Refused(EXPIRED.to_owned()),
+            ("GetRecords" | "UpdateItem" | "ListShards", 0.2..0.35) => Fate::Lost,
+            ("UpdateItem" | "Query", 0.35..0.4) => Fate::Cut,
             _ => return Fate::Answered,
         };
         count.fetch_add(1, Ordering::Relaxed);
@@ -628,12 +628,12 @@ fn nothing_is_lost_or_doubled_by_kills_throttling_lost_answers_and_new_shards() 
         // Commits all the time, so that kills fall into them.
         ("FORETAP_INGEST_COMMIT_SECS", "0"),
     ];
-    let events = events(12, 1);
+    let events = events(24, 1);
     let batches = batches(&events, 10);
     // It starts before there is a stream.
     let mut up = Up::start(folder.path(), &settings);
     runtime.block_on(make_stream(&client, 2));
-    let parts: Vec<&[Vec<PhoneEvent>]> = batches.chunks(batches.len().div_ceil(12)).collect();
+    let parts: Vec<&[Vec<PhoneEvent>]> = batches.chunks(batches.len().div_ceil(24)).collect();
     let mut random = ChaCha8Rng::seed_from_u64(7);
     // The last record of each shard, and how many it holds.
     let mut last: BTreeMap<String, (String, u64)> = BTreeMap::new();
@@ -652,20 +652,20 @@ fn nothing_is_lost_or_doubled_by_kills_throttling_lost_answers_and_new_shards() 
             }
         }
         match number {
-            2 | 4 | 7 | 9 | 10 => {
+            2 | 4 | 6 | 9 | 10 | 13 | 16 | 18 | 20 | 22 => {
                 std::thread::sleep(Duration::from_millis(random.random_range(0..1_500)));
                 up.kill();
                 up = Up::start(folder.path(), &settings);
             }
-            5 => runtime.block_on(async { split(&client, &open_shards(&client).await[0].0).await }),
-            8 => runtime.block_on(async {
+            5 | 15 => runtime.block_on(async { split(&client, &open_shards(&client).await[0].0).await }),
+            8 | 19 => runtime.block_on(async {
                 let open = open_shards(&client).await;
                 merge(&client, &open[1].0, &open[2].0).await;
             }),
             _ => {}
         }
     }
-    assert!(last.len() >= 4, "{last:?}");
+    assert!(last.len() >= 6, "{last:?}");
     let started = Instant::now();
     loop {
         up.client.flush().unwrap();
