@@ -230,8 +230,8 @@ fn the_whole_program_by_a_server_loses_and_doubles_nothing_by_kills() {
         (format!("http://127.0.0.1:{}", server.port), server.path("lake"), server.path("data"));
     let settings = [
         ("FORETAP_LAKE_CATALOG", "rest"),
-        ("FORETAP_LAKE_CATALOG_URI", &uri),
-        ("FORETAP_LAKE_FOLDER", &lake),
+        ("FORETAP_LAKE_CATALOG_URI", uri.as_str()),
+        ("FORETAP_LAKE_FOLDER", lake.as_str()),
         ("FORETAP_INGEST_COMMIT_SECS", "0"),
     ];
     let (data, events) = (Path::new(&data), events(3, 4));

@@ -73,8 +73,9 @@ impl RestCatalog {
     fn table(&self, ident: &TableIdent, mut answer: Value) -> Result<Table> {
         let wrong =
             |what: String| Error::new(ErrorKind::DataInvalid, format!("the catalog's answer: {what}"));
-        let metadata: TableMetadata = serde_json::from_value(answer["metadata"].take())
-            .map_err(|error| wrong(format!("its metadata cannot be read: {error}")))?;
+        let metadata: TableMetadata =
+            serde_json::from_value(answer.get_mut("metadata").map(Value::take).unwrap_or_default())
+                .map_err(|error| wrong(format!("its metadata cannot be read: {error}")))?;
         let location = answer["metadata-location"].as_str();
         let location = location.ok_or_else(|| wrong("it has no `metadata-location`".to_owned()))?;
         Table::builder()
@@ -294,9 +295,9 @@ impl Client {
                 })?;
                 let form = [
                     ("grant_type", "client_credentials"),
-                    ("client_id", id),
-                    ("client_secret", &secret.0),
-                    ("scope", &config.catalog_scope),
+                    ("client_id", id.as_str()),
+                    ("client_secret", secret.0.as_str()),
+                    ("scope", config.catalog_scope.as_str()),
                 ];
                 let form = form.map(|(key, value)| format!("{key}={}", encoded(value))).join("&");
                 let uri = config.oauth_uri.clone().unwrap_or_else(|| format!("{base}oauth/tokens"));
