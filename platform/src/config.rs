@@ -205,9 +205,42 @@ pub struct LakeConfig {
     pub folder: Option<PathBuf>,
     /// Where the tables' files are, as `s3://bucket/prefix`; empty: in the folder above.
     pub location: String,
+    /// Where the catalog is.
+    pub catalog: CatalogKind,
+    /// Of a catalog on a server: its address up to `/v1`.
+    pub catalog_uri: String,
+    /// The server's name for the warehouse; empty where it has one alone.
+    pub catalog_warehouse: String,
+    /// Certificates that the server's must come from, as PEM; without it those of the public web.
+    pub catalog_ca_file: Option<PathBuf>,
+    /// The file of a token. [`LAKE_TOKEN`] in the environment is above it.
+    pub token_file: Option<PathBuf>,
+    /// The client that asks for tokens by OAuth 2, instead.
+    pub client_id: Option<String>,
+    /// The file of the client's secret. [`LAKE_SECRET`] in the environment is above it.
+    pub client_secret_file: Option<PathBuf>,
+    /// Where tokens are asked for; without it at the catalog itself.
+    pub oauth_uri: Option<String>,
+    /// What tokens are asked for.
+    pub catalog_scope: String,
     /// Buckets over people within a day.
     pub buckets: u32,
 }
+
+/// See [`LakeConfig::catalog`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CatalogKind {
+    /// In a file of the lake's folder.
+    Sqlite,
+    /// On a server, by Iceberg's REST protocol.
+    Rest,
+}
+
+/// The environment variable with the token of the lake's catalog.
+pub const LAKE_TOKEN: &str = "FORETAP_LAKE_TOKEN";
+/// The environment variable with the secret of the client that asks for such tokens.
+pub const LAKE_SECRET: &str = "FORETAP_LAKE_SECRET";
 
 /// See [`Config::answer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -467,7 +500,20 @@ impl Default for StoreConfig {
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { folder: None, location: String::new(), buckets: 16 }
+        Self {
+            folder: None,
+            location: String::new(),
+            catalog: CatalogKind::Sqlite,
+            catalog_uri: String::new(),
+            catalog_warehouse: String::new(),
+            catalog_ca_file: None,
+            token_file: None,
+            client_id: None,
+            client_secret_file: None,
+            oauth_uri: None,
+            catalog_scope: "catalog".to_owned(),
+            buckets: 16,
+        }
     }
 }
 
@@ -714,6 +760,12 @@ impl Config {
             return wrong("store.kms_key", "no name".to_owned(), next_step);
         }
         self.lake.s3()?;
+        let uri = &self.lake.catalog_uri;
+        let is_url = ["http://", "https://"].iter().any(|scheme| uri.starts_with(scheme));
+        if self.lake.catalog == CatalogKind::Rest && !is_url {
+            let message = format!("`{uri}` is no URL");
+            return wrong("lake.catalog_uri", message, "write it as https://catalog.example.org/iceberg");
+        }
         S3Location::parse("files.path", &self.files.path)?;
         let endpoint = &self.aws.endpoint;
         if !endpoint.is_empty() && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
@@ -780,7 +832,7 @@ const SECTIONS: [&str; 11] =
 
 /// `FORETAP_HTTP_LISTEN=127.0.0.1:80` sets `listen` of `[http]`.
 fn override_by(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
-    if name == KAFKA_PASSWORD {
+    if [KAFKA_PASSWORD, LAKE_TOKEN, LAKE_SECRET].contains(&name) {
         // Read where it is used, so that no setting holds it.
         return Ok(());
     }
@@ -852,6 +904,8 @@ mod tests {
             ("[aws]\nattempts = 0\n", vec![], "aws.attempts"),
             ("[lake]\nlocation = \"s3://\"\n", vec![], "lake.location"),
             ("[lake]\nlocation = \"/data/lake\"\n", vec![], "lake.location"),
+            ("[lake]\ncatalog = \"rest\"\n", vec![], "lake.catalog_uri"),
+            ("[lake]\ncatalog = \"glue\"\n", vec![], "line 2"),
             ("[files]\npath = \"ftp://x\"\n", vec![], "files.path"),
             ("[files]\nafter = \"burn\"\n", vec![], "line 2"),
             ("[aws]\nsecret_access_key = \"x\"\n", vec![], "unknown field `secret_access_key`"),

@@ -10,8 +10,7 @@ use foretap::{Error, ErrorKind, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 
-use crate::config::Config;
-use crate::config::StoreKind;
+use crate::config::{CatalogKind, Config, StoreKind};
 use crate::guard::{Certificates, Guard};
 use crate::ingest::{Ingest, IngestStatus, border};
 use crate::lake::Lake;
@@ -106,12 +105,31 @@ impl Stopped {
 /// As [`Lake::open`].
 pub async fn open_lake(config: &Config) -> Result<Lake> {
     let (folder, buckets) = (Folders::of(config).lake(), config.lake.buckets);
-    match config.lake.s3()? {
-        None => Lake::open(&folder, buckets).await,
+    match (config.lake.s3()?, config.lake.catalog) {
+        (None, CatalogKind::Sqlite) => Lake::open(&folder, buckets).await,
+        (None, CatalogKind::Rest) => Lake::open_by_rest(&folder, &config.lake).await,
         #[cfg(feature = "aws")]
-        Some(location) => Lake::open_on_s3(&folder, location, &config.aws, buckets).await,
+        (Some(location), CatalogKind::Sqlite) => {
+            Lake::open_on_s3(&folder, location, &config.aws, buckets).await
+        }
+        #[cfg(feature = "aws")]
+        (Some(location), CatalogKind::Rest) => {
+            Lake::open_by_rest_on_s3(location, &config.aws, &config.lake).await
+        }
         #[cfg(not(feature = "aws"))]
-        Some(_) => Err(crate::s3::no_s3("lake.location")),
+        (Some(_), _) => Err(crate::s3::no_s3("lake.location")),
+    }
+}
+
+/// Whether the settings' lake is there already.
+///
+/// # Errors
+/// The catalog's server does not answer.
+pub async fn has_lake(config: &Config) -> Result<bool> {
+    let folder = Folders::of(config).lake();
+    match config.lake.catalog {
+        CatalogKind::Sqlite => Ok(Lake::is_in(&folder)),
+        CatalogKind::Rest => Lake::is_served(&folder, &config.lake).await,
     }
 }
 
@@ -246,7 +264,7 @@ pub async fn up(
     let master = open_key(&config, is_new).await?;
     check_key(&*store, &master).await.map_err(|error| error.file(config.key_file()))?;
     // Made anew it would be empty, and nobody would notice that all events are gone.
-    if !is_new && !Lake::is_in(&folders.lake()) {
+    if !is_new && !has_lake(&config).await? {
         return Err(Error::new(ErrorKind::Data, "there is no lake here, though the store has people")
             .file(folders.lake())
             .next_step(

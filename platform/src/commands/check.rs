@@ -8,7 +8,7 @@ use foretap_platform::lake::{Lake, TableName};
 use foretap_platform::registry::Registry;
 use foretap_platform::s3::S3Location;
 use foretap_platform::say;
-use foretap_platform::up::{Folders, check_new_key, has_store, open_key, open_lake, open_store};
+use foretap_platform::up::{Folders, check_new_key, has_lake, has_store, open_key, open_lake, open_store};
 
 use super::runtime;
 
@@ -88,7 +88,7 @@ fn models(folder: &Path) -> Result<String> {
 }
 
 async fn lake(config: &Config) -> Result<String> {
-    if Lake::is_in(&Folders::of(config).lake()) {
+    if has_lake(config).await? {
         let snapshots = open_lake(config).await?.snapshots(TableName::Events).await?;
         let newest = snapshots.iter().find(|snapshot| snapshot.is_current);
         return Ok(format!("{} rows of events", newest.map_or(0, |snapshot| snapshot.rows)));

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use iceberg::io::FileIO;
-use iceberg::spec::{TableMetadata, TableMetadataBuilder};
+use iceberg::spec::{TableMetadata, TableMetadataBuildResult, TableMetadataBuilder};
 use iceberg::table::Table;
 use iceberg::{
     Catalog, Error, ErrorKind, MetadataLocation, Namespace, NamespaceIdent, Result, Runtime, TableCommit,
     TableCreation, TableIdent,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::LakeCatalog;
 
 /// Tables of one folder. Several processes may have it open: a commit names the metadata that it began with, and one that
 /// comes second gets an error that says so.
@@ -93,8 +95,7 @@ impl SqliteCatalog {
         })
     }
 
-    /// Where a table's metadata is now: another address once it was committed to.
-    pub(super) fn location(&self, table: &TableIdent) -> Result<String> {
+    fn found(&self, table: &TableIdent) -> Result<String> {
         let found = self.with(|connection| {
             let select = "SELECT metadata_location FROM iceberg_tables \
                           WHERE catalog_name = ?1 AND table_namespace = ?2 AND table_name = ?3";
@@ -135,14 +136,6 @@ impl SqliteCatalog {
             return Err(Error::new(ErrorKind::CatalogCommitConflicts, message).with_retryable(true));
         }
         Ok(())
-    }
-
-    /// Makes `new` the metadata of `table`, if nothing was committed since it was read.
-    pub(super) async fn replace(&self, table: &Table, new: TableMetadata) -> Result<()> {
-        let before = table.metadata_location_result()?;
-        let parsed: MetadataLocation = before.parse()?;
-        let location = parsed.with_next_version().with_new_metadata(&new).to_string();
-        self.swap(before, &self.built(table.identifier().clone(), new, location)?).await
     }
 }
 
@@ -200,6 +193,39 @@ async fn sync_written(table: &Table) -> Result<()> {
         sync(&manifest.manifest_path)?;
     }
     Ok(())
+}
+
+#[async_trait]
+impl LakeCatalog for SqliteCatalog {
+    async fn make_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
+        match self.create_namespace(namespace, HashMap::new()).await {
+            Err(error) if error.kind() != ErrorKind::NamespaceAlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn make_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> Result<bool> {
+        match self.create_table(namespace, creation).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::TableAlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn load(&self, table: &TableIdent) -> Result<Table> {
+        self.load_table(table).await
+    }
+
+    async fn location(&self, table: &TableIdent) -> Result<String> {
+        self.found(table)
+    }
+
+    async fn replace(&self, table: &Table, new: TableMetadataBuildResult) -> Result<()> {
+        let before = table.metadata_location_result()?;
+        let parsed: MetadataLocation = before.parse()?;
+        let location = parsed.with_next_version().with_new_metadata(&new.metadata).to_string();
+        self.swap(before, &self.built(table.identifier().clone(), new.metadata, location)?).await
+    }
 }
 
 fn unsupported<T>(doing: &str) -> Result<T> {
@@ -300,7 +326,7 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn load_table(&self, table: &TableIdent) -> Result<Table> {
-        let location = self.location(table)?;
+        let location = self.found(table)?;
         let metadata = TableMetadata::read_from(&self.files, &location).await?;
         self.built(table.clone(), metadata, location)
     }
@@ -319,7 +345,7 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn table_exists(&self, table: &TableIdent) -> Result<bool> {
-        match self.location(table) {
+        match self.found(table) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::TableNotFound => Ok(false),
             Err(error) => Err(error),

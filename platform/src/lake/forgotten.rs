@@ -13,7 +13,6 @@ use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{Operation, TableMetadata};
 
 use super::snapshot::{Replacement, SnapshotFiles};
-use super::versions::changed;
 use super::writer::write_files;
 use super::{Lake, TableName, failed, ident, rows};
 use crate::store::ForgottenPeople;
@@ -27,7 +26,7 @@ impl Lake {
     /// # Errors
     /// The catalog or the list cannot be read.
     pub async fn forgotten(&self) -> Result<Arc<ForgottenPeople>> {
-        let location = self.catalog().location(&ident(TableName::Forgotten));
+        let location = self.catalog().location(&ident(TableName::Forgotten)).await;
         let location = location.map_err(|error| failed("look for who was forgotten", &error))?;
         let mut known = self.forgotten.lock().await;
         if known.0 != location {
@@ -60,7 +59,7 @@ impl Lake {
                 let made = SnapshotFiles::write(&table, base, &files, Operation::Append, []);
                 let made = made.await.map_err(failed)?;
                 let new = made.metadata(&table, None, []).map_err(failed)?;
-                let version = new.last_sequence_number();
+                let version = new.metadata.last_sequence_number();
                 let done = self.swap(&table, new).await?;
                 if !done {
                     made.delete(&table).await;
@@ -84,9 +83,19 @@ impl Lake {
             if marked(table.metadata())? >= version {
                 return Ok(Some(()));
             }
-            let mark = [(MARK.to_owned(), version.to_string())];
-            let new = changed(&table, |new| new.set_properties(mark.into()))?;
-            Ok(self.swap(&table, new).await?.then_some(()))
+            // A snapshot of its own, with the files of the one before: a catalog on a server tells by it that the table is another.
+            let failed = |error: iceberg::Error| failed("mark a table", &error);
+            let (base, nothing) =
+                (table.metadata().current_snapshot().map(Arc::as_ref), Replacement::default());
+            let summary = [(MARK, version.to_string())];
+            let made = SnapshotFiles::write(&table, base, &nothing, Operation::Append, summary.clone());
+            let made = made.await.map_err(failed)?;
+            let new = made.metadata(&table, None, summary).map_err(failed)?;
+            let done = self.swap(&table, new).await?;
+            if !done {
+                made.delete(&table).await;
+            }
+            Ok(done.then_some(()))
         })
         .await
     }

@@ -18,6 +18,7 @@ mod files;
 mod forgotten;
 mod orphans;
 mod positions;
+mod rest;
 mod rewrite;
 mod rows;
 mod scan;
@@ -31,16 +32,20 @@ mod writer;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use foretap::{Error, ErrorKind, Result};
+use iceberg::spec::TableMetadataBuildResult;
 use iceberg::table::Table;
-use iceberg::{Catalog as _, NamespaceIdent, TableIdent};
+use iceberg::{NamespaceIdent, TableCreation, TableIdent};
 
 use files::Files;
+use rest::RestCatalog;
 
 use crate::store::ForgottenPeople;
 
 #[cfg(feature = "aws")]
 use crate::config::AwsConfig;
+use crate::config::LakeConfig;
 #[cfg(feature = "aws")]
 use crate::s3::S3Location;
 
@@ -57,7 +62,7 @@ pub use writer::Commit;
 /// The tables, and the catalog that knows them.
 #[derive(Debug, Clone)]
 pub struct Lake {
-    catalog: Arc<SqliteCatalog>,
+    catalog: Arc<dyn LakeCatalog>,
     files: Files,
     /// The last rollback of the events that this process knows of.
     rollback: Arc<Mutex<Option<String>>>,
@@ -102,41 +107,82 @@ impl Lake {
         Self::with_files(folder, Files::S3 { location, store }, buckets).await
     }
 
+    /// The same of a lake whose catalog is a server's, that `config` names; its tables' files are in `folder`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); the server does not answer, or refuses us.
+    pub async fn open_by_rest(folder: &Path, config: &LakeConfig) -> Result<Self> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::io(folder, "make the lake's folder", error))?;
+        let folder = folder.canonicalize().map_err(|error| Error::io(folder, "find the folder", error))?;
+        Self::by_rest(Files::Folder(folder), config).await
+    }
+
+    /// The same of a lake whose tables' files are on S3.
+    ///
+    /// # Errors
+    /// As [`open_by_rest`](Self::open_by_rest); the bucket cannot be used.
+    #[cfg(feature = "aws")]
+    pub async fn open_by_rest_on_s3(
+        location: S3Location,
+        aws: &AwsConfig,
+        config: &LakeConfig,
+    ) -> Result<Self> {
+        let store = storage::S3Files::new(&location.bucket, aws)?;
+        Self::by_rest(Files::S3 { location, store }, config).await
+    }
+
+    async fn by_rest(files: Files, config: &LakeConfig) -> Result<Self> {
+        let catalog = RestCatalog::open(config, files.warehouse(), files.io()).await?;
+        Self::with_catalog(Arc::new(catalog), files, config.buckets).await
+    }
+
+    /// Whether a server's catalog, that `config` names, has a lake.
+    ///
+    /// # Errors
+    /// The server does not answer, or refuses us.
+    pub async fn is_served(folder: &Path, config: &LakeConfig) -> Result<bool> {
+        let files = Files::Folder(folder.to_owned());
+        let catalog = RestCatalog::open(config, files.warehouse(), files.io()).await?;
+        match catalog.load(&ident(TableName::Events)).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == iceberg::ErrorKind::TableNotFound => Ok(false),
+            Err(error) => Err(failed("look for the lake", &error)),
+        }
+    }
+
     async fn with_files(folder: &Path, files: Files, buckets: u32) -> Result<Self> {
         let catalog = SqliteCatalog::open(&folder.join(CATALOG), files.warehouse(), files.io())?;
         if let Some(found) = catalog.elsewhere().map_err(|error| failed("read the catalog", &error))? {
-            let message =
-                format!("this lake was made in another folder or bucket: a table's metadata is {found}");
-            return Err(Error::new(ErrorKind::Data, message).file(folder).next_step(
-                "move it back to where it was, or give `location` in [lake] as it was: Iceberg's paths are absolute, and a copy \
-                 would write into the original",
-            ));
+            return Err(elsewhere(&found).file(folder));
         }
-        let lake =
-            Self { catalog: Arc::new(catalog), files, rollback: Arc::default(), forgotten: Arc::default() };
         let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
-        let made = lake.catalog.create_namespace(&namespace, std::collections::HashMap::new()).await;
-        if let Err(error) = made
-            && error.kind() != iceberg::ErrorKind::NamespaceAlreadyExists
-        {
-            return Err(failed("make the namespace", &error));
-        }
+        catalog.make_namespace(&namespace).await.map_err(|error| failed("make the namespace", &error))?;
         #[cfg(feature = "aws")]
         {
-            let id = lake.catalog.lake_id(NAMESPACE).map_err(|error| failed("read the catalog", &error))?;
-            lake.files.claim(&id).await?;
+            let id = catalog.lake_id(NAMESPACE).map_err(|error| failed("read the catalog", &error))?;
+            files.claim(&id).await?;
         }
+        Self::with_catalog(Arc::new(catalog), files, buckets).await
+    }
+
+    async fn with_catalog(catalog: Arc<dyn LakeCatalog>, files: Files, buckets: u32) -> Result<Self> {
+        let lake = Self { catalog, files, rollback: Arc::default(), forgotten: Arc::default() };
+        let namespace = NamespaceIdent::new(NAMESPACE.to_owned());
+        let made = lake.catalog.make_namespace(&namespace).await;
+        made.map_err(|error| failed("make the namespace", &error))?;
+        let inside = format!("{}/", lake.files.warehouse());
         for name in TableName::ALL {
-            let made = lake.catalog.create_table(&namespace, tables::creation(name, buckets)?).await;
-            match made {
-                Ok(_) => {}
-                Err(error) if error.kind() == iceberg::ErrorKind::TableAlreadyExists => {
-                    let table = lake.table(name).await?;
-                    // What it lacks is added when it is first written.
-                    tables::evolved(name, table.metadata())?;
-                }
-                Err(error) => return Err(failed("make a table", &error)),
+            let made = lake.catalog.make_table(&namespace, tables::creation(name, buckets)?).await;
+            if made.map_err(|error| failed("make a table", &error))? {
+                continue;
             }
+            let table = lake.table(name).await?;
+            if !table.metadata().location().starts_with(&inside) {
+                return Err(elsewhere(table.metadata().location()));
+            }
+            // What it lacks is added when it is first written.
+            tables::evolved(name, table.metadata())?;
         }
         lake.learn_rollback().await?;
         Ok(lake)
@@ -158,13 +204,40 @@ impl Lake {
     /// The catalog or the table's metadata cannot be read.
     pub async fn table(&self, name: TableName) -> Result<Table> {
         let ident = ident(name);
-        self.catalog.load_table(&ident).await.map_err(|error| failed("read a table", &error))
+        self.catalog.load(&ident).await.map_err(|error| failed("read a table", &error))
     }
 
-    /// The catalog.
-    pub fn catalog(&self) -> &Arc<SqliteCatalog> {
-        &self.catalog
+    fn catalog(&self) -> &dyn LakeCatalog {
+        &*self.catalog
     }
+}
+
+/// Where each table's newest metadata is, and how another takes its place.
+#[async_trait]
+trait LakeCatalog: std::fmt::Debug + Send + Sync {
+    /// Makes a namespace where there is none of this name.
+    async fn make_namespace(&self, namespace: &NamespaceIdent) -> iceberg::Result<()>;
+
+    /// Makes a table; `false` where there is one of this name.
+    async fn make_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> iceberg::Result<bool>;
+
+    /// A table as it is now.
+    async fn load(&self, table: &TableIdent) -> iceberg::Result<Table>;
+
+    /// Where a table's metadata is now: another address once it was committed to.
+    async fn location(&self, table: &TableIdent) -> iceberg::Result<String>;
+
+    /// Makes `new` the metadata of `table`, if nothing was committed since it was read: otherwise the error is
+    /// [`CatalogCommitConflicts`](iceberg::ErrorKind::CatalogCommitConflicts). After any other error it may be done.
+    async fn replace(&self, table: &Table, new: TableMetadataBuildResult) -> iceberg::Result<()>;
+}
+
+fn elsewhere(found: &str) -> Error {
+    let message = format!("this lake was made in another folder or bucket: a table is {found}");
+    Error::new(ErrorKind::Data, message).next_step(
+        "move it back to where it was, or give `location` in [lake] as it was: Iceberg's paths are absolute, and a copy would \
+         write into the original",
+    )
 }
 
 fn ident(name: TableName) -> TableIdent {

@@ -16,7 +16,7 @@ use foretap::{Error, ErrorKind, Result};
 use futures::TryStreamExt as _;
 use iceberg::expr::Reference;
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{Datum, Operation, Snapshot, TableMetadata};
+use iceberg::spec::{Datum, Operation, Snapshot, TableMetadataBuildResult};
 use iceberg::table::Table;
 
 use super::scan::is_of;
@@ -284,7 +284,7 @@ impl Lake {
             let ids: Vec<i64> = old.iter().map(|snapshot| snapshot.snapshot_id()).collect();
             let before = location(&table)?;
             let new = metadata.clone().into_builder(Some(before)).remove_snapshots(&ids).build();
-            let new = new.map_err(|error| failed("drop snapshots", &error))?.metadata;
+            let new = new.map_err(|error| failed("drop snapshots", &error))?;
             if !self.swap(&table, new).await? {
                 return Ok(None);
             }
@@ -316,7 +316,7 @@ impl Lake {
     }
 
     /// Makes `new` the table's metadata; `false` where a commit came first.
-    pub(super) async fn swap(&self, table: &Table, new: TableMetadata) -> Result<bool> {
+    pub(super) async fn swap(&self, table: &Table, new: TableMetadataBuildResult) -> Result<bool> {
         match self.catalog().replace(table, new).await {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == iceberg::ErrorKind::CatalogCommitConflicts => Ok(false),

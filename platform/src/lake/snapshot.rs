@@ -10,7 +10,7 @@ use std::sync::Arc;
 use iceberg::spec::{
     DataFile, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter, ManifestMetadata,
     ManifestWriter, ManifestWriterBuilder, Operation, Snapshot, SnapshotReference, SnapshotRetention,
-    Summary, TableMetadata,
+    Summary, TableMetadataBuildResult,
 };
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
@@ -101,7 +101,7 @@ impl SnapshotFiles {
         table: &Table,
         tag: Option<&str>,
         properties: [(&str, String); N],
-    ) -> Result<TableMetadata> {
+    ) -> Result<TableMetadataBuildResult> {
         let retention = match tag {
             Some(_) => SnapshotRetention::Tag { max_ref_age_ms: None },
             None => SnapshotRetention::branch(None, None, None),
@@ -115,7 +115,7 @@ impl SnapshotFiles {
             .add_snapshot(self.snapshot.clone())?
             .set_ref(tag.unwrap_or(MAIN_BRANCH), reference)?
             .set_properties(properties.map(|(key, value)| (key.to_owned(), value)).into())?;
-        Ok(new.build()?.metadata)
+        new.build()
     }
 
     /// Deletes what was written, where another commit came first. A file that cannot be deleted is an orphan.

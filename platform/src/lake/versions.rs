@@ -10,7 +10,8 @@ use std::sync::{Arc, PoisonError};
 
 use foretap::{Error, ErrorKind, Result};
 use iceberg::spec::{
-    MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention, TableMetadata, TableMetadataBuilder,
+    MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention, TableMetadata, TableMetadataBuildResult,
+    TableMetadataBuilder,
 };
 use iceberg::table::Table;
 
@@ -213,10 +214,10 @@ pub(super) fn rollback_of(table: &Table) -> Option<String> {
 pub(super) fn changed(
     table: &Table,
     change: impl FnOnce(TableMetadataBuilder) -> iceberg::Result<TableMetadataBuilder>,
-) -> Result<TableMetadata> {
+) -> Result<TableMetadataBuildResult> {
     let builder = table.metadata().clone().into_builder(Some(location(table)?));
     let built = change(builder).and_then(TableMetadataBuilder::build);
-    Ok(built.map_err(|error| failed("change a table", &error))?.metadata)
+    built.map_err(|error| failed("change a table", &error))
 }
 
 fn found(metadata: &TableMetadata, wanted: &str) -> Result<Arc<Snapshot>> {

@@ -1,16 +1,21 @@
 """Reads every version of the events of a lake that foretap wrote, with PyIceberg and DuckDB, and writes what was found as JSON.
 
     python read_versions.py FOLDER/lake
+    python read_versions.py http://127.0.0.1:PORT        by a REST catalog
 """
 
 import json
 import sys
 
 import duckdb
+from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 
-folder = sys.argv[1]
-catalog = SqlCatalog("foretap", uri=f"sqlite:///{folder}/catalog.sqlite", warehouse=f"file://{folder}")
+place = sys.argv[1]
+if place.startswith("http"):
+    catalog = RestCatalog("foretap", uri=place)
+else:
+    catalog = SqlCatalog("foretap", uri=f"sqlite:///{place}/catalog.sqlite", warehouse=f"file://{place}")
 events = catalog.load_table("foretap.events")
 
 
