@@ -215,11 +215,8 @@ async fn a_client_gets_a_token_and_a_server_that_is_none_is_an_error() {
     let error = Lake::open_by_rest(Path::new(&place), &unsaid).await.unwrap_err().to_string();
     assert!(error.contains("lake.client_secret_file"), "{error}");
     // Elsewhere than where the tables are, it would write where nobody reads.
-    let error = Lake::open_by_rest(
-        folder.path(),
-        &LakeConfig { catalog_uri: format!("http://127.0.0.1:{}", server.port), ..settings() },
-    );
-    let error = error.await.unwrap_err().to_string();
+    let elsewhere = LakeConfig { catalog_uri: format!("http://127.0.0.1:{}", server.port), ..settings() };
+    let error = Lake::open_by_rest(folder.path(), &elsewhere).await.unwrap_err().to_string();
     assert!(error.contains("another folder or bucket"), "{error}");
 }
 
