@@ -191,6 +191,7 @@ fn rows_are_answered_as_predict_answers_them_to_the_bit() {
     };
     assert_eq!(csv.text().lines().map(of_line).collect::<Vec<_>>(), expected);
     assert_eq!(csv.content_type, "text/csv");
+    assert!(csv.text().ends_with("true,0\n"), "nothing is known of the last one: {}", csv.text());
     let accept = [("Content-Type", "text/csv"), ("Accept", "application/json")];
     let as_json = asked.send("/invocations", &accept, format!("{},{at},5", users[0]));
     assert_eq!(rows(&as_json.json()), expected[..1]);
