@@ -183,9 +183,12 @@ fn rows_are_answered_as_predict_answers_them_to_the_bit() {
     assert_eq!(rows(&json!(answers)), expected);
     let csv = users.iter().map(|user| format!("{user},{at},5\r\n")).collect::<String>();
     let csv = asked.send("/invocations", CSV, csv);
+    let of_field = |field: &str| match field.parse::<f64>() {
+        Ok(number) => json!(number),
+        Err(_) => serde_json::from_str(field).unwrap_or(json!(field)),
+    };
     let of_line = |line: &str| {
-        let fields: Vec<Value> =
-            line.split(',').map(|field| serde_json::from_str(field).unwrap_or(json!(field))).collect();
+        let fields: Vec<Value> = line.split(',').map(of_field).collect();
         let apps: Vec<&[Value]> = fields[2..].chunks(2).collect();
         json!({ "abstains": fields[0], "confidence": fields[1], "apps": apps })
     };
