@@ -529,7 +529,8 @@ fn a_store_that_hangs_or_fails_leaves_answers_for_anybody() {
         let question = foretap_platform::serve::PredictRequest { within_ms, ..question.clone() };
         let asked = Instant::now();
         let answer = up.client.predict(&question).unwrap();
-        assert!(!answer.apps.is_empty());
+        // The model that ships names no apps: for anybody it has none.
+        assert_eq!(answer.apps.is_empty(), !answer.known);
         (answer, asked.elapsed())
     };
     let knows = || {

@@ -596,7 +596,9 @@ fn damaged_requests_are_refused_or_answered_and_never_fail() {
     }
     binary.extend([3, 0, 0, 0, 20, 0, 0, 0]);
     let form = format!("--X\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n{question}\r\n--X--\r\n");
-    let bodies: Vec<(&str, Vec<(&str, &str)>, Vec<u8>)> = vec![
+    // Path, headers, body.
+    type Sent<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>);
+    let bodies: Vec<Sent<'_>> = vec![
         ("/invocations", JSON.to_vec(), json!([question, users[1]]).to_string().into_bytes()),
         ("/invocations", LINES.to_vec(), format!("{question}\n\"{}\"\n", users[1]).into_bytes()),
         ("/invocations", CSV.to_vec(), format!("{},{},3\n{}\n", users[0], asked.at, users[3]).into_bytes()),

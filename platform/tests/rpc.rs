@@ -76,7 +76,7 @@ fn answers_are_those_of_http_to_the_bit() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(folder.path(), &[]);
-    let events = events(2, 2);
+    let events = events(2, 6);
     let (sent, last) = events.split_at(events.len() - 5);
     up.client.send(sent, "k1", (500, None), |_| {}).unwrap();
     up.client.flush().unwrap();
@@ -123,7 +123,8 @@ fn answers_are_those_of_http_to_the_bit() {
         ..Default::default()
     };
     let over_http = up.client.predict(&question).unwrap();
-    assert_eq!(over_http.apps.len(), 5);
+    let count = over_http.apps.len();
+    assert!(count > 2 && answer["apps"].as_array().unwrap().len() == count, "{answer}");
     for (one, other) in answer["apps"].as_array().unwrap().iter().zip(&over_http.apps) {
         assert_eq!(
             (one["app"].as_str(), one["probability"].as_f64()),
@@ -152,7 +153,7 @@ fn answers_are_those_of_http_to_the_bit() {
         (&outcomes[2]["problem"]["field"], &outcomes[2]["problem"]["status"]),
         (&json!("apps"), &json!(400))
     );
-    assert_eq!(outcomes[3]["answer"]["apps"].as_array().unwrap().len(), 1);
+    assert_eq!(outcomes[3]["answer"]["known"], false);
 
     for (message, expected) in [
         (json!({}), "user"),

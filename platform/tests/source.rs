@@ -5,10 +5,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[cfg(feature = "aws")]
-#[path = "common/aws.rs"]
-#[allow(dead_code)]
-mod aws;
 mod common;
 #[cfg(feature = "aws")]
 #[path = "common/s3.rs"]
@@ -26,6 +22,8 @@ use foretap_platform::store::MasterKey;
 use foretap_platform::wire::{PhoneEvent, encode};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+#[cfg(feature = "aws")]
+use s3::aws;
 
 /// How long a record may take to come.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -40,7 +40,7 @@ fn replayed<'a>(events: impl IntoIterator<Item = &'a PhoneEvent>, bundle: &Bundl
 /// A state's person, as bytes.
 async fn bytes(state: &mut PersonState, store: &RedbStore, bundle: &Bundle, model: &Arc<str>) -> Vec<u8> {
     let snapshot = store.person(state.user()).await.unwrap();
-    let (person, vocabulary) = state.current((bundle, model), snapshot.as_deref()).unwrap();
+    let (person, vocabulary) = state.current((bundle, model), snapshot.as_deref()).unwrap().unwrap();
     person.write(vocabulary).unwrap()
 }
 
@@ -71,7 +71,8 @@ async fn a_state_is_a_replay_whatever_the_order_of_arrival() {
             assert_eq!(state.fold(event.clone()), expected);
             if random.random_ratio(1, 200) {
                 let snapshot = store.person(state.user()).await.unwrap();
-                let Some((write, pending)) = state.to_write(&bundle, snapshot.as_deref()).unwrap() else {
+                let Some((write, pending)) = state.to_write(&bundle, snapshot.as_deref()).unwrap().write()
+                else {
                     continue;
                 };
                 let [Written::Version(version)] = store.write(vec![write]).await.unwrap()[..] else {
@@ -109,7 +110,7 @@ async fn of_two_writers_the_loser_folds_in_what_the_winner_wrote() {
     let (key, sealed) = master.new_person().unwrap();
     let mut first = PersonState::new(events[0].user, key, sealed);
     first.fold(events[0].clone());
-    let (write, pending) = first.to_write(&bundle, None).unwrap().unwrap();
+    let (write, pending) = first.to_write(&bundle, None).unwrap().write().unwrap();
     store.write(vec![write]).await.unwrap();
     first.written(1, pending);
     let row = store.row(first.user()).await.unwrap().unwrap();
@@ -121,15 +122,15 @@ async fn of_two_writers_the_loser_folds_in_what_the_winner_wrote() {
             second.fold(event.clone())
         };
     }
-    let (write, pending) = second.to_write(&bundle, None).unwrap().unwrap();
+    let (write, pending) = second.to_write(&bundle, None).unwrap().write().unwrap();
     assert_eq!(store.write(vec![write]).await.unwrap(), [Written::Version(2)]);
     second.written(2, pending);
-    let (write, _) = first.to_write(&bundle, None).unwrap().unwrap();
+    let (write, _) = first.to_write(&bundle, None).unwrap().write().unwrap();
     assert_eq!(store.write(vec![write]).await.unwrap(), [Written::Conflict]);
     let row = store.row(first.user()).await.unwrap().unwrap();
     first.reread(&row, master.open_person(&row.key).unwrap()).unwrap();
     assert!(first.has_unwritten());
-    let (write, pending) = first.to_write(&bundle, None).unwrap().unwrap();
+    let (write, pending) = first.to_write(&bundle, None).unwrap().write().unwrap();
     assert_eq!(store.write(vec![write]).await.unwrap(), [Written::Version(3)]);
     first.written(3, pending);
     assert!(bytes(&mut first, &store, &bundle, &model).await == replayed(&events, &bundle));
@@ -174,18 +175,24 @@ async fn two_that_fold_the_same_people_at_once_make_one_state_of_each() {
         };
         let (one, other) = (fold(part.to_vec(), 1), fold(part.to_vec(), 2));
         applied += one.await.unwrap() + other.await.unwrap();
-        reader.await.unwrap();
+        // Also while snapshots are written.
         people.write(&bundle).await.unwrap();
+        reader.await.unwrap();
     }
     assert_eq!(applied, events.len(), "each event once");
     for user in users {
         let row = store.row(user).await.unwrap().unwrap();
         let mut state = PersonState::read(user, &row, master.open_person(&row.key).unwrap()).unwrap();
         let snapshot = store.person(user).await.unwrap();
-        let (person, vocabulary) = state.current((&bundle, &model), snapshot.as_deref()).unwrap();
+        let (person, vocabulary) = state.current((&bundle, &model), snapshot.as_deref()).unwrap().unwrap();
         let mut lived: Vec<&PhoneEvent> = events.iter().filter(|event| event.user == user).collect();
         lived.sort_by_key(|event| event.key());
-        assert!(person.write(vocabulary).unwrap() == replayed(lived, &bundle), "the state of {user}");
+        let lived = replayed(lived, &bundle);
+        assert!(person.write(vocabulary).unwrap() == lived, "the state of {user}");
+        // And what answers are given from.
+        let visit = |person: &Person, vocabulary: &_, _| person.write(vocabulary).unwrap();
+        let answered = people.with_current(user, (&*bundle, &model), &[], visit).await.unwrap().unwrap();
+        assert!(answered == lived, "the state in memory of {user}");
     }
 }
 
@@ -204,4 +211,29 @@ fn keys_that_are_missing_or_others_are_told() {
     std::fs::write(&file, "abc").unwrap();
     let error = MasterKey::load(&file, true).unwrap_err().to_string();
     assert!(error.contains("no key of 64"), "{error}");
+}
+
+#[test]
+fn a_state_and_another_ones_snapshot_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let master = MasterKey::load(&folder.path().join("master.key"), true).unwrap();
+    let bundle = Bundle::pretrained().unwrap();
+    let model: Arc<str> = "1".into();
+    let events = life(6, 1);
+    let (key, sealed) = master.new_person().unwrap();
+    let mut state = PersonState::new(events[0].user, key, sealed);
+    let mut snapshots = Vec::new();
+    for event in events {
+        state.fold(event);
+        if state.is_snapshot_due() {
+            let before = snapshots.last().map(Vec::as_slice);
+            let (write, pending) = state.to_write(&bundle, before).unwrap().write().unwrap();
+            snapshots.push(write.snapshot.unwrap().person);
+            state.written(write.expected + 1, pending);
+        }
+    }
+    let [.., older, newest] = snapshots.as_slice() else { unreachable!("six days have several") };
+    let mut reader = state.clone();
+    assert!(reader.current((&bundle, &model), Some(older)).unwrap().is_none());
+    assert!(reader.current((&bundle, &model), Some(newest)).unwrap().is_some());
 }

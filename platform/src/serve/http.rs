@@ -24,6 +24,7 @@ use utoipa::ToSchema;
 
 use super::admission::Priority;
 use super::answers::{Answers, Failure, FeedbackRequest, PredictResponse, Stages};
+use super::linger::linger;
 use super::question::PredictRequest;
 use super::rpc;
 use crate::config::HttpConfig;
@@ -233,6 +234,7 @@ fn routes(server: Shared, config: &HttpConfig) -> Router {
             )
         }))
         .layer(axum::middleware::map_response(hardened))
+        .layer(axum::middleware::from_fn(linger))
         .with_state(server)
 }
 

@@ -4,6 +4,7 @@
 mod admission;
 mod answers;
 mod http;
+mod linger;
 mod live;
 mod openapi;
 mod protocols;

@@ -31,7 +31,7 @@ pub use key::MasterKey;
 pub use kms::{check_kms, master_key as master_key_by_kms, rotate as rotate_by_kms};
 pub use people::People;
 pub use redb_store::RedbStore;
-pub use state::{Folded, PersonState};
+pub use state::{Folded, PersonState, ToWrite};
 
 /// What is kept of one person, sealed. Versions begin with 1.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -107,6 +107,16 @@ pub trait OnlineStore: Send + Sync {
     /// # Errors
     /// The store cannot be read.
     async fn person(&self, user: UserId) -> Result<Option<Vec<u8>>>;
+
+    /// A person's row, and the snapshot's person, sealed: together where the store can.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    async fn row_with_person(&self, user: UserId) -> Result<Option<(Row, Option<Vec<u8>>)>> {
+        let Some(row) = self.row(user).await? else { return Ok(None) };
+        let person = if row.summary.is_empty() { None } else { self.person(user).await? };
+        Ok(Some((row, person)))
+    }
 
     /// Does each write whose version is still the row's, durably, and says what became of each.
     ///

@@ -9,8 +9,7 @@ use foretap::{Error, ErrorKind, Result};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use moka::sync::Cache;
 
-use super::state::Pending;
-use super::{Folded, ForgottenPeople, MasterKey, OnlineStore, PersonState, UserHash, Write, Written};
+use super::{Folded, ForgottenPeople, MasterKey, OnlineStore, PersonState, Row, ToWrite, UserHash, Written};
 use crate::wire::PhoneEvent;
 
 /// One person's state, behind its lock.
@@ -81,28 +80,25 @@ impl People {
         lock(&self.unwritten).get(&user).cloned().or_else(|| self.cache.get(&user))
     }
 
-    /// The state of somebody known, in memory or in the store.
-    async fn known(&self, user: UserId) -> Result<Option<Shared>> {
+    /// The state of somebody known, in memory or in the store, and the sealed snapshot where it was read with it.
+    async fn known(&self, user: UserId) -> Result<Option<(Shared, Option<Vec<u8>>)>> {
         if let Some(found) = self.in_memory(user) {
-            return Ok(Some(found));
+            return Ok(Some((found, None)));
         }
         let _reading = self.reading(user).await;
         if let Some(found) = self.in_memory(user) {
-            return Ok(Some(found));
+            return Ok(Some((found, None)));
         }
-        let found = self.read(user).await?;
-        if let Some(shared) = &found {
-            self.cache.insert(user, Arc::clone(shared));
-        }
-        Ok(found)
+        let Some((row, snapshot)) = self.store.row_with_person(user).await? else { return Ok(None) };
+        let shared = self.state_of(user, &row)?;
+        self.cache.insert(user, Arc::clone(&shared));
+        Ok(Some((shared, snapshot)))
     }
 
-    /// The state that the store has.
-    async fn read(&self, user: UserId) -> Result<Option<Shared>> {
-        let Some(row) = self.store.row(user).await? else { return Ok(None) };
+    fn state_of(&self, user: UserId, row: &Row) -> Result<Shared> {
         let key = self.master.open_person(&row.key)?;
-        let state = PersonState::read(user, &row, key).map_err(|error| error.of(user))?;
-        Ok(Some(Arc::new(Mutex::new(state))))
+        let state = PersonState::read(user, row, key).map_err(|error| error.of(user))?;
+        Ok(Arc::new(Mutex::new(state)))
     }
 
     /// Folds an event that arrived at `received_at_us` into its person's state. A new person is made. Several tasks may fold at
@@ -130,8 +126,8 @@ impl People {
             Ok(folded) => return Ok(folded),
             Err(event) => event,
         };
-        let shared = match self.read(user).await? {
-            Some(shared) => shared,
+        let shared = match self.store.row(user).await? {
+            Some(row) => self.state_of(user, &row)?,
             None => {
                 let (key, sealed) = self.master.new_person()?;
                 Arc::new(Mutex::new(PersonState::new(user, key, sealed)))
@@ -173,37 +169,49 @@ impl People {
         further: &[PhoneEvent],
         visit: impl FnOnce(&foretap::router::Person, &foretap::data::Vocabulary, Option<i64>) -> T,
     ) -> Result<Option<T>> {
-        let Some(mut shared) = self.known(user).await? else { return Ok(None) };
-        let (mut is_copy, mut snapshot) = (false, None);
-        // Both a snapshot and events may come meanwhile.
+        let Some((known, mut snapshot)) = self.known(user).await? else { return Ok(None) };
+        // A snapshot and events may come meanwhile.
         for attempt in 1..=ATTEMPTS {
-            if !is_copy && !lock(&shared).is_before(further) {
+            let is_copy = !lock(&known).is_before(further);
+            let shared = if is_copy {
                 // Some belong between those of the state: a copy takes them in.
-                let mut copy = lock(&shared).clone();
+                let mut copy = lock(&known).clone();
                 for event in further {
                     copy.fold(event.clone());
                 }
-                (shared, is_copy) = (Arc::new(Mutex::new(copy)), true);
-            }
+                Arc::new(Mutex::new(copy))
+            } else {
+                Arc::clone(&known)
+            };
             if snapshot.is_none() && lock(&shared).needs_snapshot(model) {
                 snapshot = self.store.person(user).await?;
             }
-            let mut state = lock(&shared);
-            let is_unread = snapshot.is_none() && state.needs_snapshot(model);
-            if attempt < ATTEMPTS && (is_unread || !(is_copy || state.is_before(further))) {
-                continue;
+            {
+                let mut state = lock(&shared);
+                let newest = state.newest_us();
+                let is_unread = snapshot.is_none() && state.needs_snapshot(model) && attempt < ATTEMPTS;
+                let is_in_order = is_copy || state.is_before(further);
+                if !is_unread
+                    && is_in_order
+                    && let Some((person, vocabulary)) = state.current((bundle, model), snapshot.as_deref())?
+                {
+                    let Some(last) = further.last().filter(|_| !is_copy) else {
+                        return Ok(Some(visit(person, vocabulary, newest)));
+                    };
+                    let (mut person, mut vocabulary) = (person.clone(), vocabulary.clone());
+                    drop(state);
+                    further.iter().for_each(|event| person.observe(&event.to_event(&mut vocabulary)));
+                    return Ok(Some(visit(&person, &vocabulary, Some(last.at_us).max(newest))));
+                }
             }
-            let newest = state.newest_us();
-            let (person, vocabulary) = state.current((bundle, model), snapshot.as_deref())?;
-            let Some(last) = further.last().filter(|_| !is_copy) else {
-                return Ok(Some(visit(person, vocabulary, newest)));
-            };
-            let (mut person, mut vocabulary) = (person.clone(), vocabulary.clone());
-            drop(state);
-            further.iter().for_each(|event| person.observe(&event.to_event(&mut vocabulary)));
-            return Ok(Some(visit(&person, &vocabulary, Some(last.at_us).max(newest))));
+            snapshot = None;
+            if attempt > 1 {
+                // Another process has made the snapshot, and this one's state stands on an older one.
+                self.reread(user, &known).await?;
+            }
         }
-        Ok(None)
+        let message = format!("the row of {user} changes all the time");
+        Err(Error::new(ErrorKind::Io, message).next_step("ask again"))
     }
 
     /// How many single events the state of a person holds.
@@ -211,7 +219,7 @@ impl People {
     /// # Errors
     /// The person's row cannot be read.
     pub async fn tail_events(&self, user: UserId) -> Result<usize> {
-        Ok(self.known(user).await?.map_or(0, |shared| lock(&shared).tail().count()))
+        Ok(self.known(user).await?.map_or(0, |(shared, _)| lock(&shared).tail().count()))
     }
 
     /// Writes all that is not written yet. A write that lost against another process's is folded in and done again. Where the
@@ -254,9 +262,14 @@ impl People {
         let mut writes = Vec::with_capacity(people.len());
         let mut writers = Vec::with_capacity(people.len());
         for (prepared, (user, shared)) in prepare(people, &snapshots, bundle)?.into_iter().zip(people) {
-            if let Some((write, pending)) = prepared {
-                writes.push(write);
-                writers.push((*user, shared, pending));
+            match prepared {
+                ToWrite::Nothing => {}
+                // What is left is written by the next round.
+                ToWrite::Stale => self.reread(*user, shared).await?,
+                ToWrite::Write(write, pending) => {
+                    writes.push(write);
+                    writers.push((*user, shared, pending));
+                }
             }
         }
         let written = self.store.write(writes).await?;
@@ -272,26 +285,32 @@ impl People {
                     }
                 }
                 Written::Failed => failed += 1,
-                Written::Conflict => match self.store.row(user).await? {
-                    Some(row) => {
-                        let key = self.master.open_person(&row.key)?;
-                        let mut unwritten = lock(&self.unwritten);
-                        let mut state = lock(shared);
-                        state.reread(&row, key)?;
-                        // The row has it all where the other writer had the same events, or it was this one, and nobody knew.
-                        if !state.has_unwritten() {
-                            unwritten.remove(&user);
-                        }
-                    }
-                    // Another process has forgotten the person: what came since begins anew.
-                    None => {
-                        let (key, sealed) = self.master.new_person()?;
-                        lock(shared).restart(key, sealed);
-                    }
-                },
+                Written::Conflict => self.reread(user, shared).await?,
             }
         }
         Ok(failed)
+    }
+
+    /// Folds what is not written yet into what the row holds by now: after another process has written it.
+    async fn reread(&self, user: UserId, shared: &Shared) -> Result<()> {
+        match self.store.row(user).await? {
+            Some(row) => {
+                let key = self.master.open_person(&row.key)?;
+                let mut unwritten = lock(&self.unwritten);
+                let mut state = lock(shared);
+                state.reread(&row, key)?;
+                // The row has it all where the other writer had the same events, or it was this one, and nobody knew.
+                if !state.has_unwritten() {
+                    unwritten.remove(&user);
+                }
+            }
+            // Another process has forgotten the person: what came since begins anew.
+            None => {
+                let (key, sealed) = self.master.new_person()?;
+                lock(shared).restart(key, sealed);
+            }
+        }
+        Ok(())
     }
 
     /// Forgets a person in memory and in the store; what happened or arrived by `at_us` is not taken in again. `false` where nobody of this
@@ -373,14 +392,12 @@ const USERS_AT_ONCE: usize = 10_000;
 /// Snapshots that are read at once.
 const READS_AT_ONCE: usize = 32;
 
-type Prepared = Option<(Write, Pending)>;
-
 /// What is to be written of each person, in their order. Folding and sealing take most of a write's time: each core has a share.
 fn prepare(
     people: &[(UserId, Shared)],
     snapshots: &[Option<Vec<u8>>],
     bundle: &Bundle,
-) -> Result<Vec<Prepared>> {
+) -> Result<Vec<ToWrite>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = people.len().div_ceil(cores).max(1);
     std::thread::scope(|scope| {
@@ -390,7 +407,7 @@ fn prepare(
                 let each = people.iter().zip(snapshots);
                 let of_each =
                     each.map(|((_, shared), snapshot)| lock(shared).to_write(bundle, snapshot.as_deref()));
-                scope.spawn(move || of_each.collect::<Result<Vec<Prepared>>>())
+                scope.spawn(move || of_each.collect::<Result<Vec<ToWrite>>>())
             })
             .collect();
         let mut prepared = Vec::with_capacity(people.len());

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use foretap::data::UserId;
 use foretap::{Error, ErrorKind, Result};
 use redb::{
-    Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
+    Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
+    TableDefinition,
 };
 
 use super::{OnlineStore, Row, Sizes, Write, Written};
@@ -75,31 +76,43 @@ impl RedbStore {
     }
 }
 
+fn row_of(transaction: &ReadTransaction, user: UserId) -> std::result::Result<Option<Row>, redb::Error> {
+    let heads = transaction.open_table(HEADS)?;
+    let Some(head) = heads.get(user.0)? else { return Ok(None) };
+    let (version, key) = head.value();
+    let summary = transaction.open_table(SUMMARIES)?.get(user.0)?.map(|found| found.value().to_vec());
+    let mut row = Row { version, key: key.to_vec(), summary: summary.unwrap_or_default(), tail: Vec::new() };
+    for entry in transaction.open_table(TAILS)?.range((user.0, 0)..=(user.0, u64::MAX))? {
+        let (number, chunk) = entry?;
+        row.tail.push((number.value().1, chunk.value().to_vec()));
+    }
+    Ok(Some(row))
+}
+
+fn person_of(
+    transaction: &ReadTransaction,
+    user: UserId,
+) -> std::result::Result<Option<Vec<u8>>, redb::Error> {
+    let found = transaction.open_table(PEOPLE)?.get(user.0)?;
+    Ok(found.map(|found| found.value().to_vec()))
+}
+
 #[async_trait]
 impl OnlineStore for RedbStore {
     async fn row(&self, user: UserId) -> Result<Option<Row>> {
-        self.blocking("read a person's row", move |database| {
-            let transaction = database.begin_read()?;
-            let heads = transaction.open_table(HEADS)?;
-            let Some(head) = heads.get(user.0)? else { return Ok(None) };
-            let (version, key) = head.value();
-            let summary = transaction.open_table(SUMMARIES)?.get(user.0)?.map(|found| found.value().to_vec());
-            let mut row =
-                Row { version, key: key.to_vec(), summary: summary.unwrap_or_default(), tail: Vec::new() };
-            for entry in transaction.open_table(TAILS)?.range((user.0, 0)..=(user.0, u64::MAX))? {
-                let (number, chunk) = entry?;
-                row.tail.push((number.value().1, chunk.value().to_vec()));
-            }
-            Ok(Some(row))
-        })
-        .await
+        self.blocking("read a person's row", move |database| row_of(&database.begin_read()?, user)).await
     }
 
     async fn person(&self, user: UserId) -> Result<Option<Vec<u8>>> {
-        self.blocking("read a person's snapshot", move |database| {
+        self.blocking("read a person's snapshot", move |database| person_of(&database.begin_read()?, user))
+            .await
+    }
+
+    async fn row_with_person(&self, user: UserId) -> Result<Option<(Row, Option<Vec<u8>>)>> {
+        self.blocking("read a person", move |database| {
             let transaction = database.begin_read()?;
-            let found = transaction.open_table(PEOPLE)?.get(user.0)?;
-            Ok(found.map(|found| found.value().to_vec()))
+            let Some(row) = row_of(&transaction, user)? else { return Ok(None) };
+            Ok(Some((row, person_of(&transaction, user)?)))
         })
         .await
     }

@@ -10,6 +10,7 @@
 //! only the lake has it. The horizon moves when a snapshot is made, to [`LATENESS_US`] before the newest event: so whatever is
 //! at most so late is folded in, in whatever order it comes.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -63,6 +64,27 @@ pub struct Summary {
 pub struct Pending {
     keys: BTreeSet<EventKey>,
     summary: Option<Summary>,
+}
+
+/// What is to be written of a person.
+#[derive(Debug)]
+pub enum ToWrite {
+    /// Nothing.
+    Nothing,
+    /// This, and what it changes in memory.
+    Write(super::Write, Pending),
+    /// The store has another snapshot than this state stands on: the row is to be read again first.
+    Stale,
+}
+
+impl ToWrite {
+    /// The write, if there is one.
+    pub fn write(self) -> Option<(super::Write, Pending)> {
+        match self {
+            Self::Write(write, pending) => Some((write, pending)),
+            Self::Nothing | Self::Stale => None,
+        }
+    }
 }
 
 /// One person.
@@ -180,7 +202,8 @@ impl PersonState {
     }
 
     /// The person with every event folded in, under the ids of `bundle`, the model `model`. `snapshot` is the sealed person,
-    /// where [`needs_snapshot`](Self::needs_snapshot).
+    /// where [`needs_snapshot`](Self::needs_snapshot). `None` where that is another snapshot than this state's: one was made
+    /// meanwhile.
     ///
     /// # Errors
     /// The snapshot is damaged.
@@ -188,9 +211,9 @@ impl PersonState {
         &mut self,
         (bundle, model): (&Bundle, &Arc<str>),
         snapshot: Option<&[u8]>,
-    ) -> Result<(&Person, &Vocabulary)> {
+    ) -> Result<Option<(&Person, &Vocabulary)>> {
         if self.current.as_ref().is_none_or(|current| current.model != *model) {
-            let (person, vocabulary) = self.base(bundle, snapshot)?;
+            let Some((person, vocabulary)) = self.base(bundle, snapshot)? else { return Ok(None) };
             self.current = Some(Current { person, vocabulary, until: None, model: Arc::clone(model) });
         }
         // Just made where there was none.
@@ -200,7 +223,7 @@ impl PersonState {
             current.person.observe(&event.to_event(&mut current.vocabulary));
             current.until = Some(*key);
         }
-        Ok((&current.person, &current.vocabulary))
+        Ok(Some((&current.person, &current.vocabulary)))
     }
 
     /// Whether a snapshot is due.
@@ -216,22 +239,18 @@ impl PersonState {
     }
 
     /// What is to be written: a chunk of the events that were not yet; or, where one is due, a snapshot, for which `snapshot` is
-    /// the sealed person before. `None` where nothing is. Nothing changes here until [`written`](Self::written).
+    /// the sealed person before. Nothing changes here until [`written`](Self::written).
     ///
     /// # Errors
     /// The snapshot is damaged, or a part is larger than the vault takes.
-    pub fn to_write(
-        &self,
-        bundle: &Bundle,
-        snapshot: Option<&[u8]>,
-    ) -> Result<Option<(super::Write, Pending)>> {
+    pub fn to_write(&self, bundle: &Bundle, snapshot: Option<&[u8]>) -> Result<ToWrite> {
         if self.unwritten.is_empty() {
-            return Ok(None);
+            return Ok(ToWrite::Nothing);
         }
         let mut pending = Pending { keys: self.unwritten.clone(), summary: None };
         let (mut append, mut new_snapshot) = (None, None);
         if self.is_snapshot_due() {
-            let (summary, sealed) = self.renew(bundle, snapshot)?;
+            let Some((summary, sealed)) = self.renew(bundle, snapshot)? else { return Ok(ToWrite::Stale) };
             pending.summary = Some(summary);
             new_snapshot = Some(sealed);
         } else {
@@ -244,7 +263,7 @@ impl PersonState {
             append,
             snapshot: new_snapshot,
         };
-        Ok(Some((write, pending)))
+        Ok(ToWrite::Write(write, pending))
     }
 
     /// What [`to_write`](Self::to_write) gave is written, and the row has this version.
@@ -284,8 +303,12 @@ impl PersonState {
     }
 
     /// A snapshot whose horizon is a day before the newest event.
-    fn renew(&self, bundle: &Bundle, snapshot: Option<&[u8]>) -> Result<(Summary, super::SnapshotWrite)> {
-        let (mut person, mut vocabulary) = self.base(bundle, snapshot)?;
+    fn renew(
+        &self,
+        bundle: &Bundle,
+        snapshot: Option<&[u8]>,
+    ) -> Result<Option<(Summary, super::SnapshotWrite)>> {
+        let Some((mut person, mut vocabulary)) = self.base(bundle, snapshot)? else { return Ok(None) };
         let newest_us = self.newest_us().unwrap_or_default();
         let horizon_us = newest_us.saturating_sub(LATENESS_US);
         let mut summary = self.summary.clone().unwrap_or_default();
@@ -299,28 +322,32 @@ impl PersonState {
         let mut stays = self.tail.range(after(horizon_us)..).map(|(_, event)| event).peekable();
         let sealed = super::SnapshotWrite {
             summary: seal(&summary.write(), &self.key)?,
-            person: seal(&person.write(&vocabulary)?, &self.key)?,
+            person: seal(&snapshot_bytes(horizon_us, &person.write(&vocabulary)?), &self.key)?,
             tail: match stays.peek() {
                 None => None,
                 Some(_) => Some(self.seal_events(stays)?),
             },
         };
-        Ok((summary, sealed))
+        Ok(Some((summary, sealed)))
     }
 
-    /// The snapshot's person, or a new one.
-    fn base(&self, bundle: &Bundle, snapshot: Option<&[u8]>) -> Result<(Person, Vocabulary)> {
+    /// The snapshot's person, or a new one; `None` where the snapshot is not the one that this state stands on.
+    fn base(&self, bundle: &Bundle, snapshot: Option<&[u8]>) -> Result<Option<(Person, Vocabulary)>> {
         let mut vocabulary = bundle.vocabulary();
         let settings = SuggestionSettings::default();
         let person = match (&self.summary, snapshot) {
             (None, _) => Person::new(bundle.favourites(), settings, self.user.0)?,
-            (Some(_), Some(sealed)) => {
+            (Some(summary), Some(sealed)) => {
                 let bytes = open(sealed, &self.key)?;
-                Person::read(&bytes, &mut vocabulary, bundle.favourites(), settings)?
+                let (horizon_us, bytes) = snapshot_of(&bytes)?;
+                if horizon_us != summary.horizon_us {
+                    return Ok(None);
+                }
+                Person::read(bytes, &mut vocabulary, bundle.favourites(), settings)?
             }
             (Some(_), None) => return Err(no_snapshot()),
         };
-        Ok((person, vocabulary))
+        Ok(Some((person, vocabulary)))
     }
 
     fn seal_events<'a>(&self, events: impl Iterator<Item = &'a PhoneEvent>) -> Result<Vec<u8>> {
@@ -338,13 +365,44 @@ fn seal(bytes: &[u8], key: &Key) -> Result<Vec<u8>> {
     vault::seal(&packed, Some(key))
 }
 
+thread_local! {
+    /// What a thread decompresses with: made once, since it takes more time to make than most parts of a row to read.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// What [`seal`] sealed. Nobody else can have: its size needs no bound.
 fn open(sealed: &[u8], key: &Key) -> Result<Vec<u8>> {
     let packed = vault::open(sealed, Some(key))?;
-    zstd::stream::decode_all(packed.as_slice()).map_err(|error| {
+    let size = zstd::zstd_safe::get_frame_content_size(&packed).ok().flatten();
+    let unpacked = match size.and_then(|size| usize::try_from(size).ok()) {
+        Some(size) => DECOMPRESSOR.with_borrow_mut(|made| {
+            let decompressor = match made {
+                Some(made) => made,
+                None => made.insert(zstd::bulk::Decompressor::new()?),
+            };
+            decompressor.decompress(&packed, size)
+        }),
+        None => zstd::stream::decode_all(packed.as_slice()),
+    };
+    unpacked.map_err(|error| {
         Error::new(ErrorKind::Data, format!("a part of the row cannot be decompressed: {error}"))
             .next_step("where an older foretap wrote the store: move it away and run `foretap rebuild`")
     })
+}
+
+/// A snapshot as it is sealed: until when it reaches, little-endian, and the person. The summary beside it says the same: a
+/// reader between whose reads another snapshot was made sees that they do not belong together.
+fn snapshot_bytes(horizon_us: i64, person: &[u8]) -> Vec<u8> {
+    [&horizon_us.to_le_bytes(), person].concat()
+}
+
+/// The two parts of [`snapshot_bytes`].
+fn snapshot_of(bytes: &[u8]) -> Result<(i64, &[u8])> {
+    let (horizon, person) = bytes.split_first_chunk().ok_or_else(|| {
+        Error::new(ErrorKind::Data, "a snapshot is damaged")
+            .next_step("move the store away and run `foretap rebuild`")
+    })?;
+    Ok((i64::from_le_bytes(*horizon), person))
 }
 
 /// The first key behind a horizon.

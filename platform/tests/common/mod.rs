@@ -136,7 +136,7 @@ pub async fn is_replay<'a>(
     let row = store.row(user).await.unwrap().unwrap();
     let mut state = PersonState::read(user, &row, master.open_person(&row.key).unwrap()).unwrap();
     let snapshot = store.person(user).await.unwrap();
-    let (person, vocabulary) = state.current((&bundle, &model), snapshot.as_deref()).unwrap();
+    let (person, vocabulary) = state.current((&bundle, &model), snapshot.as_deref()).unwrap().unwrap();
     let kept = person.write(vocabulary).unwrap();
     let mut vocabulary = bundle.vocabulary();
     let mut person = Person::new(bundle.favourites(), SuggestionSettings::default(), user.0).unwrap();

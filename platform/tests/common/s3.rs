@@ -5,7 +5,7 @@
 #![allow(dead_code)]
 
 #[path = "aws.rs"]
-mod aws;
+pub mod aws;
 
 use std::io::Read as _;
 use std::sync::Arc;
