@@ -205,7 +205,8 @@ impl Answers {
                 app: vocabulary.name(candidate.app).to_owned(),
                 probability: candidate.probability,
             });
-            (apps.collect::<Vec<_>>(), answer.confidence(count), answer.route)
+            // An empty sum is -0, which becomes 0 here.
+            (apps.collect::<Vec<_>>(), answer.confidence(count) + 0.0, answer.route)
         };
         let visit = |person: &Person, vocabulary: &Vocabulary, newest_us: Option<i64>| {
             let newest = Timestamp(newest_us.map_or(i64::MIN, |newest| newest.div_euclid(1_000_000)));
