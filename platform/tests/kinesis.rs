@@ -460,8 +460,16 @@ async fn a_stream_that_is_made_anew_is_another_one() {
 
 /// All that kinesalite has is 25 hours older.
 fn a_day_passes(servers: &Servers) {
-    let pid = std::fs::read_to_string(servers.kinesis.folder().join("pid")).unwrap();
-    assert!(Command::new("kill").args(["-USR2", pid.trim()]).status().unwrap().success());
+    let read = |name: &str| std::fs::read_to_string(servers.kinesis.folder().join(name)).unwrap();
+    let days = || read("log").lines().filter(|line| *line == "a day later").count();
+    let before = days();
+    assert!(Command::new("kill").args(["-USR2", read("pid").trim()]).status().unwrap().success());
+    // What is put before it has heard of it would be a day old.
+    let deadline = Instant::now() + PATIENCE;
+    while days() == before {
+        assert!(Instant::now() < deadline, "the server's clock stands still");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

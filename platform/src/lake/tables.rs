@@ -140,7 +140,7 @@ pub(super) fn creation(name: TableName, buckets: u32) -> Result<TableCreation> {
         TableName::Forgotten => (Transform::Year, "year"),
         _ => (Transform::Day, "day"),
     };
-    let mut spec = UnboundPartitionSpec::builder();
+    let mut spec = UnboundPartitionSpec::builder().with_spec_id(0);
     let made = |error: iceberg::Error| failed("describe a table's partitions", &error);
     spec = spec.add_partition_field(by(day)?, format!("{day}_{unit}"), transform).map_err(made)?;
     if matches!(name, TableName::Events | TableName::Impressions) {

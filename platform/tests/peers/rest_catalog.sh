@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Apache Iceberg's own server of a REST catalog, over SQLite, on the loopback interface: `rest_catalog.sh start FOLDER PORT
+# Apache Iceberg's own REST catalog, over SQLite, on the loopback interface (rest_catalog/RestCatalog.java): `rest_catalog.sh start FOLDER PORT
 # WAREHOUSE`, `rest_catalog.sh stop FOLDER`. FOLDER keeps its database, its log and its process id: a second start goes on with the
 # same tables. Needs Java 17 and Maven, which brings it once.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/process.sh"
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+source "$here/process.sh"
 iceberg=1.11.0 jetty=12.1.14 hadoop=3.5.0 sqlite=3.54.1.0
 home="$HOME/.cache/foretap-rest-catalog-$iceberg"
 
@@ -11,13 +12,17 @@ dependency() {
     echo "<dependency><groupId>$1</groupId><artifactId>$2</artifactId><version>$3</version>${4:+<classifier>$4</classifier>}</dependency>"
 }
 
+is_installed() {
+    [ -f "$home/done" ] && cmp -s "$here/rest_catalog/RestCatalog.java" "$home/RestCatalog.java"
+}
+
 install() {
-    [ -f "$home/done" ] && return
+    is_installed && return
     mkdir -p "$home"
     # One at a time, whoever else starts a test.
     exec 9> "$home/lock"
     flock 9
-    [ -f "$home/done" ] && return
+    is_installed && return
     cat > "$home/pom.xml" << POM
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -39,6 +44,8 @@ install() {
 </project>
 POM
     mvn --quiet --batch-mode --file "$home/pom.xml" dependency:copy-dependencies -DoutputDirectory="$home/libs" -DincludeScope=runtime >&2
+    javac -cp "$home/libs/*" -d "$home/classes" "$here/rest_catalog/RestCatalog.java" >&2
+    cp "$here/rest_catalog/RestCatalog.java" "$home"
     touch "$home/done"
     exec 9>&-
 }
@@ -50,11 +57,8 @@ answers() {
 start() {
     local folder="$1" port="$2" warehouse="$3"
     mkdir -p "$folder"
-    (
-        export CATALOG_REST_PORT="$port" CATALOG_WAREHOUSE="$warehouse"
-        export CATALOG_URI="jdbc:sqlite:$folder/catalog.sqlite" CATALOG_JDBC_SCHEMA__VERSION=V1 CATALOG_CLIENTS=1
-        exec java -Xmx256m -XX:+UseSerialGC -cp "$home/libs/*" org.apache.iceberg.rest.RESTCatalogServer
-    ) > "$folder/log" 2>&1 &
+    (exec java -Xmx256m -XX:+UseSerialGC -cp "$home/classes:$home/libs/*" RestCatalog \
+        "$port" "$folder/catalog.sqlite" "$warehouse") > "$folder/log" 2>&1 &
     echo $! > "$folder/pid"
     await "the REST catalog" "$folder" "$port"
     echo "http://127.0.0.1:$port"

@@ -6,6 +6,7 @@ let ahead = 0;
 Date.now = () => now() + ahead;
 process.on('SIGUSR2', () => {
     ahead += 25 * 3600 * 1000;
+    console.log('a day later');
 });
 const options = { createStreamMs: 20, updateStreamMs: 20, deleteStreamMs: 20, shardLimit: 1000 };
 require('kinesalite')(options).listen(Number(port), '127.0.0.1');
