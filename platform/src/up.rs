@@ -258,6 +258,11 @@ pub async fn up(
     let metrics = recorder()?;
     let guard = Guard::open(&config.guard, &config.api_keys_file())?;
     let certificates = Certificates::open(&config.guard)?;
+    if certificates.is_none() && config.guard.authenticate {
+        tracing::warn!(
+            "there is no certificate: keys and tokens are sent in the clear, unless something before this has TLS"
+        );
+    }
     let store = open_store(&config).await?;
     // A new key would not open what an older one has sealed.
     let is_new = store.users(None, 1).await?.is_empty();
@@ -359,6 +364,9 @@ pub async fn up(
     served.and(committed)
 }
 
+/// People whose keys are tried at the start.
+const PEOPLE_TRIED: usize = 200;
+
 /// Whether the store was sealed under this key: before anything is accepted that another key would have to open. Of several
 /// processes that begin with an empty store, the first one's key is the store's.
 pub(crate) async fn check_key(store: &dyn OnlineStore, master: &MasterKey) -> Result<()> {
@@ -366,7 +374,8 @@ pub(crate) async fn check_key(store: &dyn OnlineStore, master: &MasterKey) -> Re
     master.open(&proof).map_err(|error| {
         error.next_step("give the master key under which the store was made (`key_file` of [store])")
     })?;
-    for user in store.users(None, 1).await? {
+    // Some of them may be under a key that a later rotation has made, and that this file does not have.
+    for user in store.users(None, PEOPLE_TRIED).await? {
         if let Some(row) = store.row(user).await? {
             master.open_person(&row.key)?;
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use foretap::{Error, ErrorKind, Result};
 use foretap_platform::config::{Config, StoreKind};
+use foretap_platform::guard::Certificates;
 use foretap_platform::lake::{Lake, TableName};
 use foretap_platform::registry::Registry;
 use foretap_platform::s3::S3Location;
@@ -26,6 +27,9 @@ pub fn check(config: &Config) -> Result<()> {
     report("folder", writable(&config.data.folder));
     report("clock", clock());
     report("address", address(&config.http.listen));
+    if config.guard.certificate_file.is_some() {
+        report("certificate", certificate(config));
+    }
     report("models", models(&folders.models()));
     if let Some(location) = config.lake.s3()? {
         report("bucket", bucket(config, &location));
@@ -65,6 +69,13 @@ async fn store(config: &Config) -> Result<String> {
     let bytes = store.sizes().await?.bytes;
     let people = if is_empty { "nobody yet" } else { "people" };
     Ok(format!("the table `{}` has {people} and about {bytes} bytes", config.store.table))
+}
+
+fn certificate(config: &Config) -> Result<String> {
+    match Certificates::open(&config.guard)? {
+        Some(_) => Ok("certificate and key belong together".to_owned()),
+        None => Ok("there is no `key_file` of [guard]: it is not used".to_owned()),
+    }
 }
 
 async fn key(config: &Config) -> Result<String> {

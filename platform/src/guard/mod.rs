@@ -101,6 +101,11 @@ impl Guard {
         Ok(Self { is_open: !config.authenticate, keys, tokens, quotas: Quotas::of(config) })
     }
 
+    /// Whether nobody is authenticated.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Who sent a request with these headers over a connection to `peer`, and whether `role`'s table has the route.
     ///
     /// # Errors

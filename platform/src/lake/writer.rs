@@ -122,6 +122,8 @@ impl Lake {
         }
         for _ in 0..ATTEMPTS {
             let table = self.fitted(name).await?;
+            // Before anything is written that nobody would find again.
+            self.check_rollback(name, &table)?;
             if marked(table.metadata())? > forgotten {
                 return Ok(false);
             }

@@ -278,6 +278,8 @@ pub(super) async fn admitted(
         Ok(identity) => {
             let who = &*identity.name;
             match identity.role {
+                // Where nobody is authenticated there is nobody to tell of.
+                _ if server.guard.is_open() => tracing::debug!(target: AUDIT, who, method, route, outcome),
                 Role::Device | Role::Service => tracing::debug!(target: AUDIT, who, method, route, outcome),
                 _ => tracing::info!(target: AUDIT, who, method, route, outcome),
             }

@@ -1,8 +1,9 @@
 //! Bodies that are read to their end although the request was answered before.
 //!
 //! Over HTTP/1 a server that answers early and closes the connection with something unread on it makes the kernel reset it, and the
-//! answer may be lost on the way: nginx then says 502 where the server said 401. So what still comes is read and thrown away, for a
-//! short time, and then the answer is sent (RFC 9112, 9.6).
+//! answer may be lost on the way: nginx then says 502 where the server said 401. Over HTTP/2 the stream is reset after such an
+//! answer, and curl says that instead of the answer. So what still comes is read and thrown away, for a short time, and then the
+//! answer is sent (RFC 9112, 9.6). A stream of gRPC has no end to wait for.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,10 +52,12 @@ impl hyper::body::Body for Shared {
 
 /// Answers once the request's body was read, whoever answered before.
 pub(super) async fn linger(request: Request, next: Next) -> Response {
-    let is_http_1 = request.version() <= Version::HTTP_11;
+    let headers = request.headers();
     // Who expects to be told to go on has sent nothing yet.
-    let waits = request.headers().contains_key(header::EXPECT);
-    if !is_http_1 || waits || request.body().is_end_stream() {
+    let waits = request.version() <= Version::HTTP_11 && headers.contains_key(header::EXPECT);
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_grpc = content_type.is_some_and(|content_type| content_type.starts_with("application/grpc"));
+    if waits || is_grpc || request.body().is_end_stream() {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();

@@ -25,7 +25,8 @@ pub struct PredictRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 20)]
     pub apps: Option<usize>,
-    /// The `position` that `POST /v1/events` answered: the answer waits until those events are known to it.
+    /// The `position` that `POST /v1/events` answered: the answer waits until those events are known to it, a
+    /// second at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
     /// What the phone says of the moment; without it what its newest event said.

@@ -31,6 +31,9 @@ pub(super) fn routes(server: &Shared) -> Router<Shared> {
     OTHERS.into_iter().fold(routes, |routes, path| routes.route_service(path, service.clone()))
 }
 
+/// Of a call's deadline, what an answer may wait.
+const SHARE_OF_DEADLINE: f64 = 0.8;
+
 struct Service {
     server: Shared,
 }
@@ -48,6 +51,8 @@ impl Caller {
         let identity = identity.ok_or_else(|| Status::unauthenticated("nobody was identified"))?;
         let headers: HeaderMap = request.metadata().clone().into_headers();
         let deadline = headers.get("grpc-timeout").and_then(|value| deadline(value.to_str().ok()?));
+        // The answer has a way to go, and after the deadline nobody hears it.
+        let deadline = deadline.map(|deadline| deadline.mul_f64(SHARE_OF_DEADLINE));
         Ok(Self { identity, priority: Priority::of(&headers).unwrap_or_default(), within: deadline })
     }
 
