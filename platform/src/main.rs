@@ -252,7 +252,9 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn serve(config: Config) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("FORETAP_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // A message that cannot be written is lost: whoever is being answered is answered all the same.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.log_internal_errors(false).init();
     let stop = async {
         let interrupted = tokio::signal::ctrl_c();
         #[cfg(unix)]

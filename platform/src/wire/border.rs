@@ -43,6 +43,14 @@ impl Border {
             let reason = "no label of the key that hashed the ids: 1 to 32 letters, digits, `-`, `_`";
             return Err(Refusal::new("key_id", reason));
         }
+        self.check_count(events)
+    }
+
+    /// Whether a batch may have so many events.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn check_count(&self, events: usize) -> Result<(), Refusal> {
         if events > self.max_events {
             let reason =
                 format!("{events} events, where a batch has at most {}: send several", self.max_events);

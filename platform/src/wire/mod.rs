@@ -294,6 +294,10 @@ pub fn decode(bytes: &[u8], encoding: Encoding, border: &Border, now_us: i64) ->
     match encoding {
         Encoding::Json => json::decode(bytes, border, now_us),
         Encoding::Protobuf => {
+            // Before a struct is made of each: an empty event is two bytes on the wire, and a hundred times that in memory.
+            let count = count_events(bytes)
+                .map_err(|error| Refusal::new("batch", format!("no EventBatch: {error}")))?;
+            border.check_count(count)?;
             let message = proto::EventBatch::decode(bytes)
                 .map_err(|error| Refusal::new("batch", format!("no EventBatch: {error}")))?;
             border.check_batch(message.version, &message.key_id, message.events.len())?;
@@ -317,6 +321,20 @@ pub fn decode(bytes: &[u8], encoding: Encoding, border: &Border, now_us: i64) ->
 /// It is no event, or cannot be used.
 pub fn decode_event(json: &str, border: &Border, now_us: i64) -> Result<PhoneEvent, Refusal> {
     border.check(&json::event(json)?, now_us)
+}
+
+/// How many events a batch in Protobuf has.
+fn count_events(mut bytes: &[u8]) -> Result<usize, prost::DecodeError> {
+    use prost::encoding::{DecodeContext, decode_key, skip_field};
+    /// Of `events` in events.proto.
+    const EVENTS: u32 = 3;
+    let mut count = 0;
+    while !bytes.is_empty() {
+        let (tag, wire_type) = decode_key(&mut bytes)?;
+        count += usize::from(tag == EVENTS);
+        skip_field(wire_type, tag, &mut bytes, DecodeContext::default())?;
+    }
+    Ok(count)
 }
 
 /// A batch of the one event that a dead letter holds, as it came.

@@ -151,3 +151,19 @@ fn events_are_told_apart_by_time_signal_app_and_number() {
     // What a phone notices beside does not make another event of it.
     assert_eq!(PhoneEvent { network: Network::Offline, ..event() }.identity(), same.identity());
 }
+
+#[test]
+fn a_batch_of_too_many_empty_events_is_refused_before_it_takes_memory() {
+    let border = Border { max_batch_bytes: 16 << 20, max_events: 20_000, max_ahead_us: 0 };
+    // Version and key, then events of no bytes: two bytes each.
+    let mut bytes = vec![0x08, 1, 0x12, 2, b'k', b'1'];
+    bytes.extend([0x1a, 0].repeat(8_000_000));
+    let started = std::time::Instant::now();
+    let refused = decode(&bytes, Encoding::Protobuf, &border, i64::MAX).unwrap_err();
+    assert_eq!(refused.field, "events");
+    assert!(refused.reason.contains("8000000 events"), "{}", refused.reason);
+    assert!(started.elapsed() < std::time::Duration::from_secs(1), "{:?}", started.elapsed());
+    // One that is cut is none.
+    let cut = decode(&[0x08, 1, 0x1a, 9, 1], Encoding::Protobuf, &border, i64::MAX).unwrap_err();
+    assert_eq!(cut.field, "batch");
+}
