@@ -5,7 +5,7 @@ use std::path::Path;
 use foretap::{Error, ErrorKind, Result};
 use foretap_platform::config::{Config, StoreKind};
 use foretap_platform::guard::Certificates;
-use foretap_platform::lake::{Lake, TableName};
+use foretap_platform::lake::TableName;
 use foretap_platform::registry::Registry;
 use foretap_platform::s3::S3Location;
 use foretap_platform::say;
@@ -106,7 +106,7 @@ async fn lake(config: &Config) -> Result<String> {
     }
     #[cfg(feature = "aws")]
     if let Some(location) = config.lake.s3()? {
-        Lake::check_free(location, &config.aws).await?;
+        foretap_platform::lake::Lake::check_free(location, &config.aws).await?;
     }
     Ok("it is made at the first start".to_owned())
 }
